@@ -1,0 +1,1 @@
+//! mailcow-operator: declarative email hosting on Mailcow.

@@ -1,0 +1,1 @@
+//! A DNS server for tests and the demo: zones come from the test.

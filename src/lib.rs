@@ -1,1 +1,4 @@
 //! mailcow-operator: declarative email hosting on Mailcow.
+
+pub mod crd;
+pub mod mail;

@@ -1,0 +1,97 @@
+//! `EmailAlias`: an address that hands its mail on to others.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::common::{AdoptionPolicy, Ref, RemovalPolicy};
+
+/// An alias: mail to it goes to other addresses.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "email.askrobots.com",
+    version = "v1alpha1",
+    kind = "EmailAlias",
+    plural = "emailaliases",
+    singular = "emailalias",
+    shortname = "ealias",
+    category = "email",
+    namespaced,
+    status = "EmailAliasStatus",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Goto","type":"string","jsonPath":".status.goto"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"ID","type":"integer","priority":1,"jsonPath":".status.aliasId"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.localPart) != (has(self.catchAll) && self.catchAll)").message("give exactly one of localPart and catchAll: true"))]
+#[x_kube(validation = Rule::new("has(self.goto) != has(self.gotoMailboxRefs)").message("give exactly one of goto and gotoMailboxRefs"))]
+#[x_kube(validation = Rule::new("has(self.localPart) == has(oldSelf.localPart) && (!has(self.localPart) || self.localPart == oldSelf.localPart)").message("localPart and catchAll can't be changed; make another EmailAlias"))]
+pub struct EmailAliasSpec {
+    /// The `EmailDomain` of the alias, in the same namespace. It can't be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailAlias"))]
+    pub domain_ref: Ref,
+    /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' % /`; compared in lower case. It can't
+    /// be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' % /, with no dot at its ends or beside another dot"))]
+    pub local_part: Option<String>,
+    /// Take all mail of the domain that no mailbox and no other alias takes. It can't be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_all: Option<bool>,
+    /// Addresses that get the mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), inner(length(min = 3, max = 254)))]
+    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[^@\\\\s,;]+@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each goto must be one address, such as info@example.com"))]
+    pub goto: Option<Vec<String>>,
+    /// `EmailMailbox` objects in the same namespace that get the mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub goto_mailbox_refs: Option<Vec<Ref>>,
+    /// Whether the alias takes mail; default true.
+    #[serde(default = "yes")]
+    pub active: bool,
+    /// What happens on Mailcow when this object is deleted; default `Delete`.
+    #[serde(default = "delete")]
+    pub deletion_policy: RemovalPolicy,
+    /// What to do when the alias already exists on Mailcow; default `IfUnowned`.
+    #[serde(default)]
+    pub adoption_policy: AdoptionPolicy,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn delete() -> RemovalPolicy {
+    RemovalPolicy::Delete
+}
+
+/// What the operator knows about the alias.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailAliasStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The whole address; a catch-all is `@example.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The alias' number on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias_id: Option<u64>,
+    /// Where mail goes, as Mailcow says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goto: Vec<String>,
+    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+}

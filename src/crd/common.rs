@@ -1,0 +1,71 @@
+//! Words that several kinds share: policies, references, rate limits.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What happens on Mailcow when the object is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Everything stays on Mailcow as it is; only the operator's mark is taken off.
+    Retain,
+    /// The thing stays on Mailcow with its mail, but is switched off.
+    Deactivate,
+    /// The thing is removed from Mailcow. Where mail would be lost this also needs the annotation
+    /// `email.askrobots.com/confirm-delete`.
+    Delete,
+}
+
+/// What happens on Mailcow when an alias or a rule is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RemovalPolicy {
+    /// It stays.
+    Retain,
+    /// It is removed.
+    Delete,
+}
+
+/// What to do when the thing already exists on Mailcow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AdoptionPolicy {
+    /// Never touch what the operator did not make.
+    Never,
+    /// Adopt it when it carries no other owner's mark.
+    #[default]
+    IfUnowned,
+    /// Take it over even from another owner.
+    Force,
+}
+
+/// A reference to an object in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ref {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// The time in which a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Per {
+    /// One second.
+    Second,
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+    /// One day.
+    Day,
+}
+
+/// How many messages may be sent in a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Number of messages; 0 takes the limit away.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub messages: u32,
+    /// The time in which they are counted.
+    pub per: Per,
+}

@@ -1,0 +1,370 @@
+//! `EmailDomain`: a mail domain on Mailcow, its limits, its DKIM key and the verification of its DNS records.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit};
+
+/// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "email.askrobots.com",
+    version = "v1alpha1",
+    kind = "EmailDomain",
+    plural = "emaildomains",
+    singular = "emaildomain",
+    shortname = "edom",
+    category = "email",
+    namespaced,
+    status = "EmailDomainStatus",
+    derive = "PartialEq",
+    selectable = ".spec.domain",
+    printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".status.domain"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"DNS","type":"string","jsonPath":".status.conditions[?(@.type==\"DNSVerified\")].status"}"#,
+    printcolumn = r#"{"name":"Mailboxes","type":"integer","jsonPath":".status.usage.mailboxes"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"MX","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"MXVerified\")].status"}"#,
+    printcolumn = r#"{"name":"SPF","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"SPFVerified\")].status"}"#,
+    printcolumn = r#"{"name":"DKIM","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"DKIMVerified\")].status"}"#,
+    printcolumn = r#"{"name":"DMARC","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"DMARCVerified\")].status"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmailDomainSpec {
+    /// The domain name, as a U-label or an A-label (`bücher.example` or `xn--bcher-kva.example`); compared as a
+    /// lower-case A-label. It can't be changed.
+    #[schemars(length(min = 3, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("domain can't be changed; make another EmailDomain"))]
+    #[x_kube(validation = Rule::new("self.contains('.') && !self.startsWith('.') && !self.endsWith('.') && !self.contains('..')").message("domain must be a name with at least two labels and no dot at its ends, such as example.com"))]
+    #[x_kube(validation = Rule::new("!self.matches('[\\\\s@/:*_\"\\'<>()\\\\[\\\\],;\\\\\\\\]')").message("domain must hold no blanks, wildcards, underscores, '@' or punctuation"))]
+    pub domain: String,
+    /// Text for people, shown in Mailcow. Omitted: left as it is on Mailcow (the domain's name when new).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub description: Option<String>,
+    /// Whether the domain takes and sends mail. Mailboxes keep their own state.
+    #[serde(default = "yes")]
+    pub active: bool,
+    /// How much the domain may hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// What a mailbox of this domain gets when it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_defaults: Option<MailboxDefaults>,
+    /// How many messages each sender of the domain may send. Omitted: left as it is on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// The DKIM key that Mailcow signs with. An existing key is never deleted or replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dkim: Option<DkimSpec>,
+    /// Which DNS records are verified, and what they have to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsSpec>,
+    /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` waits until no mailbox is left
+    /// in the domain; the DKIM key survives.
+    #[serde(default = "retain")]
+    pub deletion_policy: DeletionPolicy,
+    /// What to do when the domain already exists on Mailcow; default `IfUnowned`.
+    #[serde(default)]
+    pub adoption_policy: AdoptionPolicy,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn retain() -> DeletionPolicy {
+    DeletionPolicy::Retain
+}
+
+/// How much a domain may hold. What is omitted is left as it is on Mailcow; a new domain gets 10 mailboxes, 400
+/// aliases, 10Gi for each mailbox and 10Gi in all (raised or lowered to fit what is given).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.mailboxQuota) || !has(self.totalQuota) || quantity(self.mailboxQuota).compareTo(quantity(self.totalQuota)) <= 0").message("mailboxQuota must not be above totalQuota"))]
+pub struct Limits {
+    /// Number of mailboxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub mailboxes: Option<u32>,
+    /// Number of aliases. Mailcow can't lower it to 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub aliases: Option<u32>,
+    /// The largest quota a mailbox may have: a whole number of `Mi`, `Gi` or `Ti`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
+    pub mailbox_quota: Option<String>,
+    /// The sum of all mailbox quotas: a whole number of `Mi`, `Gi` or `Ti`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
+    pub total_quota: Option<String>,
+}
+
+/// What a mailbox gets when it does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MailboxDefaults {
+    /// Quota: a whole number of `Mi`, `Gi` or `Ti`. Omitted: 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
+    pub quota: Option<String>,
+}
+
+/// The DKIM key that Mailcow makes for the domain (RFC 6376).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DkimSpec {
+    /// The selector: the record's name is `<selector>._domainkey.<domain>`. Default `dkim`.
+    #[serde(default = "selector")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$"))]
+    pub selector: String,
+    /// RSA key size in bits: 2048 or 4096. Default 2048.
+    #[serde(default = "key_size")]
+    #[x_kube(validation = Rule::new("self == 2048 || self == 4096").message("keySize must be 2048 or 4096"))]
+    pub key_size: u16,
+}
+
+impl Default for DkimSpec {
+    fn default() -> Self {
+        Self { selector: selector(), key_size: key_size() }
+    }
+}
+
+fn selector() -> String {
+    "dkim".to_owned()
+}
+
+fn key_size() -> u16 {
+    2048
+}
+
+/// Which DNS records are verified, and what they have to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsSpec {
+    /// The records that `DNSVerified` needs. Default: MX, SPF, DKIM and DMARC. The others are verified and shown all
+    /// the same.
+    #[serde(default = "all_records")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub required: Vec<DnsRecordKind>,
+    /// What the DMARC record has to say. Omitted: any valid record will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dmarc: Option<DmarcSpec>,
+    /// Mail servers that may stand beside Mailcow's in the MX records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub allowed_extra_mx: Vec<String>,
+}
+
+impl Default for DnsSpec {
+    fn default() -> Self {
+        Self { required: all_records(), dmarc: None, allowed_extra_mx: Vec::new() }
+    }
+}
+
+fn all_records() -> Vec<DnsRecordKind> {
+    vec![DnsRecordKind::Mx, DnsRecordKind::Spf, DnsRecordKind::Dkim, DnsRecordKind::Dmarc]
+}
+
+/// A DNS record that mail needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DnsRecordKind {
+    /// Where mail for the domain goes (RFC 5321, section 5.1).
+    Mx,
+    /// Who may send for the domain (RFC 7208).
+    Spf,
+    /// The key that signatures are checked with (RFC 6376).
+    Dkim,
+    /// What receivers do with mail that fails (RFC 9989).
+    Dmarc,
+}
+
+/// What the DMARC record has to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DmarcSpec {
+    /// The policy (`p=`) that is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<DmarcPolicy>,
+    /// Addresses that must be in `rua=`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 3, max = 254)))]
+    pub report_to: Vec<String>,
+}
+
+/// A DMARC policy (RFC 9989, tag `p`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DmarcPolicy {
+    /// Only reports.
+    None,
+    /// Failing mail is suspicious.
+    Quarantine,
+    /// Failing mail is refused.
+    Reject,
+}
+
+/// What the operator knows about the domain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailDomainStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The domain as a lower-case A-label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, and while they hold `Reconciling`, `Stalled`,
+    /// `Paused`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+    /// The DKIM key in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dkim: Option<DkimStatus>,
+    /// What DNS says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsStatus>,
+    /// What the domain holds on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<DomainUsage>,
+    /// What is attached to the domain in Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attached>,
+}
+
+/// The DKIM key in use: public data only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DkimStatus {
+    /// The selector.
+    pub selector: String,
+    /// Key size in bits, as Mailcow says it.
+    pub key_size: u16,
+    /// The TXT record's value to publish at `<selector>._domainkey.<domain>`.
+    pub record: String,
+}
+
+/// What DNS says about the domain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsStatus {
+    /// One entry for each record, sorted by type.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub records: Vec<DnsRecordStatus>,
+}
+
+/// One DNS record: what is wanted, what is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsRecordStatus {
+    /// Which record.
+    #[serde(rename = "type")]
+    pub kind: DnsRecordKind,
+    /// The name it stands at.
+    pub name: String,
+    /// The verdict.
+    pub verdict: DnsVerdict,
+    /// Whether `DNSVerified` needs it.
+    pub required: bool,
+    /// Values that would be right, as they stand in a zone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected: Vec<String>,
+    /// Values that were seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<String>,
+    /// What is allowed but better otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<DnsWarning>,
+    /// The verdict in words.
+    pub message: String,
+    /// What to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Who answered.
+    pub source: DnsSource,
+    /// How many checks in a row gave a bad answer after a good one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// When it was last looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_checked: Option<Time>,
+    /// When it will be looked up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_check: Option<Time>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// What a DNS check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DnsVerdict {
+    /// As wanted.
+    Verified,
+    /// No record of that family.
+    Missing,
+    /// Well-formed, but not what is wanted.
+    Mismatch,
+    /// More than one where the RFC allows one.
+    Multiple,
+    /// Against the RFC's syntax or limits.
+    Invalid,
+    /// No answer that can be trusted: time-out, SERVFAIL, REFUSED.
+    TempError,
+}
+
+/// Who answered a DNS check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DnsSource {
+    /// The zone's own name servers.
+    Authoritative,
+    /// A recursive resolver.
+    Recursive,
+}
+
+/// What is allowed but better otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DnsWarning {
+    /// One CamelCase word.
+    pub reason: String,
+    /// The same in words.
+    pub message: String,
+}
+
+/// What the domain holds on Mailcow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainUsage {
+    /// Mailboxes.
+    pub mailboxes: u32,
+    /// Aliases.
+    pub aliases: u32,
+    /// Bytes of mail, as a quantity.
+    pub quota_used: String,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// What is attached to the domain in Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Attached {
+    /// `EmailMailbox` objects.
+    pub mailboxes: u32,
+    /// `EmailAlias` objects.
+    pub aliases: u32,
+    /// `EmailForwardingRule` objects.
+    pub rules: u32,
+}

@@ -1,0 +1,170 @@
+//! `EmailMailbox`: a mailbox on Mailcow and the Secret that opens it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit, Ref};
+
+/// A mailbox. Its password lives in a Secret and nowhere else.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "email.askrobots.com",
+    version = "v1alpha1",
+    kind = "EmailMailbox",
+    plural = "emailmailboxes",
+    singular = "emailmailbox",
+    shortname = "embx",
+    category = "email",
+    namespaced,
+    status = "EmailMailboxStatus",
+    derive = "PartialEq",
+    selectable = ".spec.localPart",
+    printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.quota.used"}"#,
+    printcolumn = r#"{"name":"Quota","type":"string","jsonPath":".status.quota.limit"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"State","type":"string","priority":1,"jsonPath":".spec.state"}"#,
+    printcolumn = r#"{"name":"Secret","type":"string","priority":1,"jsonPath":".status.credentialsSecretName"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(has(self.passwordSecretRef) && has(self.credentialsSecretName))").message("credentialsSecretName names the generated Secret: leave it out when passwordSecretRef is given"))]
+pub struct EmailMailboxSpec {
+    /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' % /`; compared in lower case. It can't
+    /// be changed.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("localPart can't be changed; make another EmailMailbox"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' % /, with no dot at its ends or beside another dot"))]
+    pub local_part: String,
+    /// The `EmailDomain` of the mailbox, in the same namespace. It can't be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailMailbox"))]
+    pub domain_ref: Ref,
+    /// The name that people see. Omitted: left as it is on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.startsWith('<') && !self.endsWith('>')").message("displayName must not begin with < or end with >: Mailcow cuts them off"))]
+    pub display_name: Option<String>,
+    /// How much mail it may hold: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Omitted: what the domain's
+    /// `mailboxDefaults` say, else 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12), regex(pattern = r"^(0|[1-9][0-9]{0,8}(Mi|Gi|Ti))$"))]
+    pub quota: Option<String>,
+    /// Whether mail comes in and people can log in; default `Active`.
+    #[serde(default)]
+    pub state: MailboxState,
+    /// A key of a Secret in the same namespace that holds the password. Omitted: the operator generates a password and
+    /// keeps it in the Secret `credentialsSecretName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKeyRef>,
+    /// Name of the generated Secret, of type `kubernetes.io/basic-auth`. Default: `<name>-mailbox`. It can't be
+    /// changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    pub credentials_secret_name: Option<String>,
+    /// How many messages the mailbox may send. Omitted: left as it is on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` destroys the mail in it; when it
+    /// holds messages this also needs the annotation `email.askrobots.com/confirm-delete: <address>`.
+    #[serde(default = "retain")]
+    pub deletion_policy: DeletionPolicy,
+    /// What to do when the mailbox already exists on Mailcow; default `IfUnowned`.
+    #[serde(default)]
+    pub adoption_policy: AdoptionPolicy,
+}
+
+fn retain() -> DeletionPolicy {
+    DeletionPolicy::Retain
+}
+
+/// Whether mail comes in and people can log in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MailboxState {
+    /// Mail comes in, people can log in.
+    #[default]
+    Active,
+    /// Mail comes in, nobody can log in.
+    LoginDisabled,
+    /// No mail comes in, nobody can log in; the mail in it stays.
+    Inactive,
+}
+
+/// A key of a Secret in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in the Secret; default `password`.
+    #[serde(default = "password")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn password() -> String {
+    "password".to_owned()
+}
+
+/// What the operator knows about the mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailMailboxStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The whole address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+    /// How much it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaStatus>,
+    /// Messages in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+    /// When somebody last logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_login: Option<LastLogin>,
+    /// The Secret with what a mail client needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_name: Option<String>,
+    /// Which version of which Secret was last set as password on Mailcow (its uid and resourceVersion).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<String>,
+}
+
+/// How much a mailbox holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct QuotaStatus {
+    /// The limit, as a quantity; `0` is no limit.
+    pub limit: String,
+    /// In use, as a quantity.
+    pub used: String,
+    /// In use, in percent of the limit; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+}
+
+/// When somebody last logged in, by protocol; absent when never.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct LastLogin {
+    /// By IMAP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imap: Option<Time>,
+    /// By SMTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<Time>,
+    /// By POP3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pop3: Option<Time>,
+}

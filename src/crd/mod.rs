@@ -1,0 +1,42 @@
+//! What users write: the four custom resources, their schemas and CEL rules. No behaviour lives here.
+//!
+//! Group `email.askrobots.com`, version `v1alpha1`; every kind is namespaced and in the category `email`.
+
+#![expect(unreachable_pub, reason = "KubeSchema derives a private copy of each struct that it marks pub")]
+
+mod alias;
+mod common;
+mod domain;
+mod mailbox;
+mod rule;
+
+pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
+pub use common::{AdoptionPolicy, DeletionPolicy, Per, RateLimit, Ref, RemovalPolicy};
+pub use domain::{
+    Attached, DkimSpec, DkimStatus, DmarcPolicy, DmarcSpec, DnsRecordKind, DnsRecordStatus, DnsSource, DnsSpec,
+    DnsStatus, DnsVerdict, DnsWarning, DomainUsage, EmailDomain, EmailDomainSpec, EmailDomainStatus, Limits,
+    MailboxDefaults,
+};
+pub use mailbox::{
+    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,
+};
+pub use rule::{
+    Action, Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Forward, Ignore,
+    IgnoreMode, Match, OnMatch, Operator, Spam,
+};
+
+/// The API group of all four kinds.
+pub const GROUP: &str = "email.askrobots.com";
+
+/// Annotation that confirms a destructive deletion; its value is the address or the domain.
+pub const CONFIRM_DELETE: &str = "email.askrobots.com/confirm-delete";
+/// Annotation that stops all writes to Mailcow for the object while it is `"true"`.
+pub const PAUSED: &str = "email.askrobots.com/paused";
+/// Annotation whose every new value asks for one reconcile, DNS checks included.
+pub const RECONCILE_REQUESTED_AT: &str = "email.askrobots.com/reconcile-requested-at";
+/// Annotation that lets an object go although Mailcow can't be reached; what is there stays there.
+pub const FORCE_ORPHAN: &str = "email.askrobots.com/force-orphan";
+/// The finalizer that every kind carries from before its first write to Mailcow.
+pub const FINALIZER: &str = "email.askrobots.com/mailcow";
+/// Label on generated credentials Secrets; the operator watches Secrets with this label only.
+pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";

@@ -1,0 +1,93 @@
+//! Domains: what is wanted and what is there.
+
+use super::{DomainName, Mark, Quota, RateLimit};
+
+/// A domain as it should be; `None` is not managed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name.
+    pub name: DomainName,
+    /// Text for people; Mailcow can't clear it.
+    pub description: Option<String>,
+    /// Whether it takes mail.
+    pub active: bool,
+    /// How much it may hold; each limit by itself may be unmanaged.
+    pub limits: Limits<Option<u32>, Option<Quota>>,
+    /// The limit of each of its senders.
+    pub rate_limit: Option<RateLimit>,
+    /// The DKIM key to make where there is none.
+    pub dkim: Dkim,
+    /// Who manages it.
+    pub mark: Mark,
+}
+
+/// A domain as Mailcow has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainHave {
+    /// Its name.
+    pub name: DomainName,
+    /// Text for people.
+    pub description: String,
+    /// Whether it takes mail.
+    pub active: bool,
+    /// How much it may hold.
+    pub limits: Limits<u32, Quota>,
+    /// The limit of each of its senders.
+    pub rate_limit: RateLimit,
+    /// Its tags, the mark's among them.
+    pub tags: Vec<String>,
+    /// The DKIM key; `None` when it has none.
+    pub dkim: Option<DkimKey>,
+    /// Mailboxes in it.
+    pub mailboxes: u32,
+    /// Aliases in it.
+    pub aliases: u32,
+    /// Bytes of mail in it.
+    pub used: Quota,
+    /// Messages in it.
+    pub messages: u64,
+}
+
+impl DomainHave {
+    /// Who manages it, if anybody does.
+    pub fn mark(&self) -> Option<Mark> {
+        self.tags.iter().find_map(|tag| Mark::find(tag))
+    }
+}
+
+/// How much a domain may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits<N, Q> {
+    /// Number of mailboxes.
+    pub mailboxes: N,
+    /// Number of aliases.
+    pub aliases: N,
+    /// Quota of a mailbox that does not say.
+    pub default_quota: Q,
+    /// The largest quota of a mailbox.
+    pub mailbox_quota: Q,
+    /// The sum of all quotas.
+    pub total_quota: Q,
+}
+
+/// A DKIM key to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dkim {
+    /// The selector.
+    pub selector: String,
+    /// RSA key size in bits.
+    pub key_size: u16,
+}
+
+/// The public half of a DKIM key that Mailcow has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkimKey {
+    /// The selector.
+    pub selector: String,
+    /// Key size in bits as Mailcow says it; 0 when it doesn't.
+    pub key_size: u16,
+    /// The TXT record's value, unquoted and in one piece.
+    pub record: String,
+    /// The public key, base64 of the DER `SubjectPublicKeyInfo`.
+    pub public_key: String,
+}

@@ -1,0 +1,23 @@
+//! Sieve filters in Mailcow's prefilter slot.
+
+use super::Mark;
+
+/// A prefilter of a mailbox as Mailcow has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Its number.
+    pub id: u64,
+    /// Whether it is the active one; Mailcow allows one per mailbox and type.
+    pub active: bool,
+    /// The script, byte for byte.
+    pub script: String,
+    /// The description.
+    pub description: String,
+}
+
+impl Filter {
+    /// Who manages it: the mark in the script's first line.
+    pub fn mark(&self) -> Option<Mark> {
+        self.script.lines().next().and_then(Mark::find)
+    }
+}

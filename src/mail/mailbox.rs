@@ -1,0 +1,66 @@
+//! Mailboxes: what is wanted and what is there. Passwords are not among it.
+
+use std::collections::BTreeMap;
+
+use super::{Address, Mark, Quota, RateLimit};
+
+/// Who gets in (Mailcow's `active` 0, 1 and 2; recording `04_mailbox/edit_active_2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Neither mail nor people: 0.
+    Inactive,
+    /// Mail and people: 1.
+    Active,
+    /// Mail comes in, people don't: 2.
+    LoginDisabled,
+}
+
+/// A mailbox as it should be; `None` is not managed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Its address.
+    pub address: Address,
+    /// The name that people see; Mailcow can't clear it.
+    pub name: Option<String>,
+    /// How much it may hold.
+    pub quota: Quota,
+    /// Who gets in.
+    pub access: Access,
+    /// Its own rate limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Who manages it.
+    pub mark: Mark,
+}
+
+/// A mailbox as Mailcow has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxHave {
+    /// Its address.
+    pub address: Address,
+    /// The name that people see.
+    pub name: String,
+    /// How much it may hold.
+    pub quota: Quota,
+    /// Who gets in.
+    pub access: Access,
+    /// Its own rate limit, not its domain's.
+    pub rate_limit: RateLimit,
+    /// Custom attributes, the mark's among them; an edit replaces them all.
+    pub attributes: BTreeMap<String, String>,
+    /// Bytes in it.
+    pub used: Quota,
+    /// Messages in it.
+    pub messages: u64,
+    /// Last logins by IMAP, SMTP and POP3 in Unix seconds; 0 is never.
+    pub last_logins: [i64; 3],
+}
+
+impl MailboxHave {
+    /// The custom attribute that holds the mark.
+    pub const MARK: &str = "managed-by";
+
+    /// Who manages it, if anybody does.
+    pub fn mark(&self) -> Option<Mark> {
+        self.attributes.get(Self::MARK).and_then(|text| Mark::find(text))
+    }
+}

@@ -1,0 +1,96 @@
+//! The ownership mark that the operator leaves on Mailcow: who manages this thing.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// How long a mark may get in bytes: `private_comment` of an alias takes 160 (recording `05_alias/add_comment_too_long`).
+const LONGEST: usize = 150;
+const PREFIX: &str = "mailcow-operator";
+
+/// Who manages a thing on Mailcow: `mailcow-operator/<cluster>/<namespace>/<name>/<uid>`.
+///
+/// Two marks are of the same owner when all but the uid is equal: an object that was deleted and made again takes up
+/// what its predecessor left.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    owner: String,
+    uid: String,
+}
+
+impl Mark {
+    /// The mark of an object. `cluster` is a short id of the cluster; a long name is cut and gets a hash.
+    pub fn new(cluster: &str, namespace: &str, name: &str, uid: &str) -> Self {
+        let full = format!("{cluster}/{namespace}/{name}");
+        let room = LONGEST - PREFIX.len() - uid.len() - 2;
+        let owner = if full.len() <= room {
+            full
+        } else {
+            let hash = Sha256::digest(full.as_bytes());
+            let kept: String = full.chars().take(room - 9).collect();
+            format!("{kept}~{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+        };
+        Self { owner, uid: uid.to_owned() }
+    }
+
+    /// Finds a mark in a text that may hold other things; `None` when there is none.
+    pub fn find(text: &str) -> Option<Self> {
+        let start = text.find(PREFIX)? + PREFIX.len();
+        let rest = text.get(start..)?.strip_prefix('/')?;
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let (owner, uid) = rest.get(..end)?.rsplit_once('/')?;
+        (owner.matches('/').count() >= 1 || owner.contains('~'))
+            .then(|| Self { owner: owner.to_owned(), uid: uid.to_owned() })
+    }
+
+    /// Whether both marks are of the same owner.
+    pub fn same_owner(&self, other: &Self) -> bool {
+        self.owner == other.owner
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}/{}/{}", self.owner, self.uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11";
+
+    #[test]
+    fn a_mark_is_found_again_in_a_text() {
+        let mark = Mark::new("c0ffee00", "mail", "ada", UID);
+        let text = format!("# {mark} sha256=12");
+        assert_eq!(Mark::find(&text), Some(mark));
+    }
+
+    #[test]
+    fn a_successor_of_the_same_name_is_the_same_owner() {
+        let before = Mark::new("c0ffee00", "mail", "ada", UID);
+        let after = Mark::new("c0ffee00", "mail", "ada", "another-uid");
+        assert!(before.same_owner(&after));
+        assert!(!before.same_owner(&Mark::new("c0ffee01", "mail", "ada", UID)));
+        assert!(!before.same_owner(&Mark::new("c0ffee00", "mail2", "ada", UID)));
+    }
+
+    #[test]
+    fn long_names_fit_and_stay_apart() {
+        let long = "x".repeat(253);
+        let one = Mark::new("c0ffee00", &"n".repeat(63), &format!("{long}1"), UID);
+        let two = Mark::new("c0ffee00", &"n".repeat(63), &format!("{long}2"), UID);
+        assert!(one.to_string().len() <= LONGEST);
+        assert!(!one.same_owner(&two));
+        assert_eq!(Mark::find(&one.to_string()), Some(one));
+    }
+
+    #[test]
+    fn other_text_is_no_mark() {
+        for text in ["", "mailcow-operator", "mailcow-operator is nice", "mailcow-operator/x"] {
+            assert_eq!(Mark::find(text), None, "{text:?}");
+        }
+    }
+}

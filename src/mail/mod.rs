@@ -1,0 +1,23 @@
+//! What mail things are: one canonical type on both sides of a plan.
+//!
+//! A manifest and Mailcow's answer are both parsed into these types once; after that nobody compares strings.
+//! `None` in a wanted value means *not managed*: it is never touched.
+
+mod address;
+mod alias;
+mod domain;
+mod filter;
+mod mailbox;
+mod mark;
+mod quota;
+mod rate;
+pub mod rule;
+
+pub use address::{Address, Catch, DomainName, InvalidAddress};
+pub use alias::{Alias, AliasHave};
+pub use domain::{Dkim, DkimKey, Domain, DomainHave, Limits};
+pub use filter::Filter;
+pub use mailbox::{Access, Mailbox, MailboxHave};
+pub use mark::Mark;
+pub use quota::{InvalidQuota, Quota};
+pub use rate::RateLimit;

@@ -1,0 +1,1 @@
+//! Rules in canonical form: parsed, checked values that a script can be compiled from.

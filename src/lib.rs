@@ -2,3 +2,5 @@
 
 pub mod crd;
 pub mod mail;
+pub mod outcome;
+pub mod plan;

@@ -1,0 +1,175 @@
+//! What came of a step, and the closed list of reasons that conditions, events and metrics share.
+
+/// Why a condition is as it is: one CamelCase word each.
+///
+/// The doc comment of each variant is the text that the documentation shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Mailcow shows what the spec asks; it was read back.
+    InSync,
+    /// The object was just seen; nothing is known yet.
+    Pending,
+    /// No Mailcow server is configured. Everything else goes on.
+    MailcowNotConfigured,
+    /// Mailcow can't be reached, is slow or answers with a server error. Nothing is deleted; it is tried again.
+    MailcowUnreachable,
+    /// Mailcow refuses the API key or the address that the operator calls from. It is not tried again until the key
+    /// changes or a long wait has passed, since Mailcow bans addresses.
+    KeyOrSourceRejected,
+    /// The API key may only read.
+    KeyReadOnly,
+    /// Mailcow answered with something that is no answer of its API: is the URL right?
+    UnexpectedAnswer,
+    /// Mailcow refused the change; its reason is in the message.
+    RefusedByMailcow,
+    /// Mailcow's password policy refuses the password in the Secret.
+    PasswordRejected,
+    /// Mailcow took a field and does not show it; writing has stopped.
+    FieldNotApplied,
+    /// The thing on Mailcow carries another owner's mark.
+    OwnedByAnother,
+    /// The thing exists on Mailcow and `adoptionPolicy: Never` forbids to take it.
+    NotAdopted,
+    /// Another object claims the same name or address.
+    Conflict,
+    /// The referenced `EmailDomain` does not exist.
+    DomainNotFound,
+    /// The referenced `EmailDomain` is not on Mailcow yet.
+    DomainNotReady,
+    /// A referenced `EmailMailbox` does not exist.
+    MailboxNotFound,
+    /// A referenced `EmailMailbox` is not on Mailcow yet.
+    MailboxNotReady,
+    /// The Secret does not exist.
+    SecretNotFound,
+    /// The Secret lacks the key, or the key is empty or no text.
+    SecretKeyInvalid,
+    /// A Secret of the generated name exists and was not made by the operator.
+    SecretNotOurs,
+    /// A value in the spec can't be used; the message names the field.
+    InvalidSpec,
+    /// Deleting would destroy mail; the annotation `email.askrobots.com/confirm-delete` is needed.
+    ConfirmationNeeded,
+    /// The domain can't be deleted while it holds mailboxes.
+    DomainNotEmpty,
+    /// The annotation `email.askrobots.com/paused` stops all writes.
+    Paused,
+    /// The mailbox has an active filter that a person made; it is not replaced.
+    FilterSlotTaken,
+    /// The rule is switched off.
+    Disabled,
+    /// Every reference was found.
+    ResolvedRefs,
+    /// The rule is valid.
+    Accepted,
+    /// The rule is in the mailbox's script on Mailcow.
+    Programmed,
+    /// Every required DNS record is as it should be.
+    Verified,
+    /// A required DNS record is not as it should be; the message names it.
+    NotVerified,
+    /// No DNS answer could be trusted lately.
+    CheckFailing,
+    /// The Kubernetes API failed; it is tried again.
+    KubernetesApiError,
+}
+
+impl Reason {
+    /// The word itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "InSync",
+            Self::Pending => "Pending",
+            Self::MailcowNotConfigured => "MailcowNotConfigured",
+            Self::MailcowUnreachable => "MailcowUnreachable",
+            Self::KeyOrSourceRejected => "KeyOrSourceRejected",
+            Self::KeyReadOnly => "KeyReadOnly",
+            Self::UnexpectedAnswer => "UnexpectedAnswer",
+            Self::RefusedByMailcow => "RefusedByMailcow",
+            Self::PasswordRejected => "PasswordRejected",
+            Self::FieldNotApplied => "FieldNotApplied",
+            Self::OwnedByAnother => "OwnedByAnother",
+            Self::NotAdopted => "NotAdopted",
+            Self::Conflict => "Conflict",
+            Self::DomainNotFound => "DomainNotFound",
+            Self::DomainNotReady => "DomainNotReady",
+            Self::MailboxNotFound => "MailboxNotFound",
+            Self::MailboxNotReady => "MailboxNotReady",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::SecretKeyInvalid => "SecretKeyInvalid",
+            Self::SecretNotOurs => "SecretNotOurs",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::ConfirmationNeeded => "ConfirmationNeeded",
+            Self::DomainNotEmpty => "DomainNotEmpty",
+            Self::Paused => "Paused",
+            Self::FilterSlotTaken => "FilterSlotTaken",
+            Self::Disabled => "Disabled",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+            Self::Verified => "Verified",
+            Self::NotVerified => "NotVerified",
+            Self::CheckFailing => "CheckFailing",
+            Self::KubernetesApiError => "KubernetesApiError",
+        }
+    }
+}
+
+/// Where an object stands towards Mailcow after a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Mailcow shows what the spec asks; it was read back.
+    InSync,
+    /// Something else has to come first; a watch or the next pass brings it on.
+    Waiting(Why),
+    /// It can't be known now; it is tried again with back-off.
+    Unknown(Why),
+    /// A human must act; no hot loop.
+    Stalled(Why),
+}
+
+/// A reason and the same in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The word for machines.
+    pub reason: Reason,
+    /// The sentence for people; never holds a secret.
+    pub message: String,
+}
+
+impl Why {
+    /// Puts both together.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl Outcome {
+    /// Something else has to come first.
+    pub fn waiting(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Waiting(Why::new(reason, message))
+    }
+
+    /// A human must act.
+    pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Stalled(Why::new(reason, message))
+    }
+
+    /// Why it is not in sync; `None` when it is.
+    pub fn why(&self) -> Option<&Why> {
+        match self {
+            Self::InSync => None,
+            Self::Waiting(why) | Self::Unknown(why) | Self::Stalled(why) => Some(why),
+        }
+    }
+
+    /// The label that metrics use.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Waiting(_) => "waiting",
+            Self::Unknown(_) => "unknown",
+            Self::Stalled(_) => "stalled",
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Aliases: what differs, and how an alias goes.
+
+use super::Removal;
+use super::change::{AliasEdit, Change, differs};
+use super::ownership::{Claim, Refusal, claim};
+use crate::crd::{AdoptionPolicy, RemovalPolicy};
+use crate::mail::{Alias, AliasHave, Mark};
+
+/// Changes that bring an alias to what is wanted.
+///
+/// # Errors
+/// [`Refusal`] when the alias exists and may not be touched.
+pub fn alias(want: &Alias, have: Option<&AliasHave>, policy: AdoptionPolicy) -> Result<Vec<Change>, Refusal> {
+    let Some(have) = have else { return Ok(vec![Change::AddAlias(want.clone())]) };
+    let there = have.mark();
+    let claim = claim(&want.mark, there.as_ref(), policy, &want.catch)?;
+    let same_goto = want.goto.iter().map(ToString::to_string).eq(have.goto.iter().cloned());
+    let edit = AliasEdit {
+        goto: (!same_goto).then(|| want.goto.clone()),
+        active: differs(Some(&want.active), &have.active),
+        private_comment: (claim == Claim::Adopt).then(|| want.mark.to_string()),
+    };
+    let changed = edit != AliasEdit::default();
+    Ok(changed.then_some(Change::EditAlias { id: have.id, edit }).into_iter().collect())
+}
+
+/// Changes that let an alias go as the policy says. Nothing without our mark is touched.
+///
+/// # Errors
+/// None so far; the type is that of the other kinds.
+pub fn alias_removal(have: Option<&AliasHave>, mark: &Mark, policy: RemovalPolicy) -> Removal {
+    let Some(have) = have.filter(|have| have.mark().is_some_and(|there| there.same_owner(mark))) else {
+        return Ok(Vec::new());
+    };
+    Ok(vec![match policy {
+        RemovalPolicy::Retain => {
+            let edit = AliasEdit { private_comment: Some(String::new()), ..AliasEdit::default() };
+            Change::EditAlias { id: have.id, edit }
+        }
+        RemovalPolicy::Delete => Change::DeleteAlias { id: have.id },
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Address, Catch};
+
+    fn mark() -> Mark {
+        Mark::new("c1", "mail", "sales", "uid-1")
+    }
+
+    fn want() -> Alias {
+        Alias {
+            catch: Catch::parse("sales@example.com").unwrap(),
+            goto: vec![Address::parse("ada@example.com").unwrap(), Address::parse("x@other.org").unwrap()],
+            active: true,
+            mark: mark(),
+        }
+    }
+
+    fn have() -> AliasHave {
+        AliasHave {
+            id: 7,
+            catch: Catch::parse("sales@example.com").unwrap(),
+            goto: vec!["ada@example.com".into(), "x@other.org".into()],
+            active: true,
+            private_comment: mark().to_string(),
+        }
+    }
+
+    #[test]
+    fn a_missing_alias_is_added() {
+        let changes = alias(&want(), None, AdoptionPolicy::Never).unwrap();
+        assert_eq!(changes, vec![Change::AddAlias(want())]);
+    }
+
+    #[test]
+    fn what_is_in_sync_is_not_written() {
+        assert_eq!(alias(&want(), Some(&have()), AdoptionPolicy::Never).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn a_discarding_alias_gets_its_addresses_and_the_mark() {
+        let have = AliasHave { goto: vec!["null@localhost".into()], private_comment: String::new(), ..have() };
+        let edit = AliasEdit { goto: Some(want().goto), active: None, private_comment: Some(mark().to_string()) };
+        let changes = alias(&want(), Some(&have), AdoptionPolicy::IfUnowned).unwrap();
+        assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
+    }
+
+    #[test]
+    fn only_our_own_alias_is_removed() {
+        let removed = alias_removal(Some(&have()), &mark(), RemovalPolicy::Delete);
+        assert_eq!(removed, Ok(vec![Change::DeleteAlias { id: 7 }]));
+        let foreign = AliasHave { private_comment: "by hand".into(), ..have() };
+        assert_eq!(alias_removal(Some(&foreign), &mark(), RemovalPolicy::Delete), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_retained_alias_loses_its_mark_only() {
+        let changes = alias_removal(Some(&have()), &mark(), RemovalPolicy::Retain).unwrap();
+        let edit = AliasEdit { private_comment: Some(String::new()), ..AliasEdit::default() };
+        assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
+    }
+}

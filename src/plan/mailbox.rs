@@ -1,0 +1,200 @@
+//! Mailboxes: what differs, and how a mailbox goes.
+
+use std::collections::BTreeMap;
+
+use super::Removal;
+use super::change::{Change, MailboxEdit, differs};
+use super::ownership::{Claim, Refusal, claim};
+use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy};
+use crate::mail::{Access, Mailbox, MailboxHave, Mark};
+use crate::outcome::{Outcome, Reason};
+
+/// What the mark's attribute says when nobody manages the mailbox any more. Mailcow replaces all attributes at once,
+/// and no recording shows that an empty set is taken.
+const RELEASED: &str = "none";
+
+/// Changes that bring a mailbox to what is wanted; `password` is whether a new password is to be set.
+///
+/// # Errors
+/// [`Refusal`] when the mailbox exists and may not be touched.
+pub fn mailbox(
+    want: &Mailbox,
+    have: Option<&MailboxHave>,
+    policy: AdoptionPolicy,
+    password: bool,
+) -> Result<Vec<Change>, Refusal> {
+    let Some(have) = have else { return Ok(added(want)) };
+    let there = have.mark();
+    let claim = claim(&want.mark, there.as_ref(), policy, &want.address)?;
+    let address = || want.address.clone();
+    let mut changes = Vec::new();
+    if claim == Claim::Adopt {
+        changes.push(marked(have, want.mark.to_string()));
+    }
+    let edit = MailboxEdit {
+        name: differs(want.name.as_ref(), &have.name),
+        quota: differs(Some(&want.quota), &have.quota),
+        access: differs(Some(&want.access), &have.access),
+    };
+    if edit != MailboxEdit::default() {
+        changes.push(Change::EditMailbox { address: address(), edit });
+    }
+    if let Some(rate) = differs(want.rate_limit.as_ref(), &have.rate_limit) {
+        changes.push(Change::LimitMailbox { address: address(), rate });
+    }
+    if password {
+        changes.push(Change::SetPassword(address()));
+    }
+    Ok(changes)
+}
+
+/// Changes that let a mailbox go as the policy says. Nothing without our mark is touched.
+///
+/// # Errors
+/// [`Reason::ConfirmationNeeded`] when mail would be destroyed unconfirmed.
+pub fn mailbox_removal(have: Option<&MailboxHave>, mark: &Mark, policy: DeletionPolicy, confirmed: bool) -> Removal {
+    let Some(have) = have.filter(|have| have.mark().is_some_and(|there| there.same_owner(mark))) else {
+        return Ok(Vec::new());
+    };
+    let address = have.address.clone();
+    match policy {
+        DeletionPolicy::Retain => Ok(vec![marked(have, RELEASED.to_owned())]),
+        DeletionPolicy::Deactivate => {
+            let edit = MailboxEdit { access: Some(Access::Inactive), ..MailboxEdit::default() };
+            let off = (have.access != Access::Inactive).then_some(Change::EditMailbox { address, edit });
+            Ok(off.into_iter().chain([marked(have, RELEASED.to_owned())]).collect())
+        }
+        DeletionPolicy::Delete if have.messages > 0 && !confirmed => Err(Outcome::stalled(
+            Reason::ConfirmationNeeded,
+            format!(
+                "{address} holds {} messages that deleting would destroy; to confirm, set the annotation {CONFIRM_DELETE}: {address}; to keep them, set deletionPolicy: Retain",
+                have.messages
+            ),
+        )),
+        DeletionPolicy::Delete => Ok(vec![Change::DeleteMailbox(address)]),
+    }
+}
+
+fn added(want: &Mailbox) -> Vec<Change> {
+    let attributes = BTreeMap::from([(MailboxHave::MARK.to_owned(), want.mark.to_string())]);
+    vec![Change::AddMailbox(want.clone()), Change::SetAttributes { address: want.address.clone(), attributes }]
+}
+
+/// All attributes that are there, with the mark's set to `text`.
+fn marked(have: &MailboxHave, text: String) -> Change {
+    let mut attributes = have.attributes.clone();
+    attributes.insert(MailboxHave::MARK.to_owned(), text);
+    Change::SetAttributes { address: have.address.clone(), attributes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::Per;
+    use crate::mail::{Address, Quota, RateLimit};
+
+    fn mark() -> Mark {
+        Mark::new("c1", "mail", "ada", "uid-1")
+    }
+
+    fn want() -> Mailbox {
+        Mailbox {
+            address: Address::parse("ada@example.com").unwrap(),
+            name: Some("Ada".into()),
+            quota: Quota::gib(1),
+            access: Access::Active,
+            rate_limit: None,
+            mark: mark(),
+        }
+    }
+
+    fn have() -> MailboxHave {
+        MailboxHave {
+            address: Address::parse("ada@example.com").unwrap(),
+            name: "Ada".into(),
+            quota: Quota::gib(1),
+            access: Access::Active,
+            rate_limit: RateLimit::Unlimited,
+            attributes: BTreeMap::from([
+                ("theirs".into(), "kept".into()),
+                (MailboxHave::MARK.into(), mark().to_string()),
+            ]),
+            used: Quota::default(),
+            messages: 0,
+            last_logins: [0; 3],
+        }
+    }
+
+    fn plan(want: &Mailbox, have: &MailboxHave) -> Vec<Change> {
+        mailbox(want, Some(have), AdoptionPolicy::IfUnowned, false).unwrap()
+    }
+
+    #[test]
+    fn a_missing_mailbox_is_added_and_marked() {
+        let changes = mailbox(&want(), None, AdoptionPolicy::IfUnowned, true).unwrap();
+        assert!(matches!(changes.as_slice(), [Change::AddMailbox(_), Change::SetAttributes { .. }]));
+    }
+
+    #[test]
+    fn what_is_in_sync_is_not_written() {
+        assert_eq!(plan(&want(), &have()), vec![]);
+        assert_eq!(plan(&Mailbox { name: None, ..want() }, &MailboxHave { name: "X".into(), ..have() }), vec![]);
+    }
+
+    #[test]
+    fn a_lower_quota_is_an_update() {
+        let lower = Mailbox { quota: Quota::mib(512), ..want() };
+        let edit = MailboxEdit { quota: Some(Quota::mib(512)), ..MailboxEdit::default() };
+        assert_eq!(plan(&lower, &have()), vec![Change::EditMailbox { address: lower.address.clone(), edit }]);
+    }
+
+    #[test]
+    fn a_rate_limit_goes_to_its_own_endpoint() {
+        let rate = RateLimit::Limit { messages: 5, per: Per::Hour };
+        let limited = Mailbox { rate_limit: Some(rate), ..want() };
+        let expected = Change::LimitMailbox { address: limited.address.clone(), rate };
+        assert_eq!(plan(&limited, &have()), vec![expected]);
+    }
+
+    #[test]
+    fn adopting_keeps_the_attributes_of_others() {
+        let mut have = have();
+        have.attributes.remove(MailboxHave::MARK);
+        let changes = plan(&want(), &have);
+        let [Change::SetAttributes { attributes, .. }] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(attributes["theirs"], "kept");
+        assert_eq!(attributes[MailboxHave::MARK], mark().to_string());
+    }
+
+    #[test]
+    fn a_new_password_is_one_change() {
+        let changes = mailbox(&want(), Some(&have()), AdoptionPolicy::IfUnowned, true).unwrap();
+        assert_eq!(changes, vec![Change::SetPassword(want().address)]);
+    }
+
+    #[test]
+    fn mail_is_only_destroyed_confirmed() {
+        let full = MailboxHave { messages: 3, ..have() };
+        let removal = |confirmed| mailbox_removal(Some(&full), &mark(), DeletionPolicy::Delete, confirmed);
+        assert!(matches!(removal(false), Err(Outcome::Stalled(why)) if why.reason == Reason::ConfirmationNeeded));
+        assert_eq!(removal(true), Ok(vec![Change::DeleteMailbox(full.address.clone())]));
+    }
+
+    #[test]
+    fn an_unmarked_or_foreign_mailbox_is_never_removed() {
+        for text in [None, Some(Mark::new("c2", "mail", "ada", "uid-1").to_string())] {
+            let mut have = have();
+            have.attributes.remove(MailboxHave::MARK);
+            have.attributes.extend(text.map(|text| (MailboxHave::MARK.to_owned(), text)));
+            assert_eq!(mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, true), Ok(vec![]));
+        }
+    }
+
+    #[test]
+    fn what_was_released_is_nobodys() {
+        let changes = mailbox_removal(Some(&have()), &mark(), DeletionPolicy::Retain, false).unwrap();
+        let [Change::SetAttributes { attributes, .. }] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(MailboxHave { attributes: attributes.clone(), ..have() }.mark(), None);
+        assert_eq!(attributes["theirs"], "kept");
+    }
+}

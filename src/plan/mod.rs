@@ -1,0 +1,23 @@
+//! Wanted × observed → changes. Deciding only: nothing here waits, calls or looks at a clock.
+//!
+//! A plan is empty when Mailcow already shows what is wanted. After executing one, the same function is asked again
+//! about what was read back: what it still wants then is what Mailcow did not apply.
+
+mod alias;
+mod change;
+mod domain;
+mod filter;
+mod mailbox;
+mod ownership;
+
+pub use alias::{alias, alias_removal};
+pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
+pub use domain::{domain, domain_removal};
+pub use filter::{filter, filter_removal};
+pub use mailbox::{mailbox, mailbox_removal};
+pub use ownership::{Claim, Refusal, claim};
+
+use crate::outcome::Outcome;
+
+/// What has to be done for a thing that goes: changes, or something that has to come first.
+pub type Removal = Result<Vec<Change>, Outcome>;

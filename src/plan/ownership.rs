@@ -1,0 +1,98 @@
+//! Who may touch what: the mark on Mailcow against the object that wants it.
+
+use crate::crd::AdoptionPolicy;
+use crate::mail::Mark;
+use crate::outcome::{Outcome, Reason};
+
+/// Whether a thing that exists on Mailcow may be managed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It carries our mark, to the letter.
+    Ours,
+    /// It may be taken; our mark has to be written.
+    Adopt,
+}
+
+/// Why a thing may not be touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It carries another owner's mark.
+    #[error(
+        "{thing} is managed by another owner (a mark of another object or cluster is on it); remove it there, or set adoptionPolicy: Force to take it over"
+    )]
+    OwnedByAnother {
+        /// Its name or address.
+        thing: String,
+    },
+    /// It exists and the policy says to leave it alone.
+    #[error(
+        "{thing} already exists on Mailcow and adoptionPolicy is Never; set adoptionPolicy: IfUnowned to manage it"
+    )]
+    NotAdopted {
+        /// Its name or address.
+        thing: String,
+    },
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        let reason = match refusal {
+            Refusal::OwnedByAnother { .. } => Reason::OwnedByAnother,
+            Refusal::NotAdopted { .. } => Reason::NotAdopted,
+        };
+        Self::stalled(reason, refusal.to_string())
+    }
+}
+
+/// Decides whether the thing that carries `there` may be managed by the owner of `ours`.
+///
+/// # Errors
+/// [`Refusal`] when the policy forbids it. The other owner is not named: it may be of another namespace.
+pub fn claim(
+    ours: &Mark,
+    there: Option<&Mark>,
+    policy: AdoptionPolicy,
+    thing: impl ToString,
+) -> Result<Claim, Refusal> {
+    match (there, policy) {
+        (Some(mark), _) if mark == ours => Ok(Claim::Ours),
+        (Some(mark), _) if mark.same_owner(ours) => Ok(Claim::Adopt),
+        (Some(_), AdoptionPolicy::Never | AdoptionPolicy::IfUnowned) => {
+            Err(Refusal::OwnedByAnother { thing: thing.to_string() })
+        }
+        (None, AdoptionPolicy::Never) => Err(Refusal::NotAdopted { thing: thing.to_string() }),
+        (None, AdoptionPolicy::IfUnowned) | (_, AdoptionPolicy::Force) => Ok(Claim::Adopt),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AdoptionPolicy::{Force, IfUnowned, Never};
+
+    #[test]
+    fn who_may_touch_what() {
+        let ours = Mark::new("c1", "mail", "ada", "uid-1");
+        let successor = Mark::new("c1", "mail", "ada", "uid-0");
+        let other = Mark::new("c2", "mail", "ada", "uid-9");
+        let ask = |there: Option<&Mark>, policy| claim(&ours, there, policy, "ada@example.com");
+        for policy in [Never, IfUnowned, Force] {
+            assert_eq!(ask(Some(&ours), policy), Ok(Claim::Ours));
+            assert_eq!(ask(Some(&successor), policy), Ok(Claim::Adopt));
+        }
+        assert!(matches!(ask(Some(&other), Never), Err(Refusal::OwnedByAnother { .. })));
+        assert!(matches!(ask(Some(&other), IfUnowned), Err(Refusal::OwnedByAnother { .. })));
+        assert_eq!(ask(Some(&other), Force), Ok(Claim::Adopt));
+        assert!(matches!(ask(None, Never), Err(Refusal::NotAdopted { .. })));
+        assert_eq!(ask(None, IfUnowned), Ok(Claim::Adopt));
+        assert_eq!(ask(None, Force), Ok(Claim::Adopt));
+    }
+
+    #[test]
+    fn the_refusal_does_not_name_the_other_owner() {
+        let ours = Mark::new("c1", "mail", "ada", "uid-1");
+        let other = Mark::new("c1", "secret-tenant", "x", "uid-2");
+        let refusal = claim(&ours, Some(&other), IfUnowned, "ada@example.com").unwrap_err();
+        assert!(!refusal.to_string().contains("secret-tenant"));
+    }
+}

@@ -2,5 +2,6 @@
 
 pub mod crd;
 pub mod mail;
+pub mod mailcow;
 pub mod outcome;
 pub mod plan;

@@ -1,0 +1,305 @@
+//! One `send`: URL, key, time limits, breaker and the queue of writers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode, Url, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::error::Error;
+
+/// Time limit of a read.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+/// Time limit of a write: one that rebuilds the groupware's view takes half a minute at 5,000 mailboxes, and others
+/// wait for it.
+const WRITE_LIMIT: Duration = Duration::from_secs(300);
+/// How long nothing is sent after a 401. Mailcow bans an address after ten of them.
+const BREAKER_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Reads at once; the server itself gains nothing above.
+const READERS: usize = 4;
+
+/// How to reach a Mailcow server.
+#[derive(Clone)]
+pub struct Connection {
+    /// `https://mail.example.com`, with or without `/api/v1`.
+    pub url: String,
+    /// The read-write API key.
+    pub api_key: SecretString,
+    /// A private certificate authority in PEM, trusted beside the public ones.
+    pub ca: Option<String>,
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url && self.ca == other.ca && self.api_key.expose_secret() == other.api_key.expose_secret()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("url", &without_credentials(&self.url)).finish_non_exhaustive()
+    }
+}
+
+/// Is told of every call: action (`add/mailbox`), outcome (one static word) and how long it took.
+pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
+
+/// A client of one Mailcow server. It keeps no cookies: Mailcow's session cookie is an API session without a key.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: SecretString,
+    readers: Semaphore,
+    /// One writer: edits read and write whole objects, limits are check-then-insert, and parallel deletes leave halves.
+    writer: Semaphore,
+    rejected: Mutex<Option<(Instant, Error)>>,
+    observer: Observer,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("server", &self.server()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Makes a client; sends nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`] when the URL or the certificate can't be used.
+    pub fn new(connection: &Connection, observer: Observer) -> Result<Self, Error> {
+        let bad = |why: String| Error::InvalidUrl { url: without_credentials(&connection.url), why };
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .user_agent(concat!("mailcow-operator/", env!("CARGO_PKG_VERSION")));
+        if let Some(ca) = &connection.ca {
+            let ca = reqwest::Certificate::from_pem(ca.as_bytes())
+                .map_err(|_| bad("the certificate authority given with it is no PEM certificate".to_owned()))?;
+            builder = builder.add_root_certificate(ca);
+        }
+        let mut key = header::HeaderValue::from_str(connection.api_key.expose_secret().trim())
+            .map_err(|_| bad("the API key given with it holds characters that no key has".to_owned()))?;
+        if key.is_empty() {
+            return Err(bad("the API key given with it is empty".to_owned()));
+        }
+        key.set_sensitive(true);
+        let http = builder
+            .default_headers(header::HeaderMap::from_iter([(header::HeaderName::from_static("x-api-key"), key)]))
+            .build()
+            .map_err(|error| bad(deepest(&error)))?;
+        Ok(Self {
+            http,
+            base: base_url(&connection.url).map_err(bad)?,
+            key: connection.api_key.clone(),
+            readers: Semaphore::new(READERS),
+            writer: Semaphore::new(1),
+            rejected: Mutex::new(None),
+            observer,
+        })
+    }
+
+    /// Scheme, host and port, for people.
+    pub fn server(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    /// The host name or address of the server.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// Reads `get/…`: parts of the path are percent-encoded here.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub(super) async fn get(&self, action: &'static str, parts: &[&str]) -> Result<Value, Error> {
+        let url = self.url(action, parts);
+        let path = url.path().to_owned();
+        let started = Instant::now();
+        let answer = self.send(Method::GET, url, None).await;
+        let read = answer.and_then(|body| self.parsed(&body, &path));
+        (self.observer)(action, read.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
+        read
+    }
+
+    /// Writes; returns the answer's bytes for [`super::reply`].
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent.
+    pub(super) async fn post(&self, action: &'static str, parts: &[&str], body: &Value) -> Result<Vec<u8>, Error> {
+        let started = Instant::now();
+        let answer = self.send(Method::POST, self.url(action, parts), Some(body)).await;
+        (self.observer)(action, answer.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
+        answer
+    }
+
+    fn url(&self, action: &str, parts: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(action.split('/')).extend(parts);
+        }
+        url
+    }
+
+    /// The one place that talks to the server.
+    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
+        let is_write = method != Method::GET;
+        let queue = if is_write { &self.writer } else { &self.readers };
+        let _turn = queue.acquire().await.map_err(|_| self.unreachable("the client was closed".to_owned()))?;
+        self.breaker()?;
+        let path = url.path().to_owned();
+        let limit = if is_write { WRITE_LIMIT } else { READ_LIMIT };
+        let mut request = self.http.request(method, url).timeout(limit);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let broken = |error: &reqwest::Error| self.broken(error, is_write, &path, limit);
+        let response = request.send().await.map_err(|error| broken(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| broken(&error))?;
+        self.judged(status, &body, &path).map(|()| body.to_vec())
+    }
+
+    fn breaker(&self) -> Result<(), Error> {
+        match &*self.rejected.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((since, error)) if since.elapsed() < BREAKER_WAIT => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn trip(&self, why: &str) -> Error {
+        let wait_minutes = BREAKER_WAIT.as_secs() / 60;
+        let why = why.replace(self.key.expose_secret(), "…");
+        let error = Error::KeyRejected { server: self.server(), why, wait_minutes };
+        *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.clone()));
+        error
+    }
+
+    /// Reads the status. Refusals of single things come with 200 and are not seen here.
+    fn judged(&self, status: StatusCode, body: &[u8], path: &str) -> Result<(), Error> {
+        match status.as_u16() {
+            200 => Ok(()),
+            401 => Err(self.trip(&message_of(body).unwrap_or_else(|| "status 401".to_owned()))),
+            403 => Err(Error::ReadOnlyKey { server: self.server() }),
+            429 | 500..=599 => Err(self.unreachable(format!("it answered with status {status}"))),
+            _ => Err(self.unexpected(path, format!("status {status}"))),
+        }
+    }
+
+    /// Reads a `get` answer; one that is empty means that no key was seen (recording `01_auth/no_key_get_list`).
+    fn parsed(&self, body: &[u8], path: &str) -> Result<Value, Error> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(self.unexpected(path, "an empty answer".to_owned()));
+        }
+        serde_json::from_slice(body).map_err(|_| self.unexpected(path, "no JSON".to_owned()))
+    }
+
+    fn unreachable(&self, why: String) -> Error {
+        Error::Unreachable { server: self.server(), why }
+    }
+
+    pub(super) fn unexpected(&self, path: &str, why: String) -> Error {
+        Error::Unexpected { server: self.server(), path: path.to_owned(), why }
+    }
+
+    fn broken(&self, error: &reqwest::Error, is_write: bool, path: &str, limit: Duration) -> Error {
+        let why = if error.is_timeout() && !error.is_connect() {
+            format!("no answer within {} seconds", limit.as_secs())
+        } else {
+            deepest(error)
+        };
+        if is_write && !error.is_connect() {
+            let action = path.trim_start_matches(self.base.path()).to_owned();
+            return Error::OutcomeUnknown { action, why };
+        }
+        self.unreachable(why)
+    }
+}
+
+fn label(error: &Error) -> &'static str {
+    error.reason().as_str()
+}
+
+/// The innermost cause; the outer ones only repeat the URL.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// `msg` of a bare error object.
+fn message_of(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    value.get("msg")?.as_str().map(ToOwned::to_owned)
+}
+
+/// Checks the URL and cuts a trailing `/api/v1` off.
+fn base_url(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("it must begin with https:// or http://".to_owned());
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("it names no host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it must hold no user name or password".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it must hold no ? or #".to_owned());
+    }
+    let path = url.path().trim_end_matches('/').trim_end_matches("/api/v1").trim_end_matches("/api").to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// What may stand in an error text of a URL that may hold a password.
+fn without_credentials(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_with_and_without_the_api_path() {
+        for url in ["https://m.example.com", "https://m.example.com/", " https://m.example.com/api/v1/ "] {
+            assert_eq!(base_url(url).unwrap().as_str(), "https://m.example.com/", "{url}");
+        }
+        assert_eq!(base_url("http://h:8080/mail/api/v1").unwrap().path(), "/mail");
+    }
+
+    #[test]
+    fn what_is_no_url_says_what_is_wrong() {
+        for url in ["", "mail.example.com", "ftp://x", "https://", "https://a:b@x.example", "https://x.example/?q=1"] {
+            assert!(base_url(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn neither_key_nor_password_is_ever_shown() {
+        let connection = Connection {
+            url: "https://user:hunter2@m.example.com".into(),
+            api_key: SecretString::from("K3Y-K3Y"),
+            ca: None,
+        };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let error = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap_err();
+        let text = format!("{connection:?} {error} {error:?}");
+        assert!(!text.contains("K3Y") && !error.to_string().contains("hunter2"), "{text}");
+    }
+}

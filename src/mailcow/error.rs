@@ -1,0 +1,115 @@
+//! What can go wrong with Mailcow, told so that a person knows what to do. No text here ever holds a key or a password.
+
+use crate::outcome::{Outcome, Reason, Why};
+
+/// A call that did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The configured URL is none.
+    #[error("the Mailcow URL {url:?} can't be used: {why}; give one such as https://mail.example.com")]
+    InvalidUrl {
+        /// As configured.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No connection, no answer in time, a reset, or a server error.
+    #[error("Mailcow at {server} can't be reached: {why}")]
+    Unreachable {
+        /// Scheme, host and port.
+        server: String,
+        /// What happened.
+        why: String,
+    },
+    /// 401: the key or the address it is used from.
+    #[error(
+        "Mailcow at {server} refuses the API key or the operator's address ({why}); check the key, that API access is on, and the addresses allowed for it; nothing is sent until the key changes or {wait_minutes} minutes have passed, since Mailcow bans addresses"
+    )]
+    KeyRejected {
+        /// Scheme, host and port.
+        server: String,
+        /// Mailcow's own words.
+        why: String,
+        /// Minutes until it is tried again.
+        wait_minutes: u64,
+    },
+    /// 403: the key may only read.
+    #[error("the API key for Mailcow at {server} may only read; give the operator the read-write key")]
+    ReadOnlyKey {
+        /// Scheme, host and port.
+        server: String,
+    },
+    /// A refusal inside a success answer.
+    #[error("Mailcow refused to {action}: {message}")]
+    Refused {
+        /// What was asked, with the thing's name.
+        action: String,
+        /// Mailcow's code; `password_complexity` and the like.
+        code: String,
+        /// The same in words.
+        message: String,
+    },
+    /// A write was cut off or answered nothing: it may be done, half done or not done.
+    #[error("it is not known whether Mailcow did {action}: {why}; it is looked up before anything is tried again")]
+    OutcomeUnknown {
+        /// What was asked, with the thing's name.
+        action: String,
+        /// What happened.
+        why: String,
+    },
+    /// A database deadlock; trying again is right.
+    #[error("Mailcow was too busy to {action}: {why}")]
+    Busy {
+        /// What was asked, with the thing's name.
+        action: String,
+        /// Mailcow's own words.
+        why: String,
+    },
+    /// Something that is no answer of Mailcow's API.
+    #[error("{server} answered {path} with something that is no answer of Mailcow's API ({why}); is the URL right?")]
+    Unexpected {
+        /// Scheme, host and port.
+        server: String,
+        /// The path asked.
+        path: String,
+        /// What was seen; never the answer's text.
+        why: String,
+    },
+}
+
+impl Error {
+    /// The word for conditions, events and metrics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidUrl { .. } | Self::Unexpected { .. } => Reason::UnexpectedAnswer,
+            Self::Unreachable { .. } | Self::OutcomeUnknown { .. } | Self::Busy { .. } => Reason::MailcowUnreachable,
+            Self::KeyRejected { .. } => Reason::KeyOrSourceRejected,
+            Self::ReadOnlyKey { .. } => Reason::KeyReadOnly,
+            Self::Refused { code, .. } if code.starts_with("password_") => Reason::PasswordRejected,
+            Self::Refused { .. } => Reason::RefusedByMailcow,
+        }
+    }
+
+    /// Whether the same call may well succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::OutcomeUnknown { .. } | Self::Busy { .. } | Self::Unexpected { .. } => {
+                true
+            }
+            Self::InvalidUrl { .. } | Self::KeyRejected { .. } | Self::ReadOnlyKey { .. } | Self::Refused { .. } => {
+                false
+            }
+        }
+    }
+}
+
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        let why = Why::new(error.reason(), error.to_string());
+        match error {
+            Error::Refused { .. } => Self::Stalled(why),
+            // The object itself is fine: what Mailcow holds can't be known now.
+            _ => Self::Unknown(why),
+        }
+    }
+}

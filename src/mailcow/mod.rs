@@ -1,0 +1,13 @@
+//! The only door to Mailcow: how it is asked, and what its answers mean.
+//!
+//! Nothing outside this room knows a URL, a JSON key or a message text of Mailcow.
+
+mod client;
+mod error;
+mod execute;
+mod observe;
+mod reply;
+mod wire;
+
+pub use client::{Client, Connection, Observer};
+pub use error::Error;

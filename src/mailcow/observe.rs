@@ -1,0 +1,259 @@
+//! What Mailcow has, as mail types: everything is normalised here and nowhere else.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::client::Client;
+use super::error::Error;
+use super::wire::{WireAlias, WireDkim, WireDomain, WireFilter, WireMailbox, WireRate};
+use crate::crd::Per;
+use crate::mail::{
+    Access, Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, Limits, MailboxHave, Quota, RateLimit,
+};
+
+impl Client {
+    /// Looks a domain and its DKIM key up; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn domain(&self, name: &DomainName) -> Result<Option<DomainHave>, Error> {
+        let found = self.one::<WireDomain>("get/domain", name.as_str()).await?;
+        // An alias domain answers with its target's object (recording `05_alias/ad_get_domain_of_alias`).
+        let Some(domain) = found.filter(|domain| domain.domain_name == name.as_str()) else { return Ok(None) };
+        let dkim = self.one::<WireDkim>("get/dkim", name.as_str()).await?;
+        Ok(Some(domain_have(name.clone(), domain, dkim)))
+    }
+
+    /// Looks a mailbox up; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// Any [`Error`]; [`Error::Refused`] for a half-deleted one.
+    pub async fn mailbox(&self, address: &Address) -> Result<Option<MailboxHave>, Error> {
+        let Some(mailbox) = self.one::<WireMailbox>("get/mailbox", &address.to_string()).await? else {
+            return Ok(None);
+        };
+        match &mailbox.username {
+            Some(_) => Ok(Some(mailbox_have(address.clone(), mailbox))),
+            None => Err(Error::Refused {
+                action: format!("show the mailbox {address}"),
+                code: "half_deleted".to_owned(),
+                message: "a deletion stopped half-way; delete it once more in Mailcow".to_owned(),
+            }),
+        }
+    }
+
+    /// Looks an alias up; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn alias(&self, catch: &Catch) -> Result<Option<AliasHave>, Error> {
+        let found = match catch {
+            Catch::One(address) => self.one::<WireAlias>("get/alias", &address.to_string()).await?,
+            // A list is the only recorded way to a catch-all by name.
+            Catch::All(domain) => {
+                let all: Vec<WireAlias> = self.list("get/alias", &["all", domain.as_str()]).await?;
+                all.into_iter().find(|alias| alias.address.eq_ignore_ascii_case(&catch.to_string()))
+            }
+        };
+        Ok(found.map(|alias| alias_have(catch.clone(), alias)))
+    }
+
+    /// The prefilters of a mailbox, by id.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn prefilters(&self, mailbox: &Address) -> Result<Vec<Filter>, Error> {
+        let all: Vec<WireFilter> = self.list("get/filters", &[&mailbox.to_string()]).await?;
+        let of_our_type = all.into_iter().filter(|filter| filter.filter_type == "prefilter");
+        Ok(of_our_type
+            .map(|filter| Filter {
+                id: filter.id,
+                active: filter.active == 1,
+                script: filter.script_data,
+                description: filter.script_desc,
+            })
+            .collect())
+    }
+
+    /// The server's version, such as `2026-07a`.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn version(&self) -> Result<String, Error> {
+        let value = self.get("get/status", &["version"]).await?;
+        let version = value.get("version").and_then(Value::as_str).map(ToOwned::to_owned);
+        version.ok_or_else(|| self.unexpected("get/status/version", "no version in it".to_owned()))
+    }
+
+    /// One object; Mailcow writes `{}` (and sometimes `[]`) for one that does not exist.
+    async fn one<T: DeserializeOwned>(&self, action: &'static str, name: &str) -> Result<Option<T>, Error> {
+        let value = self.get(action, &[name]).await?;
+        if is_nothing(&value) {
+            return Ok(None);
+        }
+        serde_json::from_value(value).map(Some).map_err(|error| self.unexpected(action, shape(&error)))
+    }
+
+    /// A list; Mailcow writes `{}` for an empty one.
+    async fn list<T: DeserializeOwned>(&self, action: &'static str, parts: &[&str]) -> Result<Vec<T>, Error> {
+        let value = self.get(action, parts).await?;
+        if is_nothing(&value) {
+            return Ok(Vec::new());
+        }
+        serde_json::from_value(value).map_err(|error| self.unexpected(action, shape(&error)))
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// What is wrong with an answer's shape, without any of its values.
+fn shape(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once("missing field") {
+        Some((_, field)) => format!("the key{field} is missing"),
+        None => "an answer of another shape".to_owned(),
+    }
+}
+
+fn domain_have(name: DomainName, wire: WireDomain, dkim: Option<WireDkim>) -> DomainHave {
+    DomainHave {
+        name,
+        description: wire.description,
+        active: wire.active != 0,
+        limits: Limits {
+            mailboxes: count(wire.max_num_mboxes_for_domain),
+            aliases: count(wire.max_num_aliases_for_domain),
+            default_quota: Quota::bytes(wire.def_quota_for_mbox),
+            mailbox_quota: Quota::bytes(wire.max_quota_for_mbox),
+            total_quota: Quota::bytes(wire.max_quota_for_domain),
+        },
+        rate_limit: rate(&wire.rl),
+        tags: wire.tags,
+        dkim: dkim.map(|dkim| DkimKey {
+            selector: dkim.dkim_selector,
+            key_size: u16::try_from(dkim.length).unwrap_or_default(),
+            record: unsplit(&dkim.dkim_txt),
+            public_key: dkim.pubkey,
+        }),
+        mailboxes: count(wire.mboxes_in_domain),
+        aliases: count(wire.aliases_in_domain),
+        used: Quota::bytes(wire.bytes_total),
+        messages: wire.msgs_total,
+    }
+}
+
+/// Mailcow may be configured to cut the record at 255 bytes into quoted texts.
+fn unsplit(text: &str) -> String {
+    let text = text.trim();
+    if !text.starts_with('"') {
+        return text.to_owned();
+    }
+    text.split('"').skip(1).step_by(2).collect()
+}
+
+fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
+    let own_limit = wire.rl_scope.as_deref().is_none_or(|scope| scope == "mailbox");
+    let time = |seconds: u64| i64::try_from(seconds).unwrap_or_default();
+    MailboxHave {
+        address,
+        name: wire.name.unwrap_or_default(),
+        quota: Quota::bytes(wire.quota),
+        access: match wire.active {
+            0 => Access::Inactive,
+            2 => Access::LoginDisabled,
+            _ => Access::Active,
+        },
+        rate_limit: if own_limit { rate(&wire.rl) } else { RateLimit::Unlimited },
+        attributes: wire.custom_attributes,
+        used: Quota::bytes(wire.quota_used),
+        messages: wire.messages,
+        last_logins: [time(wire.last_imap_login), time(wire.last_smtp_login), time(wire.last_pop3_login)],
+    }
+}
+
+fn alias_have(catch: Catch, wire: WireAlias) -> AliasHave {
+    let mut goto: Vec<String> =
+        wire.goto.split(',').map(|to| to.trim().to_ascii_lowercase()).filter(|to| !to.is_empty()).collect();
+    goto.sort();
+    AliasHave {
+        id: wire.id,
+        catch,
+        goto,
+        active: wire.active != 0,
+        private_comment: wire.private_comment.unwrap_or_default(),
+    }
+}
+
+/// `false`, or an object with a value and a frame.
+fn rate(value: &Value) -> RateLimit {
+    let Ok(rate) = WireRate::deserialize_value(value) else { return RateLimit::Unlimited };
+    let per = match rate.frame.as_str() {
+        "s" => Per::Second,
+        "m" => Per::Minute,
+        "h" => Per::Hour,
+        _ => Per::Day,
+    };
+    match count(rate.value) {
+        0 => RateLimit::Unlimited,
+        messages => RateLimit::Limit { messages, per },
+    }
+}
+
+impl WireRate {
+    fn deserialize_value(value: &Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(value.clone())
+    }
+}
+
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_limit_of_the_domain_is_not_the_mailboxs_own() {
+        let wire = |scope: &str| {
+            serde_json::from_value::<WireMailbox>(json!({
+                "username": "a@e.com", "active": 1, "quota": 1_048_576, "percent_in_use": "- ",
+                "rl": {"value": "5", "frame": "h"}, "rl_scope": scope, "custom_attributes": []
+            }))
+            .unwrap()
+        };
+        let address = Address::parse("a@e.com").unwrap();
+        let own = RateLimit::Limit { messages: 5, per: Per::Hour };
+        assert_eq!(mailbox_have(address.clone(), wire("mailbox")).rate_limit, own);
+        assert_eq!(mailbox_have(address, wire("domain")).rate_limit, RateLimit::Unlimited);
+    }
+
+    #[test]
+    fn a_record_cut_at_255_bytes_is_put_together_again() {
+        assert_eq!(unsplit(r#""v=DKIM1;k=rsa;p=AB" "CD""#), "v=DKIM1;k=rsa;p=ABCD");
+        assert_eq!(unsplit("v=DKIM1;p=A"), "v=DKIM1;p=A");
+    }
+
+    #[test]
+    fn goto_lists_are_sorted_and_lower_case() {
+        let wire = serde_json::from_value::<WireAlias>(json!({
+            "id": 7, "address": "s@e.com", "goto": "Z@e.com,a@e.com", "active": 1, "private_comment": null
+        }))
+        .unwrap();
+        assert_eq!(alias_have(Catch::parse("s@e.com").unwrap(), wire).goto, ["a@e.com", "z@e.com"]);
+    }
+
+    #[test]
+    fn numbers_come_in_every_form() {
+        let wire = serde_json::from_value::<WireDomain>(json!({
+            "domain_name": "e.com", "active": "1", "max_num_mboxes_for_domain": "5", "max_num_aliases_for_domain": 1,
+            "def_quota_for_mbox": 1, "max_quota_for_mbox": 1, "max_quota_for_domain": 1, "msgs_total": "17", "rl": false
+        }))
+        .unwrap();
+        let have = domain_have(DomainName::parse("e.com").unwrap(), wire, None);
+        assert!(have.active && have.limits.mailboxes == 5 && have.messages == 17 && have.tags.is_empty());
+    }
+}

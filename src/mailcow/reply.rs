@@ -1,0 +1,171 @@
+//! Reads what Mailcow answered to a write. The only place that looks at message texts.
+//!
+//! A write is answered with status 200 whatever came of it, in one of four shapes: an array of entries, a bare success
+//! object, a bare error object, or nothing at all (an uncaught exception: the outcome is unknown).
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::Error;
+
+/// One entry of an answer; its `log` repeats the request and is never read.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    msg: Value,
+}
+
+impl Entry {
+    /// The code and its arguments, as texts.
+    fn words(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        match &self.msg {
+            Value::Array(parts) => parts.iter().map(text).collect(),
+            Value::Null => Vec::new(),
+            other => vec![text(other)],
+        }
+    }
+}
+
+/// Whether a write was done: no refusal anywhere, and the success that was expected.
+///
+/// `expected` is the success code (`domain_added`), or `None` where any will do; returns the words of that entry, such
+/// as the id of a new alias.
+///
+/// # Errors
+/// [`Error::Refused`], [`Error::Busy`], or [`Error::OutcomeUnknown`] for an answer that tells nothing.
+pub(super) fn write_outcome(body: &[u8], action: &str, expected: &str) -> Result<Vec<String>, Error> {
+    let unknown = |why: &str| Error::OutcomeUnknown { action: action.to_owned(), why: why.to_owned() };
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(unknown("the answer was empty"));
+    }
+    let value: Value = serde_json::from_slice(body).map_err(|_| unknown("the answer was no JSON"))?;
+    let entries: Vec<Entry> = match value {
+        Value::Array(_) => serde_json::from_value(value),
+        other => serde_json::from_value(other).map(|entry| vec![entry]),
+    }
+    .map_err(|_| unknown("the answer had another shape than Mailcow's"))?;
+    if let Some(refusal) = entries.iter().find(|entry| matches!(entry.kind.as_str(), "danger" | "error")) {
+        return Err(refused(&refusal.words(), action));
+    }
+    // A deadlock in the last step comes as type `success` with the SQLSTATE as its text.
+    if let Some(deadlock) = entries.iter().map(Entry::words).find(|words| is_sqlstate(words)) {
+        return Err(unknown(&deadlock.join(" ")));
+    }
+    let done = entries.iter().map(Entry::words).find(|words| words.first().is_some_and(|code| code == expected));
+    done.ok_or_else(|| unknown("the answer does not confirm it"))
+}
+
+fn is_sqlstate(words: &[String]) -> bool {
+    words.first().is_some_and(|code| code.starts_with("SQLSTATE"))
+}
+
+fn refused(words: &[String], action: &str) -> Error {
+    let action = action.to_owned();
+    let code = words.first().cloned().unwrap_or_default();
+    if is_sqlstate(words) {
+        return Error::Busy { action, why: code };
+    }
+    Error::Refused { action, message: in_words(&code, words.get(1..).unwrap_or_default()), code }
+}
+
+/// Mailcow's codes in plain words; a code that is not known here is shown as it is.
+fn in_words(code: &str, args: &[String]) -> String {
+    let arg = |n: usize| args.get(n).map_or("?", String::as_str);
+    match code {
+        "access_denied" => "it does not exist there, or the key has no right to it".to_owned(),
+        "aliases_in_use" => format!("limits.aliases is below the {} aliases that exist", arg(0)),
+        "alias_invalid" => "the address is malformed".to_owned(),
+        "comment_too_long" => "the comment is longer than 160 characters".to_owned(),
+        "defquota_empty" | "maxquota_empty" => "a quota of 0 is not taken for a domain".to_owned(),
+        "dkim_domain_or_sel_invalid" => "it has a DKIM key already, or selector or size are not taken".to_owned(),
+        "domain_cannot_match_hostname" => "the domain must not be Mailcow's own host name".to_owned(),
+        "domain_exists" => "a domain or an alias domain of this name exists already".to_owned(),
+        "domain_invalid" => "the domain is malformed, or does not exist there".to_owned(),
+        "domain_not_empty" => "the domain still holds mailboxes or resources".to_owned(),
+        "domain_not_found" => format!("the domain {} does not exist there", arg(0)),
+        "domain_quota_m_in_use" => format!("limits.totalQuota is below the {} MiB that mailboxes have", arg(0)),
+        "goto_empty" => "there is no address to go to".to_owned(),
+        "goto_invalid" => "a goto address is not taken".to_owned(),
+        "is_alias" | "is_alias_or_mailbox" | "is_spam_alias" | "object_exists" => {
+            format!("{} exists already, as a mailbox or an alias", arg(0))
+        }
+        "mailbox_defquota_exceeds_mailbox_maxquota" => "mailboxDefaults.quota is above limits.mailboxQuota".to_owned(),
+        "mailbox_quota_exceeds_domain_quota" => "limits.mailboxQuota is above limits.totalQuota".to_owned(),
+        "mailboxes_in_use" => format!("limits.mailboxes is below the {} mailboxes that exist", arg(0)),
+        "mailbox_invalid" | "username_invalid" => "the address is malformed".to_owned(),
+        "mailbox_quota_exceeded" => format!("the quota is above the domain's limit of {} MiB for a mailbox", arg(0)),
+        "mailbox_quota_left_exceeded" => {
+            format!("the quota is above what the domain has left or allows ({} MiB)", arg(0))
+        }
+        "max_alias_exceeded" => "the domain has as many aliases as its limit allows; raise limits.aliases".to_owned(),
+        "max_mailbox_exceeded" => {
+            format!("the domain has {} of {} mailboxes; raise limits.mailboxes", arg(0), arg(1))
+        }
+        "max_quota_in_use" => format!("limits.mailboxQuota is below a mailbox's quota of {} MiB", arg(0)),
+        "password_complexity" => "the password does not meet the server's password policy".to_owned(),
+        "rl_timeframe" => "the time of the rate limit is not taken".to_owned(),
+        "sieve_error" => format!("the Sieve script is refused: {}", arg(0)),
+        "tag_limit_exceeded" => "there are too many tags".to_owned(),
+        _ if args.is_empty() => code.to_owned(),
+        _ => format!("{code}: {}", args.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Vec<String>, Error> {
+        write_outcome(body.as_bytes(), "add the domain example.com", "domain_added")
+    }
+
+    #[test]
+    fn the_expected_success_is_found_among_others() {
+        let body = r#"[{"type":"success","log":[],"msg":["dkim_added","e.com"]},{"type":"success","log":[],"msg":["domain_added","e.com"]}]"#;
+        assert_eq!(read(body).unwrap(), ["domain_added", "e.com"]);
+    }
+
+    #[test]
+    fn a_refusal_beside_a_success_is_a_refusal() {
+        let body = r#"[{"type":"danger","log":[],"msg":"goto_invalid"},{"type":"success","log":[],"msg":["domain_added","e.com"]}]"#;
+        assert!(matches!(read(body), Err(Error::Refused { code, .. }) if code == "goto_invalid"));
+    }
+
+    #[test]
+    fn nothing_and_nothing_much_are_unknown_outcomes() {
+        for body in ["", " \n", r#"{"type":"success","msg":"Task completed"}"#, "<html>", "[]", "[1]"] {
+            assert!(matches!(read(body), Err(Error::OutcomeUnknown { .. })), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_error_is_a_refusal() {
+        assert!(matches!(read(r#"{"type":"error","msg":"Cannot add item"}"#), Err(Error::Refused { .. })));
+    }
+
+    #[test]
+    fn a_deadlock_may_be_tried_again() {
+        let body = r#"[{"type":"danger","log":[],"msg":"SQLSTATE[40001]: Serialization failure"}]"#;
+        let error = read(body).unwrap_err();
+        assert!(matches!(&error, Error::Busy { .. }) && error.is_transient());
+        let late =
+            r#"[{"type":"success","msg":["domain_added","e.com"]},{"type":"success","msg":"SQLSTATE[40001]: x"}]"#;
+        assert!(matches!(read(late), Err(Error::OutcomeUnknown { .. })));
+    }
+
+    #[test]
+    fn the_log_with_the_request_never_reaches_the_text() {
+        let body = r#"[{"type":"danger","log":["mailbox","add",{"password":"hunter2hunter2"}],"msg":["max_mailbox_exceeded",3,3]}]"#;
+        let text = format!("{:?} {}", read(body), read(body).unwrap_err());
+        assert!(!text.contains("hunter2") && text.contains("3 of 3"), "{text}");
+    }
+
+    #[test]
+    fn arguments_of_any_type_are_shown() {
+        let body = r#"[{"type":"danger","log":[],"msg":["something_new",null,{"a":1},2]}]"#;
+        assert!(read(body).unwrap_err().to_string().contains(r#"something_new: null, {"a":1}, 2"#));
+    }
+}

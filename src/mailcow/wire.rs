@@ -1,0 +1,133 @@
+//! Objects exactly as Mailcow writes them, with only the keys that are read. Unknown keys are ignored, and keys that
+//! releases lack have defaults.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// `get/domain/{name}`.
+#[derive(Deserialize)]
+pub(super) struct WireDomain {
+    pub(super) domain_name: String,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(deserialize_with = "number")]
+    pub(super) active: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) max_num_mboxes_for_domain: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) max_num_aliases_for_domain: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) def_quota_for_mbox: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) max_quota_for_mbox: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) max_quota_for_domain: u64,
+    #[serde(default)]
+    pub(super) rl: Value,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) mboxes_in_domain: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) aliases_in_domain: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) bytes_total: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) msgs_total: u64,
+}
+
+/// `get/dkim/{domain}`.
+#[derive(Deserialize)]
+pub(super) struct WireDkim {
+    pub(super) pubkey: String,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) length: u64,
+    pub(super) dkim_txt: String,
+    pub(super) dkim_selector: String,
+}
+
+/// `get/mailbox/{address}`; of a half-deleted mailbox every key is null (recording `14_half_deleted`).
+#[derive(Deserialize)]
+pub(super) struct WireMailbox {
+    pub(super) username: Option<String>,
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) active: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) quota: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) quota_used: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) messages: u64,
+    #[serde(default)]
+    pub(super) rl: Value,
+    #[serde(default)]
+    pub(super) rl_scope: Option<String>,
+    #[serde(default, deserialize_with = "map")]
+    pub(super) custom_attributes: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) last_imap_login: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) last_smtp_login: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) last_pop3_login: u64,
+}
+
+/// `get/alias/{id or address}`.
+#[derive(Deserialize)]
+pub(super) struct WireAlias {
+    #[serde(deserialize_with = "number")]
+    pub(super) id: u64,
+    pub(super) address: String,
+    #[serde(default)]
+    pub(super) goto: String,
+    #[serde(deserialize_with = "number")]
+    pub(super) active: u64,
+    #[serde(default)]
+    pub(super) private_comment: Option<String>,
+}
+
+/// One of `get/filters/{mailbox}`.
+#[derive(Deserialize)]
+pub(super) struct WireFilter {
+    #[serde(deserialize_with = "number")]
+    pub(super) id: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) active: u64,
+    pub(super) filter_type: String,
+    #[serde(default)]
+    pub(super) script_data: String,
+    #[serde(default)]
+    pub(super) script_desc: String,
+}
+
+/// A rate limit that is set.
+#[derive(Deserialize)]
+pub(super) struct WireRate {
+    #[serde(deserialize_with = "number")]
+    pub(super) value: u64,
+    pub(super) frame: String,
+}
+
+/// A number that may come as a number, a numeric text, a boolean or null; anything else is 0, such as `"- "`.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64().unwrap_or_default(),
+        Value::String(text) => text.trim().parse().unwrap_or_default(),
+        Value::Bool(true) => 1,
+        _ => 0,
+    })
+}
+
+/// A map that PHP writes as `[]` when it is empty.
+fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let Value::Object(entries) = Value::deserialize(deserializer)? else { return Ok(BTreeMap::new()) };
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    Ok(entries.into_iter().map(|(key, value)| (key, text(value))).collect())
+}

@@ -1,1 +1,35 @@
-//! The test ground: a real control plane, the simulator, a DNS server and the operator, started together.
+//! The test ground: a real Kubernetes control plane without containers, and the operator as a process on it.
+//!
+//! ```text
+//! binaries ─▶ ControlPlane = folder + [Component: etcd, kube-apiserver, kube-controller-manager]
+//!                │ admin(), kubectl(), namespace()                    for the test, as cluster admin
+//!                │ install_chart(), service_account_kubeconfig()      for the operator, under the chart's own RBAC
+//!                ▼
+//!             Operator = a process, its log lines, its end
+//! ```
+//!
+//! Everything started here ends with the process that started it, even when that one is killed: see [`last_will`].
+
+mod api;
+mod binaries;
+mod chart;
+mod component;
+mod control_plane;
+mod error;
+mod flags;
+mod folder;
+mod keys;
+mod kubeconfig;
+pub mod last_will;
+mod operator;
+mod ports;
+mod wait;
+
+pub use binaries::{helm, kubernetes};
+pub use chart::InstalledChart;
+pub use control_plane::{ControlPlane, Options, Pids};
+pub use error::{Error, Result};
+pub use folder::Folder;
+pub use operator::{Operator, rss_kib};
+pub use ports::free_port;
+pub use wait::wait_until;

@@ -1,0 +1,117 @@
+//! What of a Helm chart matters where no pod runs: its CRDs and its RBAC, so that the operator, started as a plain
+//! process, has exactly the rights the chart gives it.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_yaml::Value;
+use tokio::process::Command;
+
+use crate::api::succeeded;
+use crate::{ControlPlane, Error, Result, binaries};
+
+/// The kinds that are applied; the rest needs pods.
+const KINDS: [&str; 6] =
+    ["CustomResourceDefinition", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+
+/// What was installed of a chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledChart {
+    /// Names of its CRDs, all established.
+    pub crds: Vec<String>,
+    /// Names of its service accounts, all in the namespace it was installed into.
+    pub service_accounts: Vec<String>,
+    /// All documents as Helm rendered them, also those that were not applied.
+    pub rendered: String,
+}
+
+impl ControlPlane {
+    /// Renders a chart with `values` (as of `--set`) and applies its CRDs, service accounts and RBAC. The release has
+    /// the name of the namespace, so several may be there at once.
+    ///
+    /// # Errors
+    /// With the words of Helm or of the API server.
+    pub async fn install_chart(
+        &self,
+        chart: &Path,
+        values: &[(&str, &str)],
+        namespace: &str,
+    ) -> Result<InstalledChart> {
+        let rendered = render(chart, values, namespace).await?;
+        let documents = select(&rendered)?;
+        let manifests = documents.iter().map(|document| document.text.as_str()).collect::<Vec<_>>().join("---\n");
+        self.apply(&manifests, namespace).await?;
+        let crds = names(&documents, "CustomResourceDefinition");
+        self.established(&crds).await?;
+        let service_accounts = names(&documents, "ServiceAccount");
+        Ok(InstalledChart { crds, service_accounts, rendered })
+    }
+
+    /// Waits until the API server serves the kinds of these CRDs.
+    ///
+    /// # Errors
+    /// When one is not established within half a minute.
+    pub async fn established(&self, crds: &[String]) -> Result<()> {
+        if crds.is_empty() {
+            return Ok(());
+        }
+        let mut args = vec!["wait", "--for=condition=Established", "--timeout=30s", "crd"];
+        args.extend(crds.iter().map(String::as_str));
+        succeeded("kubectl wait", &self.kubectl(&args).await?)
+    }
+}
+
+/// Runs `helm template`, also for charts with CRDs in their `crds` folder.
+async fn render(chart: &Path, values: &[(&str, &str)], namespace: &str) -> Result<String> {
+    let mut command = Command::new(binaries::helm().await?);
+    command.args(["template", namespace]).arg(chart).args(["--include-crds", "--namespace", namespace]);
+    for (name, value) in values {
+        command.args(["--set", &format!("{name}={value}")]);
+    }
+    binaries::run(command).await
+}
+
+/// One document to apply.
+struct Document {
+    kind: String,
+    name: String,
+    text: String,
+}
+
+/// The documents of the kinds that matter.
+fn select(rendered: &str) -> Result<Vec<Document>> {
+    let mut selected = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(rendered) {
+        let value = Value::deserialize(document).map_err(unreadable)?;
+        let kind = value["kind"].as_str().unwrap_or_default().to_owned();
+        if KINDS.contains(&kind.as_str()) {
+            let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let text = serde_yaml::to_string(&value).map_err(unreadable)?;
+            selected.push(Document { kind, name, text });
+        }
+    }
+    Ok(selected)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: serde_yaml::Error) -> Error {
+    Error::Unreadable { what: "what Helm rendered".to_owned(), message: error.to_string() }
+}
+
+fn names(documents: &[Document], kind: &str) -> Vec<String> {
+    documents.iter().filter(|document| document.kind == kind).map(|document| document.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_kept_and_pods_are_not() {
+        let rendered = "---\n# only a comment\n---\nkind: Deployment\nmetadata: {name: a}\n---\n\
+                        kind: ServiceAccount\nmetadata: {name: b}\n---\nkind: ClusterRole\nmetadata: {name: c}\n";
+        let documents = select(rendered).unwrap();
+        assert_eq!(documents.len(), 2);
+        assert_eq!(names(&documents, "ServiceAccount"), ["b"]);
+    }
+}

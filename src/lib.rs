@@ -1,7 +1,10 @@
 //! mailcow-operator: declarative email hosting on Mailcow.
 
+pub mod clock;
 pub mod crd;
+pub mod desired;
 pub mod mail;
 pub mod mailcow;
 pub mod outcome;
 pub mod plan;
+pub mod status;

@@ -1,0 +1,83 @@
+//! The status of an `EmailAlias`.
+
+use super::conditions::{Pass, common, settled};
+use crate::crd::EmailAliasStatus;
+use crate::mail::{AliasHave, Catch};
+use crate::outcome::Outcome;
+
+/// What a pass over an alias found out.
+#[derive(Clone, Debug)]
+pub struct AliasSeen {
+    /// Where it stands.
+    pub outcome: Outcome,
+    /// What it catches, once its domain is known.
+    pub catch: Option<Catch>,
+    /// The alias on Mailcow, if it was looked up.
+    pub have: Option<AliasHave>,
+    /// The goto addresses outside the alias' own domain, which plain forwarding may break.
+    pub external: Vec<String>,
+}
+
+/// What is said after a pass; what was not looked up keeps its last value.
+pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, pass: &Pass) -> EmailAliasStatus {
+    let mut after = before.clone();
+    after.observed_generation = pass.generation;
+    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
+    after.conditions = settled(&before.conditions, common(&seen.outcome, pass.paused), pass);
+    after.address = seen.catch.as_ref().map(ToString::to_string).or(after.address);
+    if let Some(have) = &seen.have {
+        after.alias_id = Some(have.id);
+        after.goto.clone_from(&have.goto);
+    }
+    warn_of_external(&mut after, seen);
+    after
+}
+
+/// A plain alias to a foreign server keeps the sender's envelope: SPF fails there.
+fn warn_of_external(after: &mut EmailAliasStatus, seen: &AliasSeen) {
+    if seen.outcome != Outcome::InSync || seen.external.is_empty() {
+        return;
+    }
+    if let Some(ready) = after.conditions.iter_mut().find(|c| c.type_ == "Ready") {
+        ready.message = format!(
+            "Mailcow shows what the spec asks; mail to {} keeps its sender's envelope and may fail SPF there: a mailbox with an EmailForwardingRule forwards safely",
+            seen.external.join(", ")
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conditions::{ready, tests::pass};
+    use super::*;
+
+    fn seen() -> AliasSeen {
+        AliasSeen {
+            outcome: Outcome::InSync,
+            catch: Some(Catch::parse("sales@example.com").unwrap()),
+            have: Some(AliasHave {
+                id: 7,
+                catch: Catch::parse("sales@example.com").unwrap(),
+                goto: vec!["ada@example.com".into()],
+                active: true,
+                private_comment: String::new(),
+            }),
+            external: vec![],
+        }
+    }
+
+    #[test]
+    fn the_id_and_the_addresses_come_from_mailcow() {
+        let after = alias(&EmailAliasStatus::default(), &seen(), &pass(1));
+        assert_eq!((after.alias_id, after.goto), (Some(7), vec!["ada@example.com".to_owned()]));
+        assert_eq!(after.address.as_deref(), Some("sales@example.com"));
+    }
+
+    #[test]
+    fn external_addresses_bring_a_warning_and_stay_ready() {
+        let warned = AliasSeen { external: vec!["x@other.org".into()], ..seen() };
+        let after = alias(&EmailAliasStatus::default(), &warned, &pass(1));
+        let ready = ready(&after.conditions).unwrap();
+        assert!(ready.status == "True" && ready.message.contains("SPF"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Conditions: the same words on every kind, with transition times that move only when a status changes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::outcome::{Outcome, Reason, Why};
+
+/// What a pass says beside its outcome.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// The generation of the spec that was worked on.
+    pub generation: Option<i64>,
+    /// The value of the annotation `reconcile-requested-at` that was acted on.
+    pub requested_at: Option<String>,
+    /// Whether the annotation `paused` is set.
+    pub paused: bool,
+    /// When.
+    pub now: Time,
+}
+
+/// One condition before its transition time is known.
+pub(super) struct Said {
+    kind: &'static str,
+    status: &'static str,
+    why: Why,
+}
+
+impl Said {
+    pub(super) fn is(kind: &'static str, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, status: "True", why: Why::new(reason, message) }
+    }
+
+    pub(super) fn is_not(kind: &'static str, why: &Why) -> Self {
+        Self { kind, status: "False", why: why.clone() }
+    }
+
+    pub(super) fn unknown(kind: &'static str, why: &Why) -> Self {
+        Self { kind, status: "Unknown", why: why.clone() }
+    }
+}
+
+/// `Ready`, `Synced`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<Said> {
+    let pause = paused.then(|| {
+        Said::is(
+            "Paused",
+            Reason::Paused,
+            "nothing is written to Mailcow while the annotation email.askrobots.com/paused is \"true\"",
+        )
+    });
+    let said = match outcome {
+        Outcome::InSync => vec![
+            Said::is("Ready", Reason::InSync, "Mailcow shows what the spec asks"),
+            Said::is("Synced", Reason::InSync, "Mailcow shows what the spec asks"),
+        ],
+        Outcome::Waiting(why) => vec![
+            Said::is_not("Ready", why),
+            Said::is_not("Synced", why),
+            Said::is("Reconciling", why.reason, why.message.clone()),
+        ],
+        Outcome::Unknown(why) => vec![
+            Said::unknown("Ready", why),
+            Said::unknown("Synced", why),
+            Said::is("Reconciling", why.reason, why.message.clone()),
+        ],
+        Outcome::Stalled(why) => vec![
+            Said::is_not("Ready", why),
+            Said::is_not("Synced", why),
+            Said::is("Stalled", why.reason, why.message.clone()),
+        ],
+    };
+    said.into_iter().chain(pause).collect()
+}
+
+/// The conditions of an object that was just seen for the first time.
+pub fn first_touch(pass: &Pass) -> Vec<Condition> {
+    let why = Why::new(Reason::Pending, "seen; nothing is known yet");
+    let said = vec![
+        Said::unknown("Ready", &why),
+        Said::unknown("Synced", &why),
+        Said::is("Reconciling", why.reason, why.message.clone()),
+    ];
+    settled(&[], said, pass)
+}
+
+/// Gives each its transition time: that of before where the status is the same. What is no longer said is dropped.
+pub(super) fn settled(before: &[Condition], said: Vec<Said>, pass: &Pass) -> Vec<Condition> {
+    let mut after: Vec<Condition> = said
+        .into_iter()
+        .map(|said| Condition {
+            last_transition_time: since(before, said.kind, said.status).unwrap_or_else(|| pass.now.clone()),
+            message: said.why.message,
+            observed_generation: pass.generation,
+            reason: said.why.reason.as_str().to_owned(),
+            status: said.status.to_owned(),
+            type_: said.kind.to_owned(),
+        })
+        .collect();
+    after.sort_by(|a, b| rank(&a.type_).cmp(&rank(&b.type_)).then_with(|| a.type_.cmp(&b.type_)));
+    after
+}
+
+fn since(before: &[Condition], kind: &str, status: &str) -> Option<Time> {
+    let same = before.iter().find(|c| c.type_ == kind && c.status == status)?;
+    Some(same.last_transition_time.clone())
+}
+
+/// `Ready` first, then `Synced`, then the rest by name.
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "Ready" => 0,
+        "Synced" => 1,
+        _ => 2,
+    }
+}
+
+/// Whether the condition of that type is True.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == kind && c.status == "True")
+}
+
+/// `Ready`, if it was ever said.
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == "Ready")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use k8s_openapi::jiff::Timestamp;
+
+    pub(crate) fn pass(second: i64) -> Pass {
+        Pass {
+            generation: Some(1),
+            requested_at: None,
+            paused: false,
+            now: Time(Timestamp::from_second(second).unwrap()),
+        }
+    }
+
+    fn said(outcome: &Outcome, before: &[Condition], second: i64) -> Vec<Condition> {
+        settled(before, common(outcome, false), &pass(second))
+    }
+
+    #[test]
+    fn times_move_only_when_the_status_changes() {
+        let waiting = Outcome::waiting(Reason::SecretNotFound, "no Secret");
+        let first = said(&waiting, &[], 100);
+        let other_words = said(&Outcome::waiting(Reason::DomainNotFound, "no domain"), &first, 200);
+        assert_eq!(ready(&other_words).unwrap().last_transition_time, pass(100).now);
+        let done = said(&Outcome::InSync, &other_words, 300);
+        assert_eq!(ready(&done).unwrap().last_transition_time, pass(300).now);
+    }
+
+    #[test]
+    fn an_unchanged_pass_says_the_same_to_the_letter() {
+        let first = said(&Outcome::InSync, &[], 100);
+        assert_eq!(said(&Outcome::InSync, &first, 999), first);
+    }
+
+    #[test]
+    fn stalled_and_reconciling_are_there_only_while_true() {
+        let stalled = said(&Outcome::stalled(Reason::InvalidSpec, "bad"), &[], 1);
+        assert!(is_true(&stalled, "Stalled") && !is_true(&stalled, "Reconciling"));
+        let done = said(&Outcome::InSync, &stalled, 2);
+        assert_eq!(done.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ["Ready", "Synced"]);
+    }
+
+    #[test]
+    fn an_unreachable_server_makes_ready_unknown() {
+        let why = Why::new(Reason::MailcowUnreachable, "down");
+        let down = said(&Outcome::Unknown(why), &[], 1);
+        assert_eq!(ready(&down).unwrap().status, "Unknown");
+        assert!(is_true(&down, "Reconciling"));
+    }
+}

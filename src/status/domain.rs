@@ -1,0 +1,177 @@
+//! The status of an `EmailDomain`.
+
+use super::conditions::{Pass, Said, common, settled};
+use crate::crd::{
+    Attached, DkimStatus, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage, EmailDomainStatus,
+};
+use crate::mail::{DomainHave, DomainName};
+use crate::outcome::{Outcome, Reason, Why};
+
+/// What a pass over a domain found out.
+#[derive(Clone, Debug)]
+pub struct DomainSeen {
+    /// Where it stands towards Mailcow.
+    pub outcome: Outcome,
+    /// Its canonical name, if the spec's can be read.
+    pub name: Option<DomainName>,
+    /// The domain on Mailcow, if it was looked up.
+    pub have: Option<DomainHave>,
+    /// What DNS says, from this pass or an earlier one.
+    pub dns: Vec<DnsRecordStatus>,
+    /// What is attached to it in Kubernetes.
+    pub attached: Attached,
+}
+
+/// What is said after a pass; what was not looked up keeps its last value.
+pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> EmailDomainStatus {
+    let mut after = before.clone();
+    after.observed_generation = pass.generation;
+    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
+    let said = common(&seen.outcome, pass.paused).into_iter().chain(verified(&seen.dns));
+    after.conditions = settled(&before.conditions, said.collect(), pass);
+    after.domain = seen.name.as_ref().map(ToString::to_string).or(after.domain);
+    after.attached = Some(seen.attached.clone());
+    after.dns = (!seen.dns.is_empty()).then(|| DnsStatus { records: seen.dns.clone() });
+    if let Some(have) = &seen.have {
+        after.usage = Some(usage(have));
+        after.dkim = have.dkim.as_ref().map(|key| DkimStatus {
+            selector: key.selector.clone(),
+            key_size: key.key_size,
+            record: key.record.clone(),
+        });
+    }
+    after
+}
+
+fn usage(have: &DomainHave) -> DomainUsage {
+    DomainUsage {
+        mailboxes: have.mailboxes,
+        aliases: have.aliases,
+        quota_used: have.used.to_string(),
+        messages: have.messages,
+    }
+}
+
+/// One condition for each record, and `DNSVerified` for those that are required.
+fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
+    let mut said: Vec<Said> = records.iter().map(|record| record_said(record, condition_name(record.kind))).collect();
+    let worst = records
+        .iter()
+        .filter(|r| r.required && r.verdict != DnsVerdict::Verified)
+        .min_by_key(|r| r.verdict == DnsVerdict::TempError);
+    let bad: Vec<&str> =
+        records.iter().filter(|r| r.required && r.verdict != DnsVerdict::Verified).map(|r| kind_name(r.kind)).collect();
+    match worst {
+        _ if records.is_empty() => {}
+        None => said.push(Said::is("DNSVerified", Reason::Verified, "every required DNS record is as it should be")),
+        Some(record) if record.verdict == DnsVerdict::TempError => {
+            said.push(Said::unknown("DNSVerified", &Why::new(Reason::CheckFailing, record.message.clone())));
+        }
+        Some(record) => {
+            let message = format!("{} not verified; {}: {}", bad.join(", "), kind_name(record.kind), advice(record));
+            said.push(Said::is_not("DNSVerified", &Why::new(Reason::NotVerified, message)));
+        }
+    }
+    said
+}
+
+fn record_said(record: &DnsRecordStatus, condition: &'static str) -> Said {
+    match record.verdict {
+        DnsVerdict::Verified => Said::is(condition, Reason::Verified, record.message.clone()),
+        DnsVerdict::TempError => Said::unknown(condition, &Why::new(Reason::CheckFailing, record.message.clone())),
+        DnsVerdict::Missing | DnsVerdict::Mismatch | DnsVerdict::Multiple | DnsVerdict::Invalid => {
+            Said::is_not(condition, &Why::new(Reason::NotVerified, advice(record)))
+        }
+    }
+}
+
+/// The verdict in words, and what to change.
+fn advice(record: &DnsRecordStatus) -> String {
+    match &record.hint {
+        Some(hint) => format!("{}: {hint}", record.message),
+        None => record.message.clone(),
+    }
+}
+
+const fn condition_name(kind: DnsRecordKind) -> &'static str {
+    match kind {
+        DnsRecordKind::Mx => "MXVerified",
+        DnsRecordKind::Spf => "SPFVerified",
+        DnsRecordKind::Dkim => "DKIMVerified",
+        DnsRecordKind::Dmarc => "DMARCVerified",
+    }
+}
+
+const fn kind_name(kind: DnsRecordKind) -> &'static str {
+    match kind {
+        DnsRecordKind::Mx => "MX",
+        DnsRecordKind::Spf => "SPF",
+        DnsRecordKind::Dkim => "DKIM",
+        DnsRecordKind::Dmarc => "DMARC",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conditions::{is_true, tests::pass};
+    use super::*;
+    use crate::crd::DnsSource;
+
+    fn record(kind: DnsRecordKind, verdict: DnsVerdict, required: bool) -> DnsRecordStatus {
+        DnsRecordStatus {
+            kind,
+            name: "example.com".into(),
+            verdict,
+            required,
+            expected: vec![],
+            observed: vec![],
+            warnings: vec![],
+            message: "said".into(),
+            hint: Some("do this".into()),
+            source: DnsSource::Authoritative,
+            failures: 0,
+            last_checked: None,
+            next_check: None,
+        }
+    }
+
+    fn said(dns: Vec<DnsRecordStatus>) -> EmailDomainStatus {
+        let seen = DomainSeen { outcome: Outcome::InSync, name: None, have: None, dns, attached: Attached::default() };
+        domain(&EmailDomainStatus::default(), &seen, &pass(1))
+    }
+
+    #[test]
+    fn dns_is_verified_when_every_required_record_is() {
+        let good = said(vec![
+            record(DnsRecordKind::Mx, DnsVerdict::Verified, true),
+            record(DnsRecordKind::Dmarc, DnsVerdict::Missing, false),
+        ]);
+        assert!(is_true(&good.conditions, "DNSVerified") && is_true(&good.conditions, "MXVerified"));
+        assert!(!is_true(&good.conditions, "DMARCVerified"));
+    }
+
+    #[test]
+    fn the_message_names_the_record_and_what_to_do() {
+        let bad = said(vec![
+            record(DnsRecordKind::Mx, DnsVerdict::Verified, true),
+            record(DnsRecordKind::Spf, DnsVerdict::TempError, true),
+            record(DnsRecordKind::Dkim, DnsVerdict::Missing, true),
+        ]);
+        let sum = bad.conditions.iter().find(|c| c.type_ == "DNSVerified").unwrap();
+        assert_eq!((sum.status.as_str(), sum.reason.as_str()), ("False", "NotVerified"));
+        assert_eq!(sum.message, "SPF, DKIM not verified; DKIM: said: do this");
+    }
+
+    #[test]
+    fn a_failing_check_is_unknown_and_not_bad() {
+        let unknown = said(vec![record(DnsRecordKind::Mx, DnsVerdict::TempError, true)]);
+        let sum = unknown.conditions.iter().find(|c| c.type_ == "DNSVerified").unwrap();
+        assert_eq!((sum.status.as_str(), sum.reason.as_str()), ("Unknown", "CheckFailing"));
+    }
+
+    #[test]
+    fn dns_does_not_hold_ready_back() {
+        let bad = said(vec![record(DnsRecordKind::Mx, DnsVerdict::Missing, true)]);
+        assert!(is_true(&bad.conditions, "Ready"));
+    }
+}

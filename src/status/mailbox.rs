@@ -1,0 +1,108 @@
+//! The status of an `EmailMailbox`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::conditions::{Pass, common, settled};
+use crate::crd::{EmailMailboxStatus, LastLogin, QuotaStatus};
+use crate::mail::{Address, MailboxHave, Quota};
+use crate::outcome::Outcome;
+
+/// What a pass over a mailbox found out.
+#[derive(Clone, Debug)]
+pub struct MailboxSeen {
+    /// Where it stands.
+    pub outcome: Outcome,
+    /// Its address, once its domain is known.
+    pub address: Option<Address>,
+    /// The mailbox on Mailcow, if it was looked up.
+    pub have: Option<MailboxHave>,
+    /// The Secret with its credentials.
+    pub secret_name: Option<String>,
+    /// The version of the Secret that Mailcow has, if it was set in this pass or before.
+    pub password_version: Option<String>,
+}
+
+/// What is said after a pass; what was not looked up keeps its last value.
+pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, pass: &Pass) -> EmailMailboxStatus {
+    let mut after = before.clone();
+    after.observed_generation = pass.generation;
+    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
+    after.conditions = settled(&before.conditions, common(&seen.outcome, pass.paused), pass);
+    after.address = seen.address.as_ref().map(ToString::to_string).or(after.address);
+    after.credentials_secret_name.clone_from(&seen.secret_name);
+    after.password_version.clone_from(&seen.password_version);
+    if let Some(have) = &seen.have {
+        after.quota = Some(quota(have.quota, have.used));
+        after.messages = Some(have.messages);
+        after.last_login = last_login(have.last_logins);
+    }
+    after
+}
+
+fn quota(limit: Quota, used: Quota) -> QuotaStatus {
+    let percent = (used.as_bytes().saturating_mul(100)).checked_div(limit.as_bytes());
+    QuotaStatus {
+        limit: limit.to_string(),
+        used: used.to_string(),
+        percent: percent.and_then(|percent| u32::try_from(percent).ok()),
+    }
+}
+
+fn last_login([imap, smtp, pop3]: [i64; 3]) -> Option<LastLogin> {
+    let time = |seconds: i64| (seconds > 0).then(|| Timestamp::from_second(seconds).ok().map(Time)).flatten();
+    let login = LastLogin { imap: time(imap), smtp: time(smtp), pop3: time(pop3) };
+    (login != LastLogin::default()).then_some(login)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conditions::tests::pass;
+    use super::*;
+    use crate::mail::{Access, RateLimit};
+    use crate::outcome::{Reason, Why};
+
+    fn seen(outcome: Outcome) -> MailboxSeen {
+        MailboxSeen {
+            outcome,
+            address: Some(Address::parse("ada@example.com").unwrap()),
+            have: Some(MailboxHave {
+                address: Address::parse("ada@example.com").unwrap(),
+                name: String::new(),
+                quota: Quota::gib(1),
+                access: Access::Active,
+                rate_limit: RateLimit::Unlimited,
+                attributes: std::collections::BTreeMap::new(),
+                used: Quota::mib(256),
+                messages: 7,
+                last_logins: [100, 0, 0],
+            }),
+            secret_name: Some("ada-mailbox".into()),
+            password_version: Some("uid/1".into()),
+        }
+    }
+
+    #[test]
+    fn usage_is_shown_as_people_read_it() {
+        let after = mailbox(&EmailMailboxStatus::default(), &seen(Outcome::InSync), &pass(1));
+        let quota = after.quota.unwrap();
+        assert_eq!((quota.limit.as_str(), quota.used.as_str(), quota.percent), ("1Gi", "256Mi", Some(25)));
+        assert_eq!(after.messages, Some(7));
+        assert!(after.last_login.unwrap().smtp.is_none());
+    }
+
+    #[test]
+    fn an_unlimited_quota_has_no_percent() {
+        assert_eq!(super::quota(Quota::UNLIMITED, Quota::gib(1)).percent, None);
+    }
+
+    #[test]
+    fn what_could_not_be_looked_up_keeps_its_last_value() {
+        let before = mailbox(&EmailMailboxStatus::default(), &seen(Outcome::InSync), &pass(1));
+        let why = Why::new(Reason::MailcowUnreachable, "down");
+        let down = MailboxSeen { have: None, address: None, ..seen(Outcome::Unknown(why)) };
+        let after = mailbox(&before, &down, &pass(2));
+        assert_eq!(after.quota, before.quota);
+        assert_eq!(after.address, before.address);
+    }
+}

@@ -1,0 +1,13 @@
+//! What happened → what we say. Pure: status is a function of what was there, what was seen, and `now`.
+
+mod alias;
+mod conditions;
+mod domain;
+mod mailbox;
+mod rule;
+
+pub use alias::{AliasSeen, alias};
+pub use conditions::{Pass, first_touch, is_true, ready};
+pub use domain::{DomainSeen, domain};
+pub use mailbox::{MailboxSeen, mailbox};
+pub use rule::{RuleSeen, rule};

@@ -1,1 +1,45 @@
-//! A Mailcow server that answers as the recordings of the real one do.
+//! A Mailcow server that answers over HTTP as recordings of the real one do.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use mailcow_simulator::{Fault, Options, Simulator, Trouble};
+//!
+//! let mailcow = Simulator::start(Options::default()).await?;
+//! mailcow.edit(|state| {
+//!     state.seed_domain("acme.test");
+//!     state.seed_mailbox("alice@acme.test");
+//! });
+//! mailcow.fault(Fault::once("edit/mailbox", Trouble::Deadlock));
+//! // … let a client talk to mailcow.url() with mailcow.api_key() …
+//! assert_eq!(mailcow.writes(), 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod call;
+mod clock;
+mod cost;
+mod fault;
+mod gate;
+mod http;
+mod journal;
+mod json;
+mod json_text;
+mod php;
+mod reads;
+mod seed;
+mod server;
+mod sieve;
+mod simulator;
+mod state;
+mod topics;
+mod writer;
+mod writes;
+
+pub use cost::CostModel;
+pub use fault::{Fault, Trouble};
+pub use journal::Request;
+pub use json::Json;
+pub use simulator::{Options, Simulator};
+pub use state::*;

@@ -1,0 +1,225 @@
+//! One request from its bytes to its answer: faults, costs, the state and the journal.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::answer::Reply;
+use crate::call::Call;
+use crate::cost::CostModel;
+use crate::fault::{self, Fault, Trouble};
+use crate::gate::{self, Answer, Passed};
+use crate::journal::{Journal, Request};
+use crate::json::Json;
+use crate::state::{Backend, State};
+use crate::topics::mailbox;
+use crate::writer::Writer;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    journal: Mutex<Journal>,
+    faults: Mutex<Vec<Fault>>,
+    cost: Option<CostModel>,
+    /// Held while SOGo's view is refreshed or rebuilt.
+    sogo: tokio::sync::Mutex<()>,
+}
+
+/// What goes back, or that the connection is to be cut while it goes.
+pub(crate) struct Outcome {
+    pub(crate) answer: Answer,
+    pub(crate) cut: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const DEADLOCK: &str = "SQLSTATE[40001]: Serialization failure: 1213 Deadlock found when trying to get lock; \
+                        try restarting transaction";
+const LOCK_TIMEOUT: &str =
+    "SQLSTATE[HY000]: General error: 1205 Lock wait timeout exceeded; try restarting transaction";
+
+impl Shared {
+    pub(crate) fn new(state: State, cost: Option<CostModel>) -> Self {
+        Self {
+            state: Mutex::new(state),
+            journal: Mutex::new(Journal::new()),
+            faults: Mutex::new(Vec::new()),
+            cost,
+            sogo: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        lock(&self.journal)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
+        lock(&self.faults)
+    }
+
+    /// Answers one request.
+    pub(crate) async fn serve(&self, parts: &hyper::http::request::Parts, body: String, from: IpAddr) -> Outcome {
+        let started = Instant::now();
+        let at = self.journal().since_start();
+        let call = Call::new(parts, body, from);
+        let trouble = fault::take(&mut self.faults(), &call);
+        let outcome = self.with_trouble(&call, trouble).await;
+        let status = if outcome.cut { 0 } else { outcome.answer.reply.status };
+        let request = Request {
+            method: call.method.clone(),
+            path: call.route(),
+            query: call.query.clone(),
+            body: call.body,
+            at,
+            took: started.elapsed(),
+            status,
+        };
+        self.journal().requests.push(request);
+        outcome
+    }
+
+    async fn with_trouble(&self, call: &Call, trouble: Option<Trouble>) -> Outcome {
+        let plain = |reply: Reply| Outcome { answer: Answer { reply, cookie: None }, cut: false };
+        match trouble {
+            None => Outcome { answer: self.normally(call).await, cut: false },
+            Some(Trouble::Slow(duration)) => {
+                tokio::time::sleep(duration).await;
+                Outcome { answer: self.normally(call).await, cut: false }
+            }
+            Some(Trouble::Reset) => Outcome { answer: self.normally(call).await, cut: true },
+            Some(Trouble::Deadlock) => plain(gate::lock_failure(&mut self.state(), call, DEADLOCK)),
+            Some(Trouble::LockTimeout) => plain(gate::lock_failure(&mut self.state(), call, LOCK_TIMEOUT)),
+            Some(Trouble::Empty { done }) => {
+                if done {
+                    self.normally(call).await;
+                }
+                plain(Reply::empty())
+            }
+            Some(Trouble::HalfDelete) => {
+                half_delete(&mut self.state(), call);
+                plain(Reply::empty())
+            }
+            Some(Trouble::SogoLockTimeout) => {
+                let answer = self.normally(call).await;
+                let reply = gate::with_sogo_failure(&mut self.state(), call, &answer.reply, LOCK_TIMEOUT);
+                Outcome { answer: Answer { reply, cookie: answer.cookie }, cut: false }
+            }
+            Some(Trouble::ServerError) => plain(Reply::html(500, "<center>Connection to Redis failed.</center>\n")),
+            Some(Trouble::BadGateway) => plain(Reply::html(502, "<!DOCTYPE html>\n<html>Preparing</html>\n")),
+            Some(Trouble::Unauthorized) => {
+                let mut reply = Reply::error(401, "authentication failed");
+                reply.html = true;
+                plain(reply)
+            }
+            Some(Trouble::Text { status, body }) => plain(Reply::html(status, &body)),
+        }
+    }
+
+    async fn normally(&self, call: &Call) -> Answer {
+        let slow = match self.state().backend {
+            Backend::DockerapiSlow(duration) => duration,
+            _ => Duration::ZERO,
+        };
+        if !slow.is_zero() && call.action() == "delete" && ["mailbox", "domain"].contains(&call.piece(1)) {
+            tokio::time::sleep(slow).await;
+        }
+        match &self.cost {
+            None => gate::answer(&mut self.state(), call),
+            Some(cost) => self.at_a_cost(call, cost).await,
+        }
+    }
+
+    async fn at_a_cost(&self, call: &Call, cost: &CostModel) -> Answer {
+        let admitted = gate::admit(&mut self.state(), call);
+        let (passed, cookie) = match admitted {
+            Ok(passed) => passed,
+            Err(answer) => {
+                tokio::time::sleep(Duration::from_micros(cost.startup)).await;
+                return *answer;
+            }
+        };
+        let reply = match passed {
+            Passed::Write { route, ref request, access: Some(_) } => {
+                self.write_at_a_cost(call, cost, route, request).await
+            }
+            passed => {
+                let takes = cost.read(&self.state(), call);
+                tokio::time::sleep(takes).await;
+                gate::run(&mut self.state(), call, passed)
+            }
+        };
+        Answer { reply, cookie }
+    }
+
+    async fn write_at_a_cost(
+        &self,
+        call: &Call,
+        cost: &CostModel,
+        route: &'static crate::writes::Route,
+        request: &Json,
+    ) -> Reply {
+        let items = request.get("items").clone().into_items().len();
+        let (own, locked) = cost.write(&self.state(), call, items);
+        tokio::time::sleep(own).await;
+        let guard = if locked.is_zero() { None } else { Some(self.sogo.lock().await) };
+        if dice(cost.deadlocks_per_mille) && matches!(call.action(), "edit" | "delete") && call.piece(1) == "mailbox" {
+            return gate::lock_failure(&mut self.state(), call, DEADLOCK);
+        }
+        let reply = if route.is_add_mailbox() {
+            drop(guard);
+            self.add_mailbox_slowly(call, cost, route, request).await
+        } else {
+            let access = Some(crate::state::Access::ReadWrite);
+            let mut state = self.state();
+            let done = crate::writes::run(&mut state, route, call, request, access);
+            gate::finish(&mut state, call, route, done)
+        };
+        tokio::time::sleep(locked).await;
+        reply
+    }
+
+    /// Others get in between the checks of `add/mailbox` and its writes, while the password is hashed.
+    async fn add_mailbox_slowly(
+        &self,
+        call: &Call,
+        cost: &CostModel,
+        route: &'static crate::writes::Route,
+        request: &Json,
+    ) -> Reply {
+        let attr = request.get("attr");
+        let log = route.echo(call, request);
+        let prepared = {
+            let mut state = self.state();
+            let mut writer = Writer::new(&mut state, log.clone());
+            let plan = mailbox::prepare(&mut writer, attr);
+            plan.ok_or(writer.entries)
+        };
+        let plan = match prepared {
+            Ok(plan) => plan,
+            Err(entries) => return gate::finish(&mut self.state(), call, route, (entries, Ok(()))),
+        };
+        tokio::time::sleep(cost.hash()).await;
+        let mut state = self.state();
+        let mut writer = Writer::new(&mut state, log);
+        let end = mailbox::commit(&mut writer, plan, attr);
+        let entries = writer.entries;
+        gate::finish(&mut state, call, route, (entries, end))
+    }
+}
+
+fn dice(per_mille: u32) -> bool {
+    per_mille > 0 && rand::random::<u32>() % 1000 < per_mille
+}
+
+/// Leaves of the mailboxes of a delete what a deletion that broke off leaves.
+fn half_delete(state: &mut State, call: &Call) {
+    for item in Json::parse(&call.body).unwrap_or_default().into_items() {
+        mailbox::half_delete(state, &item.to_text());
+    }
+}

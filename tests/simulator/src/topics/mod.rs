@@ -1,0 +1,23 @@
+//! One file for each topic of the API.
+
+pub(crate) mod alias;
+pub(crate) mod alias_domain;
+pub(crate) mod alias_edit;
+pub(crate) mod app_password;
+pub(crate) mod dkim;
+pub(crate) mod dkim_keys;
+pub(crate) mod domain;
+pub(crate) mod domain_edit;
+pub(crate) mod domain_view;
+pub(crate) mod filter;
+pub(crate) mod mailbox;
+pub(crate) mod mailbox_edit;
+pub(crate) mod mailbox_settings;
+pub(crate) mod mailbox_view;
+pub(crate) mod others;
+pub(crate) mod quarantine;
+pub(crate) mod rate_limit;
+pub(crate) mod resource;
+pub(crate) mod status;
+pub(crate) mod tags;
+pub(crate) mod templates;

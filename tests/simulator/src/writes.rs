@@ -1,0 +1,218 @@
+//! The writing routes: where each leads and how its call is echoed.
+
+use crate::answer::Entry;
+use crate::call::Call;
+use crate::json::{Json, obj};
+use crate::state::{Access, State};
+use crate::topics::{
+    alias, alias_domain, alias_edit, app_password, dkim, domain, domain_edit, filter, mailbox, mailbox_edit,
+    mailbox_settings, others, quarantine, rate_limit, resource, tags, templates,
+};
+use crate::writer::{Done, Stop, Writer, masked};
+
+type Add = fn(&mut Writer<'_>, &Json) -> Done;
+type Edit = fn(&mut Writer<'_>, &[Json], &Json) -> Done;
+type Delete = fn(&mut Writer<'_>, &[Json]) -> Done;
+type DeleteTags = fn(&mut Writer<'_>, &str, &[Json]) -> Done;
+
+#[derive(Clone, Copy)]
+enum Run {
+    Add(Add),
+    Edit(Edit),
+    Delete(Delete),
+    /// The object stands in the path, the items are its tags.
+    Tags(DeleteTags),
+}
+
+/// One writing route.
+pub(crate) struct Route {
+    path: &'static str,
+    /// Function, action and kind of the echo.
+    head: &'static [&'static str],
+    /// The key the echo shows items under.
+    key: &'static str,
+    run: Run,
+}
+
+const fn add(path: &'static str, head: &'static [&'static str], run: Add) -> Route {
+    Route { path, head, key: "", run: Run::Add(run) }
+}
+
+const fn edit(path: &'static str, head: &'static [&'static str], key: &'static str, run: Edit) -> Route {
+    Route { path, head, key, run: Run::Edit(run) }
+}
+
+const fn delete(path: &'static str, head: &'static [&'static str], key: &'static str, run: Delete) -> Route {
+    Route { path, head, key, run: Run::Delete(run) }
+}
+
+static ROUTES: &[Route] = &[
+    add("domain/template", &["mailbox", "add", "domain_templates"], templates::add_domain),
+    add("mailbox/template", &["mailbox", "add", "mailbox_templates"], templates::add_mailbox),
+    add("domain", &["mailbox", "add", "domain"], domain::add),
+    add("mailbox", &["mailbox", "add", "mailbox"], mailbox::add),
+    add("alias", &["mailbox", "add", "alias"], alias::add),
+    add("alias-domain", &["mailbox", "add", "alias_domain"], alias_domain::add),
+    add("time_limited_alias", &["mailbox", "add", "time_limited_alias"], alias_domain::add_timed),
+    add("filter", &["mailbox", "add", "filter"], filter::add),
+    add("global-filter", &["mailbox", "add", "global_filter"], filter::add_global),
+    add("resource", &["mailbox", "add", "resource"], resource::add),
+    add("dkim", &["dkim", "add"], dkim::add),
+    add("dkim_duplicate", &["dkim", "duplicate"], dkim::duplicate),
+    add("dkim_import", &["dkim", "import"], dkim::import),
+    add("app-passwd", &["app_passwd", "add"], app_password::add),
+    add("domain-admin", &["domain_admin", "add"], others::add_admin),
+    add("mta-sts", &["mailbox", "add", "mta_sts"], others::add_mta_sts),
+    edit("mailbox/template", &["mailbox", "edit", "mailbox_templates"], "ids", templates::edit_mailbox),
+    edit(
+        "mailbox/custom-attribute",
+        &["mailbox", "edit", "mailbox_custom_attribute"],
+        "mailboxes",
+        mailbox_settings::custom_attribute,
+    ),
+    edit("domain/footer", &["mailbox", "edit", "domain_wide_footer"], "domains", others::edit_footer),
+    edit("domain", &["mailbox", "edit", "domain"], "domain", domain_edit::edit),
+    edit("mailbox", &["mailbox", "edit", "mailbox"], "username", mailbox_edit::edit),
+    edit("rename-mbox", &["mailbox", "edit", "mailbox_rename"], "mailbox", mailbox_settings::rename),
+    edit("alias", &["mailbox", "edit", "alias"], "id", alias_edit::edit),
+    edit("alias-domain", &["mailbox", "edit", "alias_domain"], "alias_domain", alias_domain::edit),
+    edit("filter", &["mailbox", "edit", "filter"], "id", filter::edit),
+    edit("rl-domain", &["ratelimit", "edit", "domain"], "object", rate_limit::edit_domain),
+    edit("rl-mbox", &["ratelimit", "edit", "mailbox"], "object", rate_limit::edit_mailbox),
+    edit("tls_policy", &["mailbox", "edit", "tls_policy"], "username", mailbox_settings::tls_policy),
+    edit(
+        "quarantine_notification",
+        &["mailbox", "edit", "quarantine_notification"],
+        "username",
+        mailbox_settings::quarantine_notification,
+    ),
+    edit(
+        "quarantine_category",
+        &["mailbox", "edit", "quarantine_category"],
+        "username",
+        mailbox_settings::quarantine_category,
+    ),
+    edit("user-acl", &["acl", "edit", "user"], "username", mailbox_settings::user_acl),
+    edit("spam-score", &["mailbox", "edit", "spam_score"], "username", mailbox_settings::spam_score),
+    edit(
+        "delimiter_action",
+        &["mailbox", "edit", "delimiter_action"],
+        "username",
+        mailbox_settings::delimiter_action,
+    ),
+    edit("pushover", &["pushover", "edit"], "username", mailbox_settings::pushover),
+    edit("app-passwd", &["app_passwd", "edit"], "id", app_password::edit),
+    edit("qitem", &["quarantine", "edit"], "id", quarantine::edit),
+    edit("domain-admin", &["domain_admin", "edit"], "username", others::edit_admin),
+    edit("quota_notification", &["quota_notification", "edit"], "", others::edit_quota_notification),
+    edit("quota_notification_bcc", &["quota_notification_bcc", "edit"], "", others::edit_quota_bcc),
+    delete("domain/template", &["mailbox", "delete", "domain_templates"], "ids", templates::delete_domain),
+    delete("mailbox/template", &["mailbox", "delete", "mailbox_templates"], "ids", templates::delete_mailbox),
+    Route {
+        path: "domain/tag",
+        head: &["mailbox", "delete", "tags_domain"],
+        key: "domain",
+        run: Run::Tags(tags::delete_of_domain),
+    },
+    Route {
+        path: "mailbox/tag",
+        head: &["mailbox", "delete", "tags_mailbox"],
+        key: "username",
+        run: Run::Tags(tags::delete_of_mailbox),
+    },
+    delete("domain", &["mailbox", "delete", "domain"], "domain", domain::delete),
+    delete("mailbox", &["mailbox", "delete", "mailbox"], "username", mailbox::delete),
+    delete("alias", &["mailbox", "delete", "alias"], "id", alias::delete),
+    delete("alias-domain", &["mailbox", "delete", "alias_domain"], "alias_domain", alias_domain::delete),
+    delete("filter", &["mailbox", "delete", "filter"], "id", filter::delete),
+    delete("resource", &["mailbox", "delete", "resource"], "name", resource::delete),
+    delete("dkim", &["dkim", "delete"], "domains", dkim::delete),
+    delete("app-passwd", &["app_passwd", "delete"], "id", app_password::delete),
+    delete("qitem", &["quarantine", "delete"], "id", quarantine::delete),
+    delete("domain-admin", &["domain_admin", "delete"], "username", others::delete_admin),
+];
+
+/// The route a request names; the more particular ones stand first.
+pub(crate) fn find(call: &Call) -> Option<&'static Route> {
+    let (category, object) = (call.piece(1), call.piece(2));
+    ROUTES.iter().find(|route| {
+        route.action() == call.action()
+            && match route.path.split_once('/') {
+                Some((first, second)) => first == category && second == object,
+                None => route.path == category,
+            }
+    })
+}
+
+impl Route {
+    /// `add`, `edit` or `delete`.
+    pub(crate) fn action(&self) -> &'static str {
+        match self.run {
+            Run::Add(_) => "add",
+            Run::Edit(_) => "edit",
+            Run::Delete(_) | Run::Tags(_) => "delete",
+        }
+    }
+
+    /// Whether this is `add/mailbox`, which hashes a password between its checks and its writes.
+    pub(crate) fn is_add_mailbox(&self) -> bool {
+        self.head == ["mailbox", "add", "mailbox"]
+    }
+
+    /// The echo of the call as every entry repeats it.
+    pub(crate) fn echo(&self, call: &Call, request: &Json) -> Json {
+        let mut parts: Vec<Json> = self.head.iter().map(|part| Json::from(*part)).collect();
+        parts.push(self.attributes(call, request));
+        if self.head[0] == "mailbox" {
+            parts.push(Json::Null);
+        }
+        Json::List(parts)
+    }
+
+    fn attributes(&self, call: &Call, request: &Json) -> Json {
+        let attr = request.get("attr");
+        if let Run::Add(_) = self.run {
+            let attr = if attr.is_array() { attr.clone() } else { Json::List(vec![attr.clone()]) };
+            return if matches!(self.head[0], "mailbox" | "app_passwd" | "domain_admin") { masked(&attr) } else { attr };
+        }
+        let items = request.get("items").clone().into_items();
+        let mut echo = match self.run {
+            Run::Tags(_) => obj! { "tags" => items },
+            _ if self.key.is_empty() => obj! {},
+            _ => obj! { self.key => items },
+        };
+        match (&self.run, attr) {
+            (Run::Tags(_), _) => echo.set(self.key, call.piece(3)),
+            (Run::Edit(_), Json::Map(pairs)) => pairs.iter().for_each(|(key, value)| echo.set(key, value)),
+            _ => {}
+        }
+        masked(&echo)
+    }
+}
+
+/// Runs a write; it does nothing for somebody who is not known.
+pub(crate) fn run(
+    state: &mut State,
+    route: &Route,
+    call: &Call,
+    request: &Json,
+    access: Option<Access>,
+) -> (Vec<Entry>, Done) {
+    let mut writer = Writer::new(state, route.echo(call, request));
+    if access.is_none() {
+        if route.is_add_mailbox() {
+            return (Vec::new(), Err(Stop::crash()));
+        }
+        writer.danger("access_denied");
+        return (writer.entries, Ok(()));
+    }
+    let attr = request.get("attr");
+    let items = request.get("items").clone().into_items();
+    let done = match route.run {
+        Run::Add(run) => run(&mut writer, attr),
+        Run::Edit(run) => run(&mut writer, &items, attr),
+        Run::Delete(run) => run(&mut writer, &items),
+        Run::Tags(run) => run(&mut writer, call.piece(3), &items),
+    };
+    (writer.entries, done)
+}

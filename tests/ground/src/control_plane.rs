@@ -119,7 +119,7 @@ impl ControlPlane {
     /// Waits until the API server says that it is ready to serve.
     ///
     /// # Errors
-    /// With the end of the log of a server that ended, or [`Error::Timeout`].
+    /// With the end of the log of a server that ended, or a timeout.
     pub async fn ready(&self) -> Result<()> {
         let client = self.admin().await?;
         let answer = wait_until(READY, "the API server to become ready", async || {

@@ -30,6 +30,20 @@ pub(crate) const TOKENS: &str = "tokens.csv";
 /// The folder with the API server's certificate, which it makes itself.
 pub(crate) const CERTIFICATES: &str = "certificates";
 
+/// The controllers that have something to do in a cluster without nodes and pods.
+const CONTROLLERS: [&str; 10] = [
+    "namespace-controller",
+    "garbage-collector-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+    "clusterrole-aggregation-controller",
+    "deployment-controller",
+    "replicaset-controller",
+    "cronjob-controller",
+    "job-controller",
+    "endpointslice-controller",
+];
+
 pub(crate) fn etcd(folder: &Path, ports: Ports) -> Vec<String> {
     let (clients, peers) = (url(ports.etcd), url(ports.etcd_peers));
     vec![
@@ -68,8 +82,9 @@ pub(crate) fn controller_manager(folder: &Path, kubeconfig: &Path) -> Vec<String
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
         "--secure-port=0".to_owned(),
-        // There are no nodes, and so nothing on them to look after.
-        "--controllers=*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller".to_owned(),
+        "--kube-api-qps=1000".to_owned(), // else its own brake makes its start last five seconds
+        "--kube-api-burst=1000".to_owned(),
+        format!("--controllers={}", CONTROLLERS.join(",")),
     ]
 }
 

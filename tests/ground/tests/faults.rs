@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{a_box, boxes, install_boxes};
-use ground::{ControlPlane, Options, wait_until};
+use ground::{ControlPlane, Operator, Options, wait_until};
 use kube::api::PostParams;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -31,6 +31,9 @@ async fn a_restart_of_api_server_and_etcd_keeps_the_data() {
     plane.restart_etcd().await.unwrap();
     let kept = wait_until(SOON, "the box to be there", async || boxes.get("kept").await).await.unwrap();
     assert_eq!(kept.data["spec"]["size"], 3);
+
+    let namespace = plane.namespace("after").await.unwrap();
+    plane.service_account_kubeconfig(&namespace, "default").await.expect("the controllers to work again");
 }
 
 #[tokio::test]
@@ -52,19 +55,35 @@ async fn a_server_that_refuses_its_flags_shows_its_log() {
     assert!(error.starts_with("kube-apiserver ended") && error.contains("unknown flag: --no-such-flag"), "{error}");
 }
 
+/// What a victim writes before its folder and process ids.
+const VICTIM: &str = "victim: ";
+
+#[tokio::test]
+#[ignore = "the victim of the next test, which starts it"]
+async fn a_victim_with_a_control_plane_and_an_operator() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let operator = Operator::start(Path::new("/bin/sleep"), &["600"], &[]).unwrap();
+    let pids = plane.pids();
+    let pids = [pids.etcd.unwrap(), pids.api_server.unwrap(), pids.controller_manager.unwrap(), operator.pid()];
+    println!("{VICTIM}{} {}", plane.folder().path().display(), pids.map(|pid| pid.to_string()).join(" "));
+    tokio::time::sleep(SOON).await;
+}
+
 #[tokio::test]
 async fn all_end_with_a_parent_that_is_killed() {
-    let tests = std::env::current_exe().unwrap();
-    let holder = tests.parent().unwrap().with_file_name("examples").join("plane_holder");
-    let mut holder = Command::new(holder).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let (folder, pids) = line.trim().split_once(' ').unwrap();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_victim_with_a_control_plane_and_an_operator", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find_map(|line| line.split_once(VICTIM).map(|(_, rest)| rest.to_owned())).unwrap();
+    let (folder, pids) = line.split_once(' ').unwrap();
     let pids: Vec<_> = pids.split(' ').collect();
     assert_eq!(pids.iter().filter(|pid| runs(pid)).count(), 4);
 
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
     wait_until(SOON, "the children to end and their folder to go", async || {
         let left: Vec<_> = pids.iter().filter(|pid| runs(pid)).collect();
         let folder_left = Path::new(folder).exists();

@@ -3,6 +3,7 @@
 use crate::answer::Reply;
 use crate::call::Call;
 use crate::json::Json;
+use crate::json_text;
 use crate::state::State;
 use crate::topics::{
     alias, alias_domain, app_password, dkim, domain_view, filter, mailbox_settings, mailbox_view, others,
@@ -14,6 +15,7 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
     let (category, object, extra) = (call.piece(1), call.piece(2), call.piece(3));
     let tags = call.parameter("tags");
     let found = match (category, object) {
+        ("status", "version") => return Reply::json(200, json_text::compact(&status::version())),
         ("domain", "template") => templates::get(state, "domain", extra),
         ("mailbox", "template") => templates::get(state, "mailbox", extra),
         ("domain", "all") => domain_view::all(state, tags.as_deref()),

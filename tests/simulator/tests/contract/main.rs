@@ -1,0 +1,62 @@
+//! Replays recordings of a real Mailcow server, line by line, and compares every answer.
+//!
+//! The recordings are one file of JSON lines for each topic, in the folder that `MAILCOW_RECORDINGS`
+//! names. Without it there is nothing to compare with, and the test says so.
+
+mod client;
+mod compare;
+mod exceptions;
+mod recording;
+mod replay;
+mod setup;
+mod setup_races;
+
+use std::path::Path;
+
+use recording::Topic;
+use replay::Outcome;
+
+/// How many lines of each topic agree. Raise a number when the simulator gets better; the test fails
+/// when one gets worse.
+const FLOOR: &[(&str, usize)] = &[];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_as_the_recordings_say() {
+    let Some(folder) = std::env::var_os("MAILCOW_RECORDINGS") else {
+        println!("MAILCOW_RECORDINGS is not set: there is nothing to compare with, the test is skipped");
+        return;
+    };
+    let topics = recording::read_all(Path::new(&folder));
+    assert!(!topics.is_empty(), "no recordings in the folder");
+    let mut worse = Vec::new();
+    println!("{:<22} {:>7} {:>5} {:>14}", "topic", "agreed", "all", "not comparable");
+    let mut details = Vec::new();
+    for topic in &topics {
+        let outcomes = replay::replay(topic).await;
+        let agreed = count(&outcomes, |o| matches!(o, Outcome::Agreed));
+        let left_out = count(&outcomes, |o| matches!(o, Outcome::LeftOut(_)));
+        println!("{:<22} {:>7} {:>5} {:>14}", topic.name, agreed, outcomes.len(), left_out);
+        details.extend(report(topic, &outcomes));
+        let floor = FLOOR.iter().find(|(name, _)| *name == topic.name).map_or(0, |(_, n)| *n);
+        if agreed < floor {
+            worse.push(format!("{}: {agreed} agree, there were {floor}", topic.name));
+        }
+    }
+    println!("\n{}", details.join("\n"));
+    assert!(worse.is_empty(), "fewer lines agree than before: {worse:?}");
+}
+
+fn count(outcomes: &[Outcome], is: impl Fn(&Outcome) -> bool) -> usize {
+    outcomes.iter().filter(|outcome| is(outcome)).count()
+}
+
+fn report(topic: &Topic, outcomes: &[Outcome]) -> Vec<String> {
+    let lines = topic.lines.iter().zip(outcomes);
+    lines
+        .filter_map(|(line, outcome)| match outcome {
+            Outcome::Agreed => None,
+            Outcome::LeftOut(reason) => Some(format!("- {} {}: {reason}", topic.name, line.name)),
+            Outcome::Differs(how) => Some(format!("! {} {}: {how}", topic.name, line.name)),
+        })
+        .collect()
+}

@@ -1,6 +1,8 @@
 //! mailcow-operator: declarative email hosting on Mailcow.
 
 pub mod clock;
+pub mod config;
+pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod mail;
@@ -8,3 +10,4 @@ pub mod mailcow;
 pub mod outcome;
 pub mod plan;
 pub mod status;
+pub mod telemetry;

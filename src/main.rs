@@ -1,2 +1,40 @@
 //! The operator program.
-fn main() {}
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use mailcow_operator::config::{Cli, Command, Settings};
+use mailcow_operator::{controller, crd, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None | Some(Command::Run) => run(cli.settings),
+        Some(Command::Crds) => crds(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr().lock(), "mailcow-operator: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(settings: Settings) -> Result<(), String> {
+    telemetry::start_logs(settings.log_format, &settings.log_level)?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "the TLS provider was set twice")?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
+    runtime.block_on(controller::run(settings)).map_err(|error| error.to_string())
+}
+
+/// Prints the CRDs; a reader that goes away early is no error.
+fn crds() -> Result<(), String> {
+    let text = crd::yaml().map_err(|error| error.to_string())?;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}

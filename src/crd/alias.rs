@@ -12,6 +12,7 @@ use super::common::{AdoptionPolicy, Ref, RemovalPolicy};
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailAlias",
+    doc = "An alias on Mailcow: mail to it goes to other addresses.",
     plural = "emailaliases",
     singular = "emailalias",
     shortname = "ealias",

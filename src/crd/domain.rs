@@ -13,6 +13,7 @@ use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit};
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailDomain",
+    doc = "A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.",
     plural = "emaildomains",
     singular = "emaildomain",
     shortname = "edom",

@@ -13,6 +13,7 @@ use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit, Ref};
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailMailbox",
+    doc = "A mailbox on Mailcow. Its password lives in a Secret and nowhere else.",
     plural = "emailmailboxes",
     singular = "emailmailbox",
     shortname = "embx",

@@ -40,3 +40,19 @@ pub const FORCE_ORPHAN: &str = "email.askrobots.com/force-orphan";
 pub const FINALIZER: &str = "email.askrobots.com/mailcow";
 /// Label on generated credentials Secrets; the operator watches Secrets with this label only.
 pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";
+
+/// The definitions of all four kinds, in the order people read them.
+pub fn definitions() -> [k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition; 4]
+{
+    use kube::CustomResourceExt;
+    [EmailDomain::crd(), EmailMailbox::crd(), EmailAlias::crd(), EmailForwardingRule::crd()]
+}
+
+/// The definitions as YAML documents.
+///
+/// # Errors
+/// Never in practice: the definitions are plain data.
+pub fn yaml() -> Result<String, serde_yaml::Error> {
+    let documents = definitions().iter().map(serde_yaml::to_string).collect::<Result<Vec<_>, _>>()?;
+    Ok(documents.join("---\n"))
+}

@@ -13,6 +13,7 @@ use super::common::{Ref, RemovalPolicy};
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailForwardingRule",
+    doc = "A rule for the incoming mail of a mailbox. All rules of one mailbox become one Sieve script (RFC 5228).",
     plural = "emailforwardingrules",
     singular = "emailforwardingrule",
     shortname = "efr",

@@ -1,0 +1,164 @@
+//! Options of the programs: parsed once, here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Declarative email hosting on Mailcow.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do; `run` when left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The options of `run`.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What the program can do.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Run the controllers.
+    Run,
+    /// Print the custom resource definitions as YAML.
+    Crds,
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// URL of Mailcow, such as `https://mail.example.com`. Without it and without `--mailcow-secret` everything works
+    /// up to Mailcow.
+    #[arg(long, env = "MAILCOW_URL", conflicts_with = "mailcow_secret", requires = "mailcow_api_key_file")]
+    pub mailcow_url: Option<String>,
+    /// File with the read-write API key; read again when it changes.
+    #[arg(long, env = "MAILCOW_API_KEY_FILE", requires = "mailcow_url")]
+    pub mailcow_api_key_file: Option<PathBuf>,
+    /// Secret in the operator's namespace with the keys `url`, `apiKey` and optionally `ca.crt`; watched.
+    #[arg(long, env = "MAILCOW_SECRET")]
+    pub mailcow_secret: Option<String>,
+    /// The operator's own namespace, where `--mailcow-secret` lives.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub operator_namespace: String,
+    /// Only look at objects in this namespace; all when left out.
+    #[arg(long, env = "WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Name of this cluster in the ownership mark on Mailcow. Left out: taken from the uid of the namespace kube-system.
+    #[arg(long, env = "CLUSTER_ID")]
+    pub cluster_id: Option<String>,
+    /// Time between two passes over an object that is in sync.
+    #[arg(long, env = "RESYNC", default_value = "10m", value_parser = duration)]
+    pub resync: Duration,
+    /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// How logs are written.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Options of DNS verification.
+    #[command(flatten)]
+    pub dns: DnsSettings,
+}
+
+/// Options of DNS verification.
+#[derive(Clone, Debug, Args)]
+pub struct DnsSettings {
+    /// Host name of the mail server, as MX records name it. Left out: the host of Mailcow's URL.
+    #[arg(long, env = "MAIL_HOST")]
+    pub mail_host: Option<String>,
+    /// Addresses that mail is sent from, separated by commas. Left out: the addresses of the mail host.
+    #[arg(long, env = "EGRESS_IPS", value_delimiter = ',')]
+    pub egress_ips: Vec<IpAddr>,
+    /// Recursive resolvers as `address` or `address:port`, separated by commas. Left out: those of the system.
+    #[arg(long, env = "DNS_RESOLVERS", value_delimiter = ',', value_parser = resolver)]
+    pub dns_resolvers: Vec<SocketAddr>,
+    /// Whom to ask: the zones' own name servers, or only the recursive resolvers.
+    #[arg(long, env = "DNS_MODE", value_enum, default_value_t = DnsMode::Authoritative)]
+    pub dns_mode: DnsMode,
+    /// Port of authoritative name servers; other than 53 only in tests.
+    #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]
+    pub dns_authoritative_port: u16,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whom DNS verification asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DnsMode {
+    /// The zones' own name servers, found through a recursive resolver.
+    Authoritative,
+    /// Only the recursive resolvers: for clusters without a way out to port 53.
+    Recursive,
+}
+
+/// Reads `30s`, `10m` or `6h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is not a time: write a whole number of s, m or h, such as 10m");
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(bad)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(bad()),
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(seconds).filter(|s| *s > 0).map(Duration::from_secs).ok_or_else(bad)
+}
+
+/// Reads `1.1.1.1`, `1.1.1.1:53` or `[::1]:53`.
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)).ok();
+    address.or_else(|| text.parse().ok()).ok_or_else(|| format!("{text:?} is neither an address nor address:port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("mailcow-operator").chain(args.iter().copied()))
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        let cli = parse(&[]).unwrap();
+        assert!(cli.command.is_none() && cli.settings.mailcow_url.is_none());
+        assert_eq!(cli.settings.resync, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn a_url_needs_a_key_and_excludes_a_secret() {
+        assert!(parse(&["--mailcow-url", "https://m"]).is_err());
+        assert!(parse(&["--mailcow-url", "https://m", "--mailcow-api-key-file", "/k"]).is_ok());
+        assert!(parse(&["--mailcow-url", "x", "--mailcow-api-key-file", "/k", "--mailcow-secret", "s"]).is_err());
+    }
+
+    #[test]
+    fn resolvers_come_with_and_without_a_port() {
+        let cli = parse(&["--dns-resolvers", "1.1.1.1,[::1]:5353"]).unwrap();
+        let shown: Vec<String> = cli.settings.dns.dns_resolvers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["1.1.1.1:53", "[::1]:5353"]);
+        assert!(parse(&["--dns-resolvers", "dns.example"]).is_err());
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(duration("6h"), Ok(Duration::from_secs(21_600)));
+        for bad in ["", "0s", "10", "m", "1d", "-1m"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}

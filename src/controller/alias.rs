@@ -1,0 +1,132 @@
+//! The driver of `EmailAlias`.
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action;
+
+use super::context::{Context, is_paused};
+use super::mailbox::is_not_configured;
+use super::patch::{self, Said};
+use super::references;
+use super::sync::{Failed, Stop, bring, gone, outcome, read_back, server};
+use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
+use crate::desired;
+use crate::mail::{Address, Alias, Catch};
+use crate::outcome::{Outcome, Reason, Why};
+use crate::plan::{self, Change};
+use crate::status::{self, AliasSeen};
+
+/// One pass over an alias.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    let before = object.status.clone().unwrap_or_default();
+    let mut seen = AliasSeen { outcome: Outcome::InSync, catch: None, have: None, external: Vec::new() };
+    if object.metadata.deletion_timestamp.is_some() {
+        let steps = remove(&object, &ctx).await;
+        let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
+            return Ok((Action::await_change(), Outcome::InSync));
+        };
+        seen.outcome = left;
+    } else {
+        first_touch(&object, &ctx).await?;
+        seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
+    }
+    let after = status::alias(&before, &seen, &ctx.pass(object.as_ref()));
+    say(&ctx, &object, &before, &after).await?;
+    Ok((ctx.next(object.as_ref(), &seen.outcome), seen.outcome))
+}
+
+async fn steps(object: &EmailAlias, ctx: &Context, seen: &mut AliasSeen) -> Result<(), Stop> {
+    let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    let catch = desired::alias_catch(&object.spec, &domain.spec)?;
+    seen.catch = Some(catch.clone());
+    let mailboxes = mailboxes(object, ctx)?;
+    let want = desired::alias(&object.spec, catch, &mailboxes, ctx.mark(object))?;
+    seen.external = external(&want);
+    let server = server(ctx)?;
+    seen.have = server.alias(&want.catch).await?;
+    if seen.have.is_none() {
+        references::domain_is_there(&domain)?;
+        mailboxes_are_there(object, ctx)?;
+    }
+    let policy = object.spec.adoption_policy;
+    let changes = plan::alias(&want, seen.have.as_ref(), policy)?;
+    let conditions = object.status.iter().flat_map(|s| &s.conditions).cloned().collect::<Vec<_>>();
+    if !bring(ctx, (object, &conditions), &changes, None).await? {
+        return Ok(());
+    }
+    seen.have = server.alias(&want.catch).await?;
+    read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)
+}
+
+fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
+    let references = object.spec.goto_mailbox_refs.iter().flatten();
+    references.map(|reference| references::mailbox(ctx, object, reference).map(|(_, address)| address)).collect()
+}
+
+/// A new alias waits for its mailboxes: mail to one that is not there would bounce.
+fn mailboxes_are_there(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
+    let mut references = object.spec.goto_mailbox_refs.iter().flatten();
+    references.try_for_each(|reference| {
+        let (mailbox, _) = references::mailbox(ctx, object, reference)?;
+        references::mailbox_is_there(&mailbox)
+    })
+}
+
+/// Goto addresses outside the alias' own domain.
+fn external(alias: &Alias) -> Vec<String> {
+    let own = alias.catch.domain();
+    alias.goto.iter().filter(|to| to.domain() != own).map(ToString::to_string).collect()
+}
+
+/// Lets the alias go as the deletion policy says; works without its domain and on an invalid spec.
+async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
+    let Some(catch) = known_catch(object, ctx).filter(|_| patch::is_held(object)) else { return Ok(()) };
+    let policy = object.spec.deletion_policy;
+    if policy == RemovalPolicy::Retain && is_not_configured(ctx) {
+        return Ok(());
+    }
+    let server = server(ctx)?;
+    let have = server.alias(&catch).await?;
+    let changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
+    if is_paused(object) && policy != RemovalPolicy::Retain && !changes.is_empty() {
+        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
+    }
+    server.execute(&changes, None).await?;
+    let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteAlias { .. }));
+    if was_deleted && server.alias(&catch).await?.is_some() {
+        let message = format!("Mailcow still shows {catch} after its deletion; it is tried again");
+        return Err(Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into());
+    }
+    Ok(())
+}
+
+/// What it catches, from the status or the references.
+fn known_catch(object: &EmailAlias, ctx: &Context) -> Option<Catch> {
+    let said = object.status.as_ref().and_then(|status| status.address.as_deref());
+    said.and_then(|text| Catch::parse(text).ok()).or_else(|| {
+        let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
+        desired::alias_catch(&object.spec, &domain.spec).ok()
+    })
+}
+
+async fn first_touch(object: &EmailAlias, ctx: &Context) -> Result<(), Failed> {
+    if object.status.as_ref().is_some_and(|status| !status.conditions.is_empty()) {
+        return Ok(());
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let conditions = status::first_touch(&ctx.pass(object));
+    let after = EmailAliasStatus { conditions, observed_generation: object.metadata.generation, ..before.clone() };
+    say(ctx, object, &before, &after).await
+}
+
+async fn say(
+    ctx: &Context,
+    object: &EmailAlias,
+    before: &EmailAliasStatus,
+    after: &EmailAliasStatus,
+) -> Result<(), Failed> {
+    Ok(patch::status(ctx, object, Said { before, after, conditions: |status| &status.conditions }).await?)
+}

@@ -1,0 +1,165 @@
+//! Where the connection to Mailcow comes from, and what becomes of it when that changes: no restart is needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::mailcow::{Client, Connection, Observer};
+use crate::outcome::{Outcome, Reason, Why};
+use crate::telemetry::Metrics;
+
+/// How often the key file is looked at.
+const FILE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A client, or why there is none.
+pub(super) type Server = Result<Arc<Client>, Outcome>;
+
+/// Turns connections into clients, and keeps the client while its connection stays the same.
+pub(super) struct Source {
+    current: Option<Connection>,
+    sender: watch::Sender<Server>,
+    metrics: Metrics,
+}
+
+impl Source {
+    pub(super) fn new(metrics: Metrics) -> (Self, watch::Receiver<Server>) {
+        let why = "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
+        let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::MailcowNotConfigured, why)));
+        (Self { current: None, sender, metrics }, receiver)
+    }
+
+    /// Follows the configured source for ever.
+    pub(super) async fn follow(mut self, settings: Settings, kube: kube::Client) {
+        match (settings.mailcow_secret, settings.mailcow_url, settings.mailcow_api_key_file) {
+            (Some(name), _, _) => self.follow_secret(&Api::namespaced(kube, &settings.operator_namespace), &name).await,
+            (None, Some(url), Some(file)) => self.follow_file(url, &file).await,
+            // Without the sender nobody could wait for a change.
+            _ => self.sender.closed().await,
+        }
+    }
+
+    async fn follow_file(&mut self, url: String, file: &std::path::Path) {
+        loop {
+            match tokio::fs::read_to_string(file).await {
+                Ok(key) => {
+                    let api_key = SecretString::from(key.trim());
+                    self.set(Some(Connection { url: url.clone(), api_key, ca: None }));
+                }
+                Err(error) => self.missing(format!("the API key file {} can't be read: {error}", file.display())),
+            }
+            tokio::time::sleep(FILE_INTERVAL).await;
+        }
+    }
+
+    async fn follow_secret(&mut self, secrets: &Api<Secret>, name: &str) {
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = watcher(secrets.clone(), only).default_backoff().boxed();
+        let mut seen = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret)) => {
+                    seen = true;
+                    match read(&secret) {
+                        Ok(connection) => self.set(Some(connection)),
+                        Err(why) => self.missing(why),
+                    }
+                }
+                Ok(watcher::Event::Init) => seen = false,
+                Ok(watcher::Event::Delete(_)) => self.missing(gone(name)),
+                Ok(watcher::Event::InitDone) if !seen => self.missing(gone(name)),
+                Ok(watcher::Event::InitDone) => {}
+                Err(error) => tracing::warn!(%error, secret = name, "the Secret with the connection can't be watched"),
+            }
+        }
+    }
+
+    fn missing(&mut self, why: String) {
+        self.current = None;
+        self.metrics.configured(false);
+        let outcome = Outcome::waiting(Reason::MailcowNotConfigured, why);
+        self.sender.send_if_modified(|server| {
+            let changed = !matches!(server, Err(before) if *before == outcome);
+            *server = Err(outcome);
+            changed
+        });
+    }
+
+    fn set(&mut self, connection: Option<Connection>) {
+        if connection == self.current {
+            return;
+        }
+        let Some(new) = &connection else { return };
+        let metrics = self.metrics.clone();
+        let observer: Observer = Arc::new(move |action, outcome, took| metrics.asked_mailcow(action, outcome, took));
+        let server = Client::new(new, observer).map(Arc::new).map_err(|error| {
+            tracing::error!(%error, "the connection to Mailcow can't be used");
+            Outcome::Stalled(Why::new(error.reason(), error.to_string()))
+        });
+        if let Ok(client) = &server {
+            tracing::info!(server = client.server(), "connection to Mailcow configured");
+            tokio::spawn(greet(client.clone()));
+        }
+        self.metrics.configured(server.is_ok());
+        self.current = connection;
+        self.sender.send_modify(|current| *current = server);
+    }
+}
+
+/// One read that tells at once in the log whether URL and key are right.
+async fn greet(client: Arc<Client>) {
+    match client.version().await {
+        Ok(version) => tracing::info!(server = client.server(), version, "Mailcow answers"),
+        Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
+    }
+}
+
+fn gone(name: &str) -> String {
+    format!("the Secret {name} with the connection to Mailcow does not exist in the operator's namespace")
+}
+
+/// Reads `url`, `apiKey` and `ca.crt`.
+fn read(secret: &Secret) -> Result<Connection, String> {
+    let text = |key: &str| {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
+        std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
+    };
+    let missing = |key: &str| format!("the Secret {} lacks the key {key}, or it is empty", secret.name_any());
+    Ok(Connection {
+        url: text("url").ok_or_else(|| missing("url"))?,
+        api_key: SecretString::from(text("apiKey").ok_or_else(|| missing("apiKey"))?),
+        ca: text("ca.crt"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+    use std::collections::BTreeMap;
+
+    fn secret(entries: &[(&str, &str)]) -> Secret {
+        let data: BTreeMap<String, ByteString> =
+            entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_secret_is_read_with_or_without_a_certificate() {
+        let connection = read(&secret(&[("url", "https://m.example\n"), ("apiKey", "K")])).unwrap();
+        assert_eq!((connection.url.as_str(), connection.ca), ("https://m.example", None));
+        assert!(read(&secret(&[("url", "u"), ("apiKey", "K"), ("ca.crt", "PEM")])).unwrap().ca.is_some());
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        assert!(read(&secret(&[("url", "u")])).unwrap_err().contains("apiKey"));
+        assert!(read(&secret(&[("url", " "), ("apiKey", "K")])).unwrap_err().contains("url"));
+    }
+}

@@ -1,0 +1,102 @@
+//! What every driver holds: handles only.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::runtime::events::Recorder;
+use kube::{Resource, ResourceExt};
+use tokio::sync::watch;
+
+use super::backoff::Backoff;
+use super::connection::Server;
+use super::stores::Stores;
+use crate::config::Settings;
+use crate::crd::{PAUSED, RECONCILE_REQUESTED_AT};
+use crate::mail::Mark;
+use crate::outcome::{Outcome, Reason};
+use crate::status::Pass;
+use crate::telemetry::Metrics;
+
+/// How long something that has to come first is waited for when no watch tells.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Handles that drivers share.
+pub(super) struct Context {
+    pub(super) kube: kube::Client,
+    pub(super) settings: Settings,
+    /// Names this cluster in marks.
+    pub(super) cluster: String,
+    pub(super) server: watch::Receiver<Server>,
+    pub(super) stores: Stores,
+    pub(super) metrics: Metrics,
+    pub(super) backoff: Backoff,
+    pub(super) recorder: Recorder,
+    /// One turn at a time for the rules of a mailbox.
+    pub(super) turns: super::stores::Turns,
+}
+
+impl Context {
+    /// Host name of the mail server: as configured, else that of Mailcow's URL.
+    pub(super) fn mail_host(&self) -> Option<String> {
+        let of_url = || self.server.borrow().as_ref().ok().map(|client| client.host().to_owned());
+        self.settings.dns.mail_host.clone().or_else(of_url)
+    }
+
+    /// The mark of an object.
+    pub(super) fn mark(&self, object: &impl Resource<DynamicType = ()>) -> Mark {
+        let meta = object.meta();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
+    }
+
+    /// What a pass says of itself.
+    pub(super) fn pass(&self, object: &impl Resource<DynamicType = ()>) -> Pass {
+        Pass {
+            generation: object.meta().generation,
+            requested_at: annotation(object, RECONCILE_REQUESTED_AT).map(ToOwned::to_owned),
+            paused: is_paused(object),
+            now: crate::clock::now(),
+        }
+    }
+
+    /// When to look at the object again.
+    pub(super) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
+        let key = key(object);
+        if let Outcome::Unknown(_) = outcome {
+            return Action::requeue(self.backoff.failed(&key, rand::random()));
+        }
+        self.backoff.succeeded(&key);
+        match outcome {
+            // A change of the connection wakes every object.
+            Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => Action::requeue(self.resync()),
+            Outcome::Waiting(_) => Action::requeue(jittered(WAIT)),
+            Outcome::InSync | Outcome::Stalled(_) | Outcome::Unknown(_) => Action::requeue(self.resync()),
+        }
+    }
+
+    /// The time to the next pass over an object that is in sync.
+    pub(super) fn resync(&self) -> Duration {
+        jittered(self.settings.resync)
+    }
+}
+
+/// 0.9 to 1.1 times as long.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.9 + rand::random::<f64>() / 5.0)
+}
+
+/// `namespace/name` with the kind.
+pub(super) fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{}/{}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// The value of an annotation.
+pub(super) fn annotation<'a>(object: &'a impl Resource<DynamicType = ()>, name: &str) -> Option<&'a str> {
+    object.meta().annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Whether nothing may be written for the object.
+pub(super) fn is_paused(object: &impl Resource<DynamicType = ()>) -> bool {
+    annotation(object, PAUSED) == Some("true")
+}

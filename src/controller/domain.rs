@@ -1,0 +1,129 @@
+//! The driver of `EmailDomain`.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use super::context::{Context, is_paused};
+use super::mailbox::is_not_configured;
+use super::patch::{self, Said};
+use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
+use super::wake::{belongs_to, needs};
+use crate::crd::{Attached, DeletionPolicy, EmailDomain, EmailDomainStatus};
+use crate::desired;
+use crate::mail::DomainName;
+use crate::outcome::{Outcome, Reason, Why};
+use crate::plan::{self, Change};
+use crate::status::{self, DomainSeen};
+
+/// One pass over a domain.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    let before = object.status.clone().unwrap_or_default();
+    let mut seen = start(&object, &ctx, &before);
+    if object.metadata.deletion_timestamp.is_some() {
+        let steps = remove(&object, &ctx).await;
+        let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
+            return Ok((Action::await_change(), Outcome::InSync));
+        };
+        seen.outcome = left;
+    } else {
+        first_touch(&object, &ctx).await?;
+        seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
+    }
+    let after = status::domain(&before, &seen, &ctx.pass(object.as_ref()));
+    say(&ctx, &object, &before, &after).await?;
+    Ok((ctx.next(object.as_ref(), &seen.outcome), seen.outcome))
+}
+
+/// What is known before anything was looked up.
+fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> DomainSeen {
+    DomainSeen {
+        outcome: Outcome::InSync,
+        name: desired::domain_name(&object.spec).ok(),
+        have: None,
+        dns: before.dns.clone().unwrap_or_default().records,
+        attached: attached(object, ctx),
+    }
+}
+
+async fn steps(object: &EmailDomain, ctx: &Context, seen: &mut DomainSeen) -> Result<(), Stop> {
+    let want = desired::domain(&object.spec, ctx.mark(object))?;
+    let server = server(ctx)?;
+    seen.have = server.domain(&want.name).await?;
+    let policy = object.spec.adoption_policy;
+    let changes = plan::domain(&want, seen.have.as_ref(), policy)?;
+    let conditions = object.status.iter().flat_map(|s| &s.conditions).cloned().collect::<Vec<_>>();
+    if !bring(ctx, (object, &conditions), &changes, None).await? {
+        return Ok(());
+    }
+    seen.have = server.domain(&want.name).await?;
+    read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)
+}
+
+/// What is attached to the domain in Kubernetes.
+fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    let mailboxes = ctx.stores.mailboxes.state_filter(|m| belongs_to(m, namespace.as_deref(), &name));
+    let aliases = ctx.stores.aliases.state_filter(|a| belongs_to(a, namespace.as_deref(), &name));
+    let of_domain = |rule: &crate::crd::EmailForwardingRule| {
+        mailboxes.iter().any(|mailbox| needs(rule, namespace.as_deref(), &mailbox.name_any()))
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Attached {
+        mailboxes: count(mailboxes.len()),
+        aliases: count(aliases.len()),
+        rules: count(ctx.stores.rules.state_filter(of_domain).len()),
+    }
+}
+
+/// Lets the domain go as the deletion policy says; works on an invalid spec.
+async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
+    let Some(name) = known_name(object).filter(|_| patch::is_held(object)) else { return Ok(()) };
+    let policy = object.spec.deletion_policy;
+    if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
+        return Ok(());
+    }
+    let server = server(ctx)?;
+    let have = server.domain(&name).await?;
+    let is_confirmed = is_confirmed(object, name.as_str());
+    let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;
+    if is_paused(object) && policy != DeletionPolicy::Retain && !changes.is_empty() {
+        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
+    }
+    server.execute(&changes, None).await?;
+    let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
+    if was_deleted && server.domain(&name).await?.is_some() {
+        let message = format!("Mailcow still shows {name} after its deletion; it is tried again");
+        return Err(Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into());
+    }
+    Ok(())
+}
+
+/// The name, from the spec or the status.
+fn known_name(object: &EmailDomain) -> Option<DomainName> {
+    let said = object.status.as_ref().and_then(|status| status.domain.as_deref());
+    desired::domain_name(&object.spec).ok().or_else(|| DomainName::parse(said?).ok())
+}
+
+async fn first_touch(object: &EmailDomain, ctx: &Context) -> Result<(), Failed> {
+    if object.status.as_ref().is_some_and(|status| !status.conditions.is_empty()) {
+        return Ok(());
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let conditions = status::first_touch(&ctx.pass(object));
+    let after = EmailDomainStatus { conditions, observed_generation: object.metadata.generation, ..before.clone() };
+    say(ctx, object, &before, &after).await
+}
+
+async fn say(
+    ctx: &Context,
+    object: &EmailDomain,
+    before: &EmailDomainStatus,
+    after: &EmailDomainStatus,
+) -> Result<(), Failed> {
+    Ok(patch::status(ctx, object, Said { before, after, conditions: |status| &status.conditions }).await?)
+}

@@ -1,0 +1,174 @@
+//! The driver of `EmailMailbox`.
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action;
+
+use super::context::{Context, is_paused};
+use super::patch::{self, Said};
+use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
+use super::{references, secrets};
+use crate::crd::{DeletionPolicy, EmailMailbox, EmailMailboxStatus};
+use crate::desired;
+use crate::mail::{Address, Mailbox, MailboxHave, Mark};
+use crate::mailcow::{self, Client};
+use crate::outcome::{Outcome, Reason};
+use crate::plan::{self, Change};
+use crate::status::{self, MailboxSeen};
+
+/// One pass over a mailbox.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    let before = object.status.clone().unwrap_or_default();
+    let seen = if object.metadata.deletion_timestamp.is_some() {
+        let steps = remove(&object, &ctx).await;
+        let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
+            return Ok((Action::await_change(), Outcome::InSync));
+        };
+        MailboxSeen { outcome: left, ..start(&object, &before) }
+    } else {
+        first_touch(&object, &ctx).await?;
+        let mut seen = start(&object, &before);
+        seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
+        seen
+    };
+    let after = status::mailbox(&before, &seen, &ctx.pass(object.as_ref()));
+    say(&ctx, &object, &before, &after).await?;
+    Ok((ctx.next(object.as_ref(), &seen.outcome), seen.outcome))
+}
+
+/// What is known before anything was looked up.
+fn start(object: &EmailMailbox, before: &EmailMailboxStatus) -> MailboxSeen {
+    MailboxSeen {
+        outcome: Outcome::InSync,
+        address: None,
+        have: None,
+        secret_name: before.credentials_secret_name.clone(),
+        password_version: before.password_version.clone().filter(|_| object.status.is_some()),
+    }
+}
+
+async fn steps(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen) -> Result<(), Stop> {
+    let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    let want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
+    seen.address = Some(want.address.clone());
+    let server = server(ctx)?;
+    let have = server.mailbox(&want.address).await?;
+    seen.have.clone_from(&have);
+    if have.is_none() {
+        references::domain_is_there(&domain)?;
+    }
+    let policy = object.spec.adoption_policy;
+    // Asked before a Secret is made: what is not ours gets none.
+    plan::mailbox(&want, have.as_ref(), policy, false)?;
+    let password = credentials(object, ctx, &want, have.as_ref()).await?;
+    seen.secret_name = password.is_some().then(|| secrets::name(object));
+    let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
+    let changes = plan::mailbox(&want, have.as_ref(), policy, is_due)?;
+    let secret = password.as_ref().map(|password| &password.value);
+    let conditions = object.status.iter().flat_map(|s| &s.conditions).cloned().collect::<Vec<_>>();
+    if !bring(ctx, (object, &conditions), &changes, secret).await? {
+        return Ok(());
+    }
+    seen.password_version = password.map(|password| password.version);
+    seen.have = server.mailbox(&want.address).await?;
+    read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)
+}
+
+/// The password to set, if passwords of this mailbox are managed: one is given, or one was generated, or the mailbox is
+/// ours from its beginning. A mailbox that is taken over keeps the password that its owner knows.
+async fn credentials(
+    object: &EmailMailbox,
+    ctx: &Context,
+    want: &Mailbox,
+    have: Option<&MailboxHave>,
+) -> Result<Option<secrets::Password>, Stop> {
+    if let Some(given) = &object.spec.password_secret_ref {
+        return secrets::given(ctx, object, given).await.map(Some);
+    }
+    if let Some(existing) = secrets::generated(ctx, object).await? {
+        return Ok(Some(existing));
+    }
+    let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
+    let was_adopted = object.status.as_ref().is_some_and(|s| s.address.is_some() && s.password_version.is_none());
+    if !is_ours || (have.is_some() && was_adopted) || is_paused(object) {
+        return Ok(None);
+    }
+    secrets::generate(ctx, object, &want.address).await.map(Some)
+}
+
+/// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.
+async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
+    let Some(address) = known_address(object, ctx).filter(|_| patch::is_held(object)) else { return Ok(()) };
+    let policy = object.spec.deletion_policy;
+    if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
+        return Ok(());
+    }
+    let server = server(ctx)?;
+    let changes = removal(object, &server, &address, &ctx.mark(object)).await?;
+    if is_paused(object) && policy != DeletionPolicy::Retain && !changes.is_empty() {
+        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
+    }
+    server.execute(&changes, None).await?;
+    let is_still_there = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)))
+        && server.mailbox(&address).await?.is_some();
+    if is_still_there {
+        let message = format!("Mailcow still shows {address} after its deletion; it is tried again");
+        return Err(Outcome::Unknown(crate::outcome::Why::new(Reason::MailcowUnreachable, message)).into());
+    }
+    Ok(())
+}
+
+/// What the removal takes; a deletion of ours that stopped half-way is repeated.
+async fn removal(object: &EmailMailbox, server: &Client, address: &Address, mark: &Mark) -> Result<Vec<Change>, Stop> {
+    let policy = object.spec.deletion_policy;
+    let was_ours = object.status.as_ref().is_some_and(|s| s.password_version.is_some());
+    match server.mailbox(address).await {
+        Ok(have) => {
+            let is_confirmed = is_confirmed(object, &address.to_string());
+            Ok(plan::mailbox_removal(have.as_ref(), mark, policy, is_confirmed)?)
+        }
+        Err(mailcow::Error::Refused { code, .. })
+            if code == "half_deleted" && was_ours && policy == DeletionPolicy::Delete =>
+        {
+            Ok(vec![Change::DeleteMailbox(address.clone())])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The address, from the status or the references.
+fn known_address(object: &EmailMailbox, ctx: &Context) -> Option<Address> {
+    let said = object.status.as_ref().and_then(|status| status.address.as_deref());
+    said.and_then(|text| Address::parse(text).ok()).or_else(|| {
+        let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
+        desired::mailbox_address(&object.spec, &domain.spec).ok()
+    })
+}
+
+/// Whether no server is configured at all.
+pub(super) fn is_not_configured(ctx: &Context) -> bool {
+    let server = ctx.server.borrow();
+    matches!(&*server, Err(outcome) if outcome.why().is_some_and(|why| why.reason == Reason::MailcowNotConfigured))
+}
+
+async fn first_touch(object: &EmailMailbox, ctx: &Context) -> Result<(), Failed> {
+    if object.status.as_ref().is_some_and(|status| !status.conditions.is_empty()) {
+        return Ok(());
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let conditions = status::first_touch(&ctx.pass(object));
+    let after = EmailMailboxStatus { conditions, observed_generation: object.metadata.generation, ..before.clone() };
+    say(ctx, object, &before, &after).await
+}
+
+async fn say(
+    ctx: &Context,
+    object: &EmailMailbox,
+    before: &EmailMailboxStatus,
+    after: &EmailMailboxStatus,
+) -> Result<(), Failed> {
+    Ok(patch::status(ctx, object, Said { before, after, conditions: |status| &status.conditions }).await?)
+}

@@ -1,0 +1,19 @@
+//! The shell: one driver per kind, and everything that waits.
+//!
+//! A driver is a table of contents: what is wanted, what is there, what differs, do it, read it back, say so.
+
+mod alias;
+mod backoff;
+mod connection;
+mod context;
+mod domain;
+mod mailbox;
+mod patch;
+mod references;
+mod run;
+mod secrets;
+mod stores;
+mod sync;
+mod wake;
+
+pub use run::{Error as StartError, run};

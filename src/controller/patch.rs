@@ -1,0 +1,167 @@
+//! The one place that writes to our objects: status (only when it differs), finalizers, events.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::context::Context;
+use crate::crd::FINALIZER;
+use crate::status;
+
+/// Field manager of all our writes.
+pub(super) const MANAGER: &str = "mailcow-operator";
+
+/// An object of ours.
+pub(super) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+{
+}
+
+/// A status, its conditions known.
+pub(super) struct Said<'a, S> {
+    pub(super) before: &'a S,
+    pub(super) after: &'a S,
+    pub(super) conditions: fn(&S) -> &Vec<Condition>,
+}
+
+/// Writes the status if it differs, and an event if `Ready` changed.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(super) async fn status<K: Object, S: Serialize + PartialEq>(
+    ctx: &Context,
+    object: &K,
+    said: Said<'_, S>,
+) -> Result<(), kube::Error> {
+    if said.before == said.after {
+        return Ok(());
+    }
+    let body = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+        "metadata": {"name": object.name_any()}, "status": said.after,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match api(ctx, object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
+        // It went away meanwhile: there is nobody to tell.
+        Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
+        result => result.map(|_| ())?,
+    }
+    let (before, after) = ((said.conditions)(said.before), (said.conditions)(said.after));
+    if let Some(event) = changed(before, after) {
+        publish(ctx, object, event).await;
+    }
+    Ok(())
+}
+
+/// An event when `Ready` says something else than before.
+fn changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
+    let now = status::ready(after)?;
+    let said = |c: &Condition| (c.status.clone(), c.reason.clone());
+    if status::ready(before).map(said) == Some(said(now)) || now.reason == "Pending" {
+        return None;
+    }
+    let type_ = if status::is_true(after, "Stalled") || now.status == "Unknown" {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    };
+    Some(Event {
+        type_,
+        reason: now.reason.clone(),
+        note: Some(now.message.chars().take(1000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    })
+}
+
+/// Publishes an event; one that can't be published is only logged.
+pub(super) async fn publish<K: Object>(ctx: &Context, object: &K, event: Event) {
+    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+        tracing::warn!(%error, "an event could not be published");
+    }
+}
+
+/// Whether the object carries our finalizer.
+pub(super) fn is_held(object: &impl Resource) -> bool {
+    object.meta().finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Puts our finalizer on, before the first write to Mailcow.
+///
+/// # Errors
+/// When the Kubernetes API fails, or somebody changed the finalizers meanwhile.
+pub(super) async fn hold<K: Object>(ctx: &Context, object: &K) -> Result<(), kube::Error> {
+    if is_held(object) {
+        return Ok(());
+    }
+    let finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
+    set_finalizers(ctx, object, &finalizers).await
+}
+
+/// Takes our finalizer off: the object may go.
+///
+/// # Errors
+/// When the Kubernetes API fails, or somebody changed the finalizers meanwhile.
+pub(super) async fn release<K: Object>(ctx: &Context, object: &K) -> Result<(), kube::Error> {
+    let finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
+    match set_finalizers(ctx, object, &finalizers).await {
+        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
+        result => result,
+    }
+}
+
+/// A test on the old list makes the change fail instead of dropping somebody else's finalizer.
+async fn set_finalizers<K: Object>(ctx: &Context, object: &K, finalizers: &[&str]) -> Result<(), kube::Error> {
+    let metadata = json!({
+        "uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers,
+    });
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api(ctx, object).patch_metadata(&object.name_any(), &params, &patch).await.map(|_| ())
+}
+
+/// The API of the object's kind in its namespace.
+pub(super) fn api<K: Object>(ctx: &Context, object: &K) -> Api<K> {
+    Api::namespaced(ctx.kube.clone(), &object.namespace().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn ready(status: &str, reason: &str) -> Vec<Condition> {
+        vec![Condition {
+            last_transition_time: clock::now(),
+            message: "m".into(),
+            observed_generation: None,
+            reason: reason.into(),
+            status: status.into(),
+            type_: "Ready".into(),
+        }]
+    }
+
+    #[test]
+    fn events_come_on_change_only() {
+        assert!(changed(&[], &ready("Unknown", "Pending")).is_none());
+        assert!(changed(&ready("Unknown", "Pending"), &ready("True", "InSync")).is_some());
+        assert!(changed(&ready("True", "InSync"), &ready("True", "InSync")).is_none());
+        let down = changed(&ready("True", "InSync"), &ready("Unknown", "MailcowUnreachable")).unwrap();
+        assert!(matches!(down.type_, EventType::Warning));
+    }
+}

@@ -1,0 +1,77 @@
+//! Finds what an object refers to, in the stores.
+
+use std::sync::Arc;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+
+use super::context::Context;
+use super::sync::Stop;
+use crate::crd::{EmailDomain, EmailMailbox, Ref};
+use crate::desired;
+use crate::mail::Address;
+use crate::outcome::{Outcome, Reason};
+use crate::status;
+
+/// The domain that `object` refers to.
+///
+/// # Errors
+/// [`Reason::DomainNotFound`].
+pub(super) fn domain(ctx: &Context, object: &impl Resource, reference: &Ref) -> Result<Arc<EmailDomain>, Stop> {
+    let namespace = object.meta().namespace.clone().unwrap_or_default();
+    let found = ctx.stores.domains.get(&ObjectRef::new(&reference.name).within(&namespace));
+    found.ok_or_else(|| {
+        let message = format!("spec.domainRef: the EmailDomain {} does not exist in this namespace", reference.name);
+        Outcome::waiting(Reason::DomainNotFound, message).into()
+    })
+}
+
+/// The mailbox that `object` refers to, and its address.
+///
+/// # Errors
+/// [`Reason::MailboxNotFound`], or what is wrong with the mailbox's own domain.
+pub(super) fn mailbox(
+    ctx: &Context,
+    object: &impl Resource,
+    reference: &Ref,
+) -> Result<(Arc<EmailMailbox>, Address), Stop> {
+    let namespace = object.meta().namespace.clone().unwrap_or_default();
+    let found = ctx.stores.mailboxes.get(&ObjectRef::new(&reference.name).within(&namespace));
+    let Some(mailbox) = found.filter(|mailbox| mailbox.metadata.deletion_timestamp.is_none()) else {
+        let message = format!("the EmailMailbox {} does not exist in this namespace", reference.name);
+        return Err(Outcome::waiting(Reason::MailboxNotFound, message).into());
+    };
+    let domain = domain(ctx, mailbox.as_ref(), &mailbox.spec.domain_ref)?;
+    let address = desired::mailbox_address(&mailbox.spec, &domain.spec)?;
+    Ok((mailbox, address))
+}
+
+/// Stops until the domain is on Mailcow.
+///
+/// # Errors
+/// [`Reason::DomainNotReady`].
+pub(super) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
+    let conditions = domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if status::is_true(conditions, "Synced") {
+        return Ok(());
+    }
+    let why =
+        status::ready(conditions).map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
+    let message = format!("the EmailDomain {} is not on Mailcow yet{why}", domain.name_any());
+    Err(Outcome::waiting(Reason::DomainNotReady, message).into())
+}
+
+/// Stops until the mailbox is on Mailcow.
+///
+/// # Errors
+/// [`Reason::MailboxNotReady`].
+pub(super) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
+    let conditions = mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if status::is_true(conditions, "Synced") {
+        return Ok(());
+    }
+    let why =
+        status::ready(conditions).map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
+    let message = format!("the EmailMailbox {} is not on Mailcow yet{why}", mailbox.name_any());
+    Err(Outcome::waiting(Reason::MailboxNotReady, message).into())
+}

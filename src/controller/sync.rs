@@ -1,0 +1,178 @@
+//! What the drivers share between plan and read-back.
+
+use kube::Resource;
+use kube::runtime::controller::Action;
+use secrecy::SecretString;
+use std::sync::Arc;
+
+use super::context::{Context, is_paused, key};
+use super::patch::{self, Object};
+use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN};
+use crate::mailcow::Client;
+use crate::outcome::{Outcome, Reason, Why};
+use crate::plan::Change;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::{Event, EventType};
+
+/// The Kubernetes API failed; the pass is repeated with back-off.
+#[derive(Debug, thiserror::Error)]
+#[error("the Kubernetes API failed: {0}")]
+pub(super) struct Failed(#[from] Box<kube::Error>);
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Why a pass went no further.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It is told in the status.
+    Told(Outcome),
+    /// It can't be told: the API to tell it to failed.
+    Failed(Failed),
+}
+
+impl<T: Into<Outcome>> From<T> for Stop {
+    fn from(outcome: T) -> Self {
+        Self::Told(outcome.into())
+    }
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl Stop {
+    /// Of an error of the Kubernetes API.
+    pub(super) fn api(error: kube::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The outcome of steps that may have stopped.
+///
+/// # Errors
+/// When the Kubernetes API failed.
+pub(super) fn outcome(steps: Result<(), Stop>) -> Result<Outcome, Failed> {
+    match steps {
+        Ok(()) => Ok(Outcome::InSync),
+        Err(Stop::Told(outcome)) => Ok(outcome),
+        Err(Stop::Failed(failed)) => Err(failed),
+    }
+}
+
+/// The client, or why there is none.
+pub(super) fn server(ctx: &Context) -> Result<Arc<Client>, Stop> {
+    ctx.server.borrow().clone().map_err(Stop::Told)
+}
+
+/// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, or
+/// where Mailcow was seen to take the same fields of the same spec without applying them.
+///
+/// # Errors
+/// [`Stop`] when it can't be done.
+pub(super) async fn bring<K: Object>(
+    ctx: &Context,
+    (object, conditions): (&K, &[Condition]),
+    changes: &[Change],
+    password: Option<&SecretString>,
+) -> Result<bool, Stop> {
+    let server = server(ctx)?;
+    if changes.is_empty() {
+        patch::hold(ctx, object).await.map_err(Stop::api)?;
+        return Ok(false);
+    }
+    if is_paused(object) {
+        let message = format!("paused; not written: {}", fields(changes));
+        return Err(Outcome::Waiting(Why::new(Reason::Paused, message)).into());
+    }
+    let stuck = not_applied(changes);
+    if conditions.iter().any(|c| is_same_stall(c, object, &stuck)) {
+        return Err(stuck.into());
+    }
+    patch::hold(ctx, object).await.map_err(Stop::api)?;
+    tracing::info!(object = key(object), fields = fields(changes), "writing to Mailcow");
+    server.execute(changes, password).await?;
+    Ok(true)
+}
+
+/// What is left after reading back.
+///
+/// # Errors
+/// [`Reason::FieldNotApplied`] when anything is.
+pub(super) fn read_back(rest: &[Change]) -> Result<(), Stop> {
+    if rest.is_empty() { Ok(()) } else { Err(not_applied(rest).into()) }
+}
+
+fn not_applied(rest: &[Change]) -> Outcome {
+    Outcome::stalled(
+        Reason::FieldNotApplied,
+        format!("Mailcow took these fields and does not show them: {}; writing has stopped", fields(rest)),
+    )
+}
+
+fn is_same_stall(condition: &Condition, object: &impl Resource, stuck: &Outcome) -> bool {
+    condition.type_ == "Stalled"
+        && condition.reason == Reason::FieldNotApplied.as_str()
+        && condition.observed_generation == object.meta().generation
+        && stuck.why().is_some_and(|why| why.message == condition.message)
+}
+
+fn fields(changes: &[Change]) -> String {
+    let mut names: Vec<&str> = changes.iter().flat_map(Change::fields).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+/// Whether the annotation that confirms a destructive deletion names `thing`.
+pub(super) fn is_confirmed(object: &impl Resource<DynamicType = ()>, thing: &str) -> bool {
+    super::context::annotation(object, CONFIRM_DELETE) == Some(thing)
+}
+
+/// Ends a deletion: the finalizer goes when the steps were done, and stays otherwise.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(super) async fn gone<K: Object>(
+    ctx: &Context,
+    object: &K,
+    steps: Result<(), Stop>,
+) -> Result<Option<Outcome>, Failed> {
+    let left = match outcome(steps)? {
+        Outcome::InSync => None,
+        left => Some(left),
+    };
+    let is_orphaned = left.is_some() && super::context::annotation(object, FORCE_ORPHAN) == Some("true");
+    if is_orphaned {
+        let note =
+            "let go as the annotation email.askrobots.com/force-orphan asks; what Mailcow holds of it stays there";
+        publish(ctx, object, (EventType::Warning, "Orphaned", note)).await;
+    }
+    if left.is_none() || is_orphaned {
+        patch::release(ctx, object).await?;
+        ctx.backoff.succeeded(&key(object));
+        return Ok(None);
+    }
+    Ok(left)
+}
+
+async fn publish<K: Object>(ctx: &Context, object: &K, (type_, reason, note): (EventType, &str, &str)) {
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note.to_owned()),
+        action: "Delete".to_owned(),
+        secondary: None,
+    };
+    patch::publish(ctx, object, event).await;
+}
+
+/// What to do after a pass that the Kubernetes API failed.
+pub(super) fn after_failure<K: Object>(object: Arc<K>, error: &Failed, ctx: Arc<Context>) -> Action {
+    tracing::warn!(object = key(object.as_ref()), %error, "the pass is repeated");
+    Action::requeue(ctx.backoff.failed(&key(object.as_ref()), rand::random()))
+}

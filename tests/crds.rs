@@ -1,0 +1,81 @@
+//! `crds/` and the chart's copies are what `src/crd` says. `UPDATE_CRDS=1 cargo test --test crds` rewrites them.
+
+use std::path::{Path, PathBuf};
+
+use mailcow_operator::crd;
+
+/// File name and text of each definition.
+fn generated() -> Vec<(String, String)> {
+    crd::definitions()
+        .iter()
+        .map(|crd| (format!("{}.yaml", crd.spec.names.plural), serde_yaml::to_string(crd).unwrap()))
+        .collect()
+}
+
+/// The chart's copies survive `helm uninstall`.
+fn kept(text: &str) -> String {
+    text.replacen("metadata:\n", "metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n", 1)
+}
+
+fn compare(folder: &str, change: fn(&str) -> String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let is_update = std::env::vars().any(|(key, value)| key == "UPDATE_CRDS" && value == "1");
+    for (name, text) in generated() {
+        let path: PathBuf = folder.join(name);
+        if is_update {
+            std::fs::write(&path, change(&text)).unwrap();
+        }
+        let there = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(there, change(&text), "{} is stale: UPDATE_CRDS=1 cargo test --test crds", path.display());
+    }
+    assert_eq!(
+        std::fs::read_dir(&folder).unwrap().count(),
+        generated().len(),
+        "a file too many in {}",
+        folder.display()
+    );
+}
+
+#[test]
+fn the_crds_folder_is_what_the_source_says() {
+    compare("crds", ToOwned::to_owned);
+}
+
+#[test]
+fn the_charts_crds_are_what_the_source_says() {
+    compare("charts/mailcow-operator/files/crds", kept);
+}
+
+#[test]
+fn every_field_has_a_description_and_every_text_and_list_a_bound() {
+    for crd in crd::definitions() {
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
+        check(spec, &format!("{}.spec", crd.spec.names.kind));
+    }
+}
+
+fn check(schema: &serde_json::Value, path: &str) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        assert!(property["description"].is_string(), "{path} has no description");
+        check_bound(property, &path);
+        check(property, &path);
+    }
+}
+
+fn check_bound(schema: &serde_json::Value, path: &str) {
+    match schema["type"].as_str() {
+        Some("string") => {
+            let is_bound = schema["maxLength"].is_number() || schema["enum"].is_array();
+            assert!(is_bound, "{path} has no maxLength");
+        }
+        Some("array") => {
+            assert!(schema["maxItems"].is_number(), "{path} has no maxItems");
+            check_bound(&schema["items"], &format!("{path}[]"));
+            check(&schema["items"], &format!("{path}[]"));
+        }
+        Some("integer") => assert!(schema["maximum"].is_number(), "{path} has no maximum"),
+        _ => {}
+    }
+}

@@ -22,11 +22,11 @@ pub struct CostModel {
     pub small_row: u64,
     /// To hash a password.
     pub hash: u64,
-    /// To refresh SOGo's view for one mailbox.
+    /// To refresh `SOGo`'s view for one mailbox.
     pub refresh: u64,
     /// To make a DKIM key.
     pub dkim_key: u64,
-    /// For each pair of a mailbox and an alias when SOGo's view is rebuilt, in nanoseconds. No other
+    /// For each pair of a mailbox and an alias when `SOGo`'s view is rebuilt, in nanoseconds. No other
     /// write to mailboxes, aliases or domains goes on meanwhile.
     pub rebuild_pair_nanos: u64,
     /// To run a command in a container (one for each deleted mailbox).
@@ -79,8 +79,7 @@ impl CostModel {
     /// What a read costs.
     pub(crate) fn read(&self, state: &State, call: &Call) -> Duration {
         let domain = state.domain(call.piece(3));
-        let mailboxes =
-            count(domain.map_or(state.mailboxes.len(), |d| state.mailboxes_of(&d.name).count()));
+        let mailboxes = count(domain.map_or(state.mailboxes.len(), |d| state.mailboxes_of(&d.name).count()));
         let per_domain = mailboxes / count(if domain.is_some() { 1 } else { state.domains.len().max(1) }).max(1);
         let aliases = count(match domain {
             Some(domain) => state.aliases.values().filter(|a| a.domain == domain.name).count(),
@@ -97,7 +96,7 @@ impl CostModel {
         Duration::from_micros(self.startup + micros)
     }
 
-    /// What a write costs: what it does by itself, and how long SOGo's view is locked for it.
+    /// What a write costs: what it does by itself, and how long `SOGo`'s view is locked for it.
     pub(crate) fn write(&self, state: &State, call: &Call, items: usize) -> (Duration, Duration) {
         let items = count(items.max(1));
         let own_rows = count(state.mailboxes.len());
@@ -108,7 +107,6 @@ impl CostModel {
         let route = (call.action(), call.piece(1));
         let own = self.startup
             + match route {
-                ("add", "mailbox") => 0,
                 ("edit", "mailbox") => hash,
                 ("add", "domain" | "dkim") if !call.body.contains("\"key_size\":0") => self.dkim_key,
                 ("delete", "mailbox") => self.container * items,

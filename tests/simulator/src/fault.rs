@@ -19,7 +19,7 @@ pub enum Trouble {
     },
     /// A deletion of mailboxes breaks off half-way: empty answer, half-deleted mailboxes.
     HalfDelete,
-    /// The write is done, but the refresh of SOGo's view meets a locked row: an entry of type
+    /// The write is done, but the refresh of `SOGo`'s view meets a locked row: an entry of type
     /// `success` holds the text of the error.
     SogoLockTimeout,
     /// 500 with a page of HTML.
@@ -66,9 +66,7 @@ impl Fault {
     }
 
     fn hits(&self, call: &Call) -> bool {
-        self.times > 0
-            && (self.method.is_empty() || self.method == call.method)
-            && call.route().starts_with(&self.path)
+        self.times > 0 && (self.method.is_empty() || self.method == call.method) && call.route().starts_with(&self.path)
     }
 }
 

@@ -92,12 +92,8 @@ fn authenticate(state: &State, call: &Call) -> Result<Option<Access>, Reply> {
         reply.html = true;
         Err(reply)
     };
-    let sent: String = call
-        .key
-        .iter()
-        .flat_map(|key| key.chars())
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
+    let sent: String =
+        call.key.iter().flat_map(|key| key.chars()).filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     if sent.is_empty() {
         return Ok(None);
     }
@@ -115,9 +111,8 @@ fn check(call: &Call, access: Option<Access>) -> Result<Passed, Reply> {
     }
     match call.action() {
         "get" if call.method != "GET" => Err(Reply::error(405, "only GET method is allowed")),
-        "get" if access.is_none() => Err(Reply::empty()),
+        "get" | "search" if access.is_none() => Err(Reply::empty()),
         "get" => Ok(Passed::Read),
-        "search" if access.is_none() => Err(Reply::empty()),
         "search" => Ok(Passed::Search(Json::parse(&call.body).unwrap_or_default())),
         "add" | "edit" | "delete" => check_write(call, access),
         _ if access.is_none() && call.method == "GET" => Err(Reply::empty()),
@@ -169,12 +164,7 @@ fn request_of(call: &Call) -> Result<Json, Reply> {
 }
 
 /// Turns the end of a write into an answer. What a session's earlier write broke off with shows first.
-pub(crate) fn finish(
-    state: &mut State,
-    call: &Call,
-    route: &Route,
-    done: (Vec<Entry>, Result<(), Stop>),
-) -> Reply {
+pub(crate) fn finish(state: &mut State, call: &Call, route: &Route, done: (Vec<Entry>, Result<(), Stop>)) -> Reply {
     let (entries, end) = done;
     let session = call.cookie.as_deref().and_then(|cookie| state.sessions.get_mut(cookie));
     match end {
@@ -183,9 +173,7 @@ pub(crate) fn finish(
             all.extend(entries);
             Reply::entries(&all)
         }
-        Err(Stop::Refused) if entries.is_empty() => {
-            Reply::error(200, &format!("Cannot {} item", route.action()))
-        }
+        Err(Stop::Refused) if entries.is_empty() => Reply::error(200, &format!("Cannot {} item", route.action())),
         Err(Stop::Refused) => Reply::entries(&entries),
         Err(Stop::Crash(error)) => {
             if let Some(session) = session {
@@ -212,7 +200,7 @@ pub(crate) fn lock_failure(state: &mut State, call: &Call, text: &str) -> Reply 
     }
 }
 
-/// Adds to the answer of a write that the refresh of SOGo's view met a locked row.
+/// Adds to the answer of a write that the refresh of `SOGo`'s view met a locked row.
 pub(crate) fn with_sogo_failure(state: &mut State, call: &Call, reply: &Reply, text: &str) -> Reply {
     let (Some(route), Ok(request)) = (writes::find(call), request_of(call)) else { return reply.clone() };
     let log = route.echo(call, &request);

@@ -210,8 +210,8 @@ macro_rules! from {
     ($($from:ty => $make:expr),* $(,)?) => {
         $(impl From<$from> for Json {
             fn from(v: $from) -> Self {
-                #[expect(clippy::redundant_closure_call, reason = "the closures come from a table")]
-                ($make)(v)
+                let make = $make;
+                make(v)
             }
         })*
     };

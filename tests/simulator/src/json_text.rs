@@ -21,7 +21,10 @@ fn write_value(out: &mut String, value: &Json, indent: Option<usize>) {
         Json::Null => out.push_str("null"),
         Json::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Json::Int(i) => out.push_str(&i.to_string()),
-        Json::Float(f) => out.push_str(&format!("{f:?}")),
+        Json::Float(f) => {
+            let text = format!("{f:?}");
+            out.push_str(&text);
+        }
         Json::Text(t) => write_text(out, t, indent.is_some()),
         Json::List(list) if list.is_empty() => out.push_str("[]"),
         Json::Map(map) if map.is_empty() => out.push_str("{}"),
@@ -76,7 +79,8 @@ fn write_text(out: &mut String, text: &str, plain_unicode: bool) {
             '\u{c}' => out.push_str("\\f"),
             c if c < ' ' || (!c.is_ascii() && !plain_unicode) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    let escape = format!("\\u{unit:04x}");
+                    out.push_str(&escape);
                 }
             }
             c => out.push(c),

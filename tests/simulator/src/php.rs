@@ -39,15 +39,14 @@ pub(crate) fn is_email(address: &str) -> bool {
 fn is_local_part(local: &str) -> bool {
     const EXTRA: &str = "!#$%&'*+-/=?^_`{|}~";
     local.len() <= 64
-        && local.split('.').all(|atom| {
-            !atom.is_empty() && atom.chars().all(|c| c.is_ascii_alphanumeric() || EXTRA.contains(c))
-        })
+        && local
+            .split('.')
+            .all(|atom| !atom.is_empty() && atom.chars().all(|c| c.is_ascii_alphanumeric() || EXTRA.contains(c)))
 }
 
 fn is_mail_domain(domain: &str) -> bool {
-    let top_is_a_word = domain
-        .rsplit_once('.')
-        .is_some_and(|(_, top)| top.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let top_is_a_word =
+        domain.rsplit_once('.').is_some_and(|(_, top)| top.starts_with(|c: char| c.is_ascii_alphabetic()));
     top_is_a_word && is_domain_name(domain)
 }
 
@@ -71,10 +70,7 @@ pub(crate) fn cut_address(address: &str) -> (&str, &str) {
 
 /// The pieces of a list written with blanks, commas, semicolons or newlines.
 pub(crate) fn pieces(text: &str) -> Vec<String> {
-    text.split([' ', ',', ';', '\n', '\r', '\t'])
-        .filter(|piece| !piece.is_empty())
-        .map(str::to_owned)
-        .collect()
+    text.split([' ', ',', ';', '\n', '\r', '\t']).filter(|piece| !piece.is_empty()).map(str::to_owned).collect()
 }
 
 /// Names are found whatever their case: the key under which a name is kept and sorted.

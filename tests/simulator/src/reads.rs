@@ -6,8 +6,8 @@ use crate::json::Json;
 use crate::json_text;
 use crate::state::State;
 use crate::topics::{
-    alias, alias_domain, app_password, dkim, domain_view, filter, mailbox_settings, mailbox_view, others,
-    quarantine, rate_limit, resource, status, templates,
+    alias, alias_domain, app_password, dkim, domain_view, filter, mailbox_settings, mailbox_view, others, quarantine,
+    rate_limit, resource, status, templates,
 };
 
 /// Answers `get/…`.
@@ -15,7 +15,6 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
     let (category, object, extra) = (call.piece(1), call.piece(2), call.piece(3));
     let tags = call.parameter("tags");
     let found = match (category, object) {
-        ("status", "version") => return Reply::json(200, json_text::compact(&status::version())),
         ("domain", "template") => templates::get(state, "domain", extra),
         ("mailbox", "template") => templates::get(state, "mailbox", extra),
         ("domain", "all") => domain_view::all(state, tags.as_deref()),
@@ -40,9 +39,8 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
         },
         ("dkim", name) => dkim::get(state, name),
         ("rl-domain", "all") => rate_limit::all_domains(state),
-        ("rl-domain", name) => rate_limit::get(state, name),
         ("rl-mbox", "all") => rate_limit::all_mailboxes(state),
-        ("rl-mbox", name) => rate_limit::get(state, name),
+        ("rl-domain" | "rl-mbox", name) => rate_limit::get(state, name),
         ("app-passwd", "all") => app_password::of_mailbox(state, extra),
         // Mailcow breaks off here.
         ("app-passwd", _) => return Reply::empty(),
@@ -52,7 +50,8 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
         ("spam-score", address) => mailbox_settings::get_spam_score(state, address),
         ("resource", "all") => resource::all(state),
         ("status", which) => match status::get(which) {
-            Some(found) => found,
+            // The one category whose answers are compact, with slashes as they are.
+            Some(found) => return Reply::json(200, json_text::compact(&found).replace("\\/", "/")),
             None => return Reply::empty(),
         },
         ("mailq", _) => return Reply::read_list(&Json::List(Vec::new())),

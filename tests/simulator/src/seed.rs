@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::php;
-use crate::state::{Alias, Domain, Mailbox, QuarantineItem, State};
+use crate::state::{Alias, Domain, Mailbox, QuarantineItem, SaslLogin, State};
 use crate::topics::mailbox;
 
 const MIB: i64 = 1 << 20;
@@ -78,13 +78,19 @@ impl State {
         }
     }
 
-    /// Sets what Dovecot would have counted: messages, bytes used and the last login over IMAP.
-    pub fn seed_usage(&mut self, address: &str, messages: i64, bytes: i64, last_imap_login: i64) {
+    /// Sets what Dovecot would have counted: messages and bytes used.
+    pub fn seed_usage(&mut self, address: &str, messages: i64, bytes: i64) {
         if let Some(mailbox) = self.mailbox_mut(address) {
             mailbox.messages = messages;
             mailbox.quota_used = bytes;
-            mailbox.last_logins[0] = last_imap_login;
         }
+    }
+
+    /// Logs a login, as Dovecot and Postfix do: `service` is `imap`, `pop3` or `smtp`, `at` counts
+    /// seconds since 1970.
+    pub fn seed_login(&mut self, address: &str, service: &str, at: i64) {
+        let (username, service) = (address.to_owned(), service.to_owned());
+        self.logins.push(SaslLogin { username, service, address: "192.0.2.1".to_owned(), at });
     }
 
     /// Leaves a mailbox as a deletion that broke off does.

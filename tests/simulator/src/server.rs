@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     journal: Mutex<Journal>,
     faults: Mutex<Vec<Fault>>,
     cost: Option<CostModel>,
-    /// Held while SOGo's view is refreshed or rebuilt.
+    /// Held while `SOGo`'s view is refreshed or rebuilt.
     sogo: tokio::sync::Mutex<()>,
 }
 
@@ -93,8 +93,8 @@ impl Shared {
                 Outcome { answer: self.normally(call).await, cut: false }
             }
             Some(Trouble::Reset) => Outcome { answer: self.normally(call).await, cut: true },
-            Some(Trouble::Deadlock) => plain(gate::lock_failure(&mut self.state(), call, DEADLOCK)),
-            Some(Trouble::LockTimeout) => plain(gate::lock_failure(&mut self.state(), call, LOCK_TIMEOUT)),
+            Some(Trouble::Deadlock) => self.lock_failure(call, DEADLOCK),
+            Some(Trouble::LockTimeout) => self.lock_failure(call, LOCK_TIMEOUT),
             Some(Trouble::Empty { done }) => {
                 if done {
                     self.normally(call).await;
@@ -119,6 +119,15 @@ impl Shared {
             }
             Some(Trouble::Text { status, body }) => plain(Reply::html(status, &body)),
         }
+    }
+
+    fn lock_failure(&self, call: &Call, text: &str) -> Outcome {
+        let mut state = self.state();
+        let answer = match gate::admit(&mut state, call) {
+            Err(refused) => *refused,
+            Ok((_, cookie)) => Answer { reply: gate::lock_failure(&mut state, call, text), cookie },
+        };
+        Outcome { answer, cut: false }
     }
 
     async fn normally(&self, call: &Call) -> Answer {

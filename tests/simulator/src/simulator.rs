@@ -26,6 +26,8 @@ pub struct Options {
     pub api_key: String,
     /// The key that may only read.
     pub read_only_key: String,
+    /// Public keys (base64 of their DER form) that new DKIM keys take first; then come random ones.
+    pub dkim_keys: Vec<String>,
     /// The costs of requests; `None` answers at once.
     pub latency: Option<CostModel>,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             port: 0,
             api_key: "SIMRW1-SIMRW2-SIMRW3-SIMRW4-SIMRW5".to_owned(),
             read_only_key: "SIMRO1-SIMRO2-SIMRO3-SIMRO4-SIMRO5".to_owned(),
+            dkim_keys: Vec::new(),
             latency: None,
         }
     }
@@ -71,6 +74,7 @@ impl Simulator {
             ApiKey::new(&options.api_key, Access::ReadWrite),
             ApiKey::new(&options.read_only_key, Access::ReadOnly),
         ];
+        state.dkim_pool = options.dkim_keys.iter().cloned().collect();
         let shared = Arc::new(Shared::new(state, options.latency.clone()));
         let acceptor = Mutex::new(Some(tokio::spawn(http::accept(listener, Arc::clone(&shared)))));
         Ok(Self { address, options, shared, acceptor })

@@ -94,12 +94,7 @@ static ROUTES: &[Route] = &[
     ),
     edit("user-acl", &["acl", "edit", "user"], "username", mailbox_settings::user_acl),
     edit("spam-score", &["mailbox", "edit", "spam_score"], "username", mailbox_settings::spam_score),
-    edit(
-        "delimiter_action",
-        &["mailbox", "edit", "delimiter_action"],
-        "username",
-        mailbox_settings::delimiter_action,
-    ),
+    edit("delimiter_action", &["mailbox", "edit", "delimiter_action"], "username", mailbox_settings::delimiter_action),
     edit("pushover", &["pushover", "edit"], "username", mailbox_settings::pushover),
     edit("app-passwd", &["app_passwd", "edit"], "id", app_password::edit),
     edit("qitem", &["quarantine", "edit"], "id", quarantine::edit),
@@ -173,7 +168,11 @@ impl Route {
         let attr = request.get("attr");
         if let Run::Add(_) = self.run {
             let attr = if attr.is_array() { attr.clone() } else { Json::List(vec![attr.clone()]) };
-            return if matches!(self.head[0], "mailbox" | "app_passwd" | "domain_admin") { masked(&attr) } else { attr };
+            return if matches!(self.head[0], "mailbox" | "app_passwd" | "domain_admin") {
+                masked(&attr)
+            } else {
+                attr
+            };
         }
         let items = request.get("items").clone().into_items();
         let mut echo = match self.run {

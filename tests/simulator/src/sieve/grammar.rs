@@ -23,6 +23,7 @@ impl Arg {
 pub(crate) type Tag = (&'static str, Option<Arg>, &'static str);
 
 /// A command or test.
+#[derive(Clone, Copy)]
 pub(crate) struct Word {
     pub(crate) name: &'static str,
     /// Any of these must be required; none for the base language.
@@ -91,11 +92,8 @@ const PART: &[Tag] = &[
     (":detail", None, "subaddress"),
 ];
 const INDEX: &[Tag] = &[(":index", Some(Arg::Number), "index"), (":last", None, "index")];
-const FILE: &[Tag] = &[
-    (":copy", None, "copy"),
-    (":create", None, "mailbox"),
-    (":flags", Some(Arg::Texts), "imap4flags"),
-];
+const FILE: &[Tag] =
+    &[(":copy", None, "copy"), (":create", None, "mailbox"), (":flags", Some(Arg::Texts), "imap4flags")];
 const VACATION: &[Tag] = &[
     (":days", Some(Arg::Number), ""),
     (":seconds", Some(Arg::Number), "vacation-seconds"),

@@ -18,8 +18,23 @@ mod tests {
     use super::check;
 
     #[test]
+    fn verdicts_are_those_of_the_real_parser() {
+        let cases = crate::json::Json::parse(include_str!("gate_cases.json")).expect("a list of cases");
+        let mut wrong = Vec::new();
+        for case in cases.into_items() {
+            let script = case.get("script").to_text();
+            let ours = check(&script).err().unwrap_or_else(|| "OK".to_owned());
+            if ours != case.get("verdict").to_text() {
+                wrong.push(format!("{script}: {ours}, not {}", case.get("verdict").to_text()));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
     fn scripts_are_judged_as_mailcow_does() {
-        let long = "require [\"reject\"];\nreject text:\nNo.\n..\n.\n;\nif anyof (true, not false) { keep; } else { stop; }";
+        let long =
+            "require [\"reject\"];\nreject text:\nNo.\n..\n.\n;\nif anyof (true, not false) { keep; } else { stop; }";
         for good in ["", "# nothing\n", "IF TRUE { STOP; }", long, "if header :is \"subject\" [] { stop; }"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }

@@ -91,10 +91,9 @@ impl Parser {
     fn require(&mut self) -> Checked {
         let token = self.take();
         if token.kind == Kind::LeftBracket {
-            for name in self.list()? {
-                if !self.learn(&name) {
-                    return Self::fail(&name, &format!("unexpected quoted string {}", name.text));
-                }
+            let names = self.list()?;
+            if let Some(name) = names.iter().find(|name| !self.learn(name)) {
+                return Self::fail(name, &format!("unexpected quoted string {}", name.text));
             }
         } else if !token.kind.is_string() {
             return Self::expected(&token, "string list");

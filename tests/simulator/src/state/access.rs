@@ -39,22 +39,12 @@ impl fmt::Debug for ApiKey {
 impl ApiKey {
     /// A key that may come from this machine.
     pub fn new(key: &str, access: Access) -> Self {
-        Self {
-            key: key.to_owned(),
-            access,
-            allow_from: "127.0.0.1,::1".to_owned(),
-            skip_ip_check: false,
-            active: true,
-        }
+        Self { key: key.to_owned(), access, allow_from: "127.0.0.1,::1".to_owned(), skip_ip_check: false, active: true }
     }
 
     /// Whether a request from that address may use it.
     pub fn allows(&self, from: IpAddr) -> bool {
-        self.skip_ip_check
-            || self
-                .allow_from
-                .split([' ', ',', ';', '\n'])
-                .any(|part| network_holds(part.trim(), from))
+        self.skip_ip_check || self.allow_from.split([' ', ',', ';', '\n']).any(|part| network_holds(part.trim(), from))
     }
 }
 

@@ -163,8 +163,6 @@ pub struct Mailbox {
     pub messages: i64,
     /// Bytes in it.
     pub quota_used: i64,
-    /// Last logins over IMAP, SMTP, POP3 and single sign-on in seconds since 1970; 0 for never.
-    pub last_logins: [i64; 4],
     /// How often its password was set. Passwords are not kept.
     pub password_changes: u32,
     /// A deletion broke off: only this row is left, and reads show it without a name.
@@ -194,7 +192,6 @@ impl Mailbox {
             spam_score: None,
             messages: 0,
             quota_used: 0,
-            last_logins: [0; 4],
             password_changes: 1,
             half_deleted: false,
             created: now.to_owned(),
@@ -222,7 +219,7 @@ pub struct Alias {
     pub internal: i64,
     /// 1 when it is active.
     pub active: i64,
-    /// 1 when SOGo shows it as a sender.
+    /// 1 when `SOGo` shows it as a sender.
     pub sogo_visible: i64,
     /// 1 when its targets may send from it.
     pub sender_allowed: i64,

@@ -5,15 +5,14 @@ mod access;
 mod mail;
 mod more;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 pub use access::{Access, ApiKey};
+pub(crate) use mail::SWITCHES;
 pub use mail::{
-    Alias, AliasDomain, Attributes, Domain, FilterKind, Mailbox, RateLimit, Resource, SieveFilter,
-    TimedAlias,
+    Alias, AliasDomain, Attributes, Domain, FilterKind, Mailbox, RateLimit, Resource, SieveFilter, TimedAlias,
 };
 pub(crate) use more::{ACLS, PROTOCOLS};
-pub(crate) use mail::SWITCHES;
 pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, QuarantineItem, SaslLogin, Template};
 
 pub(crate) use access::Sessions;
@@ -41,6 +40,8 @@ pub struct State {
     pub rate_limits: BTreeMap<String, RateLimit>,
     /// DKIM keys by domain; they outlive it.
     pub dkim: BTreeMap<String, DkimKey>,
+    /// Public keys (base64 of their DER form) that new DKIM keys take first, before random ones.
+    pub dkim_pool: VecDeque<String>,
     /// Sieve filters by id.
     pub filters: BTreeMap<i64, SieveFilter>,
     /// The id the next filter takes.
@@ -114,8 +115,7 @@ impl State {
 
     /// The alias of that address, whatever the case; hidden rows of mailboxes do not count.
     pub fn alias(&self, address: &str) -> Option<&Alias> {
-        let wanted = php::collated(address);
-        self.aliases.values().find(|a| !a.is_own_row() && php::collated(&a.address) == wanted)
+        self.aliases.values().find(|a| a.address.eq_ignore_ascii_case(address) && !a.is_own_row())
     }
 
     /// Whether a domain or an alias domain of that name exists.

@@ -153,14 +153,7 @@ impl Template {
     }
 
     fn shipped(id: i64, kind: &'static str, attributes: Json) -> Self {
-        Self {
-            id,
-            name: "Default".to_owned(),
-            kind,
-            attributes,
-            created: crate::clock::now(),
-            modified: None,
-        }
+        Self { id, name: "Default".to_owned(), kind, attributes, created: crate::clock::now(), modified: None }
     }
 }
 
@@ -168,6 +161,7 @@ impl Template {
 pub(crate) const PROTOCOLS: [&str; 6] = ["imap", "pop3", "smtp", "sieve", "eas", "dav"];
 
 /// What a new password must have; Mailcow keeps these as strings.
+#[expect(clippy::struct_excessive_bools, reason = "Mailcow has these four switches")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordPolicy {
     /// Least number of characters.

@@ -27,7 +27,7 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
         }
     }
     for address in addresses {
-        if gotos.iter().any(|goto| *goto == address) {
+        if gotos.contains(&address) {
             continue;
         }
         let (local, domain) = php::cut_address(&address);

@@ -23,7 +23,8 @@ pub(crate) fn add_all(w: &mut Writer<'_>, attr: &Json) {
         } else if w.state.dkim.contains_key(&name) || !is_selector(&selector) || !dkim_keys::can_make(size) {
             w.danger(list!["dkim_domain_or_sel_invalid", &name]);
         } else {
-            let key = DkimKey { selector: selector.clone(), pubkey: dkim_keys::make(size) };
+            let pubkey = w.state.dkim_pool.pop_front().unwrap_or_else(|| dkim_keys::make(size));
+            let key = DkimKey { selector: selector.clone(), pubkey };
             w.state.dkim.insert(name.clone(), key);
             w.success(list!["dkim_added", &name]);
         }

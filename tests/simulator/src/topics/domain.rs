@@ -28,12 +28,7 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
     }
     w.state.domains.insert(php::collated(&name), domain);
     let wanted = if attr.is_set("tags") { attr.get("tags") } else { template.get("tags") };
-    tags::append(
-        w,
-        |state| state.domain_mut(&name).map(|d| &mut d.tags),
-        &tags::requested(wanted),
-        Twice::Crashes,
-    )?;
+    tags::append(w, |state| state.domain_mut(&name).map(|d| &mut d.tags), &tags::requested(wanted), Twice::Crashes)?;
     extras(w, &name, attr, &template);
     Ok(())
 }
@@ -94,7 +89,7 @@ pub(crate) fn quota_problem(domain: &Domain) -> Option<&'static str> {
     }
 }
 
-/// Rate limit, DKIM key and the restart of SOGo that come with a new domain.
+/// Rate limit, DKIM key and the restart of `SOGo` that come with a new domain.
 fn extras(w: &mut Writer<'_>, name: &str, attr: &Json, template: &Json) {
     let pick = |key: &str| if attr.is_set(key) { attr.get(key).clone() } else { template.get(key).clone() };
     let limit = pick("rl_value").to_int();
@@ -126,9 +121,7 @@ pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
         let name = php::to_punycode(&item.to_text());
         if !php::is_domain_name(&name) {
             w.danger("domain_invalid");
-        } else if w.state.mailboxes_of(&name).next().is_some()
-            || w.state.resources.values().any(|r| r.domain == name)
-        {
+        } else if w.state.mailboxes_of(&name).next().is_some() || w.state.resources.values().any(|r| r.domain == name) {
             w.danger(list!["domain_not_empty", &name]);
         } else {
             if w.state.backend == Backend::DockerapiFails {

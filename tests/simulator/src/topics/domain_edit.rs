@@ -47,8 +47,7 @@ pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
 /// The domain with the sent fields; `None` when a number is none.
 fn merged(before: &Domain, attr: &Json) -> Option<Domain> {
     let flag = |key: &str, now: i64| if attr.is_set(key) { attr.get(key).to_int() } else { now };
-    let unless_zero =
-        |key: &str, now: i64| if attr.get(key).truthy() { attr.get(key).to_rounded() } else { Some(now) };
+    let unless_zero = |key: &str, now: i64| if attr.get(key).truthy() { attr.get(key).to_rounded() } else { Some(now) };
     let number = |key: &str, now: i64| match attr.get(key) {
         Json::Null => Some(now),
         Json::Text(t) if t.is_empty() => Some(now),

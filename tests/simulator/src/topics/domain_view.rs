@@ -42,7 +42,7 @@ pub(crate) fn usages(state: &State) -> HashMap<String, Usage> {
         usage.bytes += mailbox.quota_used;
         usage.messages += mailbox.messages;
     }
-    for alias in state.aliases.values().filter(|a| state.mailbox(&a.address).is_none()) {
+    for alias in state.aliases.values().filter(|a| !a.is_own_row() && state.mailbox(&a.address).is_none()) {
         let target = state.alias_domain(&alias.domain).map_or(&alias.domain, |a| &a.target);
         usages.entry(target.clone()).or_default().aliases += 1;
     }
@@ -51,11 +51,11 @@ pub(crate) fn usages(state: &State) -> HashMap<String, Usage> {
 
 /// How many aliases count against a domain: its own and those of its alias domains.
 pub(crate) fn count_aliases(state: &State, domain: &str) -> i64 {
-    let counts = |name: &str| {
-        name == domain || state.alias_domain(name).is_some_and(|a| a.target == domain)
-    };
-    let aliases = state.aliases.values().filter(|a| counts(&a.domain) && state.mailbox(&a.address).is_none());
-    i64::try_from(aliases.count()).unwrap_or(i64::MAX)
+    let others: Vec<&str> =
+        state.alias_domains.values().filter(|a| a.target == domain).map(|a| a.name.as_str()).collect();
+    let counts = |name: &str| name == domain || others.contains(&name);
+    let aliases = state.aliases.values().filter(|a| !a.is_own_row() && counts(&a.domain));
+    i64::try_from(aliases.filter(|a| state.mailbox(&a.address).is_none()).count()).unwrap_or(i64::MAX)
 }
 
 /// How many more aliases a domain may have.

@@ -53,11 +53,8 @@ fn draft(local: &str, domain: &str, attr: &Json, template: &Json) -> Mailbox {
     let pick = |key: &str| if attr.is_set(key) { attr.get(key) } else { template.get(key) };
     let mut mailbox = Mailbox::new(local, domain, &clock::now());
     mailbox.name = trimmed_name(&attr.get("name").to_text());
-    mailbox.quota = if attr.is_set("quota") {
-        attr.get("quota").to_int() * MIB
-    } else {
-        template.get("quota").to_int()
-    };
+    mailbox.quota =
+        if attr.is_set("quota") { attr.get("quota").to_int() * MIB } else { template.get("quota").to_int() };
     mailbox.active = pick("active").to_int();
     for switch in SWITCHES {
         mailbox.attributes.switch(switch, pick(switch).to_int());

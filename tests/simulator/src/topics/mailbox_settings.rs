@@ -8,13 +8,7 @@ use crate::topics::{alias, tags};
 use crate::writer::{Done, Writer};
 
 /// Runs a change on each mailbox; a changed row gets a new date.
-fn each(
-    w: &mut Writer<'_>,
-    items: &[Json],
-    code: &str,
-    valid: bool,
-    change: impl Fn(&mut Mailbox),
-) -> Done {
+fn each(w: &mut Writer<'_>, items: &[Json], code: &str, valid: bool, change: impl Fn(&mut Mailbox)) -> Done {
     for item in items {
         let address = item.to_text();
         if !valid || !w.state.has_mailbox(&address) {
@@ -119,7 +113,9 @@ pub(crate) fn custom_attribute(w: &mut Writer<'_>, items: &[Json], attr: &Json) 
 pub(crate) fn pushover(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
     let mut echo = obj! { "username" => items.to_vec() };
     if let Json::Map(pairs) = attr {
-        pairs.iter().for_each(|(key, value)| echo.set(key, value));
+        for (key, value) in pairs {
+            echo.set(key, value);
+        }
     }
     for _ in items {
         w.within(list!["pushover", "edit", &echo, &echo], |w| w.danger("pushover_key"));

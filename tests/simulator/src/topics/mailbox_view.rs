@@ -106,16 +106,21 @@ fn show(state: &State, mailbox: &Mailbox, usage: Option<Usage>) -> Json {
         "modified" => mailbox.modified.clone(),
         "authsource" => "mailcow",
         "percent_class" => class,
-        "last_imap_login" => mailbox.last_logins[0],
-        "last_smtp_login" => mailbox.last_logins[1],
-        "last_pop3_login" => mailbox.last_logins[2],
-        "last_sso_login" => mailbox.last_logins[3],
     };
+    for service in ["imap", "smtp", "pop3", "sso"] {
+        shown.set(&format!("last_{service}_login"), last_login_over(state, &mailbox.username, service));
+    }
     if let Some(usage) = usage {
         details(&mut shown, state, mailbox, usage);
     }
     tags::show(&mut shown, &mailbox.tags);
     shown
+}
+
+/// The log of logins outlives the mailbox.
+fn last_login_over(state: &State, username: &str, service: &str) -> i64 {
+    let of = state.logins.iter().filter(|l| l.username == username && l.service == service);
+    of.map(|l| l.at).max().unwrap_or(0)
 }
 
 fn details(shown: &mut Json, state: &State, mailbox: &Mailbox, usage: Usage) {
@@ -214,4 +219,3 @@ pub(crate) fn last_login(state: &State, address: &str) -> Json {
     });
     obj! { "ui" => false, "sasl" => Json::List(shown.collect()) }
 }
-

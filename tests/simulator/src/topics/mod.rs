@@ -1,5 +1,7 @@
 //! One file for each topic of the API.
 
+#![expect(clippy::unnecessary_wraps, reason = "all writing functions stand in one table and have one shape")]
+
 pub(crate) mod alias;
 pub(crate) mod alias_domain;
 pub(crate) mod alias_edit;

@@ -32,7 +32,9 @@ const EMPTY: [&str; 18] = [
 /// `get/…` of all other categories; `None` when there is no such route.
 pub(crate) fn get(state: &State, category: &str, object: &str) -> Option<Json> {
     match (category, object) {
-        ("domain-admin", "all") => Some(Json::List(state.domain_admins.keys().map(|name| admin(state, name)).collect())),
+        ("domain-admin", "all") => {
+            Some(Json::List(state.domain_admins.keys().map(|name| admin(state, name)).collect()))
+        }
         ("domain-admin", name) if state.domain_admins.contains_key(name) => Some(admin(state, name)),
         ("domain-admin", _) | ("logs", "api" | "dovecot" | "postfix" | "rspamd-history" | "sogo") => Some(Json::Null),
         ("fail2ban", _) => Some(obj! { "regex" => Json::Null, "whitelist" => "", "blacklist" => "" }),

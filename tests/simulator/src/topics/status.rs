@@ -26,14 +26,10 @@ const CONTAINERS: [&str; 18] = [
     "ofelia",
 ];
 
-/// `get/status/version`, the one read whose answer is compact.
-pub(crate) fn version() -> Json {
-    obj! { "version" => VERSION }
-}
-
 /// `get/status/{which}`; `None` for one that does not exist.
 pub(crate) fn get(which: &str) -> Option<Json> {
     match which {
+        "version" => Some(obj! { "version" => VERSION }),
         "vmail" => Some(obj! {
             "type" => "info",
             "disk" => "/dev/vda1",

@@ -42,10 +42,10 @@ pub(crate) async fn send(to: SocketAddr, request: &Value, cookie: &str) -> Recei
     let path = request["path"].as_str().expect("a path");
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: mail.mailcow.test\r\nConnection: close\r\n");
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([&name, ": ", &value, "\r\n"]);
     }
     if !request["body"].is_null() || method == "POST" {
-        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     }
     text.push_str("\r\n");
     text.push_str(&body);

@@ -38,7 +38,7 @@ pub(crate) async fn replay(topic: &Topic) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for line in &topic.lines {
         setup::before(&topic.name, &line.name, &simulator);
-        setup_races::before(&topic.name, &line.name, &simulator);
+        setup_races::before(&topic.name, line, &simulator);
         outcomes.push(replay_line(topic, line, &simulator, &mut session).await);
     }
     outcomes
@@ -97,8 +97,7 @@ async fn parallel(topic: &Topic, line: &Line, to: SocketAddr) -> Outcome {
         let ours = without_log(got);
         let same_request = recorded.iter().filter(|other| other["request"] == one["request"]);
         let known = same_request.map(|other| &other["body"]);
-        let agrees =
-            |wanted: &Value| compare::value_difference(&topic.name, &line.name, "", &ours, wanted).is_none();
+        let agrees = |wanted: &Value| compare::value_difference(&topic.name, &line.name, "", &ours, wanted).is_none();
         if !known.into_iter().any(agrees) && !setup_races::allowed(&line.name, &ours) {
             return Outcome::Differs(format!("{ours} is no recorded end of this race"));
         }
@@ -111,13 +110,7 @@ fn without_log(received: &Received) -> Value {
     if received.body.is_empty() {
         return json!("(empty body)");
     }
-    let mut body: Value = serde_json::from_str(&received.body).unwrap_or_default();
-    if let Value::Array(entries) = &mut body {
-        for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
-            entry.remove("log");
-        }
-    }
-    body
+    compare::without_log(serde_json::from_str(&received.body).unwrap_or_default())
 }
 
 /// A deletion of a domain gets in between the checks and the writes of `add/mailbox`.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mailcow_simulator::{ApiKey, Backend, Fault, FilterKind, PasswordPolicy, SaslLogin, Simulator, SieveFilter, State, Trouble};
+use mailcow_simulator::{ApiKey, Backend, Fault, FilterKind, PasswordPolicy, SieveFilter, Simulator, State, Trouble};
 use serde_json::Value;
 
 use crate::recording::Topic;
@@ -19,12 +19,18 @@ pub(crate) fn domain(state: &mut State, name: &str, aliases: i64, mailboxes: i64
     [domain.default_quota, domain.max_quota, domain.quota] = quotas;
 }
 
-/// An alias made by a request that was not recorded, without a place in SOGo.
+/// An alias made by a request that was not recorded, without a place in `SOGo`.
 fn alias(state: &mut State, address: &str, goto: &str) {
     let id = state.seed_alias(address, goto);
     if let Some(alias) = state.aliases.get_mut(&id) {
         alias.sogo_visible = 0;
         alias.sender_allowed = 0;
+    }
+}
+
+fn seed_mailboxes(state: &mut State, names: &[&str], domain: &str) {
+    for name in names {
+        state.seed_mailbox(&format!("{name}@{domain}"));
     }
 }
 
@@ -47,23 +53,21 @@ pub(crate) fn start(topic: &Topic, simulator: &Simulator) {
             domain(state, "al.test", 100, 10, [100, 1024, 5000]);
             domain(state, "lim.test", 2, 10, [100, 1024, 5000]);
             domain(state, "xn--mller-kva.test", 400, 10, DEFAULT);
-            ["a", "b", "c"].map(|name| drop(state.seed_mailbox(&format!("{name}@al.test")).username.clone()));
+            seed_mailboxes(state, &["a", "b", "c"], "al.test");
         }
         "06_ratelimit" => {
             domain(state, "rl.test", 400, 10, DEFAULT);
             domain(state, "rl2.test", 400, 10, DEFAULT);
-            state.seed_mailbox("a@rl.test");
-            state.seed_mailbox("b@rl.test");
+            seed_mailboxes(state, &["a", "b"], "rl.test");
         }
         "07_sieve" => {
             domain(state, "sv.test", 400, 10, DEFAULT);
-            ["a", "b", "c"].map(|name| drop(state.seed_mailbox(&format!("{name}@sv.test")).username.clone()));
+            seed_mailboxes(state, &["a", "b", "c"], "sv.test");
             state.global_filters[0] = recorded_global_filter(topic);
         }
         "08_others" => {
             domain(state, "ot.test", 400, 50, DEFAULT);
-            state.seed_mailbox("a@ot.test");
-            state.seed_mailbox("b@ot.test");
+            seed_mailboxes(state, &["a", "b"], "ot.test");
             state.next_template_id = 6;
         }
         "09_quirks" => {
@@ -73,15 +77,22 @@ pub(crate) fn start(topic: &Topic, simulator: &Simulator) {
         }
         "10_backend_trouble" => {
             domain(state, "bk.test", 400, 10, DEFAULT);
-            ["a", "b", "c", "d"].map(|name| drop(state.seed_mailbox(&format!("{name}@bk.test")).username.clone()));
+            seed_mailboxes(state, &["a", "b", "c", "d"], "bk.test");
         }
         "11_contention" => many(state, 1),
-        "12_deadlocks" => many(state, 50),
+        "12_deadlocks" => {
+            many(state, 50);
+            for n in 0..10 {
+                domain(state, &format!("t{n}.test"), 400, 100, DEFAULT);
+            }
+            for n in 0..60 {
+                state.seed_mailbox(&format!("dd{n}@t{}.test", n % 10));
+            }
+        }
         "13_orphan_race" => domain(state, "orph5.test", 400, 10, DEFAULT),
         "14_half_deleted" => {
             domain(state, "hd.test", 400, 10, DEFAULT);
-            state.seed_mailbox("a@hd.test");
-            state.seed_mailbox("b@hd.test");
+            seed_mailboxes(state, &["a", "b"], "hd.test");
             state.seed_half_deleted("a@hd.test");
         }
         _ => {}
@@ -125,6 +136,10 @@ pub(crate) fn before(topic: &str, line: &str, simulator: &Simulator) {
             }
         }
         "10_backend_trouble" => backends(line, simulator),
+        "12_deadlocks" if line.ends_with("_sqlstate") => simulator.fault(Fault::once("", Trouble::Deadlock)),
+        "12_deadlocks" if line == "delete_mailbox_distinct_empty" => {
+            simulator.fault(Fault::once("", Trouble::HalfDelete));
+        }
         _ => {}
     }
 }
@@ -188,7 +203,11 @@ fn mailboxes(line: &str, simulator: &Simulator) {
                 PasswordPolicy { length: 10, chars: false, special_chars: true, lowerupper: true, numbers: true };
         }
         "add_domain_missing" => state.password_policy = PasswordPolicy::default(),
-        "add_over_max_count" => fillers().for_each(|name| drop(state.seed_mailbox(&name).username.clone())),
+        "add_over_max_count" => {
+            for name in fillers() {
+                state.seed_mailbox(&name);
+            }
+        }
         "add_address_is_alias" => {
             fillers().for_each(|name| delete_mailbox(state, &name));
             alias(state, "isalias@m.test", "min@m.test");
@@ -199,6 +218,12 @@ fn mailboxes(line: &str, simulator: &Simulator) {
             alias(state, "both@m.test", "full@m.test,min@m.test");
             alias(state, "isalias2@m.test", "full@m.test,ext@ext.example");
         }
+        // To see whether an edit that changes nothing moves it.
+        "edit_noop" => {
+            if let Some(mailbox) = state.mailbox_mut("acl@m.test") {
+                mailbox.modified = None;
+            }
+        }
         "template_add" => state.next_template_id = 5,
         _ => {}
     });
@@ -206,20 +231,9 @@ fn mailboxes(line: &str, simulator: &Simulator) {
 
 /// What Dovecot and Postfix would have written.
 fn usage(state: &mut State) {
-    let logins = [("imap", 1_795_168_800), ("smtp", 1_795_255_200)];
-    state.seed_usage("full@m.test", 1234, 400_000_000, logins[0].1);
-    if let Some(mailbox) = state.mailbox_mut("full@m.test") {
-        mailbox.last_logins[1] = logins[1].1;
-    }
-    for (service, at) in logins {
-        let login = SaslLogin {
-            username: "full@m.test".to_owned(),
-            service: service.to_owned(),
-            address: "192.0.2.1".to_owned(),
-            at,
-        };
-        state.logins.push(login);
-    }
+    state.seed_usage("full@m.test", 1234, 400_000_000);
+    state.seed_login("full@m.test", "imap", 1_795_168_800);
+    state.seed_login("full@m.test", "smtp", 1_795_255_200);
 }
 
 fn limits(line: &str, simulator: &Simulator) {

@@ -22,17 +22,17 @@ pub enum Trouble {
     /// The write is done, but the refresh of `SOGo`'s view meets a locked row: an entry of type
     /// `success` holds the text of the error.
     SogoLockTimeout,
-    /// 500 with a page of HTML.
+    /// 500 with a page of HTML. Nothing is done.
     ServerError,
-    /// 502 with a page of HTML.
+    /// 502 with a page of HTML. Nothing is done.
     BadGateway,
     /// The connection ends in the middle of the answer. The request was carried out.
     Reset,
     /// The answer takes that long.
     Slow(Duration),
-    /// 401, as if the key were wrong.
+    /// 401, as if the key were wrong. Nothing is done.
     Unauthorized,
-    /// The answer given here.
+    /// The answer given here. Nothing is done.
     Text {
         /// Status.
         status: u16,

@@ -6,7 +6,7 @@ use crate::json::{Json, obj};
 use crate::state::{Access, State};
 use crate::topics::{
     alias, alias_domain, alias_edit, app_password, dkim, domain, domain_edit, filter, mailbox, mailbox_edit,
-    mailbox_settings, others, quarantine, rate_limit, resource, tags, templates,
+    mailbox_settings, maps, others, quarantine, rate_limit, resource, tables, tags, templates,
 };
 use crate::writer::{Done, Stop, Writer, masked};
 
@@ -61,6 +61,15 @@ static ROUTES: &[Route] = &[
     add("dkim_duplicate", &["dkim", "duplicate"], dkim::duplicate),
     add("dkim_import", &["dkim", "import"], dkim::import),
     add("app-passwd", &["app_passwd", "add"], app_password::add),
+    add("relayhost", &["relayhost", "add"], tables::add_relayhost),
+    add("transport", &["transport", "add"], tables::add_transport),
+    add("fwdhost", &["fwdhost", "add"], tables::add_fwdhost),
+    add("bcc", &["bcc", "add"], maps::add_bcc),
+    add("recipient_map", &["recipient_map", "add"], maps::add_recipient),
+    add("tls-policy-map", &["tls_policy_maps", "add"], maps::add_tls),
+    add("domain-policy", &["policy", "add", "domain"], maps::add_domain_policy),
+    add("mailbox-policy", &["policy", "add", "mailbox"], maps::add_mailbox_policy),
+    add("syncjob", &["mailbox", "add", "syncjob"], maps::add_syncjob),
     add("domain-admin", &["domain_admin", "add"], others::add_admin),
     add("mta-sts", &["mailbox", "add", "mta_sts"], others::add_mta_sts),
     edit("mailbox/template", &["mailbox", "edit", "mailbox_templates"], "ids", templates::edit_mailbox),
@@ -98,6 +107,9 @@ static ROUTES: &[Route] = &[
     edit("pushover", &["pushover", "edit"], "username", mailbox_settings::pushover),
     edit("app-passwd", &["app_passwd", "edit"], "id", app_password::edit),
     edit("qitem", &["quarantine", "edit"], "id", quarantine::edit),
+    edit("relayhost", &["relayhost", "edit"], "id", tables::edit_relayhost),
+    edit("fwdhost", &["fwdhost", "edit"], "fwdhost", tables::edit_fwdhost),
+    edit("bcc", &["bcc", "edit"], "id", maps::edit_bcc),
     edit("domain-admin", &["domain_admin", "edit"], "username", others::edit_admin),
     edit("quota_notification", &["quota_notification", "edit"], "", others::edit_quota_notification),
     edit("quota_notification_bcc", &["quota_notification_bcc", "edit"], "", others::edit_quota_bcc),
@@ -124,6 +136,15 @@ static ROUTES: &[Route] = &[
     delete("dkim", &["dkim", "delete"], "domains", dkim::delete),
     delete("app-passwd", &["app_passwd", "delete"], "id", app_password::delete),
     delete("qitem", &["quarantine", "delete"], "id", quarantine::delete),
+    delete("relayhost", &["relayhost", "delete"], "id", tables::delete_relayhost),
+    delete("transport", &["transport", "delete"], "id", tables::delete_transport),
+    delete("fwdhost", &["fwdhost", "delete"], "forwardinghost", tables::delete_fwdhost),
+    delete("bcc", &["bcc", "delete"], "id", maps::delete_bcc),
+    delete("recipient_map", &["recipient_map", "delete"], "id", maps::delete_recipient),
+    delete("tls-policy-map", &["tls_policy_maps", "delete"], "id", maps::delete_tls),
+    delete("domain-policy", &["policy", "delete", "domain"], "prefid", maps::delete_policy),
+    delete("mailbox-policy", &["policy", "delete", "mailbox"], "prefid", maps::delete_policy),
+    delete("syncjob", &["mailbox", "delete", "syncjob"], "id", maps::delete_syncjob),
     delete("domain-admin", &["domain_admin", "delete"], "username", others::delete_admin),
 ];
 
@@ -158,7 +179,7 @@ impl Route {
     pub(crate) fn echo(&self, call: &Call, request: &Json) -> Json {
         let mut parts: Vec<Json> = self.head.iter().map(|part| Json::from(*part)).collect();
         parts.push(self.attributes(call, request));
-        if self.head[0] == "mailbox" {
+        if matches!(self.head[0], "mailbox" | "bcc" | "recipient_map" | "tls_policy_maps") {
             parts.push(Json::Null);
         }
         Json::List(parts)

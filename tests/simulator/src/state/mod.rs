@@ -18,6 +18,7 @@ pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, QuarantineItem, Sa
 pub(crate) use access::Sessions;
 
 use crate::php;
+use crate::topics::tables::Tables;
 
 /// The state of one simulated Mailcow.
 #[derive(Default)]
@@ -71,6 +72,7 @@ pub struct State {
     /// Which part behind the API is down or failing.
     pub backend: Backend,
     pub(crate) sessions: Sessions,
+    pub(crate) tables: Tables,
 }
 
 impl State {

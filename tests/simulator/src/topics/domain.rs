@@ -144,4 +144,6 @@ fn remove(w: &mut Writer<'_>, name: &str) {
     for domains in state.domain_admins.values_mut() {
         domains.retain(|d| d != name);
     }
+    state.tables.retain("bcc", |row| row.get("domain").to_text() != name);
+    state.tables.retain("policy", |row| row.get("object").to_text() != name);
 }

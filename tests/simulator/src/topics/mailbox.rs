@@ -213,6 +213,9 @@ fn remove(state: &mut State, address: &str) {
     state.quarantine.retain(|_, item| !is_it(&item.rcpt));
     state.timed_aliases.retain(|_, alias| !is_it(&alias.goto));
     state.rate_limits.remove(address);
+    for (table, key) in [("bcc", "local_dest"), ("syncjob", "user2"), ("policy", "object")] {
+        state.tables.retain(table, |row| !is_it(&row.get(key).to_text()));
+    }
     for mailbox in state.mailboxes.values_mut() {
         mailbox.sender_acl.retain(|sender| !is_it(sender));
     }

@@ -4,30 +4,12 @@ use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
 use crate::state::State;
-use crate::topics::tags;
+use crate::topics::{maps, tables, tags};
 use crate::writer::{Done, Stop, Writer};
 
 /// Categories whose objects are not simulated: nothing is ever found in them.
-const EMPTY: [&str; 18] = [
-    "active-user-sieve",
-    "bcc",
-    "fwdhost",
-    "oauth2-client",
-    "policy_bl_domain",
-    "policy_bl_mailbox",
-    "policy_wl_domain",
-    "policy_wl_mailbox",
-    "presets",
-    "recipient_map",
-    "relayhost",
-    "resource",
-    "rsetting",
-    "rspamd",
-    "syncjobs",
-    "tls-policy-map",
-    "transport",
-    "u2f-registration",
-];
+const EMPTY: [&str; 7] =
+    ["active-user-sieve", "oauth2-client", "presets", "resource", "rsetting", "rspamd", "u2f-registration"];
 
 /// `get/…` of all other categories; `None` when there is no such route.
 pub(crate) fn get(state: &State, category: &str, object: &str) -> Option<Json> {
@@ -40,6 +22,14 @@ pub(crate) fn get(state: &State, category: &str, object: &str) -> Option<Json> {
         ("fail2ban", _) => Some(obj! { "regex" => Json::Null, "whitelist" => "", "blacklist" => "" }),
         ("admin", "all") => Some(list![person("admin", 1)]),
         ("identity-provider", _) => Some(obj! { "login_provisioning" => 1 }),
+        ("bcc", which) if which != "all" => Some(maps::get_bcc(state, which)),
+        ("bcc" | "relayhost" | "transport" | "recipient_map" | "tls-policy-map", which) => {
+            Some(tables::get(state, category, which))
+        }
+        ("fwdhost", which) => Some(tables::get_fwdhost(state, which)),
+        ("policy_bl_domain" | "policy_bl_mailbox", object) => Some(maps::policies(state, "bl", object)),
+        ("policy_wl_domain" | "policy_wl_mailbox", object) => Some(maps::policies(state, "wl", object)),
+        ("syncjobs", which) => Some(maps::syncjobs(state, which)),
         _ => EMPTY.contains(&category).then_some(Json::Null),
     }
 }

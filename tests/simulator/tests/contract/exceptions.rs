@@ -37,21 +37,11 @@ pub(crate) const VOLATILE: &[(&str, &str, Shape, &str)] = &[
 /// Lines of the imported key, whose public half is known and compared to the letter.
 pub(crate) const KNOWN_KEYS: &[&str] = &["get_imported", "ro_get"];
 
-const NOT_SIMULATED: &str = "a route no operator uses; it is not simulated";
-
 /// Lines that are not compared: their topic, what their name begins with, and why.
 pub(crate) const LEFT_OUT: &[(&str, &str, &str)] = &[
     ("01_auth", "gzip", "compression is nginx's work, in front of the API"),
     ("07_sieve", "presets_sieve", "texts of the UI"),
-    ("08_others", "fwd_", NOT_SIMULATED),
-    ("08_others", "relayhost_", NOT_SIMULATED),
-    ("08_others", "transport_", NOT_SIMULATED),
-    ("08_others", "bcc_", NOT_SIMULATED),
-    ("08_others", "rcptmap_", NOT_SIMULATED),
-    ("08_others", "tlsmap_", NOT_SIMULATED),
-    ("08_others", "policy_", NOT_SIMULATED),
-    ("08_others", "syncjob_", NOT_SIMULATED),
-    ("08_others", "logs_api", NOT_SIMULATED),
+    ("08_others", "logs_api", "the log of requests is not shown over the API"),
     ("11_contention", "get/domain/all", "the recording leaves the list out"),
 ];
 

@@ -28,7 +28,7 @@ const FLOOR: &[(&str, usize)] = &[
     ("05_alias", 162),
     ("06_ratelimit", 74),
     ("07_sieve", 103),
-    ("08_others", 76),
+    ("08_others", 120),
     ("09_quirks", 71),
     ("10_backend_trouble", 23),
     ("11_contention", 9),

@@ -29,7 +29,7 @@ pub(crate) async fn replay(topic: &Topic) -> Vec<Outcome> {
     let options = Options {
         api_key: RW_KEY.to_owned(),
         read_only_key: RO_KEY.to_owned(),
-        latency: races.then(|| CostModel::hash_only(Duration::from_millis(150))),
+        latency: races.then(|| CostModel::hash_only(Duration::from_millis(400))),
         ..Options::default()
     };
     let simulator = Simulator::start(options).await.expect("a simulator");

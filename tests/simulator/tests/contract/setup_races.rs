@@ -9,6 +9,9 @@ use crate::recording::Line;
 /// one after the other, or what another recording shows.
 const OTHER_ENDS: &[(&str, &str)] = &[
     ("parallel_add_mailbox_same", "object_exists"),
+    ("parallel_add_mailbox_over_limit", "max_mailbox_exceeded"),
+    ("parallel_add_mailbox_over_quota", "mailbox_quota_left_exceeded"),
+    ("parallel_add_domain_same", "domain_exists"),
     ("parallel_add_alias_over_limit", "alias_added"),
     ("parallel_add_alias_over_limit", "max_alias_exceeded"),
     ("parallel_add_dkim_same", "dkim_domain_or_sel_invalid"),

@@ -93,14 +93,6 @@ impl ControlPlane {
         let text = kubeconfig::render(self.server(), &token, namespace);
         self.folder().write(&format!("{namespace}.{name}.kubeconfig"), text)
     }
-
-    /// A client with the rights of whoever a kubeconfig file is for.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
-    pub async fn client(&self, kubeconfig: &std::path::Path) -> Result<kube::Client> {
-        kubeconfig::client(kubeconfig).await
-    }
 }
 
 /// An error with the command's words when it failed.

@@ -35,7 +35,10 @@ pub(crate) fn render(server: &Server, token: &str, namespace: &str) -> String {
 }
 
 /// A client for the kubeconfig in a file. It belongs to the runtime it was made on, so each test makes its own.
-pub(crate) async fn client(path: &Path) -> Result<kube::Client> {
+///
+/// # Errors
+/// When the file cannot be read or used.
+pub async fn client(path: &Path) -> Result<kube::Client> {
     // A second installation is refused, and the first one is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let what = format!("use the kubeconfig {}", path.display());

@@ -30,6 +30,7 @@ pub use chart::InstalledChart;
 pub use control_plane::{ControlPlane, Options, Pids};
 pub use error::{Error, Result};
 pub use folder::Folder;
+pub use kubeconfig::client;
 pub use operator::{Operator, rss_kib};
 pub use ports::free_port;
 pub use wait::wait_until;

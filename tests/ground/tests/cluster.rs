@@ -49,7 +49,7 @@ async fn a_service_account_may_do_what_its_role_says_and_nothing_else() {
     ]});
     plane.apply(&rights.to_string(), &namespace).await.unwrap();
     let kubeconfig = plane.service_account_kubeconfig(&namespace, "reader").await.unwrap();
-    let maps: Api<ConfigMap> = Api::default_namespaced(plane.client(&kubeconfig).await.unwrap());
+    let maps: Api<ConfigMap> = Api::default_namespaced(ground::client(&kubeconfig).await.unwrap());
 
     // The API server learns of new roles a moment later.
     wait_until(SOON, "the role to count", async || maps.list(&ListParams::default()).await).await.unwrap();

@@ -2,16 +2,16 @@
 //! them behind the API's back, as a person in Mailcow's UI would.
 
 mod access;
+mod extras;
 mod mail;
 mod more;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub use access::{Access, ApiKey};
+pub use extras::{FilterKind, Resource, SieveFilter, TimedAlias};
 pub(crate) use mail::SWITCHES;
-pub use mail::{
-    Alias, AliasDomain, Attributes, Domain, FilterKind, Mailbox, RateLimit, Resource, SieveFilter, TimedAlias,
-};
+pub use mail::{Alias, AliasDomain, Attributes, Domain, Mailbox, RateLimit};
 pub(crate) use more::{ACLS, PROTOCOLS};
 pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, QuarantineItem, SaslLogin, Template};
 

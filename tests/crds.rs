@@ -7,6 +7,7 @@ use mailcow_operator::crd;
 /// File name and text of each definition.
 fn generated() -> Vec<(String, String)> {
     crd::definitions()
+        .unwrap()
         .iter()
         .map(|crd| (format!("{}.yaml", crd.spec.names.plural), serde_yaml::to_string(crd).unwrap()))
         .collect()
@@ -48,7 +49,7 @@ fn the_charts_crds_are_what_the_source_says() {
 
 #[test]
 fn every_field_has_a_description_and_every_text_and_list_a_bound() {
-    for crd in crd::definitions() {
+    for crd in crd::definitions().unwrap() {
         let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
         let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
         check(spec, &format!("{}.spec", crd.spec.names.kind));

@@ -11,6 +11,7 @@ mod mailbox;
 mod patch;
 mod references;
 mod run;
+mod secret_watch;
 mod secrets;
 mod stores;
 mod sync;

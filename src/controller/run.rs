@@ -23,7 +23,7 @@ use super::patch::Object;
 use super::stores::{Stores, Turns, follow};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
-use super::{alias, domain, mailbox};
+use super::{alias, domain, mailbox, secret_watch};
 use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::outcome::Outcome;
@@ -119,7 +119,7 @@ struct Handles {
 
 async fn drivers(kube: kube::Client, settings: Settings, named: (String, Metrics), ready: Arc<AtomicBool>) {
     let (domains, domain_handles) = follow(scoped(&kube, &settings), 3);
-    let (mailboxes, mailbox_handles) = follow(scoped(&kube, &settings), 3);
+    let (mailboxes, mailbox_handles) = follow(scoped(&kube, &settings), 4);
     let (aliases, alias_handles) = follow(scoped(&kube, &settings), 2);
     let (rules, rule_handles) = follow(scoped(&kube, &settings), 0);
     let handles =
@@ -190,7 +190,7 @@ fn conditions_hash(conditions: Option<&[k8s_openapi::apimachinery::pkg::apis::me
     wake::ready_for_domain(conditions.unwrap_or_default())
 }
 
-/// Mailboxes wait for their domain and take its defaults.
+/// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
 fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
     let domains = handles.domains.pop().map(|handle| {
@@ -198,7 +198,12 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
             belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
         })
     });
-    domains.into_iter().collect()
+    let given = handles
+        .mailboxes
+        .pop()
+        .map(|handle| secret_watch::given(ctx.kube.clone(), handle, ctx.stores.mailboxes.clone()));
+    let generated = secret_watch::generated(scoped(&ctx.kube, &ctx.settings), ctx.stores.mailboxes.clone());
+    domains.into_iter().chain(given).chain([generated]).collect()
 }
 
 /// Aliases wait for their domain and for the mailboxes they go to.

@@ -25,6 +25,10 @@ pub use rule::{
     IgnoreMode, Match, OnMatch, Operator, Spam,
 };
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::Value;
+
 /// The API group of all four kinds.
 pub const GROUP: &str = "email.askrobots.com";
 
@@ -42,17 +46,36 @@ pub const FINALIZER: &str = "email.askrobots.com/mailcow";
 pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";
 
 /// The definitions of all four kinds, in the order people read them.
-pub fn definitions() -> [k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition; 4]
-{
-    use kube::CustomResourceExt;
-    [EmailDomain::crd(), EmailMailbox::crd(), EmailAlias::crd(), EmailForwardingRule::crd()]
+///
+/// # Errors
+/// Never in practice: the definitions are plain data.
+pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
+    [EmailDomain::crd(), EmailMailbox::crd(), EmailAlias::crd(), EmailForwardingRule::crd()].iter().map(known).collect()
+}
+
+/// The API server warns of integer formats that it does not know, such as `uint32`: bounds say it all.
+fn known(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut value = serde_json::to_value(crd)?;
+    without_unsigned(&mut value);
+    serde_json::from_value(value)
+}
+
+fn without_unsigned(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, value| key != "format" || value.as_str().is_none_or(|format| !format.starts_with("uint")));
+            map.values_mut().for_each(without_unsigned);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_unsigned),
+        _ => {}
+    }
 }
 
 /// The definitions as YAML documents.
 ///
 /// # Errors
 /// Never in practice: the definitions are plain data.
-pub fn yaml() -> Result<String, serde_yaml::Error> {
-    let documents = definitions().iter().map(serde_yaml::to_string).collect::<Result<Vec<_>, _>>()?;
+pub fn yaml() -> Result<String, Box<dyn std::error::Error>> {
+    let documents = definitions()?.iter().map(serde_yaml::to_string).collect::<Result<Vec<_>, _>>()?;
     Ok(documents.join("---\n"))
 }

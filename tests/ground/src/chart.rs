@@ -14,6 +14,9 @@ use crate::{ControlPlane, Error, Result, binaries};
 const KINDS: [&str; 6] =
     ["CustomResourceDefinition", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
 
+/// Those of them that live in a namespace.
+const NAMESPACED: [&str; 3] = ["ServiceAccount", "Role", "RoleBinding"];
+
 /// What was installed of a chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledChart {
@@ -38,9 +41,10 @@ impl ControlPlane {
         namespace: &str,
     ) -> Result<InstalledChart> {
         let rendered = render(chart, values, namespace).await?;
-        let documents = select(&rendered)?;
+        let documents = select(&rendered, namespace)?;
         let manifests = documents.iter().map(|document| document.text.as_str()).collect::<Vec<_>>().join("---\n");
-        self.apply(&manifests, namespace).await?;
+        let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        succeeded("kubectl apply", &self.kubectl_with(&args, &manifests).await?)?;
         let crds = names(&documents, "CustomResourceDefinition");
         self.established(&crds).await?;
         let service_accounts = names(&documents, "ServiceAccount");
@@ -78,14 +82,17 @@ struct Document {
     text: String,
 }
 
-/// The documents of the kinds that matter.
-fn select(rendered: &str) -> Result<Vec<Document>> {
+/// The documents of the kinds that matter; one without a namespace of its own gets the release's, as Helm does it.
+fn select(rendered: &str, namespace: &str) -> Result<Vec<Document>> {
     let mut selected = Vec::new();
     for document in serde_yaml::Deserializer::from_str(rendered) {
-        let value = Value::deserialize(document).map_err(unreadable)?;
+        let mut value = Value::deserialize(document).map_err(unreadable)?;
         let kind = value["kind"].as_str().unwrap_or_default().to_owned();
         if KINDS.contains(&kind.as_str()) {
             let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            if value["metadata"]["namespace"].is_null() && NAMESPACED.contains(&kind.as_str()) {
+                value["metadata"]["namespace"] = namespace.into();
+            }
             let text = serde_yaml::to_string(&value).map_err(unreadable)?;
             selected.push(Document { kind, name, text });
         }
@@ -110,8 +117,9 @@ mod tests {
     fn rights_are_kept_and_pods_are_not() {
         let rendered = "---\n# only a comment\n---\nkind: Deployment\nmetadata: {name: a}\n---\n\
                         kind: ServiceAccount\nmetadata: {name: b}\n---\nkind: ClusterRole\nmetadata: {name: c}\n";
-        let documents = select(rendered).unwrap();
+        let documents = select(rendered, "n").unwrap();
         assert_eq!(documents.len(), 2);
         assert_eq!(names(&documents, "ServiceAccount"), ["b"]);
+        assert!(documents[0].text.contains("namespace: n") && !documents[1].text.contains("namespace"));
     }
 }

@@ -1,0 +1,109 @@
+//! Watches over Secrets that hold passwords. They carry metadata only: no password travels because of a watch, and no
+//! Secret that no mailbox names is looked at.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::runtime::{WatchStreamExt, metadata_watcher, watcher};
+use kube::{Api, ResourceExt};
+use tokio::sync::mpsc;
+
+use super::secrets;
+use crate::crd::{EmailMailbox, MAILBOX_LABEL};
+
+/// A Secret by namespace and name.
+type Key = (String, String);
+
+/// Mailboxes whose generated Secret changed: one watch by label.
+pub(super) fn generated(
+    secrets: Api<Secret>,
+    store: Store<EmailMailbox>,
+) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
+    let events = metadata_watcher(secrets, watcher::Config::default().labels(MAILBOX_LABEL));
+    let changed = events.default_backoff().filter_map(|event| std::future::ready(event.ok().and_then(touched)));
+    changed.flat_map(move |secret| stream::iter(naming(&store, &secret))).boxed()
+}
+
+/// Mailboxes whose given Secret changed: one watch by name for each Secret that a mailbox names.
+pub(super) fn given(
+    kube: kube::Client,
+    mailboxes: ReflectHandle<EmailMailbox>,
+    store: Store<EmailMailbox>,
+) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
+    let (sender, receiver) = mpsc::channel::<Key>(64);
+    tokio::spawn(follow_names(kube, mailboxes, sender));
+    let changed = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|key| (key, receiver)) });
+    changed.flat_map(move |secret| stream::iter(naming(&store, &secret))).boxed()
+}
+
+async fn follow_names(kube: kube::Client, mut mailboxes: ReflectHandle<EmailMailbox>, sender: mpsc::Sender<Key>) {
+    let mut watched: HashSet<Key> = HashSet::new();
+    while let Some(mailbox) = mailboxes.next().await {
+        let Some(key) = given_secret(&mailbox) else { continue };
+        if watched.insert(key.clone()) {
+            tokio::spawn(follow_one(kube.clone(), key, sender.clone()));
+        }
+    }
+}
+
+fn given_secret(mailbox: &Arc<EmailMailbox>) -> Option<Key> {
+    let given = mailbox.spec.password_secret_ref.as_ref()?;
+    Some((mailbox.namespace()?, given.name.clone()))
+}
+
+async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Sender<Key>) {
+    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let secrets: Api<Secret> = Api::namespaced(kube, &namespace);
+    let mut events = metadata_watcher(secrets, only).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let Some(key) = event.ok().and_then(touched) else { continue };
+        if sender.send(key).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The Secret that an event is about.
+fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Key> {
+    match event {
+        watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) | watcher::Event::Delete(secret) => {
+            Some((secret.namespace()?, secret.name_any()))
+        }
+        watcher::Event::Init | watcher::Event::InitDone => None,
+    }
+}
+
+/// The mailboxes that have their password in a Secret.
+fn naming(store: &Store<EmailMailbox>, (namespace, name): &Key) -> Vec<ObjectRef<EmailMailbox>> {
+    let named = |m: &EmailMailbox| m.namespace().as_deref() == Some(namespace.as_str()) && secrets::name(m) == *name;
+    store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::reflector::store;
+
+    #[test]
+    fn a_secret_wakes_the_mailboxes_that_name_it_in_its_namespace() {
+        let (reader, mut writer) = store::<EmailMailbox>();
+        for (namespace, name, spec) in [
+            ("n", "generated", "{localPart: a, domainRef: {name: d}}"),
+            ("n", "given", "{localPart: b, domainRef: {name: d}, passwordSecretRef: {name: shared}}"),
+            ("other", "given", "{localPart: c, domainRef: {name: d}, passwordSecretRef: {name: shared}}"),
+        ] {
+            let mut mailbox = EmailMailbox::new(name, serde_yaml::from_str(spec).unwrap());
+            mailbox.metadata.namespace = Some(namespace.into());
+            writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
+        }
+        let woken = |namespace: &str, name: &str| naming(&reader, &(namespace.into(), name.into()));
+        assert_eq!(woken("n", "shared").len(), 1);
+        assert_eq!(woken("n", "generated-mailbox")[0].name, "generated");
+        assert!(woken("n", "unrelated").is_empty());
+    }
+}

@@ -1,0 +1,106 @@
+//! Deletion: mail is never lost because a manifest went away.
+
+use k8s_openapi::api::core::v1::Secret;
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
+
+use crate::world::{ADA, DOMAIN, World, message};
+
+fn has_mailbox(world: &World) -> bool {
+    world.mailcow.inspect(|state| state.mailboxes.contains_key("ada@example.com"))
+}
+
+#[tokio::test]
+async fn everything_pruned_at_once_loses_no_mail() {
+    let world = World::new("prune").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.kubectl(&["delete", "edom,embx", "--all", "--wait=false"]).await;
+    world.gone::<EmailMailbox>("ada").await;
+    world.gone::<EmailDomain>("example").await;
+    assert!(has_mailbox(&world) && world.mailcow.inspect(|state| state.domains.contains_key("example.com")));
+    assert!(world.api::<Secret>().get_opt("ada-mailbox").await.unwrap().is_some());
+    // And what was kept is taken up again, with the same password.
+    world.mailcow.clear_log();
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    let mailbox = world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(mailbox.status.unwrap().credentials_secret_name.as_deref(), Some("ada-mailbox"));
+}
+
+#[tokio::test]
+async fn mail_is_destroyed_only_when_confirmed() {
+    let world = World::new("confirm").await;
+    let delete = ADA.replace("displayName: Ada Lovelace", "deletionPolicy: Delete");
+    world.apply(&format!("{DOMAIN}{delete}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.mailcow.edit(|state| state.seed_usage("ada@example.com", 3, 4096));
+    world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
+    let held = world.condition::<EmailMailbox>("ada", ("Stalled", "True", "ConfirmationNeeded")).await;
+    assert!(message(&held, "Ready").contains("email.askrobots.com/confirm-delete: ada@example.com"));
+    assert!(has_mailbox(&world));
+    world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/confirm-delete=someone@else"]).await;
+    world
+        .kubectl(&["annotate", "--overwrite", "embx", "ada", "email.askrobots.com/confirm-delete=ada@example.com"])
+        .await;
+    world.gone::<EmailMailbox>("ada").await;
+    assert!(!has_mailbox(&world));
+}
+
+#[tokio::test]
+async fn a_domain_goes_after_its_mailboxes() {
+    let world = World::new("order").await;
+    let domain = DOMAIN.replace("{domain: example.com}", "{domain: example.com, deletionPolicy: Delete}");
+    let mailbox = ADA.replace("displayName: Ada Lovelace", "deletionPolicy: Delete");
+    world.apply(&format!("{domain}{mailbox}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.kubectl(&["delete", "edom", "example", "--wait=false"]).await;
+    world.condition::<EmailDomain>("example", ("Ready", "False", "DomainNotEmpty")).await;
+    world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
+    world.gone::<EmailMailbox>("ada").await;
+    world.kubectl(&["annotate", "edom", "example", "email.askrobots.com/reconcile-requested-at=1"]).await;
+    world.gone::<EmailDomain>("example").await;
+    assert!(!world.mailcow.inspect(|state| state.domains.contains_key("example.com")));
+}
+
+#[tokio::test]
+async fn deactivate_keeps_the_mail_and_shuts_the_door() {
+    let world = World::new("off").await;
+    let off = ADA.replace("displayName: Ada Lovelace", "deletionPolicy: Deactivate");
+    world.apply(&format!("{DOMAIN}{off}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
+    world.gone::<EmailMailbox>("ada").await;
+    let active = world.mailcow.inspect(|state| state.mailboxes["ada@example.com"].active);
+    assert_eq!(active, 0);
+}
+
+#[tokio::test]
+async fn an_alias_is_removed_and_a_retained_one_stays() {
+    let world = World::new("aliases").await;
+    let alias = |name: &str, policy: &str| {
+        format!(
+            "---\napiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {{name: {name}}}\nspec: {{domainRef: {{name: example}}, localPart: {name}, goto: [a@example.com], deletionPolicy: {policy}}}\n"
+        )
+    };
+    world.apply(&format!("{DOMAIN}{}{}", alias("one", "Delete"), alias("two", "Retain"))).await;
+    world.ready::<EmailAlias>("one").await;
+    world.ready::<EmailAlias>("two").await;
+    world.kubectl(&["delete", "ealias", "--all", "--wait=false"]).await;
+    world.gone::<EmailAlias>("one").await;
+    world.gone::<EmailAlias>("two").await;
+    let left: Vec<String> =
+        world.mailcow.inspect(|state| state.aliases.values().map(|alias| alias.address.clone()).collect());
+    assert_eq!(left, ["two@example.com"]);
+}
+
+#[tokio::test]
+async fn paused_writes_nothing_and_lets_retained_things_go() {
+    let world = World::new("pause").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/paused=true"]).await;
+    world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", r#"{"spec":{"quota":"2Gi"}}"#]).await;
+    let paused = world.condition::<EmailMailbox>("ada", ("Ready", "False", "Paused")).await;
+    assert!(message(&paused, "Ready").contains("quota"));
+    world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/paused-"]).await;
+    world.ready::<EmailMailbox>("ada").await;
+}

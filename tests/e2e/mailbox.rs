@@ -1,0 +1,132 @@
+//! Mailboxes and their passwords.
+
+use k8s_openapi::api::core::v1::Secret;
+use mailcow_operator::crd::EmailMailbox;
+
+use crate::world::{ADA, DOMAIN, LIMIT, World, message};
+
+fn text(secret: &Secret, key: &str) -> String {
+    String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap()
+}
+
+/// The password that was last sent to Mailcow.
+fn last_password(world: &World) -> Option<String> {
+    let sent = world.mailcow.requests().into_iter().rev().find(|request| request.body.contains("password2"))?;
+    let body: serde_json::Value = serde_json::from_str(&sent.body).unwrap();
+    let attr = if body["attr"].is_object() { &body["attr"] } else { &body };
+    Some(attr["password"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_mailbox_comes_with_a_secret_that_opens_it() {
+    let world = World::new("mailbox").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    let mailbox = world.ready::<EmailMailbox>("ada").await;
+    let status = mailbox.status.unwrap();
+    assert_eq!(status.address.as_deref(), Some("ada@example.com"));
+    assert_eq!(status.quota.unwrap().limit, "1Gi");
+    assert_eq!(status.credentials_secret_name.as_deref(), Some("ada-mailbox"));
+    let secret = world.api::<Secret>().get("ada-mailbox").await.unwrap();
+    assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/basic-auth"));
+    assert_eq!((text(&secret, "username"), text(&secret, "imapPort")), ("ada@example.com".into(), "993".into()));
+    assert_eq!(Some(text(&secret, "password")), last_password(&world));
+    assert!(secret.metadata.owner_references.is_none(), "under Retain the Secret stays as the mailbox does");
+    let password = text(&secret, "password");
+    assert!(!world.everything().await.contains(&password) && !world.logs().contains(&password));
+}
+
+#[tokio::test]
+async fn a_changed_secret_is_set_once() {
+    let world = World::new("rotate").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.mailcow.clear_log();
+    world.kubectl(&["patch", "secret", "ada-mailbox", "-p", r#"{"stringData":{"password":"new-Password-17"}}"#]).await;
+    ground::wait_until(LIMIT, "the new password", async || match last_password(&world).as_deref() {
+        Some("new-Password-17") => Ok(()),
+        other => Err(format!("{:?}", other.is_some())),
+    })
+    .await
+    .unwrap();
+    world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/reconcile-requested-at=1"]).await;
+    world
+        .until("ada", "the request is echoed", |m: &EmailMailbox| {
+            m.status.as_ref().is_some_and(|s| s.last_handled_reconcile_at.as_deref() == Some("1"))
+        })
+        .await;
+    assert_eq!(world.mailcow.writes(), 1, "{:?}", world.mailcow.requests());
+}
+
+#[tokio::test]
+async fn a_given_secret_may_come_later() {
+    let world = World::new("late").await;
+    let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine, key: pw}");
+    world.apply(&format!("{DOMAIN}{given}")).await;
+    let waiting = world.condition::<EmailMailbox>("ada", ("Ready", "False", "SecretNotFound")).await;
+    assert!(message(&waiting, "Ready").contains("mine"));
+    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {other: x}").await;
+    let waiting = world.condition::<EmailMailbox>("ada", ("Ready", "False", "SecretKeyInvalid")).await;
+    assert!(message(&waiting, "Ready").contains("pw"));
+    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {pw: correct-Horse-9}").await;
+    world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(last_password(&world).as_deref(), Some("correct-Horse-9"));
+}
+
+#[tokio::test]
+async fn a_refused_password_is_said_without_the_password() {
+    let world = World::new("weak").await;
+    let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine}");
+    world.apply(&format!("{DOMAIN}{given}")).await;
+    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {password: zz9}").await;
+    let stalled = world.condition::<EmailMailbox>("ada", ("Stalled", "True", "PasswordRejected")).await;
+    assert!(message(&stalled, "Ready").contains("password policy"));
+    assert!(!world.everything().await.contains("zz9") && !world.logs().contains("zz9"));
+    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {password: better-Horse-9}").await;
+    world.ready::<EmailMailbox>("ada").await;
+}
+
+#[tokio::test]
+async fn a_mailbox_that_is_taken_over_keeps_its_password() {
+    let world = World::new("keep").await;
+    world.mailcow.edit(|state| {
+        state.seed_domain("example.com");
+        state.seed_mailbox("ada@example.com");
+    });
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(last_password(&world), None);
+    assert!(world.api::<Secret>().get_opt("ada-mailbox").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_foreign_secret_of_the_generated_name_is_not_taken() {
+    let world = World::new("foreign").await;
+    world
+        .apply("apiVersion: v1\nkind: Secret\nmetadata: {name: ada-mailbox}\nstringData: {password: theirs-Pass-1}")
+        .await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.condition::<EmailMailbox>("ada", ("Stalled", "True", "SecretNotOurs")).await;
+    assert_eq!(last_password(&world), None);
+}
+
+#[tokio::test]
+async fn every_field_is_changed_where_it_differs() {
+    let world = World::new("fields").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    let spec = r#"{"spec":{"quota":"2Gi","state":"LoginDisabled","displayName":"A & <b>","rateLimit":{"messages":5,"per":"Minute"}}}"#;
+    world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", spec]).await;
+    let mailbox = world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(mailbox.status.unwrap().quota.unwrap().limit, "2Gi");
+    world
+        .kubectl(&[
+            "patch",
+            "embx",
+            "ada",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"rateLimit":{"messages":0,"per":"Minute"}}}"#,
+        ])
+        .await;
+    world.ready::<EmailMailbox>("ada").await;
+}

@@ -1,0 +1,10 @@
+//! The operator against a real control plane and a simulated Mailcow, under the rights that the chart gives it.
+
+mod world;
+
+mod alias;
+mod bad_input;
+mod deletion;
+mod domain;
+mod mailbox;
+mod trouble;

@@ -1,0 +1,238 @@
+//! What each test gets for itself: a namespace, a Mailcow and an operator that watches only that namespace. The control
+//! plane and the chart are shared by the whole run.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ground::{ControlPlane, Operator, wait_until};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use mailcow_simulator::{Options, Simulator};
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+
+/// Far more than anything takes.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
+
+/// The shared control plane with the chart, and the kubeconfig of the chart's ServiceAccount.
+async fn installed() -> (&'static ControlPlane, PathBuf) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let plane = ControlPlane::shared().await.unwrap();
+    let install = async {
+        let namespace = plane.namespace("release").await.unwrap();
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
+        let chart = plane.install_chart(&chart, &[], &namespace).await.unwrap();
+        assert_eq!(chart.crds.len(), 4);
+        plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap()
+    };
+    (plane, INSTALLED.get_or_init(|| install).await.clone())
+}
+
+/// What a test has for itself.
+pub struct World {
+    plane: &'static ControlPlane,
+    kubeconfig: PathBuf,
+    /// The only namespace that the operator looks at.
+    pub namespace: String,
+    /// As an administrator.
+    pub kube: kube::Client,
+    /// The server.
+    pub mailcow: Simulator,
+    /// The program under test.
+    pub operator: Option<Operator>,
+}
+
+impl World {
+    /// Everything running, Mailcow configured.
+    pub async fn new(name: &str) -> Self {
+        let mut world = Self::without_mailcow(name).await;
+        world.connect().await;
+        world.start_operator(&[]);
+        world
+    }
+
+    /// Nothing running but an unconfigured Mailcow.
+    pub async fn without_mailcow(name: &str) -> Self {
+        let (plane, kubeconfig) = installed().await;
+        let namespace = plane.namespace(name).await.unwrap();
+        let mailcow = Simulator::start(Options::default()).await.unwrap();
+        Self { plane, kubeconfig, namespace, kube: plane.admin().await.unwrap(), mailcow, operator: None }
+    }
+
+    /// Makes the Secret with the connection.
+    pub async fn connect(&self) {
+        self.connect_with(&self.mailcow.url(), self.mailcow.api_key()).await;
+    }
+
+    /// Makes or changes the Secret with the connection.
+    pub async fn connect_with(&self, url: &str, key: &str) {
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: mailcow}}\nstringData: {{url: {url:?}, apiKey: {key:?}}}"
+        ))
+        .await;
+    }
+
+    /// Starts the operator with further arguments.
+    pub fn start_operator(&mut self, more: &[&str]) {
+        let kubeconfig = self.kubeconfig.display().to_string();
+        let mut args = vec![
+            "run",
+            "--watch-namespace",
+            &self.namespace,
+            "--operator-namespace",
+            &self.namespace,
+            "--mailcow-secret",
+            "mailcow",
+            "--listen",
+            "127.0.0.1:0",
+            "--cluster-id",
+            "testing",
+            "--log-level",
+            "info,mailcow_operator=debug",
+        ];
+        args.extend(more);
+        let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
+        self.operator = Some(Operator::start(binary, &args, &[("KUBECONFIG", &kubeconfig)]).unwrap());
+    }
+
+    /// Applies manifests into the namespace; they have to be taken.
+    pub async fn apply(&self, manifests: &str) {
+        self.plane.apply(manifests, &self.namespace).await.unwrap();
+    }
+
+    /// Runs kubectl in the namespace as an administrator; gives what it wrote, errors too.
+    pub async fn kubectl(&self, args: &[&str]) -> String {
+        let output = self.plane.kubectl(&[&["-n", &self.namespace], args].concat()).await.unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// Applies manifests that have to be refused, and gives the words.
+    pub async fn refused(&self, manifest: &str) -> String {
+        let output = self.plane.kubectl_with(&["-n", &self.namespace, "create", "-f", "-"], manifest).await.unwrap();
+        assert!(!output.status.success(), "it was taken:\n{manifest}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// The API of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.kube.clone(), &self.namespace)
+    }
+
+    /// Waits until `Ready` is True for the current generation, and gives the object.
+    pub async fn ready<K: Email>(&self, name: &str) -> K {
+        self.until(name, "Ready=True", |object: &K| says(object, "Ready", "True")).await
+    }
+
+    /// Waits until a condition has this status and reason, and gives the object.
+    pub async fn condition<K: Email>(&self, name: &str, (kind, status, reason): (&str, &str, &str)) -> K {
+        let what = format!("{kind}={status} with reason {reason}");
+        self.until(name, &what, |object: &K| {
+            let found = object.conditions().into_iter().find(|c| c.type_ == kind);
+            found.is_some_and(|c| c.status == status && c.reason == reason) && is_current(object)
+        })
+        .await
+    }
+
+    /// Waits until something is true of an object, and gives it.
+    pub async fn until<K: Email>(&self, name: &str, what: &str, is_so: impl Fn(&K) -> bool) -> K {
+        let api = self.api::<K>();
+        let what = format!("{what} on {} {name}", K::kind(&()));
+        let found = wait_until(LIMIT, &what, async || {
+            let object = api.get(name).await.map_err(|error| error.to_string())?;
+            if is_so(&object) { Ok(object) } else { Err(format!("{:#?}", object.conditions())) }
+        });
+        match found.await {
+            Ok(object) => object,
+            Err(error) => panic!("{error}\n{}", self.logs()),
+        }
+    }
+
+    /// Waits until the object is gone.
+    pub async fn gone<K: Email>(&self, name: &str) {
+        let api = self.api::<K>();
+        let what = format!("{name} to be gone");
+        let found = wait_until(LIMIT, &what, async || match api.get_opt(name).await {
+            Ok(None) => Ok(()),
+            Ok(Some(object)) => Err(format!("{:#?}", object.conditions())),
+            Err(error) => Err(error.to_string()),
+        });
+        if let Err(error) = found.await {
+            panic!("{error}\n{}", self.logs());
+        }
+    }
+
+    /// What the operator wrote.
+    pub fn logs(&self) -> String {
+        self.operator.as_ref().map(Operator::logs).unwrap_or_default()
+    }
+
+    /// Everything that the API server holds in the namespace, as YAML, without Secrets.
+    pub async fn everything(&self) -> String {
+        let kinds = "emaildomains,emailmailboxes,emailaliases,emailforwardingrules,events,configmaps";
+        self.kubectl(&["get", kinds, "-o", "yaml"]).await
+    }
+}
+
+/// One of our kinds.
+pub trait Email: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned {
+    /// The conditions in its status.
+    fn conditions(&self) -> Vec<Condition>;
+    /// The generation that its status speaks of.
+    fn observed(&self) -> Option<i64>;
+}
+
+macro_rules! email {
+    ($($kind:ty),*) => {$(
+        impl Email for $kind {
+            fn conditions(&self) -> Vec<Condition> {
+                self.status.clone().unwrap_or_default().conditions
+            }
+
+            fn observed(&self) -> Option<i64> {
+                self.status.clone().unwrap_or_default().observed_generation
+            }
+        }
+    )*};
+}
+
+email!(EmailDomain, EmailMailbox, EmailAlias, EmailForwardingRule);
+
+/// Whether the status speaks of the current spec.
+pub fn is_current(object: &impl Email) -> bool {
+    object.observed() == object.meta().generation
+}
+
+/// Whether a condition has this status, for the current spec.
+pub fn says(object: &impl Email, kind: &str, status: &str) -> bool {
+    is_current(object) && object.conditions().iter().any(|c| c.type_ == kind && c.status == status)
+}
+
+/// The message of a condition.
+pub fn message(object: &impl Email, kind: &str) -> String {
+    object.conditions().into_iter().find(|c| c.type_ == kind).map(|c| c.message).unwrap_or_default()
+}
+
+/// A domain and a mailbox that the tests use.
+pub const DOMAIN: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailDomain
+metadata: {name: example}
+spec: {domain: example.com}
+---
+";
+/// A mailbox of it.
+pub const ADA: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailMailbox
+metadata: {name: ada}
+spec: {localPart: ada, domainRef: {name: example}, displayName: Ada Lovelace}
+---
+";

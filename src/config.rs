@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; `run` when left out.
     #[command(subcommand)]
@@ -19,10 +19,10 @@ pub struct Cli {
 }
 
 /// What the program can do.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the controllers.
-    Run,
+    Run(Box<Settings>),
     /// Print the custom resource definitions as YAML.
     Crds,
 }

@@ -10,7 +10,8 @@ use mailcow_operator::{controller, crd, telemetry};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None | Some(Command::Run) => run(cli.settings),
+        None => run(cli.settings),
+        Some(Command::Run(settings)) => run(*settings),
         Some(Command::Crds) => crds(),
     };
     match done {

@@ -6,7 +6,7 @@ use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
 use crate::world::{ADA, DOMAIN, World, message};
 
 fn has_mailbox(world: &World) -> bool {
-    world.mailcow.inspect(|state| state.mailboxes.contains_key("ada@example.com"))
+    world.mailcow.inspect(|state| state.mailbox("ada@example.com").is_some())
 }
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn everything_pruned_at_once_loses_no_mail() {
     world.kubectl(&["delete", "edom,embx", "--all", "--wait=false"]).await;
     world.gone::<EmailMailbox>("ada").await;
     world.gone::<EmailDomain>("example").await;
-    assert!(has_mailbox(&world) && world.mailcow.inspect(|state| state.domains.contains_key("example.com")));
+    assert!(has_mailbox(&world) && world.mailcow.inspect(|state| state.domain("example.com").is_some()));
     assert!(world.api::<Secret>().get_opt("ada-mailbox").await.unwrap().is_some());
     // And what was kept is taken up again, with the same password.
     world.mailcow.clear_log();
@@ -58,7 +58,7 @@ async fn a_domain_goes_after_its_mailboxes() {
     world.gone::<EmailMailbox>("ada").await;
     world.kubectl(&["annotate", "edom", "example", "email.askrobots.com/reconcile-requested-at=1"]).await;
     world.gone::<EmailDomain>("example").await;
-    assert!(!world.mailcow.inspect(|state| state.domains.contains_key("example.com")));
+    assert!(!world.mailcow.inspect(|state| state.domain("example.com").is_some()));
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn deactivate_keeps_the_mail_and_shuts_the_door() {
     world.ready::<EmailMailbox>("ada").await;
     world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
     world.gone::<EmailMailbox>("ada").await;
-    let active = world.mailcow.inspect(|state| state.mailboxes["ada@example.com"].active);
+    let active = world.mailcow.inspect(|state| state.mailbox("ada@example.com").unwrap().active);
     assert_eq!(active, 0);
 }
 

@@ -27,7 +27,7 @@ spec:
     assert!(status.dkim.as_ref().unwrap().record.starts_with("v=DKIM1;"));
     assert_eq!(status.dkim.unwrap().key_size, 2048);
     world.mailcow.inspect(|state| {
-        let text = format!("{:?}", state.domains.get("example.com").unwrap());
+        let text = format!("{:?}", state.domain("example.com").unwrap());
         assert!(text.contains("Example Inc."), "{text}");
     });
     assert_eq!(world.mailcow.writes(), 1, "one add does it all: {:?}", world.mailcow.requests());
@@ -90,7 +90,7 @@ async fn the_second_object_for_a_domain_learns_that_it_has_an_owner() {
     assert_eq!(world.mailcow.writes(), 0);
     world.kubectl(&["delete", "edom", "second", "--wait=false"]).await;
     world.gone::<EmailDomain>("second").await;
-    assert!(world.mailcow.inspect(|state| state.domains.contains_key("example.com")));
+    assert!(world.mailcow.inspect(|state| state.domain("example.com").is_some()));
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn every_field_is_changed_where_it_differs() {
     let world = World::new("fields").await;
     world.apply(&format!("{DOMAIN}{ADA}")).await;
     world.ready::<EmailMailbox>("ada").await;
-    let spec = r#"{"spec":{"quota":"2Gi","state":"LoginDisabled","displayName":"A & <b>","rateLimit":{"messages":5,"per":"Minute"}}}"#;
+    let spec = r#"{"spec":{"quota":"2Gi","state":"LoginDisabled","displayName":"A & <b> c","rateLimit":{"messages":5,"per":"Minute"}}}"#;
     world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", spec]).await;
     let mailbox = world.ready::<EmailMailbox>("ada").await;
     assert_eq!(mailbox.status.unwrap().quota.unwrap().limit, "2Gi");

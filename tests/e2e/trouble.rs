@@ -56,7 +56,7 @@ async fn a_forced_orphan_goes_and_says_what_stays() {
     world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/force-orphan=true"]).await;
     world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
     world.gone::<EmailMailbox>("ada").await;
-    assert!(world.mailcow.inspect(|state| state.mailboxes.contains_key("ada@example.com")));
+    assert!(world.mailcow.inspect(|state| state.mailbox("ada@example.com").is_some()));
     assert!(world.kubectl(&["get", "events"]).await.contains("Orphaned"));
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 /// Far more than anything takes.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(15);
 
 static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
 

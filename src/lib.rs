@@ -1,4 +1,5 @@
 //! mailcow-operator: declarative email hosting on Mailcow.
 
 pub mod crd;
+pub mod dns;
 pub mod mail;

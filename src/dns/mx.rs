@@ -166,6 +166,8 @@ mod tests {
     use super::*;
     use crate::crd::DnsSource;
 
+    type Records<'a> = &'a [(u16, &'a str)];
+
     fn learn(known: &mut Known, name: &str, kind: Kind, outcome: Outcome) {
         known.learn(Question::new(name, kind), vec![Answer::new(outcome, DnsSource::Authoritative)]);
     }
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn each_set_of_records_has_its_verdict() {
         let h = "mail.example.net";
-        let table: &[(&[(u16, &str)], DnsVerdict, &str)] = &[
+        let table: &[(Records<'_>, DnsVerdict, &str)] = &[
             (&[(10, h)], DnsVerdict::Verified, "mail goes to mail.example.net"),
             (&[(0, h), (20, "mx.other.test")], DnsVerdict::Verified, "mail goes to mail.example.net"),
             (&[], DnsVerdict::Missing, "example.com has no MX record"),

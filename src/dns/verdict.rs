@@ -137,14 +137,15 @@ pub(super) fn quoted(text: &[u8]) -> String {
     if text.is_empty() {
         return "\"\"".to_owned();
     }
-    let pieces = text.chunks(255).map(|piece| format!("\"{}\"", piece.iter().map(escaped).collect::<String>()));
+    let pieces =
+        text.chunks(255).map(|piece| format!("\"{}\"", piece.iter().copied().map(escaped).collect::<String>()));
     pieces.collect::<Vec<_>>().join(" ")
 }
 
-fn escaped(byte: &u8) -> String {
+fn escaped(byte: u8) -> String {
     match byte {
-        b'"' | b'\\' => format!("\\{}", char::from(*byte)),
-        0x20..=0x7e => char::from(*byte).to_string(),
+        b'"' | b'\\' => format!("\\{}", char::from(byte)),
+        0x20..=0x7e => char::from(byte).to_string(),
         _ => format!("\\{byte:03}"),
     }
 }

@@ -1,6 +1,6 @@
 //! DMARC records against what is wanted.
 
-use super::super::answer::{Answer, Question};
+use super::super::answer::Answer;
 use super::super::wanted::tests::wanted;
 use super::*;
 use crate::crd::{DnsSource, DnsSpec};

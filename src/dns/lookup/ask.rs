@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 
+use hickory_resolver::proto::op::Message;
+
 use super::super::answer::{Answer, Kind, Outcome, Question};
 use super::super::verdict::warning;
-use super::cuts::{Cut, Host};
+use super::cuts::Cut;
 use super::exchange::Trouble;
 use super::reply::{MOST_ALIASES, Said, query, read};
 use super::{Lookup, Mode};
@@ -27,6 +29,16 @@ struct Heard {
     views: Vec<(Said, Vec<String>)>,
     /// Servers without an answer.
     notes: Vec<DnsWarning>,
+}
+
+/// What came back when every server was asked once.
+struct Round {
+    /// Each different answer with authority, and who gave it.
+    views: BTreeMap<Said, Vec<String>>,
+    /// Servers without one.
+    troubles: Vec<(String, Trouble)>,
+    /// A message without authority, which may lead on.
+    referral: Option<Message>,
 }
 
 impl Lookup {
@@ -91,41 +103,47 @@ impl Lookup {
         let found = self.cut_for(asked).await;
         let mut cut = found.map_err(|trouble| vec![format!("the resolver {}", trouble.words())])?;
         for _ in 0..MOST_REFERRALS {
-            let replies = join_all(cut.servers.iter().map(|host| self.server(host, asked, kind))).await;
-            let mut troubles = Vec::new();
-            let mut views: BTreeMap<Said, Vec<String>> = BTreeMap::new();
-            let mut referral = None;
-            for (host, reply) in cut.servers.iter().zip(replies) {
-                match reply {
-                    Ok((ip, message)) if message.metadata.authoritative => {
-                        let said = read(&message, asked, kind, Some(&cut.zone));
-                        views.entry(said).or_default().push(format!("{} ({ip})", host.name));
-                    }
-                    Ok((_, message)) => {
-                        troubles.push((host, Trouble::Useless("answers without authority (AA=0)".to_owned())));
-                        referral = referral.or(Some(message));
-                    }
-                    Err(trouble) => troubles.push((host, trouble)),
-                }
-            }
-            self.note_reachability(&cut, &troubles);
-            if !views.is_empty() {
-                return Ok(heard(views, &troubles));
-            }
-            let next = match referral {
-                Some(message) => self.referred(&message, &cut.zone, asked).await,
+            let round = self.ask_servers(&cut, asked, kind).await;
+            self.note_reachability(&cut, &round.troubles);
+            let deeper = match &round.referral {
+                Some(message) => self.referred(message, &cut.zone, asked).await,
                 None => None,
             };
-            match next {
+            match deeper {
                 Some(deeper) => cut = deeper,
-                None => return Err(words(&cut, &troubles)),
+                None if round.views.is_empty() => return Err(words(&cut, &round.troubles)),
+                None => return Ok(heard(round)),
             }
         }
         Err(vec![format!("more than {MOST_REFERRALS} referrals")])
     }
 
+    /// Asks each server of a zone once, side by side.
+    async fn ask_servers(&self, cut: &Cut, asked: &str, kind: Kind) -> Round {
+        let replies = join_all(cut.servers.iter().map(|host| self.server(host, asked, kind))).await;
+        let mut round = Round { views: BTreeMap::new(), troubles: Vec::new(), referral: None };
+        for (host, reply) in cut.servers.iter().zip(replies) {
+            let (ip, message) = match reply {
+                Ok(found) => found,
+                Err(trouble) => {
+                    round.troubles.push((host.name.clone(), trouble));
+                    continue;
+                }
+            };
+            if message.metadata.authoritative {
+                let said = read(&message, asked, kind, Some(&cut.zone));
+                round.views.entry(said).or_default().push(format!("{} ({ip})", host.name));
+            } else {
+                let lame = Trouble::Useless("answers without authority (AA=0)".to_owned());
+                round.troubles.push((host.name.clone(), lame));
+                round.referral = round.referral.or(Some(message));
+            }
+        }
+        round
+    }
+
     /// Counts zones whose servers are all silent: an open port 53 sets it back.
-    fn note_reachability(&self, cut: &Cut, troubles: &[(&Host, Trouble)]) {
+    fn note_reachability(&self, cut: &Cut, troubles: &[(String, Trouble)]) {
         let unreachable = |trouble: &Trouble| matches!(trouble, Trouble::Silent | Trouble::Network(_));
         let silent = troubles.iter().filter(|(_, trouble)| unreachable(trouble)).count();
         if silent < cut.servers.len() {
@@ -166,16 +184,16 @@ impl Lookup {
     }
 }
 
-fn heard(views: BTreeMap<Said, Vec<String>>, troubles: &[(&Host, Trouble)]) -> Heard {
-    let mut views = views.into_iter().collect::<Vec<_>>();
+fn heard(round: Round) -> Heard {
+    let mut views = round.views.into_iter().collect::<Vec<_>>();
     views.sort_by_key(|(_, servers)| std::cmp::Reverse(servers.len()));
-    let lame = |(host, trouble): &(&Host, Trouble)| warning("LameServer", format!("{} {}", host.name, trouble.words()));
-    Heard { views, notes: troubles.iter().map(lame).collect() }
+    let lame = |(host, trouble): &(String, Trouble)| warning("LameServer", format!("{host} {}", trouble.words()));
+    Heard { views, notes: round.troubles.iter().map(lame).collect() }
 }
 
-fn words(cut: &Cut, troubles: &[(&Host, Trouble)]) -> Vec<String> {
+fn words(cut: &Cut, troubles: &[(String, Trouble)]) -> Vec<String> {
     if cut.servers.is_empty() {
         return vec![format!("no server of the zone {} has an address", cut.zone)];
     }
-    troubles.iter().map(|(host, trouble)| format!("{} {}", host.name, trouble.words())).collect()
+    troubles.iter().map(|(host, trouble)| format!("{host} {}", trouble.words())).collect()
 }

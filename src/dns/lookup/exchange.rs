@@ -105,18 +105,12 @@ async fn over_udp(server: SocketAddr, bytes: &[u8], request: &Message) -> Result
     socket.connect(server).await.map_err(network)?;
     socket.send(bytes).await.map_err(network)?;
     let mut buffer = [0; 4096];
-    let mut malformed = false;
     loop {
-        let length = match socket.recv(&mut buffer).await {
-            Ok(length) => length,
-            Err(_) if malformed => return Err(Trouble::Malformed),
-            Err(error) => return Err(network(error)),
-        };
+        let length = socket.recv(&mut buffer).await.map_err(network)?;
         match Message::from_vec(buffer.get(..length).unwrap_or_default()) {
             Ok(reply) if answers(&reply, request) => return Ok(reply),
-            Ok(_) => {}
             Err(_) if buffer.get(..2) == bytes.get(..2) => return Err(Trouble::Malformed),
-            Err(_) => malformed = true,
+            Ok(_) | Err(_) => {}
         }
     }
 }

@@ -144,7 +144,7 @@ impl Macro {
         let mut chars = body.chars();
         let first = chars.next().ok_or_else(bad)?;
         let letter = first.to_ascii_lowercase();
-        if !"slodipvh".contains(letter) && !(explaining && "crt".contains(letter)) {
+        if !("slodipvh".contains(letter) || explaining && "crt".contains(letter)) {
             return Err(bad());
         }
         let rest = chars.as_str();

@@ -54,13 +54,11 @@ impl Record {
     }
 
     fn push(&mut self, term: &str) -> Result<(), String> {
-        match term.find(['=', ':', '/']).filter(|end| term[*end..].starts_with('=')) {
-            Some(end) => self.modifier(&term[..end], &term[end + 1..]),
-            None => {
-                self.directives.push(Directive::parse(term)?);
-                Ok(())
-            }
+        if let Some((name, value)) = term.split_once('=').filter(|(name, _)| !name.contains([':', '/'])) {
+            return self.modifier(name, value);
         }
+        self.directives.push(Directive::parse(term)?);
+        Ok(())
     }
 
     fn modifier(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -150,11 +148,10 @@ mod tests {
     fn no_bytes_make_it_panic() {
         let pieces =
             ["v=spf1 ", "a", ":", "/", "//", "%", "{", "}", "d", "9", ".", "=", "-", "\u{e4}", "ip4:", "\0", " "];
-        for a in pieces {
-            for b in pieces {
-                for c in pieces {
-                    drop(Record::parse(format!("v=spf1 {a}{b}{c}{a}").as_bytes()));
-                }
+        let pairs = pieces.iter().flat_map(|a| pieces.iter().map(move |b| format!("{a}{b}"))).collect::<Vec<_>>();
+        for a in &pairs {
+            for b in &pairs {
+                drop(Record::parse(format!("v=spf1 {a}{b}").as_bytes()));
             }
         }
     }

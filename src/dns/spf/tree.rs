@@ -3,6 +3,7 @@
 use super::super::answer::{Kind, Known, Need};
 use super::super::name;
 use super::eval::{Stop, select};
+use super::macros::MacroString;
 use super::mechanism::Mechanism;
 use super::record::Record;
 
@@ -44,7 +45,7 @@ impl Tree {
             Mechanism::Include(target) => Some(target),
             _ => None,
         });
-        for target in includes.chain(redirect).filter_map(|target| target.plain()) {
+        for target in includes.chain(redirect).filter_map(MacroString::plain) {
             let before = self.lookups;
             self.follow(known, path, &name::canonical(&target), needs);
             if path.len() == 1 {

@@ -28,7 +28,7 @@ pub enum Fault {
     WrongId,
     /// The right answer to another question.
     WrongQuestion,
-    /// Bytes that are no DNS message.
+    /// Bytes that are no DNS message, under the right transaction id.
     Garbage,
 }
 

@@ -180,7 +180,7 @@ async fn serve_connection(mut stream: TcpStream, state: Arc<State>) {
             return;
         }
         let Some(reply) = state.handle(&bytes, Transport::Tcp).await else {
-            tokio::time::sleep(Duration::from_mins(1)).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
             return;
         };
         let mut framed = u16::try_from(reply.len()).unwrap_or_default().to_be_bytes().to_vec();
@@ -260,7 +260,10 @@ async fn misbehave(fault: Fault, mut message: Message, request: &Message, transp
         Fault::NotAuthoritative => message.metadata.authoritative = false,
         Fault::WrongId => message.metadata.id = message.metadata.id.wrapping_add(1),
         Fault::WrongQuestion => message.queries.iter_mut().for_each(|query| query.name = name("wrong.test")),
-        Fault::Garbage => return Some(vec![0xff; 7]),
+        Fault::Garbage => {
+            let id = message.metadata.id.to_be_bytes();
+            return Some([&id[..], &[0xff; 7]].concat());
+        }
         Fault::Wrong(records) => {
             message.metadata.response_code = ResponseCode::NoError;
             message.answers = records;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod controller;
 pub mod crd;
 pub mod desired;
+pub mod dns;
 pub mod mail;
 pub mod mailcow;
 pub mod outcome;

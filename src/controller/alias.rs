@@ -35,7 +35,7 @@ pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     }
     let after = status::alias(&before, &seen, &ctx.pass(object.as_ref()));
     say(&ctx, &object, &before, &after).await?;
-    Ok((ctx.next(object.as_ref(), &seen.outcome), seen.outcome))
+    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }
 
 async fn steps(object: &EmailAlias, ctx: &Context, seen: &mut AliasSeen) -> Result<(), Stop> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
@@ -12,6 +11,7 @@ use super::connection::Server;
 use super::stores::Stores;
 use crate::config::Settings;
 use crate::crd::{PAUSED, RECONCILE_REQUESTED_AT};
+use crate::dns::Lookup;
 use crate::mail::Mark;
 use crate::outcome::{Outcome, Reason};
 use crate::status::Pass;
@@ -28,6 +28,7 @@ pub(super) struct Context {
     pub(super) cluster: String,
     pub(super) server: watch::Receiver<Server>,
     pub(super) stores: Stores,
+    pub(super) lookup: Lookup,
     pub(super) metrics: Metrics,
     pub(super) backoff: Backoff,
     pub(super) recorder: Recorder,
@@ -60,18 +61,18 @@ impl Context {
         }
     }
 
-    /// When to look at the object again.
-    pub(super) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
+    /// How long until the object is looked at again.
+    pub(super) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Duration {
         let key = key(object);
         if let Outcome::Unknown(_) = outcome {
-            return Action::requeue(self.backoff.failed(&key, rand::random()));
+            return self.backoff.failed(&key, rand::random());
         }
         self.backoff.succeeded(&key);
         match outcome {
             // A change of the connection wakes every object.
-            Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => Action::requeue(self.resync()),
-            Outcome::Waiting(_) => Action::requeue(jittered(WAIT)),
-            Outcome::InSync | Outcome::Stalled(_) | Outcome::Unknown(_) => Action::requeue(self.resync()),
+            Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
+            Outcome::Waiting(_) => jittered(WAIT),
+            Outcome::InSync | Outcome::Stalled(_) | Outcome::Unknown(_) => self.resync(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::context::{Context, is_paused};
 use super::mailbox::is_not_configured;
 use super::patch::{self, Said};
 use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
+use super::verification;
 use super::wake::{belongs_to, needs};
 use crate::crd::{Attached, DeletionPolicy, EmailDomain, EmailDomainStatus};
 use crate::desired;
@@ -34,9 +35,16 @@ pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         first_touch(&object, &ctx).await?;
         seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
     }
-    let after = status::domain(&before, &seen, &ctx.pass(object.as_ref()));
-    say(&ctx, &object, &before, &after).await?;
-    Ok((ctx.next(object.as_ref(), &seen.outcome), seen.outcome))
+    let pass = ctx.pass(object.as_ref());
+    let synced = status::domain(&before, &seen, &pass);
+    say(&ctx, &object, &before, &synced).await?;
+    if let Some(records) = verification::check_if_due(&object, &ctx, (&seen, &synced), &pass).await {
+        seen.dns = records;
+        let verified = status::domain(&synced, &seen, &pass);
+        say(&ctx, &object, &synced, &verified).await?;
+    }
+    let wait = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &pass));
+    Ok((Action::requeue(wait), seen.outcome))
 }
 
 /// What is known before anything was looked up.

@@ -36,7 +36,7 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     };
     let after = status::mailbox(&before, &seen, &ctx.pass(object.as_ref()));
     say(&ctx, &object, &before, &after).await?;
-    Ok((ctx.next(object.as_ref(), &seen.outcome), seen.outcome))
+    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }
 
 /// What is known before anything was looked up.

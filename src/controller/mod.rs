@@ -15,6 +15,7 @@ mod secret_watch;
 mod secrets;
 mod stores;
 mod sync;
+mod verification;
 mod wake;
 
 pub use run::{Error as StartError, run};

@@ -23,9 +23,10 @@ use super::patch::Object;
 use super::stores::{Stores, Turns, follow};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
-use super::{alias, domain, mailbox, secret_watch};
+use super::{alias, domain, mailbox, secret_watch, verification};
 use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::dns::Lookup;
 use crate::outcome::Outcome;
 use crate::telemetry::{self, Metrics};
 
@@ -72,7 +73,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let listen = settings.listen;
     let server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
     let cluster = cluster_id(&kube, &settings).await?;
-    let drivers = drivers(kube, settings, (cluster, metrics), ready);
+    let lookup =
+        Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
+    let drivers = drivers(kube, settings, (cluster, lookup, metrics), ready);
     tokio::select! {
         () = drivers => Ok(()),
         ended = server => match ended {
@@ -117,14 +120,19 @@ struct Handles {
     rules: Vec<ReflectHandle<EmailForwardingRule>>,
 }
 
-async fn drivers(kube: kube::Client, settings: Settings, named: (String, Metrics), ready: Arc<AtomicBool>) {
+async fn drivers(
+    kube: kube::Client,
+    settings: Settings,
+    (cluster, lookup, metrics): (String, Lookup, Metrics),
+    ready: Arc<AtomicBool>,
+) {
     let (domains, domain_handles) = follow(scoped(&kube, &settings), 3);
     let (mailboxes, mailbox_handles) = follow(scoped(&kube, &settings), 4);
     let (aliases, alias_handles) = follow(scoped(&kube, &settings), 2);
     let (rules, rule_handles) = follow(scoped(&kube, &settings), 0);
     let handles =
         Handles { domains: domain_handles, mailboxes: mailbox_handles, aliases: alias_handles, rules: rule_handles };
-    let (source, server) = Source::new(named.1.clone());
+    let (source, server) = Source::new(metrics.clone());
     tokio::spawn(source.follow(settings.clone(), kube.clone()));
     let stores = Stores { domains, mailboxes, aliases, rules };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
@@ -132,10 +140,11 @@ async fn drivers(kube: kube::Client, settings: Settings, named: (String, Metrics
         recorder: Recorder::new(kube.clone(), reporter),
         kube,
         settings,
-        cluster: named.0,
+        cluster,
         server: server.clone(),
         stores: stores.clone(),
-        metrics: named.1,
+        lookup,
+        metrics,
         backoff: super::backoff::Backoff::default(),
         turns: Turns::default(),
     });

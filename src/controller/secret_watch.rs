@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
-use kube::runtime::{WatchStreamExt, metadata_watcher, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 
@@ -21,10 +21,10 @@ type Key = (String, String);
 
 /// Mailboxes whose generated Secret changed: one watch by label.
 pub(super) fn generated(
-    secrets: Api<Secret>,
+    secrets: Api<PartialObjectMeta<Secret>>,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let events = metadata_watcher(secrets, watcher::Config::default().labels(MAILBOX_LABEL));
+    let events = watcher(secrets, watcher::Config::default().labels(MAILBOX_LABEL));
     let changed = events.default_backoff().filter_map(|event| std::future::ready(event.ok().and_then(touched)));
     changed.flat_map(move |secret| stream::iter(naming(&store, &secret))).boxed()
 }
@@ -58,8 +58,8 @@ fn given_secret(mailbox: &Arc<EmailMailbox>) -> Option<Key> {
 
 async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Sender<Key>) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let secrets: Api<Secret> = Api::namespaced(kube, &namespace);
-    let mut events = metadata_watcher(secrets, only).default_backoff().boxed();
+    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(kube, &namespace);
+    let mut events = watcher(secrets, only).default_backoff().boxed();
     while let Some(event) = events.next().await {
         let Some(key) = event.ok().and_then(touched) else { continue };
         if sender.send(key).await.is_err() {

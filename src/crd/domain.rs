@@ -297,6 +297,12 @@ pub struct DnsRecordStatus {
     /// How many checks in a row gave a bad answer after a good one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
+    /// Since when checks find it other than wanted, or get no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Time>,
+    /// When a check last got an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answered: Option<Time>,
     /// When it was last looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked: Option<Time>,

@@ -62,7 +62,10 @@ fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
     let bad: Vec<&str> =
         records.iter().filter(|r| r.required && r.verdict != DnsVerdict::Verified).map(|r| kind_name(r.kind)).collect();
     match worst {
-        _ if records.is_empty() => {}
+        _ if records.is_empty() => {
+            let why = "not checked yet; the mail host is known when Mailcow or the chart's dns.mailHost is configured";
+            said.push(Said::unknown("DNSVerified", &Why::new(Reason::Pending, why)));
+        }
         None => said.push(Said::is("DNSVerified", Reason::Verified, "every required DNS record is as it should be")),
         Some(record) if record.verdict == DnsVerdict::TempError => {
             said.push(Said::unknown("DNSVerified", &Why::new(Reason::CheckFailing, record.message.clone())));
@@ -130,6 +133,8 @@ mod tests {
             hint: Some("do this".into()),
             source: DnsSource::Authoritative,
             failures: 0,
+            failing_since: None,
+            last_answered: None,
             last_checked: None,
             next_check: None,
         }

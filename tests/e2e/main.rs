@@ -5,6 +5,7 @@ mod world;
 mod alias;
 mod bad_input;
 mod deletion;
+mod dns;
 mod domain;
 mod mailbox;
 mod trouble;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ground::{ControlPlane, Operator, wait_until};
+use ground::{ControlPlane, Dns, Operator, wait_until};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
@@ -43,6 +43,8 @@ pub struct World {
     pub kube: kube::Client,
     /// The server.
     pub mailcow: Simulator,
+    /// The DNS that the operator asks.
+    pub dns: Dns,
     /// The program under test.
     pub operator: Option<Operator>,
 }
@@ -61,7 +63,8 @@ impl World {
         let (plane, kubeconfig) = installed().await;
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
-        Self { plane, kubeconfig, namespace, kube: plane.admin().await.unwrap(), mailcow, operator: None }
+        let dns = Dns::start().await.unwrap();
+        Self { plane, kubeconfig, namespace, kube: plane.admin().await.unwrap(), mailcow, dns, operator: None }
     }
 
     /// Makes the Secret with the connection.
@@ -95,7 +98,8 @@ impl World {
             "--log-level",
             "info,mailcow_operator=debug",
         ];
-        args.extend(more);
+        let dns = self.dns.operator_args();
+        args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
         self.operator = Some(Operator::start(binary, &args, &[("KUBECONFIG", &kubeconfig)]).unwrap());
     }

@@ -1,0 +1,124 @@
+//! DNS verification of a domain: when it is due, what it is asked for, what is kept of it.
+
+use std::time::Duration;
+
+use super::context::Context;
+use crate::config::{DnsMode, DnsSettings};
+use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsVerdict, EmailDomain, EmailDomainStatus};
+use crate::dns::{self, Mode, Options, Wanted};
+use crate::mail::{DkimKey, DomainName};
+use crate::status::{DomainSeen, Pass};
+
+/// How lookups are made.
+pub(super) fn options(settings: &DnsSettings) -> Options {
+    Options {
+        resolvers: settings.dns_resolvers.clone(),
+        mode: match settings.dns_mode {
+            DnsMode::Authoritative => Mode::Authoritative,
+            DnsMode::Recursive => Mode::Recursive,
+        },
+        authoritative_port: settings.dns_authoritative_port,
+        ..Options::default()
+    }
+}
+
+/// Checks the domain's records when it is time, when something that is expected changed, or when somebody asks.
+pub(super) async fn check_if_due(
+    object: &EmailDomain,
+    ctx: &Context,
+    (seen, said): (&DomainSeen, &EmailDomainStatus),
+    pass: &Pass,
+) -> Option<Vec<DnsRecordStatus>> {
+    let before = object.status.clone().unwrap_or_default();
+    let wanted = wanted(object, ctx, seen, said)?;
+    let is_asked =
+        before.last_handled_reconcile_at != pass.requested_at || before.observed_generation != pass.generation;
+    let expects_other = before.dkim != said.dkim;
+    if !is_asked && !expects_other && !is_due(&seen.dns, pass) {
+        return None;
+    }
+    let verdicts = dns::check(&ctx.lookup, &wanted).await;
+    let required = &wanted.spec.required;
+    let now = crate::clock::now().0;
+    let settled = dns::settle_all(before.dns.as_ref(), verdicts, required, now, rand::random_range(-1.0..1.0));
+    for record in &settled.records {
+        ctx.metrics.dns_verdict(kind_label(record.kind), verdict_label(record.verdict));
+    }
+    Some(settled.records)
+}
+
+/// How long until the next check.
+pub(super) fn wait(records: &[DnsRecordStatus], pass: &Pass) -> Duration {
+    let next = records.iter().filter_map(|record| record.next_check.as_ref()).min();
+    let until = next.map(|next| next.0.duration_since(pass.now.0));
+    until.map_or(Duration::MAX, |until| Duration::try_from(until).unwrap_or_default().max(Duration::from_secs(1)))
+}
+
+fn is_due(records: &[DnsRecordStatus], pass: &Pass) -> bool {
+    records.is_empty() || records.iter().any(|r| r.next_check.as_ref().is_none_or(|next| next.0 <= pass.now.0))
+}
+
+/// What DNS has to say; nothing while the mail host is not known.
+fn wanted(object: &EmailDomain, ctx: &Context, seen: &DomainSeen, said: &EmailDomainStatus) -> Option<Wanted> {
+    let key = seen.have.as_ref().and_then(|have| have.dkim.clone());
+    Some(Wanted {
+        domain: seen.name.clone()?,
+        mail_host: ctx.mail_host().and_then(|host| DomainName::parse(&host).ok())?,
+        egress: ctx.settings.dns.egress_ips.clone(),
+        dkim: key.or_else(|| last_key(said)),
+        spec: object.spec.dns.clone().unwrap_or_default(),
+    })
+}
+
+/// The key that was last seen, for when Mailcow can't be asked.
+fn last_key(status: &EmailDomainStatus) -> Option<DkimKey> {
+    let dkim = status.dkim.as_ref()?;
+    let public_key = dkim.record.split(';').find_map(|tag| tag.trim().strip_prefix("p="))?;
+    Some(DkimKey {
+        selector: dkim.selector.clone(),
+        key_size: dkim.key_size,
+        record: dkim.record.clone(),
+        public_key: public_key.to_owned(),
+    })
+}
+
+const fn kind_label(kind: DnsRecordKind) -> &'static str {
+    match kind {
+        DnsRecordKind::Mx => "MX",
+        DnsRecordKind::Spf => "SPF",
+        DnsRecordKind::Dkim => "DKIM",
+        DnsRecordKind::Dmarc => "DMARC",
+    }
+}
+
+const fn verdict_label(verdict: DnsVerdict) -> &'static str {
+    match verdict {
+        DnsVerdict::Verified => "Verified",
+        DnsVerdict::Missing => "Missing",
+        DnsVerdict::Mismatch => "Mismatch",
+        DnsVerdict::Multiple => "Multiple",
+        DnsVerdict::Invalid => "Invalid",
+        DnsVerdict::TempError => "TempError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::DkimStatus;
+
+    #[test]
+    fn the_last_key_is_read_back_from_the_status() {
+        let record = "v=DKIM1;k=rsa;t=s;s=email;p=MIIB".to_owned();
+        let dkim = DkimStatus { selector: "dkim".into(), key_size: 2048, record };
+        let status = EmailDomainStatus { dkim: Some(dkim), ..EmailDomainStatus::default() };
+        assert_eq!(last_key(&status).unwrap().public_key, "MIIB");
+        assert!(last_key(&EmailDomainStatus::default()).is_none());
+    }
+
+    #[test]
+    fn labels_are_the_words_of_the_status() {
+        assert_eq!(kind_label(DnsRecordKind::Dmarc), "DMARC");
+        assert_eq!(verdict_label(DnsVerdict::TempError), "TempError");
+    }
+}

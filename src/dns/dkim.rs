@@ -1,0 +1,225 @@
+//! The DKIM row: the key that Mailcow signs with is published, once (RFC 6376, section 3.6; RFC 8301; RFC 8463).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::answer::{Answer, Kind, Known, Need, Outcome};
+use super::tags::Tags;
+use super::verdict::Verdict;
+use super::wanted::{Wanted, dkim_name};
+use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict};
+use crate::mail::DkimKey;
+
+/// RSA keys below this are refused by verifiers (RFC 8301, section 3.2); in bits.
+const SHORTEST_RSA: usize = 1024;
+/// RSA keys below this are better replaced (RFC 8301, section 3.2); in bits.
+const ADVISED_RSA: usize = 2048;
+
+/// What the DKIM record is worth.
+///
+/// # Errors
+/// When something has to be asked first.
+pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
+    let Some(key) = &wanted.dkim else {
+        let nothing = Answer::new(Outcome::NoData, DnsSource::Authoritative);
+        let verdict = Verdict::new(wanted, DnsRecordKind::Dkim, &format!("_domainkey.{}", wanted.domain), &nothing);
+        return Ok(verdict.found(DnsVerdict::Missing, "Mailcow has no DKIM key for this domain yet"));
+    };
+    let name = dkim_name(wanted, key);
+    let answer = known.ask(&name, Kind::Txt)?;
+    let verdict = Verdict::new(wanted, DnsRecordKind::Dkim, &name, answer);
+    if let Some(done) = verdict.without_records(answer) {
+        return Ok(done);
+    }
+    let records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_key(text)).collect::<Vec<_>>();
+    let verdict = if records.is_empty() { verdict } else { verdict.observed(records.clone()) };
+    match records.as_slice() {
+        [] => missing(wanted, known, answer, verdict),
+        [record] => Ok(judge(key, record, verdict)),
+        several => {
+            let message = format!("{} keys stand at {name}; which one counts is undefined (RFC 6376)", several.len());
+            let hint = "leave only the record that is expected".to_owned();
+            Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some(hint)))
+        }
+    }
+}
+
+/// Whether a text means to be a key: it has a version or a `p` tag, in whatever shape.
+fn is_key(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+    let plain = text.replace(['"', '\\'], "");
+    plain.split(';').any(|tag| {
+        let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
+        let (name, value) = (name.trim(), value.trim());
+        name == "p" || (name == "v" && value.starts_with("dkim"))
+    })
+}
+
+fn missing(wanted: &Wanted, known: &Known, answer: &Answer, verdict: Verdict) -> Result<Verdict, Need> {
+    let name = verdict.name.clone();
+    if matches!(answer.outcome, Outcome::Txt(_)) {
+        return Ok(verdict.found(DnsVerdict::Missing, format!("the texts at {name} are no DKIM key")));
+    }
+    let (parent, doubled) = (format!("_domainkey.{}", wanted.domain), format!("{name}.{}", wanted.domain));
+    let probes = Need::all([known.ask(&parent, Kind::Txt), known.ask(&doubled, Kind::Txt)])?;
+    let nothing_below = probes.first().is_some_and(|probe| probe.outcome == Outcome::NxDomain);
+    let elsewhere = probes.last().is_some_and(|probe| probe.texts().iter().any(|text| is_key(text)));
+    let message =
+        if nothing_below { format!("nothing exists at {parent} or below") } else { format!("no TXT record at {name}") };
+    let hint = elsewhere.then(|| {
+        format!("the record stands at {doubled}: the zone appends its name, so leave out .{} there", wanted.domain)
+    });
+    Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
+}
+
+fn judge(key: &DkimKey, record: &[u8], verdict: Verdict) -> Verdict {
+    if let Some(hint) = quoting(record) {
+        let message = "the record holds characters that belong to a zone file, not to its value";
+        return verdict.found(DnsVerdict::Invalid, message).hint(Some(hint.to_owned()));
+    }
+    let wanted = KeyTags::wanted(key);
+    match KeyTags::parse(record, &wanted.family) {
+        Ok(found) => compare(&wanted, &found, verdict),
+        Err(problem) => {
+            let hint = truncation(&wanted.data, record);
+            verdict.found(DnsVerdict::Invalid, problem).hint(hint)
+        }
+    }
+}
+
+/// What a web form was given that only a zone file needs.
+fn quoting(record: &[u8]) -> Option<&'static str> {
+    if record.windows(2).any(|pair| pair == b"\\;") {
+        return Some("write ; without the backslash");
+    }
+    record.contains(&b'"').then_some("leave out the quotation marks")
+}
+
+fn truncation(wanted: &str, record: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(record);
+    let found = text.split(';').find_map(|tag| tag.trim().strip_prefix("p="))?.replace(' ', "");
+    let cut = !found.is_empty() && found.len() < wanted.len() && wanted.starts_with(&found);
+    cut.then(|| {
+        let limit = if record.len() == 255 { " at 255 bytes" } else { "" };
+        format!("the key is cut off{limit}: write it as several quoted strings in one record")
+    })
+}
+
+fn compare(wanted: &KeyTags, found: &KeyTags, verdict: Verdict) -> Verdict {
+    if found.data != wanted.data && found.bytes != wanted.bytes {
+        let message = format!("another key is published: {} instead of {}", short(&found.data), short(&wanted.data));
+        let hint = truncation(&wanted.data, format!("p={}", found.data).as_bytes());
+        let old = "perhaps the old key of a rotation; replace it by the record that is expected".to_owned();
+        return verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint.unwrap_or(old)));
+    }
+    let bits = rsa_bits(&found.bytes).filter(|_| found.family == "rsa");
+    if let Some(bits) = bits.filter(|bits| *bits < SHORTEST_RSA) {
+        return verdict.found(DnsVerdict::Invalid, format!("the key has {bits} bits; verifiers refuse less than 1024"));
+    }
+    let mut verdict = verdict.found(DnsVerdict::Verified, "the published key is the one that Mailcow signs with");
+    if found.testing {
+        verdict = verdict.warn("Testing", "t=y: verifiers may treat signed mail as if it were unsigned");
+    }
+    match bits.filter(|bits| *bits < ADVISED_RSA) {
+        Some(bits) => verdict.warn("WeakKey", format!("the RSA key has {bits} bits; 2048 are advised (RFC 8301)")),
+        None => verdict,
+    }
+}
+
+/// The first and last 8 characters of a key.
+fn short(data: &str) -> String {
+    match (data.get(..8), data.len().checked_sub(8).and_then(|from| data.get(from..))) {
+        (Some(start), Some(end)) if data.len() > 16 => format!("{start}…{end}"),
+        _ => data.to_owned(),
+    }
+}
+
+/// A key record's tags, checked.
+#[derive(Debug)]
+struct KeyTags {
+    /// The key type, `k=`.
+    family: String,
+    /// The key as base64 without blanks.
+    data: String,
+    /// The key.
+    bytes: Vec<u8>,
+    /// Whether `t=` holds `y`.
+    testing: bool,
+}
+
+impl KeyTags {
+    /// What Mailcow says; its key counts, the record only tells the type.
+    fn wanted(key: &DkimKey) -> Self {
+        let tags = Tags::parse(key.record.as_bytes()).unwrap_or_default();
+        let data = if key.public_key.is_empty() { tags.get("p").unwrap_or_default() } else { &key.public_key };
+        let data = compact(data);
+        let family = tags.get("k").unwrap_or("rsa").to_ascii_lowercase();
+        Self { family, bytes: STANDARD.decode(&data).unwrap_or_default(), data, testing: false }
+    }
+
+    /// Reads a published record and checks it against RFC 6376, section 3.6.1.
+    fn parse(record: &[u8], family: &str) -> Result<Self, String> {
+        let tags = Tags::parse(record)?;
+        if tags.get("v").is_some_and(|version| version != "DKIM1") {
+            return Err("v= must be DKIM1".to_owned());
+        }
+        if tags.place("v").is_some_and(|place| place > 0) {
+            return Err("v= must be the first tag".to_owned());
+        }
+        let found = tags.get("k").unwrap_or("rsa").to_ascii_lowercase();
+        if found != family {
+            return Err(format!("k={found}, but the key is of the type {family}"));
+        }
+        if tags.list("h", ':').is_some_and(|hashes| !hashes.contains(&"sha256")) {
+            return Err("h= leaves out sha256, with which mail is signed".to_owned());
+        }
+        if tags.list("s", ':').is_some_and(|services| !services.iter().any(|s| *s == "*" || *s == "email")) {
+            return Err("s= allows neither email nor *".to_owned());
+        }
+        let data = compact(tags.get("p").ok_or("it has no p=, so no key")?);
+        if data.is_empty() {
+            return Err("the key is revoked: p= is empty".to_owned());
+        }
+        let bytes = STANDARD.decode(&data).map_err(|_| "p= is not base64".to_owned())?;
+        let testing = tags.list("t", ':').is_some_and(|flags| flags.contains(&"y"));
+        Ok(Self { family: found, data, bytes, testing })
+    }
+}
+
+fn compact(base64: &str) -> String {
+    base64.chars().filter(|c| !c.is_ascii_whitespace()).collect()
+}
+
+/// The size of an RSA key in bits: DER `SubjectPublicKeyInfo` or `RSAPublicKey` (RFC 8017, appendix A.1.1).
+fn rsa_bits(der: &[u8]) -> Option<usize> {
+    modulus_bits(der).or_else(|| {
+        let (_, rest) = element(element(der, 0x30)?.0, 0x30)?;
+        modulus_bits(element(rest, 0x03)?.0.strip_prefix(&[0])?)
+    })
+}
+
+fn modulus_bits(der: &[u8]) -> Option<usize> {
+    let (modulus, _) = element(element(der, 0x30)?.0, 0x02)?;
+    let first = modulus.iter().position(|byte| *byte != 0)?;
+    let significant = modulus.get(first..)?;
+    let leading = usize::try_from(significant.first()?.leading_zeros()).ok()?;
+    Some(significant.len() * 8 - leading)
+}
+
+/// The content of a DER element with this tag, and what follows it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let [found, first, rest @ ..] = der else { return None };
+    if *found != tag {
+        return None;
+    }
+    let (length, rest) = match first {
+        0..=127 => (usize::from(*first), rest),
+        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
+        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
+        _ => return None,
+    };
+    Some((rest.get(..length)?, rest.get(length..)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! One question, all the way: to every server of the zone, through aliases, to the resolver when all else fails.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+
+use hickory_resolver::proto::op::Message;
+
+use super::super::answer::{Answer, Kind, Outcome, Question};
+use super::super::verdict::warning;
+use super::cuts::Cut;
+use super::exchange::Trouble;
+use super::reply::{MOST_ALIASES, Said, query, read};
+use super::{Lookup, Mode};
+use crate::crd::{DnsSource, DnsWarning};
+
+/// At most this many differing answers are told apart.
+const MOST_VIEWS: usize = 4;
+/// At most this many referrals are followed.
+const MOST_REFERRALS: usize = 6;
+/// So many zones in a row whose servers are all silent mean that port 53 is closed.
+const CLOSED: u32 = 2;
+
+/// What the servers of a zone said.
+struct Heard {
+    /// Each different answer, and who gave it; the one of most servers first.
+    views: Vec<(Said, Vec<String>)>,
+    /// Servers without an answer.
+    notes: Vec<DnsWarning>,
+}
+
+/// What came back when every server was asked once.
+struct Round {
+    /// Each different answer with authority, and who gave it.
+    views: BTreeMap<Said, Vec<String>>,
+    /// Servers without one.
+    troubles: Vec<(String, Trouble)>,
+    /// A message without authority, which may lead on.
+    referral: Option<Message>,
+}
+
+impl Lookup {
+    /// Asks one question. There is one answer, or one for each group of the zone's servers that agree.
+    pub async fn ask(&self, question: &Question) -> Vec<Answer> {
+        if query(&question.name, question.kind).is_none() {
+            return vec![Answer::new(Outcome::NxDomain, DnsSource::Authoritative)];
+        }
+        if self.options.mode == Mode::Recursive || self.silent_zones.load(Ordering::Relaxed) >= CLOSED {
+            return vec![self.ask_resolver(&question.name, question.kind).await];
+        }
+        self.follow(question.name.clone(), question.kind, Vec::new()).await
+    }
+
+    /// Asks the zone of a name, then that of its alias, and so on.
+    fn follow(&self, name: String, kind: Kind, before: Vec<String>) -> BoxFuture<'_, Vec<Answer>> {
+        async move {
+            let heard = match self.ask_zone(&name, kind).await {
+                Ok(heard) => heard,
+                Err(troubles) => return vec![self.fall_back(&name, kind, before, &troubles).await],
+            };
+            let first_only = if before.is_empty() { MOST_VIEWS } else { 1 };
+            let mut answers = Vec::new();
+            for (said, servers) in heard.views.into_iter().take(first_only) {
+                let mut found = self.finish(said, kind, &before).await;
+                found.notes.extend(heard.notes.iter().cloned());
+                found.servers = servers;
+                answers.push(found);
+            }
+            answers
+        }
+        .boxed()
+    }
+
+    async fn finish(&self, said: Said, kind: Kind, before: &[String]) -> Answer {
+        match said {
+            Said::Final(aliases, outcome) => {
+                let mut answer = Answer::new(outcome, DnsSource::Authoritative);
+                answer.aliases = [before, &aliases].concat();
+                answer
+            }
+            Said::Alias(aliases) => {
+                let target = aliases.last().cloned().unwrap_or_default();
+                let all = [before, &aliases].concat();
+                if all.len() > MOST_ALIASES || before.contains(&target) {
+                    let mut answer = Answer::new(Outcome::AliasLoop, DnsSource::Authoritative);
+                    answer.aliases = all;
+                    return answer;
+                }
+                let mut answers = self.follow(target, kind, all).await;
+                answers.truncate(1);
+                answers.pop().unwrap_or_else(|| Answer::new(Outcome::NoData, DnsSource::Authoritative))
+            }
+        }
+    }
+
+    /// Asks all servers of the zone that holds the name.
+    ///
+    /// # Errors
+    /// What is wrong with each of them, when none answers.
+    async fn ask_zone(&self, asked: &str, kind: Kind) -> Result<Heard, Vec<String>> {
+        let found = self.cut_for(asked).await;
+        let mut cut = found.map_err(|trouble| vec![format!("the resolver {}", trouble.words())])?;
+        for _ in 0..MOST_REFERRALS {
+            let round = self.ask_servers(&cut, asked, kind).await;
+            self.note_reachability(&cut, &round.troubles);
+            let deeper = match &round.referral {
+                Some(message) => self.referred(message, &cut.zone, asked).await,
+                None => None,
+            };
+            match deeper {
+                Some(deeper) => cut = deeper,
+                None if round.views.is_empty() => return Err(words(&cut, &round.troubles)),
+                None => return Ok(heard(round)),
+            }
+        }
+        Err(vec![format!("more than {MOST_REFERRALS} referrals")])
+    }
+
+    /// Asks each server of a zone once, side by side.
+    async fn ask_servers(&self, cut: &Cut, asked: &str, kind: Kind) -> Round {
+        let replies = join_all(cut.servers.iter().map(|host| self.server(host, asked, kind))).await;
+        let mut round = Round { views: BTreeMap::new(), troubles: Vec::new(), referral: None };
+        for (host, reply) in cut.servers.iter().zip(replies) {
+            let (ip, message) = match reply {
+                Ok(found) => found,
+                Err(trouble) => {
+                    round.troubles.push((host.name.clone(), trouble));
+                    continue;
+                }
+            };
+            if message.metadata.authoritative {
+                let said = read(&message, asked, kind, Some(&cut.zone));
+                round.views.entry(said).or_default().push(format!("{} ({ip})", host.name));
+            } else {
+                let lame = Trouble::Useless("answers without authority (AA=0)".to_owned());
+                round.troubles.push((host.name.clone(), lame));
+                round.referral = round.referral.or(Some(message));
+            }
+        }
+        round
+    }
+
+    /// Counts zones whose servers are all silent: an open port 53 sets it back.
+    fn note_reachability(&self, cut: &Cut, troubles: &[(String, Trouble)]) {
+        let unreachable = |trouble: &Trouble| matches!(trouble, Trouble::Silent | Trouble::Network(_));
+        let silent = troubles.iter().filter(|(_, trouble)| unreachable(trouble)).count();
+        if silent < cut.servers.len() {
+            self.silent_zones.store(0, Ordering::Relaxed);
+        } else if silent > 0 {
+            self.silent_zones.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The resolver's answer in place of the zone's own.
+    async fn fall_back(&self, name: &str, kind: Kind, before: Vec<String>, troubles: &[String]) -> Answer {
+        let mut answer = self.ask_resolver(name, kind).await;
+        answer.aliases = [before, answer.aliases].concat();
+        let reasons = troubles.join("; ");
+        if let Outcome::Failed(why) = &mut answer.outcome {
+            *why = format!("{reasons}; the resolver {why}");
+        } else {
+            let message = format!("a resolver answered, perhaps from its cache, because {reasons}");
+            answer.notes.push(warning("ServersUnreachable", message));
+        }
+        answer
+    }
+
+    async fn ask_resolver(&self, asked: &str, kind: Kind) -> Answer {
+        let Some(query) = query(asked, kind) else { return Answer::new(Outcome::NxDomain, DnsSource::Recursive) };
+        match self.resolver(asked, query.query_type).await {
+            Ok(message) => {
+                let (aliases, outcome) = match read(&message, asked, kind, None) {
+                    Said::Final(aliases, outcome) => (aliases, outcome),
+                    Said::Alias(aliases) => (aliases, Outcome::NoData),
+                };
+                let mut answer = Answer::new(outcome, DnsSource::Recursive);
+                answer.aliases = aliases;
+                answer
+            }
+            Err(trouble) => Answer::new(Outcome::Failed(trouble.words()), DnsSource::Recursive),
+        }
+    }
+}
+
+fn heard(round: Round) -> Heard {
+    let mut views = round.views.into_iter().collect::<Vec<_>>();
+    views.sort_by_key(|(_, servers)| std::cmp::Reverse(servers.len()));
+    let lame = |(host, trouble): &(String, Trouble)| warning("LameServer", format!("{host} {}", trouble.words()));
+    Heard { views, notes: round.troubles.iter().map(lame).collect() }
+}
+
+fn words(cut: &Cut, troubles: &[(String, Trouble)]) -> Vec<String> {
+    if cut.servers.is_empty() {
+        return vec![format!("no server of the zone {} has an address", cut.zone)];
+    }
+    troubles.iter().map(|(host, trouble)| format!("{host} {}", trouble.words())).collect()
+}

@@ -1,0 +1,114 @@
+//! The only part that asks: questions go to the zone's own servers, or to a resolver when those can't be reached.
+//!
+//! The resolver is asked for nothing but the way to the zone (NS and the servers' addresses), because every question
+//! about a record that is not there yet would fill its negative cache (RFC 2308) and delay what the user waits for.
+
+mod ask;
+mod check;
+mod cuts;
+mod exchange;
+mod reply;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::Instant;
+
+pub use check::{check, check_host};
+use cuts::Cut;
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The zone's own servers; a resolver when none of them answers.
+    Authoritative,
+    /// A resolver only.
+    Recursive,
+}
+
+/// How to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Resolvers, asked in order until one answers. Empty: those of the system.
+    pub resolvers: Vec<SocketAddr>,
+    /// Whom to ask.
+    pub mode: Mode,
+    /// The port of the zones' own servers: 53, but for tests.
+    pub authoritative_port: u16,
+    /// How long one question to one server may take.
+    pub timeout: Duration,
+    /// How often a server is asked before it counts as silent; at least 1.
+    pub tries: u32,
+    /// How long a whole check may take.
+    pub check_timeout: Duration,
+    /// How long a silent server is left alone, and the way to a zone is remembered (or its TTL, when that is shorter).
+    pub memory: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            resolvers: Vec::new(),
+            mode: Mode::Authoritative,
+            authoritative_port: 53,
+            timeout: Duration::from_secs(2),
+            tries: 2,
+            check_timeout: Duration::from_secs(15),
+            memory: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The system's resolver configuration can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadResolvers {
+    /// The file is missing or malformed.
+    #[error("can't read the system's resolvers: {0}")]
+    Unreadable(String),
+    /// The file names no server.
+    #[error("the system's resolver configuration names no server")]
+    None,
+}
+
+/// Asks DNS. Cheap to share; negative answers are never remembered.
+#[derive(Debug)]
+pub struct Lookup {
+    options: Options,
+    resolvers: Vec<SocketAddr>,
+    cuts: Mutex<HashMap<String, (Instant, Cut)>>,
+    silent: Mutex<HashMap<IpAddr, Instant>>,
+    silent_zones: AtomicU32,
+}
+
+impl Lookup {
+    /// Makes ready to look up; nothing is asked yet.
+    ///
+    /// # Errors
+    /// When no resolver is given and the system names none.
+    pub fn new(options: Options) -> Result<Self, BadResolvers> {
+        let resolvers = if options.resolvers.is_empty() { system_resolvers()? } else { options.resolvers.clone() };
+        Ok(Self {
+            options,
+            resolvers,
+            cuts: Mutex::default(),
+            silent: Mutex::default(),
+            silent_zones: AtomicU32::new(0),
+        })
+    }
+}
+
+/// The servers of `/etc/resolv.conf`; its search list is not used, all names are absolute.
+fn system_resolvers() -> Result<Vec<SocketAddr>, BadResolvers> {
+    let (config, _) = read_system_conf().map_err(|error| BadResolvers::Unreadable(error.to_string()))?;
+    let servers = config.name_servers().iter().map(|server| {
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        SocketAddr::new(server.ip, port)
+    });
+    let mut servers = servers.collect::<Vec<_>>();
+    servers.dedup();
+    if servers.is_empty() { Err(BadResolvers::None) } else { Ok(servers) }
+}

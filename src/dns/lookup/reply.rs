@@ -1,0 +1,205 @@
+//! From a DNS message to what it says.
+
+use std::net::IpAddr;
+
+use hickory_resolver::proto::op::{Message, Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+
+use super::super::answer::{Kind, Mx, Outcome};
+use super::super::name;
+use super::exchange::Trouble;
+
+/// At most this many aliases are followed.
+pub(super) const MOST_ALIASES: usize = 8;
+
+/// What a message says about a question.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    /// The answer, and the aliases on the way to it.
+    Final(Vec<String>, Outcome),
+    /// The name is an alias, and the rest has to be asked elsewhere.
+    Alias(Vec<String>),
+}
+
+/// A question as it goes over the wire.
+pub(super) fn query(name: &str, kind: Kind) -> Option<Query> {
+    query_of(name, record_type(kind))
+}
+
+/// The same for types that only the way to a zone needs.
+pub(super) fn query_of(name: &str, kind: RecordType) -> Option<Query> {
+    Some(Query::query(wire_name(name)?, kind))
+}
+
+fn record_type(kind: Kind) -> RecordType {
+    match kind {
+        Kind::A => RecordType::A,
+        Kind::Aaaa => RecordType::AAAA,
+        Kind::Mx => RecordType::MX,
+        Kind::Txt => RecordType::TXT,
+        Kind::Ptr => RecordType::PTR,
+    }
+}
+
+fn wire_name(name: &str) -> Option<Name> {
+    Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).ok()
+}
+
+/// A name as this room writes it.
+pub(super) fn text_name(name: &Name) -> String {
+    let labels = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
+    labels.collect::<Vec<_>>().join(".")
+}
+
+/// Refuses what is no answer: an error code.
+///
+/// # Errors
+/// The code, in words.
+pub(super) fn usable(message: Message) -> Result<Message, Trouble> {
+    match message.metadata.response_code {
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(message),
+        code => Err(Trouble::Useless(format!("answers {}", code_word(code)))),
+    }
+}
+
+fn code_word(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        other => format!("with error {}", u16::from(other)),
+    }
+}
+
+/// Reads a message. Aliases out of `zone` are not followed in it: its servers have no authority there. `None`: a
+/// resolver, which has followed them all.
+pub(super) fn read(message: &Message, asked: &str, kind: Kind, zone: Option<&str>) -> Said {
+    let mut aliases: Vec<String> = Vec::new();
+    let mut current = asked.to_owned();
+    loop {
+        let here = message.answers.iter().filter(|record| text_name(&record.name) == current).collect::<Vec<_>>();
+        if let Some(outcome) = collect(&here, kind) {
+            return Said::Final(aliases, outcome);
+        }
+        let Some(target) = here.iter().find_map(|record| alias(record)) else { break };
+        let circle = target == asked || aliases.contains(&target) || aliases.len() >= MOST_ALIASES;
+        aliases.push(target.clone());
+        if circle {
+            return Said::Final(aliases, Outcome::AliasLoop);
+        }
+        if zone.is_some_and(|zone| !name::is_within(&target, zone)) {
+            return Said::Alias(aliases);
+        }
+        current = target;
+    }
+    if !aliases.is_empty() && zone.is_some() {
+        return Said::Alias(aliases);
+    }
+    let absent = message.metadata.response_code == ResponseCode::NXDomain;
+    Said::Final(aliases, if absent { Outcome::NxDomain } else { Outcome::NoData })
+}
+
+fn alias(record: &Record) -> Option<String> {
+    match &record.data {
+        RData::CNAME(target) => Some(text_name(&target.0)),
+        _ => None,
+    }
+}
+
+/// The records of the type, sorted; `None` when there is none.
+fn collect(records: &[&Record], kind: Kind) -> Option<Outcome> {
+    let data = records.iter().map(|record| &record.data);
+    match kind {
+        Kind::A | Kind::Aaaa => sorted(data.filter_map(|data| address(data, kind))).map(Outcome::Addresses),
+        Kind::Mx => sorted(data.filter_map(exchanger)).map(Outcome::Mx),
+        Kind::Txt => sorted(data.filter_map(text)).map(Outcome::Txt),
+        Kind::Ptr => some(data.filter_map(|data| match data {
+            RData::PTR(target) => Some(text_name(&target.0)),
+            _ => None,
+        }))
+        .map(Outcome::Names),
+    }
+}
+
+fn some<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
+    let all = items.collect::<Vec<_>>();
+    (!all.is_empty()).then_some(all)
+}
+
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
+    let mut all = some(items)?;
+    all.sort();
+    Some(all)
+}
+
+fn address(data: &RData, kind: Kind) -> Option<IpAddr> {
+    match data {
+        RData::A(a) if kind == Kind::A => Some(IpAddr::V4(a.0)),
+        RData::AAAA(aaaa) if kind == Kind::Aaaa => Some(IpAddr::V6(aaaa.0)),
+        _ => None,
+    }
+}
+
+fn exchanger(data: &RData) -> Option<Mx> {
+    match data {
+        RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text_name(&mx.exchange) }),
+        _ => None,
+    }
+}
+
+fn text(data: &RData) -> Option<Vec<u8>> {
+    match data {
+        RData::TXT(txt) => Some(txt.txt_data.concat()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::op::OpCode;
+    use hickory_resolver::proto::rr::rdata::{CNAME, TXT};
+
+    use super::*;
+
+    fn message(aliases: &[(&str, &str)]) -> Message {
+        let mut message = Message::response(1, OpCode::Query);
+        for (from, to) in aliases {
+            let data = RData::CNAME(CNAME(wire_name(to).unwrap()));
+            message.add_answer(Record::from_rdata(wire_name(from).unwrap(), 60, data));
+        }
+        message
+    }
+
+    #[test]
+    fn strings_of_one_text_are_joined_with_nothing_between() {
+        let mut found = message(&[("a.test", "b.test")]);
+        let data = RData::TXT(TXT::from_bytes(vec![b"v=spf1 ", b"-all", b"\xff"]));
+        found.add_answer(Record::from_rdata(wire_name("B.test").unwrap(), 60, data));
+        let said = read(&found, "a.test", Kind::Txt, None);
+        assert_eq!(said, Said::Final(vec!["b.test".into()], Outcome::Txt(vec![b"v=spf1 -all\xff".to_vec()])));
+    }
+
+    #[test]
+    fn aliases_out_of_the_zone_are_asked_elsewhere() {
+        let found = message(&[("a.one.test", "b.one.test"), ("b.one.test", "c.two.test")]);
+        let said = read(&found, "a.one.test", Kind::A, Some("one.test"));
+        assert_eq!(said, Said::Alias(vec!["b.one.test".into(), "c.two.test".into()]));
+    }
+
+    #[test]
+    fn circles_and_long_chains_end() {
+        let circle = message(&[("a.test", "b.test"), ("b.test", "a.test")]);
+        assert!(matches!(read(&circle, "a.test", Kind::A, None), Said::Final(_, Outcome::AliasLoop)));
+        let names = (0..12).map(|n| format!("n{n}.test")).collect::<Vec<_>>();
+        let chain = names.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect::<Vec<_>>();
+        assert!(matches!(read(&message(&chain), "n0.test", Kind::A, None), Said::Final(_, Outcome::AliasLoop)));
+    }
+
+    #[test]
+    fn error_codes_are_no_answers() {
+        let mut refused = message(&[]);
+        refused.metadata.response_code = ResponseCode::Refused;
+        assert_eq!(usable(refused).unwrap_err(), Trouble::Useless("answers REFUSED".into()));
+    }
+}

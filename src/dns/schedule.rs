@@ -1,0 +1,144 @@
+//! When a domain is checked again, and when a changed verdict counts.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::verdict::{Verdict, warning};
+use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict};
+
+/// Bad checks in a row before a verified record counts as bad.
+const BAD_CHECKS: u32 = 3;
+/// The least time from the first of them to the last.
+const BAD_FOR: SignedDuration = SignedDuration::from_mins(30);
+/// After this long without an answer the last verdict is worth nothing.
+const UNANSWERED_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// How often a record that is as wanted is looked at.
+const VERIFIED_EVERY: SignedDuration = SignedDuration::from_hours(6);
+
+/// Up to an age of the trouble, how long to wait: 30 s, 1, 2, 5 and 10 minutes, then 10 minutes for a day, an hour for
+/// three, and 6 hours for ever.
+const STEPS: [(SignedDuration, SignedDuration); 6] = [
+    (SignedDuration::from_secs(29), SignedDuration::from_secs(30)),
+    (SignedDuration::from_secs(80), SignedDuration::from_mins(1)),
+    (SignedDuration::from_secs(200), SignedDuration::from_mins(2)),
+    (SignedDuration::from_secs(480), SignedDuration::from_mins(5)),
+    (SignedDuration::from_hours(24), SignedDuration::from_mins(10)),
+    (SignedDuration::from_hours(72), SignedDuration::from_hours(1)),
+];
+
+/// When a domain with these records is checked again: the most urgent record counts. `jitter` from -1 to 1 moves it by
+/// up to a tenth of the wait. A record that was never looked up is due now.
+pub fn next_check(records: &[DnsRecordStatus], now: Timestamp, jitter: f64) -> Timestamp {
+    let wait = records.iter().map(|record| wait(record, now)).min().unwrap_or(SignedDuration::ZERO);
+    let moved = SignedDuration::try_from_secs_f64(wait.as_secs_f64() * (1.0 + jitter.clamp(-1.0, 1.0) / 10.0));
+    now.checked_add(moved.unwrap_or(wait)).unwrap_or(now)
+}
+
+fn wait(record: &DnsRecordStatus, now: Timestamp) -> SignedDuration {
+    let Some(since) = &record.failing_since else { return VERIFIED_EVERY };
+    let age = now.duration_since(since.0);
+    STEPS.iter().find(|(until, _)| age <= *until).map_or(VERIFIED_EVERY, |(_, wait)| *wait)
+}
+
+/// The status after a check.
+///
+/// A good verdict counts at once, as does any verdict on a record whose expected value changed. A bad one after a good
+/// one counts from the third check in a row, at least 30 minutes after the first; one without an answer changes nothing
+/// for 24 hours. `next_check` is left for [`settle_all`].
+pub fn settle(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
+    let same = before.filter(|before| before.expected == verdict.expected && before.name == verdict.name);
+    match same {
+        Some(before) if verdict.verdict == DnsVerdict::TempError => unanswered(before, verdict, now),
+        Some(before) if before.verdict == DnsVerdict::Verified && verdict.verdict != DnsVerdict::Verified => {
+            suspicious(before, verdict, now)
+        }
+        _ => accepted(same, verdict, now),
+    }
+}
+
+/// The new verdict counts.
+fn accepted(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
+    let good = verdict.verdict == DnsVerdict::Verified;
+    let since = before.and_then(|before| before.failing_since.clone()).unwrap_or(Time(now));
+    let answered = verdict.verdict != DnsVerdict::TempError;
+    let last_answered = if answered { Some(Time(now)) } else { before.and_then(|before| before.last_answered.clone()) };
+    DnsRecordStatus {
+        kind: verdict.kind,
+        name: verdict.name,
+        verdict: verdict.verdict,
+        required: before.is_some_and(|before| before.required),
+        expected: verdict.expected,
+        observed: verdict.observed,
+        warnings: verdict.warnings,
+        message: verdict.message,
+        hint: verdict.hint,
+        source: verdict.source,
+        failures: 0,
+        failing_since: (!good).then_some(since),
+        last_answered,
+        last_checked: Some(Time(now)),
+        next_check: None,
+    }
+}
+
+/// The verdict before stays, with a warning.
+fn kept(before: &DnsRecordStatus, reason: &str, message: String, now: Timestamp) -> DnsRecordStatus {
+    let mut kept = before.clone();
+    kept.warnings.retain(|warning| warning.reason != "CheckFailing" && warning.reason != "Failing");
+    kept.warnings.push(warning(reason, message));
+    kept.failing_since = Some(before.failing_since.clone().unwrap_or(Time(now)));
+    kept.last_checked = Some(Time(now));
+    kept.next_check = None;
+    kept
+}
+
+/// No answer: the verdict before stays for a day.
+fn unanswered(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
+    let fresh = before.last_answered.as_ref().is_some_and(|last| now.duration_since(last.0) < UNANSWERED_FOR);
+    if !fresh || before.verdict == DnsVerdict::TempError {
+        return accepted(Some(before), verdict, now);
+    }
+    kept(before, "CheckFailing", verdict.message, now)
+}
+
+/// Bad after good: it counts when it lasts. What a resolver says counts only when it is always the one asked.
+fn suspicious(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
+    let trusted = verdict.source == DnsSource::Authoritative || before.source == DnsSource::Recursive;
+    let failures = before.failures + u32::from(trusted);
+    let since = before.failing_since.as_ref().filter(|_| before.failures > 0).map_or(now, |since| since.0);
+    if failures >= BAD_CHECKS && now.duration_since(since) >= BAD_FOR {
+        return accepted(Some(before), verdict, now);
+    }
+    let mut kept = kept(before, "Failing", verdict.message, now);
+    kept.failures = failures;
+    kept.failing_since = Some(Time(since));
+    kept.observed = verdict.observed;
+    kept.last_answered = Some(Time(now));
+    kept
+}
+
+/// The status of all records after a check of the domain, sorted by type, with the time of the next check.
+pub fn settle_all(
+    before: Option<&DnsStatus>,
+    verdicts: Vec<Verdict>,
+    required: &[DnsRecordKind],
+    now: Timestamp,
+    jitter: f64,
+) -> DnsStatus {
+    let settled = verdicts.into_iter().map(|verdict| {
+        let old = before.and_then(|before| before.records.iter().find(|record| record.kind == verdict.kind));
+        let mut record = settle(old, verdict, now);
+        record.required = required.contains(&record.kind);
+        record
+    });
+    let mut records = settled.collect::<Vec<_>>();
+    records.sort_by_key(|record| record.kind);
+    let next = next_check(&records, now, jitter);
+    for record in &mut records {
+        record.next_check = Some(Time(next));
+    }
+    DnsStatus { records }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! Checks of a whole domain over real DNS packets, with servers that misbehave.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsSpec, DnsVerdict};
+use mailcow_operator::dns::{
+    Expected, Kind, Lookup, Mode, Options, Outcome, Question, Verdict, Wanted, check, expected,
+};
+use mailcow_operator::mail::{DkimKey, DomainName};
+use nameserver::rdata::TXT;
+use nameserver::{Fault, RData, Record, RecordType, Server, name};
+
+const KEY: &str = "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL1l";
+
+/// Two authorities on one port and a resolver that knows the same zones.
+struct World {
+    resolver: Server,
+    first: Server,
+    second: Server,
+}
+
+const EXAMPLE: &str = "@ NS ns1.example.test.\n@ NS ns2.example.test.\nns1 A 127.0.0.2\nns2 A 127.0.0.3\n\
+    @ MX 10 mail.host.test.\n@ TXT \"v=spf1 mx -all\"\n\
+    _dmarc TXT \"v=DMARC1; p=reject; rua=mailto:postmaster@example.test\"\n\
+    dkim._domainkey TXT \"v=DKIM1;k=rsa;t=s;s=email;p=MFwwDQYJKoZIhvcN\" \"AQEBBQADSwAwSAJBAL1l\"\n";
+const HOST: &str = "@ NS ns1.example.test.\n@ NS ns2.example.test.\nmail A 192.0.2.1\nmail AAAA 2001:db8::1\n";
+
+impl World {
+    async fn start() -> Self {
+        let resolver = Server::start_recursive("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let first = Server::start("127.0.0.2:0".parse().unwrap()).await.unwrap();
+        let second = Server::start(SocketAddr::from(([127, 0, 0, 3], first.address().port()))).await.unwrap();
+        let world = Self { resolver, first, second };
+        world.zone("example.test", EXAMPLE);
+        world.zone("host.test", HOST);
+        world.zone("test", "@ NS ns1.example.test.\nexample NS ns1.example.test.\nhost NS ns1.example.test.\n");
+        world
+    }
+
+    fn zone(&self, origin: &str, text: &str) {
+        for server in [&self.resolver, &self.first, &self.second] {
+            server.set_zone(origin, text).unwrap();
+        }
+    }
+
+    /// The example zone without the records of one name, and with others instead.
+    fn without(&self, start: &str, instead: &str) {
+        let kept = EXAMPLE.lines().filter(|line| !line.starts_with(start)).collect::<Vec<_>>().join("\n");
+        self.zone("example.test", &format!("{kept}\n{instead}\n"));
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            resolvers: vec![self.resolver.address()],
+            authoritative_port: self.first.address().port(),
+            timeout: Duration::from_millis(250),
+            check_timeout: Duration::from_secs(3),
+            ..Options::default()
+        }
+    }
+
+    fn lookup(&self) -> Lookup {
+        Lookup::new(self.options()).unwrap()
+    }
+
+    async fn check(&self) -> Vec<Verdict> {
+        check(&self.lookup(), &wanted()).await
+    }
+
+    async fn row(&self, kind: DnsRecordKind) -> Verdict {
+        self.check().await.into_iter().find(|verdict| verdict.kind == kind).unwrap()
+    }
+
+    async fn ask(&self, at: &str, kind: Kind) -> Outcome {
+        self.lookup().ask(&Question::new(at, kind)).await.swap_remove(0).outcome
+    }
+}
+
+fn wanted() -> Wanted {
+    let record = format!("v=DKIM1;k=rsa;t=s;s=email;p={KEY}");
+    let key = DkimKey { selector: "dkim".into(), key_size: 512, record, public_key: KEY.into() };
+    Wanted {
+        domain: DomainName::parse("example.test").unwrap(),
+        mail_host: DomainName::parse("mail.host.test").unwrap(),
+        egress: Vec::new(),
+        dkim: Some(key),
+        spec: DnsSpec::default(),
+    }
+}
+
+fn verdicts(found: &[Verdict]) -> Vec<(DnsRecordKind, DnsVerdict)> {
+    found.iter().map(|verdict| (verdict.kind, verdict.verdict)).collect()
+}
+
+fn reasons(verdict: &Verdict) -> Vec<&str> {
+    verdict.warnings.iter().map(|warning| warning.reason.as_str()).collect()
+}
+
+use DnsRecordKind::{Dkim, Dmarc, Mx, Spf};
+use DnsVerdict::{Invalid, Mismatch, Missing, TempError, Verified};
+
+#[tokio::test]
+async fn a_domain_with_all_records_is_verified_by_its_own_servers() {
+    let world = World::start().await;
+    let found = world.check().await;
+    assert_eq!(verdicts(&found), [(Mx, Verified), (Spf, Verified), (Dkim, Verified), (Dmarc, Verified)], "{found:#?}");
+    assert!(found.iter().all(|verdict| verdict.source == DnsSource::Authoritative && verdict.warnings.is_empty()));
+    for server in [&world.first, &world.second] {
+        assert!(server.count("_dmarc.example.test", RecordType::TXT) > 0);
+        assert!(server.seen().iter().all(|seen| !seen.recursion_desired));
+    }
+}
+
+#[tokio::test]
+async fn what_is_expected_is_verified_once_it_is_pasted() {
+    let world = World::start().await;
+    let base = EXAMPLE.lines().take(4).collect::<Vec<_>>().join("\n");
+    world.zone("example.test", &base);
+    let before = verdicts(&world.check().await);
+    assert_eq!(before, [(Mx, Missing), (Spf, Missing), (Dkim, Missing), (Dmarc, Missing)]);
+    let lines = expected(&wanted()).iter().map(Expected::zone_line).collect::<Vec<_>>().join("\n");
+    world.zone("example.test", &format!("{base}\n{lines}\n"));
+    assert!(world.check().await.iter().all(|verdict| verdict.verdict == Verified));
+}
+
+#[tokio::test]
+async fn the_resolver_is_not_asked_for_records_that_are_not_there_yet() {
+    let world = World::start().await;
+    world.zone("example.test", &EXAMPLE.lines().take(4).collect::<Vec<_>>().join("\n"));
+    world.check().await;
+    let seen = world.resolver.seen();
+    let kinds = [RecordType::NS, RecordType::A, RecordType::AAAA];
+    assert!(seen.iter().all(|seen| kinds.contains(&seen.kind) && !seen.name.starts_with('_')), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_was_just_added_counts_at_once() {
+    let world = World::start().await;
+    world.without("_dmarc", "");
+    let lookup = world.lookup();
+    let question = Question::new("_dmarc.example.test", Kind::Txt);
+    assert_eq!(lookup.ask(&question).await[0].outcome, Outcome::NxDomain);
+    world.zone("example.test", EXAMPLE);
+    assert!(matches!(lookup.ask(&question).await[0].outcome, Outcome::Txt(_)));
+}
+
+#[tokio::test]
+async fn one_bad_server_of_two_is_a_warning() {
+    for (fault, words) in [
+        (Fault::ServFail, "SERVFAIL"),
+        (Fault::Refused, "REFUSED"),
+        (Fault::Silent, "timed out"),
+        (Fault::NotAuthoritative, "AA=0"),
+        (Fault::Garbage, "no DNS message"),
+        (Fault::WrongId, "timed out"),
+        (Fault::WrongQuestion, "timed out"),
+        (Fault::TruncateForEver, "timed out"),
+    ] {
+        let world = World::start().await;
+        world.second.fault_everywhere(fault);
+        let found = world.check().await;
+        assert!(found.iter().all(|verdict| verdict.verdict == Verified), "{words}: {found:#?}");
+        let lame = found[0].warnings.iter().find(|warning| warning.reason == "LameServer").unwrap();
+        assert!(lame.message.contains("ns2.example.test") && lame.message.contains(words), "{}", lame.message);
+    }
+}
+
+#[tokio::test]
+async fn without_its_own_servers_the_resolver_is_asked_and_named() {
+    for fault in [Fault::ServFail, Fault::Refused, Fault::Silent, Fault::NotAuthoritative] {
+        let world = World::start().await;
+        world.first.fault_everywhere(fault.clone());
+        world.second.fault_everywhere(fault.clone());
+        let started = Instant::now();
+        let found = world.check().await;
+        assert!(started.elapsed() < Duration::from_secs(3), "{fault:?} took {:?}", started.elapsed());
+        for verdict in &found {
+            let seen = (verdict.verdict, verdict.source);
+            assert_eq!(seen, (Verified, DnsSource::Recursive), "{fault:?}: {verdict:#?}");
+        }
+        assert!(reasons(&found[3]).contains(&"ServersUnreachable") || matches!(fault, Fault::Silent));
+    }
+}
+
+#[tokio::test]
+async fn nobody_answering_is_temporary_and_ends_in_time() {
+    for fault in [Fault::ServFail, Fault::Silent] {
+        let world = World::start().await;
+        for server in [&world.resolver, &world.first, &world.second] {
+            server.fault_everywhere(fault.clone());
+        }
+        let started = Instant::now();
+        let found = world.check().await;
+        assert!(found.iter().all(|verdict| verdict.verdict == TempError), "{found:#?}");
+        assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn slow_servers_end_in_time() {
+    let world = World::start().await;
+    for server in [&world.resolver, &world.first, &world.second] {
+        server.fault_everywhere(Fault::Slow(Duration::from_millis(200)));
+    }
+    let lookup = Lookup::new(Options { check_timeout: Duration::from_millis(500), ..world.options() }).unwrap();
+    let started = Instant::now();
+    let found = check(&lookup, &wanted()).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
+    assert!(found.iter().all(|verdict| verdict.verdict == TempError), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_record_has_to_be_on_all_servers() {
+    let world = World::start().await;
+    let old = EXAMPLE.replace("p=reject", "p=nonsense");
+    world.second.set_zone("example.test", &old).unwrap();
+    let found = world.row(Dmarc).await;
+    assert_eq!(found.verdict, Invalid);
+    assert!(found.message.starts_with("the zone's servers disagree; at worst: "), "{}", found.message);
+    let told = found.warnings.iter().find(|warning| warning.reason == "Disagree").unwrap();
+    assert!(told.message.contains("ns1.example.test (127.0.0.2)"), "{}", told.message);
+    assert!(told.message.contains("ns2.example.test (127.0.0.3)"), "{}", told.message);
+}
+
+#[tokio::test]
+async fn servers_that_disagree_but_are_both_right_verify() {
+    let world = World::start().await;
+    world.second.set_zone("example.test", &EXAMPLE.replace("MX 10", "MX 20")).unwrap();
+    let found = world.row(Mx).await;
+    assert_eq!((found.verdict, reasons(&found)), (Verified, vec!["Disagree"]));
+}
+
+#[tokio::test]
+async fn nothing_is_told_apart_from_no_answer() {
+    let world = World::start().await;
+    assert_eq!(world.ask("nothing.example.test", Kind::Txt).await, Outcome::NxDomain);
+    assert_eq!(world.ask("ns1.example.test", Kind::Txt).await, Outcome::NoData);
+    for server in [&world.resolver, &world.first, &world.second] {
+        server.fault("ns1.example.test", Some(RecordType::TXT), Fault::ServFail);
+    }
+    assert!(matches!(world.ask("ns1.example.test", Kind::Txt).await, Outcome::Failed(_)));
+}
+
+#[tokio::test]
+async fn aliases_are_followed_into_other_zones_and_circles_end() {
+    let world = World::start().await;
+    let instead =
+        "dkim._domainkey CNAME key.host.test.\na CNAME b\nb CNAME a\nc CNAME c.host.test.\ngone CNAME gone.host.test.";
+    world.without("dkim", instead);
+    let key = format!("key TXT \"v=DKIM1; p={KEY}\"\nc CNAME c.example.test.");
+    world.zone("host.test", &format!("{HOST}{key}\n"));
+    assert_eq!(world.row(Dkim).await.verdict, Verified);
+    assert_eq!(world.ask("a.example.test", Kind::A).await, Outcome::AliasLoop);
+    assert_eq!(world.ask("c.example.test", Kind::A).await, Outcome::AliasLoop);
+    assert_eq!(world.ask("gone.example.test", Kind::A).await, Outcome::NxDomain);
+}
+
+#[tokio::test]
+async fn a_long_chain_of_aliases_ends_too() {
+    let world = World::start().await;
+    let chain = (0..12).map(|n| format!("c{n} CNAME c{}", n + 1)).collect::<Vec<_>>().join("\n");
+    world.without("none", &format!("{chain}\nc12 A 192.0.2.9"));
+    assert_eq!(world.ask("c0.example.test", Kind::A).await, Outcome::AliasLoop);
+    assert!(matches!(world.ask("c6.example.test", Kind::A).await, Outcome::Addresses(_)));
+}
+
+#[tokio::test]
+async fn truncated_answers_come_over_tcp() {
+    let world = World::start().await;
+    for server in [&world.first, &world.second] {
+        server.fault("example.test", Some(RecordType::TXT), Fault::Truncate);
+    }
+    assert_eq!(world.row(Spf).await.verdict, Verified);
+    assert!(world.first.seen().iter().any(|seen| seen.tcp));
+}
+
+/// TXT records at one name.
+fn texts(at: &str, texts: &[Vec<u8>]) -> Vec<Record> {
+    let data = texts.iter().map(|text| RData::TXT(TXT::from_bytes(text.chunks(255).collect())));
+    data.map(|data| Record::from_rdata(name(at), 60, data)).collect()
+}
+
+#[tokio::test]
+async fn sixty_four_kilobytes_of_texts_are_read_and_not_shown_whole() {
+    let world = World::start().await;
+    let mut all = vec![b"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 -all".to_vec(), b"\xff\xfe caf\xe9".to_vec()];
+    all.extend((0..225).map(|n| format!("{n:0255}").into_bytes()));
+    let mut records = texts("example.test", &all);
+    for server in ["ns1.example.test", "ns2.example.test"] {
+        records.push(Record::from_rdata(name("example.test"), 60, RData::NS(nameserver::rdata::NS(name(server)))));
+    }
+    for server in [&world.first, &world.second] {
+        server.set_records("example.test", records.clone());
+    }
+    let found = world.row(Spf).await;
+    assert_eq!(found.verdict, Verified, "{found:#?}");
+    assert_eq!(found.observed.len(), 1);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_ascii_are_shown_as_in_a_zone() {
+    let world = World::start().await;
+    for server in [&world.first, &world.second] {
+        let mut records = texts("example.test", &[b"v=spf1 mx \xc3\xa4 -all".to_vec()]);
+        records.push(Record::from_rdata(
+            name("example.test"),
+            60,
+            RData::NS(nameserver::rdata::NS(name("ns1.example.test"))),
+        ));
+        server.set_records("example.test", records);
+    }
+    let found = world.row(Spf).await;
+    assert_eq!((found.verdict, found.observed), (Invalid, vec!["\"v=spf1 mx \\195\\164 -all\"".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_host_of_one_family_is_enough() {
+    let world = World::start().await;
+    for address in ["mail A 192.0.2.1", "mail AAAA 2001:db8::1"] {
+        let name_servers = HOST.lines().take(2).collect::<Vec<_>>().join("\n");
+        world.zone("host.test", &format!("{name_servers}\n{address}\n"));
+        let found = world.check().await;
+        assert!(found.iter().all(|verdict| verdict.verdict == Verified), "{address}: {found:#?}");
+    }
+}
+
+#[tokio::test]
+async fn common_mistakes_are_explained() {
+    let world = World::start().await;
+    world.without("@ MX", "@ MX 10 mail.host.test");
+    let found = world.row(Mx).await;
+    assert_eq!(found.verdict, Mismatch);
+    assert!(found.hint.unwrap().contains("with the dot at the end"));
+    world.without("dkim", &format!("dkim._domainkey.example.test TXT \"v=DKIM1; p={KEY}\""));
+    assert!(world.row(Dkim).await.hint.unwrap().contains("leave out .example.test"));
+    world.without("_dmarc", "@ TXT \"v=DMARC1; p=none\"");
+    assert!(world.row(Dmarc).await.hint.unwrap().contains("move it to _dmarc.example.test"));
+}
+
+#[tokio::test]
+async fn a_subdomain_in_a_zone_of_its_own_is_found_by_referral() {
+    let world = World::start().await;
+    world.without("none", "sub NS ns2.example.test.");
+    world.second.set_zone("sub.example.test", "@ NS ns2.example.test.\n@ MX 10 mail.host.test.").unwrap();
+    world.resolver.set_zone("sub.example.test", "@ NS ns2.example.test.").unwrap();
+    let wanted = Wanted { domain: DomainName::parse("sub.example.test").unwrap(), dkim: None, ..wanted() };
+    let found = check(&world.lookup(), &wanted).await;
+    assert_eq!(verdicts(&found), [(Mx, Verified), (Spf, Missing), (Dkim, Missing), (Dmarc, Verified)], "{found:#?}");
+    assert_eq!(world.resolver.count("sub.example.test", RecordType::NS), 0);
+    assert_eq!(reasons(&found[3]), ["InheritedFrom"]);
+}
+
+#[tokio::test]
+async fn a_resolver_alone_is_enough() {
+    let world = World::start().await;
+    let lookup = Lookup::new(Options { mode: Mode::Recursive, ..world.options() }).unwrap();
+    let found = check(&lookup, &wanted()).await;
+    assert!(found.iter().all(|v| v.verdict == Verified && v.source == DnsSource::Recursive), "{found:#?}");
+    assert!(world.first.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_next_resolver_is_asked_when_one_is_dead() {
+    let world = World::start().await;
+    let dead = "127.0.0.1:9".parse().unwrap();
+    let options = Options { resolvers: vec![dead, world.resolver.address()], mode: Mode::Recursive, ..world.options() };
+    let found = check(&Lookup::new(options).unwrap(), &wanted()).await;
+    assert!(found.iter().all(|verdict| verdict.verdict == Verified), "{found:#?}");
+}

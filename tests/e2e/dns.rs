@@ -1,0 +1,86 @@
+//! DNS verification of a domain, by real queries to real servers.
+
+use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsVerdict, EmailDomain};
+
+use crate::world::{DOMAIN, World, message, says};
+
+/// The records as the status asks for them, as lines of a zone.
+fn asked_for(domain: &EmailDomain) -> String {
+    let records = domain.status.as_ref().unwrap().dns.as_ref().unwrap().records.iter();
+    let line = |kind: &DnsRecordKind, name: &str, value: &str| {
+        let record_type = if *kind == DnsRecordKind::Mx { "MX" } else { "TXT" };
+        format!("{name}. {record_type} {value}\n")
+    };
+    records.map(|record| line(&record.kind, &record.name, &record.expected[0])).collect()
+}
+
+/// Asks for a check at once and waits until it is done.
+async fn check(world: &World, word: &str) -> EmailDomain {
+    let annotation = format!("email.askrobots.com/reconcile-requested-at={word}");
+    world.kubectl(&["annotate", "--overwrite", "edom", "example", &annotation]).await;
+    let since = world.api::<EmailDomain>().get("example").await.unwrap();
+    let checked = |d: &EmailDomain| d.status.as_ref().and_then(|s| s.dns.as_ref()?.records[0].last_checked.clone());
+    let before = checked(&since);
+    world
+        .until("example", "another check", |d: &EmailDomain| {
+            let is_handled = d.status.as_ref().is_some_and(|s| s.last_handled_reconcile_at.as_deref() == Some(word));
+            is_handled && checked(d) > before
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_domain_is_verified_once_its_owner_publishes_what_the_status_asks_for() {
+    let world = World::new("dns").await;
+    world.dns.zone("example.com", "").unwrap();
+    world.apply(DOMAIN).await;
+    let missing = world.condition::<EmailDomain>("example", ("DNSVerified", "False", "NotVerified")).await;
+    assert!(says(&missing, "Ready", "True"), "DNS does not hold Ready back");
+    assert!(message(&missing, "DNSVerified").contains("MX, SPF, DKIM, DMARC not verified"), "{missing:#?}");
+    world.dns.zone("example.com", &asked_for(&missing)).unwrap();
+    let verified = check(&world, "one").await;
+    for condition in ["DNSVerified", "MXVerified", "SPFVerified", "DKIMVerified", "DMARCVerified"] {
+        assert!(says(&verified, condition, "True"), "{verified:#?}");
+    }
+    let records = verified.status.unwrap().dns.unwrap().records;
+    assert!(records.iter().all(|r| r.verdict == DnsVerdict::Verified && r.source == DnsSource::Authoritative));
+    assert!(records.iter().all(|r| r.required && r.next_check > r.last_checked));
+}
+
+#[tokio::test]
+async fn each_wrong_record_says_what_to_change() {
+    let world = World::new("wrongdns").await;
+    let zone = "@ MX 10 mail.other.test.\n@ TXT \"v=spf1 -all\"\n@ TXT \"v=spf1 mx -all\"\n\
+        _dmarc TXT \"v=DMARC1; p=nonsense\"\ndkim._domainkey TXT \"v=DKIM1; p=\"\n";
+    world.dns.zone("example.com", zone).unwrap();
+    world.apply(DOMAIN).await;
+    let wrong = world.condition::<EmailDomain>("example", ("DNSVerified", "False", "NotVerified")).await;
+    let records = wrong.status.as_ref().unwrap().dns.clone().unwrap().records;
+    let verdicts: Vec<DnsVerdict> = records.iter().map(|record| record.verdict).collect();
+    assert_eq!(
+        verdicts,
+        [DnsVerdict::Mismatch, DnsVerdict::Multiple, DnsVerdict::Invalid, DnsVerdict::Invalid],
+        "{records:#?}"
+    );
+    assert!(message(&wrong, "MXVerified").contains("mail.other.test"), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn dns_is_verified_while_mailcow_is_not_there() {
+    let mut world = World::without_mailcow("dnsonly").await;
+    world.dns.zone("example.com", "@ MX 10 mail.host.test.\n@ TXT \"v=spf1 mx -all\"\n").unwrap();
+    world.start_operator(&[]);
+    world.apply(DOMAIN).await;
+    let domain = world.condition::<EmailDomain>("example", ("MXVerified", "True", "Verified")).await;
+    assert!(says(&domain, "SPFVerified", "True") && says(&domain, "Synced", "False"));
+}
+
+#[tokio::test]
+async fn silent_servers_make_it_unknown_and_not_bad() {
+    let world = World::new("silent").await;
+    world.dns.authority.fault_everywhere(nameserver::Fault::Silent);
+    world.dns.resolver.fault_everywhere(nameserver::Fault::ServFail);
+    world.apply(DOMAIN).await;
+    let domain = world.condition::<EmailDomain>("example", ("DNSVerified", "Unknown", "CheckFailing")).await;
+    assert!(says(&domain, "Ready", "True"));
+}

@@ -7,6 +7,7 @@ use super::super::name;
 use super::macros::{MacroString, Values};
 use super::mechanism::{Mechanism, Prefixes, same_network};
 use super::record::{Directive, Record, is_record};
+use super::result::{Evaluation, Sender, SpfResult};
 
 /// Terms that may look up in one evaluation (section 4.6.4).
 pub(super) const MOST_LOOKUPS: usize = 10;
@@ -14,61 +15,6 @@ pub(super) const MOST_LOOKUPS: usize = 10;
 const MOST_VOIDS: usize = 2;
 /// Names that an `mx` or `ptr` may look up (section 4.6.4).
 const MOST_NAMES: usize = 10;
-
-/// A result of `check_host()` (section 2.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpfResult {
-    /// No record, or no domain to check.
-    None,
-    /// The domain says nothing about the client.
-    Neutral,
-    /// The client may send.
-    Pass,
-    /// The client may not send.
-    Fail,
-    /// The client probably may not send.
-    SoftFail,
-    /// DNS gave no answer.
-    TempError,
-    /// The record is broken.
-    PermError,
-}
-
-/// Who sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
-    /// The client's address.
-    pub ip: IpAddr,
-    /// The address in MAIL FROM; empty for a bounce, which stands for `postmaster@<helo>` (section 2.4).
-    pub mail_from: String,
-    /// The name in HELO or EHLO.
-    pub helo: String,
-}
-
-impl Sender {
-    fn address(&self) -> (&str, &str) {
-        let (local, domain) = self.mail_from.rsplit_once('@').unwrap_or(("", &self.mail_from));
-        let domain = if domain.is_empty() { &self.helo } else { domain };
-        (if local.is_empty() { "postmaster" } else { local }, domain)
-    }
-}
-
-/// What `check_host()` said, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evaluation {
-    /// The result.
-    pub result: SpfResult,
-    /// The term that decided, as `term in domain`; `None` when none did.
-    pub term: Option<String>,
-    /// What is wrong, for `TempError` and `PermError`.
-    pub problem: Option<String>,
-    /// The explanation that the domain gives for a `Fail` (section 6.2).
-    pub explanation: Option<String>,
-    /// Terms that looked up.
-    pub lookups: usize,
-    /// Lookups that found nothing.
-    pub voids: usize,
-}
 
 /// Why an evaluation ends early.
 pub(super) enum Stop {

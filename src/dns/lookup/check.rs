@@ -46,14 +46,7 @@ async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: Row
 pub async fn check_host(lookup: &Lookup, sender: &Sender) -> Evaluation {
     let deadline = Instant::now() + lookup.options.check_timeout;
     let found = drive(lookup, deadline, &mut Known::default(), |known| evaluate(sender, known)).await;
-    found.into_iter().next().unwrap_or(Evaluation {
-        result: SpfResult::TempError,
-        term: None,
-        problem: Some("it asks for too much".to_owned()),
-        explanation: None,
-        lookups: 0,
-        voids: 0,
-    })
+    found.into_iter().next().unwrap_or_else(|| Evaluation::of(SpfResult::TempError))
 }
 
 /// Calls a pure function, asks what it needs, and calls it again; at the end once for each view of the answers.

@@ -16,7 +16,7 @@ const MOST_VOIDS: usize = 2;
 /// Names that an `mx` or `ptr` may look up (section 4.6.4).
 const MOST_NAMES: usize = 10;
 
-/// Why an evaluation ends early.
+/// Why an evaluation ends early: a question to ask, no answer from DNS, or a broken record.
 pub(super) enum Stop {
     Need(Need),
     Temporary(String),
@@ -50,14 +50,7 @@ pub fn evaluate(sender: &Sender, known: &Known) -> Result<Evaluation, Need> {
     } else {
         walk.check(&domain)
     };
-    let mut evaluation = Evaluation {
-        result: SpfResult::None,
-        term: None,
-        problem: None,
-        explanation: None,
-        lookups: walk.lookups,
-        voids: walk.voids,
-    };
+    let mut evaluation = Evaluation { lookups: walk.lookups, voids: walk.voids, ..Evaluation::of(SpfResult::None) };
     match ended {
         Ok(decision) => {
             evaluation.explanation = walk.explain(&decision)?;
@@ -210,11 +203,7 @@ impl<'a> Walk<'a> {
     /// An answer to a term's lookup, counted when it is void (section 4.6.4) and fatal when there is none (section 5).
     fn fetch(&mut self, name: &str, kind: Kind) -> Result<&'a Answer, Stop> {
         let answer = self.known.ask(name, kind)?;
-        match &answer.outcome {
-            Outcome::Failed(why) => return Err(Stop::Temporary(format!("no answer about {name}: {why}"))),
-            Outcome::AliasLoop => return Err(Stop::Temporary(format!("the aliases at {name} go in a circle"))),
-            _ => {}
-        }
+        trusted(name, answer)?;
         if answer.is_void() {
             self.count_void(name)?;
         }
@@ -292,14 +281,18 @@ impl<'a> Walk<'a> {
 
 /// The one SPF record among the texts (section 4.5).
 pub(super) fn select<'a>(domain: &str, answer: &'a Answer) -> Result<Option<&'a [u8]>, Stop> {
-    match &answer.outcome {
-        Outcome::Failed(why) => return Err(Stop::Temporary(format!("no answer about {domain}: {why}"))),
-        Outcome::AliasLoop => return Err(Stop::Temporary(format!("the aliases at {domain} go in a circle"))),
-        _ => {}
-    }
+    trusted(domain, answer)?;
     let mut records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text));
     match (records.next(), records.next()) {
         (first, None) => Ok(first),
         _ => Err(Stop::Permanent(format!("{domain} has more than one SPF record"))),
+    }
+}
+
+fn trusted(name: &str, answer: &Answer) -> Result<(), Stop> {
+    match &answer.outcome {
+        Outcome::Failed(why) => Err(Stop::Temporary(format!("no answer about {name}: {why}"))),
+        Outcome::AliasLoop => Err(Stop::Temporary(format!("the aliases at {name} go in a circle"))),
+        _ => Ok(()),
     }
 }

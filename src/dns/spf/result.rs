@@ -58,6 +58,13 @@ pub struct Evaluation {
     pub voids: usize,
 }
 
+impl Evaluation {
+    /// A result with nothing else to say.
+    pub(in crate::dns) fn of(result: SpfResult) -> Self {
+        Self { result, term: None, problem: None, explanation: None, lookups: 0, voids: 0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

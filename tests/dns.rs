@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsSpec, DnsVerdict};
 use mailcow_operator::dns::{
-    Expected, Kind, Lookup, Mode, Options, Outcome, Question, Verdict, Wanted, check, expected,
+    Answer, Expected, Kind, Known, Lookup, Mode, Need, Options, Outcome, Question, Verdict, Wanted, check, dkim, dmarc,
+    expected, spf_verdict,
 };
 use mailcow_operator::mail::{DkimKey, DomainName};
 use nameserver::rdata::TXT;
@@ -133,7 +134,10 @@ async fn the_resolver_is_not_asked_for_records_that_are_not_there_yet() {
     world.check().await;
     let seen = world.resolver.seen();
     let kinds = [RecordType::NS, RecordType::A, RecordType::AAAA];
-    assert!(seen.iter().all(|seen| kinds.contains(&seen.kind) && !seen.name.starts_with('_')), "{seen:?}");
+    assert!(
+        !seen.is_empty() && seen.iter().all(|seen| kinds.contains(&seen.kind) && !seen.name.starts_with('_')),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -369,4 +373,101 @@ async fn the_next_resolver_is_asked_when_one_is_dead() {
     let options = Options { resolvers: vec![dead, world.resolver.address()], mode: Mode::Recursive, ..world.options() };
     let found = check(&Lookup::new(options).unwrap(), &wanted()).await;
     assert!(found.iter().all(|verdict| verdict.verdict == Verified), "{found:#?}");
+}
+
+#[tokio::test]
+async fn an_older_answer_of_a_resolver_is_told() {
+    let world = World::start().await;
+    let old = EXAMPLE.replace("MX 10 mail.host.test.", "MX 10 old.host.test.").replace("_dmarc", "other");
+    world.resolver.set_zone("example.test", &old).unwrap();
+    let found = world.check().await;
+    assert!(found.iter().all(|verdict| verdict.verdict == Verified), "{found:#?}");
+    let pending = found.iter().filter(|verdict| reasons(verdict) == ["Pending"]).map(|verdict| verdict.kind);
+    assert_eq!(pending.collect::<Vec<_>>(), [Mx, Dmarc]);
+    assert_eq!(found[0].warnings[0].message, "a resolver still has an older answer, for at most 60 s");
+}
+
+#[tokio::test]
+async fn one_dead_zone_does_not_close_the_way_to_others() {
+    let world = World::start().await;
+    world.zone("dead.test", "@ NS ns.dead.test.\nns A 127.0.0.9\n");
+    world.zone("test", "@ NS ns1.example.test.\ndead NS ns.dead.test.\nns.dead A 127.0.0.9\n");
+    let lookup = world.lookup();
+    for _ in 0..3 {
+        let found = lookup.ask(&Question::new("dead.test", Kind::Mx)).await;
+        assert_eq!(found[0].source, DnsSource::Recursive);
+    }
+    let found = check(&lookup, &wanted()).await;
+    assert!(found.iter().all(|verdict| verdict.source == DnsSource::Authoritative), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_dead_server_is_waited_for_once() {
+    let world = World::start().await;
+    world.second.fault_everywhere(Fault::Silent);
+    let lookup = world.lookup();
+    lookup.ask(&Question::new("example.test", Kind::Mx)).await;
+    let started = Instant::now();
+    for _ in 0..5 {
+        lookup.ask(&Question::new("example.test", Kind::Txt)).await;
+    }
+    assert!(started.elapsed() < Duration::from_millis(250), "took {:?}", started.elapsed());
+}
+
+/// A stream of numbers that is the same in each run (xorshift).
+fn numbers(mut seed: u64) -> impl FnMut(usize) -> usize {
+    move |below| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % u64::try_from(below).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn no_text_makes_a_row_panic() {
+    let pieces: [&[u8]; 24] = [
+        b"v=spf1",
+        b"v=DMARC1",
+        b"v=DKIM1",
+        b" ",
+        b";",
+        b"=",
+        b":",
+        b"/",
+        b"%{",
+        b"}",
+        b"p=",
+        b"rua=mailto:",
+        b"include:",
+        b"redirect=",
+        b"example.test",
+        b"a",
+        b"mx",
+        b"ip4:192.0.2.1",
+        b"all",
+        b"-",
+        b"\xff",
+        b"\0",
+        b"99999999999",
+        b"\"",
+    ];
+    let mut next = numbers(7);
+    for _ in 0..20_000 {
+        let text = (0..next(14)).flat_map(|_| pieces[next(pieces.len())].to_vec()).collect::<Vec<_>>();
+        for row in [dkim, dmarc, spf_verdict] {
+            judge(row, &text);
+        }
+    }
+}
+
+/// Judges a row when every TXT record of the world has this text.
+fn judge(row: fn(&Wanted, &Known) -> Result<Verdict, Need>, text: &[u8]) {
+    let mut known = Known::default();
+    while let Err(Need(questions)) = row(&wanted(), &known) {
+        for question in questions {
+            let outcome = if question.kind == Kind::Txt { Outcome::Txt(vec![text.to_vec()]) } else { Outcome::NoData };
+            known.learn(question, vec![Answer::new(outcome, DnsSource::Authoritative)]);
+        }
+    }
 }

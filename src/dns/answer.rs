@@ -164,9 +164,13 @@ impl Known {
         Self { view, ..self.clone() }
     }
 
-    /// Who says what, for each question whose servers disagree.
-    pub(super) fn disagreements(&self) -> Vec<String> {
-        let split = self.answers.iter().filter(|(_, variants)| variants.len() > 1);
+    /// Who says what, for each question within the domain whose servers disagree. Elsewhere it may be meant: some
+    /// servers give each client other addresses.
+    pub(super) fn disagreements(&self, domain: &str) -> Vec<String> {
+        let split = self
+            .answers
+            .iter()
+            .filter(|(question, variants)| variants.len() > 1 && name::is_within(&question.name, domain));
         let told = split.map(|(question, variants)| {
             let groups = variants.iter().map(|variant| format!("{}: {}", variant.servers.join(", "), variant.brief()));
             format!("{} is not the same everywhere: {}", question.name, groups.collect::<Vec<_>>().join("; "))

@@ -1,7 +1,7 @@
 //! The DKIM row: the key that Mailcow signs with is published, once (RFC 6376, section 3.6; RFC 8301; RFC 8463).
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::answer::{Answer, Kind, Known, Need, Outcome};
 use super::tags::Tags;
@@ -10,6 +10,13 @@ use super::wanted::{Wanted, dkim_name};
 use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict};
 use crate::mail::DkimKey;
 
+/// Base64 as verifiers read it: with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// RSA keys below this are refused by verifiers (RFC 8301, section 3.2); in bits.
 const SHORTEST_RSA: usize = 1024;
 /// RSA keys below this are better replaced (RFC 8301, section 3.2); in bits.
@@ -154,7 +161,7 @@ impl KeyTags {
         let data = if key.public_key.is_empty() { tags.get("p").unwrap_or_default() } else { &key.public_key };
         let data = compact(data);
         let family = tags.get("k").unwrap_or("rsa").to_ascii_lowercase();
-        Self { family, bytes: STANDARD.decode(&data).unwrap_or_default(), data, testing: false }
+        Self { family, bytes: BASE64.decode(&data).unwrap_or_default(), data, testing: false }
     }
 
     /// Reads a published record and checks it against RFC 6376, section 3.6.1.
@@ -180,7 +187,7 @@ impl KeyTags {
         if data.is_empty() {
             return Err("the key is revoked: p= is empty".to_owned());
         }
-        let bytes = STANDARD.decode(&data).map_err(|_| "p= is not base64".to_owned())?;
+        let bytes = BASE64.decode(&data).map_err(|_| "p= is not base64".to_owned())?;
         let testing = tags.list("t", ':').is_some_and(|flags| flags.contains(&"y"));
         Ok(Self { family: found, data, bytes, testing })
     }

@@ -105,7 +105,8 @@ fn unanswered(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> Dns
 fn suspicious(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
     let trusted = verdict.source == DnsSource::Authoritative || before.source == DnsSource::Recursive;
     let failures = before.failures + u32::from(trusted);
-    let since = before.failing_since.as_ref().filter(|_| before.failures > 0).map_or(now, |since| since.0);
+    let starts = trusted && before.failures == 0;
+    let since = before.failing_since.as_ref().filter(|_| !starts).map_or(now, |since| since.0);
     if failures >= BAD_CHECKS && now.duration_since(since) >= BAD_FOR {
         return accepted(Some(before), verdict, now);
     }

@@ -1,12 +1,13 @@
 //! One question, all the way: to every server of the zone, through aliases, to the resolver when all else fails.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 
 use hickory_resolver::proto::op::Message;
+use tokio::time::Instant;
 
 use super::super::answer::{Answer, Kind, Outcome, Question};
 use super::super::verdict::warning;
@@ -20,8 +21,8 @@ use crate::crd::{DnsSource, DnsWarning};
 const MOST_VIEWS: usize = 4;
 /// At most this many referrals are followed.
 const MOST_REFERRALS: usize = 6;
-/// So many zones in a row whose servers are all silent mean that port 53 is closed.
-const CLOSED: u32 = 2;
+/// So many zones whose servers are all silent, and none that answers, mean that port 53 is closed.
+const CLOSED: usize = 2;
 
 /// What the servers of a zone said.
 struct Heard {
@@ -29,6 +30,14 @@ struct Heard {
     views: Vec<(Said, Vec<String>)>,
     /// Servers without an answer.
     notes: Vec<DnsWarning>,
+}
+
+/// Why a zone said nothing.
+enum Unheard {
+    /// The way to it can't be found: no resolver can be reached.
+    Resolver(Trouble),
+    /// None of its servers answers; what is wrong with each.
+    Servers(Vec<String>),
 }
 
 /// What came back when every server was asked once.
@@ -47,8 +56,12 @@ impl Lookup {
         if query(&question.name, question.kind).is_none() {
             return vec![Answer::new(Outcome::NxDomain, DnsSource::Authoritative)];
         }
-        if self.options.mode == Mode::Recursive || self.silent_zones.load(Ordering::Relaxed) >= CLOSED {
+        if self.options.mode == Mode::Recursive {
             return vec![self.ask_resolver(&question.name, question.kind).await];
+        }
+        if self.is_closed() {
+            let reason = ["the servers of several zones are silent; port 53 seems to be closed".to_owned()];
+            return vec![self.fall_back(&question.name, question.kind, Vec::new(), &reason).await];
         }
         self.follow(question.name.clone(), question.kind, Vec::new()).await
     }
@@ -58,7 +71,8 @@ impl Lookup {
         async move {
             let heard = match self.ask_zone(&name, kind).await {
                 Ok(heard) => heard,
-                Err(troubles) => return vec![self.fall_back(&name, kind, before, &troubles).await],
+                Err(Unheard::Resolver(trouble)) => return vec![unresolved(before, &trouble)],
+                Err(Unheard::Servers(troubles)) => return vec![self.fall_back(&name, kind, before, &troubles).await],
             };
             let first_only = if before.is_empty() { MOST_VIEWS } else { 1 };
             let mut answers = Vec::new();
@@ -98,10 +112,14 @@ impl Lookup {
     /// Asks all servers of the zone that holds the name.
     ///
     /// # Errors
-    /// What is wrong with each of them, when none answers.
-    async fn ask_zone(&self, asked: &str, kind: Kind) -> Result<Heard, Vec<String>> {
-        let found = self.cut_for(asked).await;
-        let mut cut = found.map_err(|trouble| vec![format!("the resolver {}", trouble.words())])?;
+    /// What is wrong, when none of them answers.
+    async fn ask_zone(&self, asked: &str, kind: Kind) -> Result<Heard, Unheard> {
+        let mut cut = self.cut_for(asked).await.map_err(|trouble| match trouble {
+            Trouble::Silent | Trouble::Network(_) => Unheard::Resolver(trouble),
+            Trouble::Malformed | Trouble::Useless(_) => {
+                Unheard::Servers(vec![format!("the resolver {} when asked for the zone", trouble.words())])
+            }
+        })?;
         for _ in 0..MOST_REFERRALS {
             let round = self.ask_servers(&cut, asked, kind).await;
             self.note_reachability(&cut, &round.troubles);
@@ -111,11 +129,11 @@ impl Lookup {
             };
             match deeper {
                 Some(deeper) => cut = deeper,
-                None if round.views.is_empty() => return Err(words(&cut, &round.troubles)),
+                None if round.views.is_empty() => return Err(Unheard::Servers(words(&cut, &round.troubles))),
                 None => return Ok(heard(round)),
             }
         }
-        Err(vec![format!("more than {MOST_REFERRALS} referrals")])
+        Err(Unheard::Servers(vec![format!("more than {MOST_REFERRALS} referrals")]))
     }
 
     /// Asks each server of a zone once, side by side.
@@ -142,15 +160,22 @@ impl Lookup {
         round
     }
 
-    /// Counts zones whose servers are all silent: an open port 53 sets it back.
+    /// Notes a zone whose servers are all silent; one server that answers makes up for all of them.
     fn note_reachability(&self, cut: &Cut, troubles: &[(String, Trouble)]) {
         let unreachable = |trouble: &Trouble| matches!(trouble, Trouble::Silent | Trouble::Network(_));
         let silent = troubles.iter().filter(|(_, trouble)| unreachable(trouble)).count();
+        let mut zones = self.silent_zones.lock().unwrap_or_else(PoisonError::into_inner);
         if silent < cut.servers.len() {
-            self.silent_zones.store(0, Ordering::Relaxed);
+            zones.clear();
         } else if silent > 0 {
-            self.silent_zones.fetch_add(1, Ordering::Relaxed);
+            zones.insert(cut.zone.clone(), Instant::now() + self.options.memory);
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        let mut zones = self.silent_zones.lock().unwrap_or_else(PoisonError::into_inner);
+        zones.retain(|_, until| *until > Instant::now());
+        zones.len() >= CLOSED
     }
 
     /// The resolver's answer in place of the zone's own.
@@ -182,6 +207,11 @@ impl Lookup {
             Err(trouble) => Answer::new(Outcome::Failed(trouble.words()), DnsSource::Recursive),
         }
     }
+}
+
+fn unresolved(before: Vec<String>, trouble: &Trouble) -> Answer {
+    let failed = Outcome::Failed(format!("the resolver {}", trouble.words()));
+    Answer { aliases: before, ..Answer::new(failed, DnsSource::Recursive) }
 }
 
 fn heard(round: Round) -> Heard {

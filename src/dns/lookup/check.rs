@@ -3,13 +3,13 @@
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::answer::{Answer, Known, Need, Outcome, Question};
+use super::super::answer::{Answer, Kind, Known, Need, Outcome, Question};
 use super::super::spf::{Evaluation, Sender, SpfResult, evaluate};
 use super::super::verdict::{Verdict, severity};
 use super::super::wanted::Wanted;
 use super::super::{dkim, dmarc, mx, spf};
 use super::Lookup;
-use crate::crd::{DnsSource, DnsVerdict};
+use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict};
 
 /// At most this many questions are asked for one row.
 const MOST_QUESTIONS: usize = 300;
@@ -22,29 +22,31 @@ type Row = fn(&Wanted, &Known) -> Result<Verdict, Need>;
 pub async fn check(lookup: &Lookup, wanted: &Wanted) -> Vec<Verdict> {
     let deadline = Instant::now() + lookup.options.check_timeout;
     let rows: [Row; 4] = [mx::mx, spf::verdict, dkim::dkim, dmarc::dmarc];
-    join_all(rows.map(|row| async move {
-        let mut known = Known::default();
-        let verdicts = drive(lookup, deadline, &mut known, |known| row(wanted, known)).await;
-        worst(verdicts, &known)
-    }))
-    .await
-    .into_iter()
-    .flatten()
-    .collect()
+    let found = join_all(rows.map(|row| check_row(lookup, deadline, wanted, row))).await;
+    found.into_iter().flatten().collect()
+}
+
+async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: Row) -> Option<Verdict> {
+    let mut known = Known::default();
+    let verdicts = drive(lookup, deadline, &mut known, |known| row(wanted, known)).await;
+    let verdict = worst(wanted.domain.as_str(), verdicts, &known)?;
+    let good = verdict.verdict == DnsVerdict::Verified && verdict.source == DnsSource::Authoritative;
+    let question = Question::new(&verdict.name, if verdict.kind == DnsRecordKind::Mx { Kind::Mx } else { Kind::Txt });
+    let Some(answer) = known.ask(&question.name, question.kind).ok().filter(|answer| good && !answer.is_void()) else {
+        return Some(verdict);
+    };
+    let pending = timeout_at(deadline, lookup.pending(&question, &answer.outcome)).await.ok().flatten();
+    Some(match pending {
+        Some(message) => verdict.warn("Pending", message),
+        None => verdict,
+    })
 }
 
 /// Evaluates SPF for a sender as a receiver does (RFC 7208, section 4), within the same time as a check.
 pub async fn check_host(lookup: &Lookup, sender: &Sender) -> Evaluation {
     let deadline = Instant::now() + lookup.options.check_timeout;
     let found = drive(lookup, deadline, &mut Known::default(), |known| evaluate(sender, known)).await;
-    found.into_iter().next().unwrap_or(Evaluation {
-        result: SpfResult::TempError,
-        term: None,
-        problem: Some("it asks for too much".to_owned()),
-        explanation: None,
-        lookups: 0,
-        voids: 0,
-    })
+    found.into_iter().next().unwrap_or_else(|| Evaluation::of(SpfResult::TempError))
 }
 
 /// Calls a pure function, asks what it needs, and calls it again; at the end once for each view of the answers.
@@ -85,17 +87,11 @@ fn too_late(question: &Question) -> Answer {
 }
 
 /// The worst of the views counts: a record has to be on all servers that answer.
-fn worst(verdicts: Vec<Verdict>, known: &Known) -> Option<Verdict> {
-    let views = verdicts.len();
-    let worst = verdicts.into_iter().max_by_key(|verdict| severity(verdict.verdict))?;
-    if views == 1 {
-        return Some(worst);
-    }
-    let mut worst = known.disagreements().into_iter().fold(worst, |verdict, message| verdict.warn("Disagree", message));
-    if worst.verdict != DnsVerdict::Verified {
+fn worst(domain: &str, verdicts: Vec<Verdict>, known: &Known) -> Option<Verdict> {
+    let best = verdicts.iter().map(|verdict| severity(verdict.verdict)).min();
+    let mut worst = verdicts.into_iter().max_by_key(|verdict| severity(verdict.verdict))?;
+    if best != Some(severity(worst.verdict)) {
         worst.message = format!("the zone's servers disagree; at worst: {}", worst.message);
     }
-    worst.warnings.sort_by(|a, b| a.reason.cmp(&b.reason));
-    worst.warnings.dedup();
-    Some(worst)
+    Some(known.disagreements(domain).into_iter().fold(worst, |verdict, message| verdict.warn("Disagree", message)))
 }

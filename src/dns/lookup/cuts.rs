@@ -115,8 +115,11 @@ impl Lookup {
             Host { name: host, addresses }
         });
         let found = join_all(hosts).await;
-        let servers = found.into_iter().filter(|host| !host.addresses.is_empty()).collect();
+        let servers = found.into_iter().filter(|host| !host.addresses.is_empty()).collect::<Vec<_>>();
         let cut = Cut { zone: zone.clone(), servers };
+        if cut.servers.is_empty() {
+            return cut;
+        }
         let until = Instant::now() + lifetime.min(self.options.memory);
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         cuts.retain(|_, (until, _)| *until > Instant::now());
@@ -143,24 +146,25 @@ impl Lookup {
     pub(super) async fn server(&self, host: &Host, asked: &str, kind: Kind) -> Result<(IpAddr, Message), Trouble> {
         let query = query(asked, kind).ok_or(Trouble::Malformed)?;
         let rounds = usize::try_from(self.options.tries.max(1)).unwrap_or(1);
-        let attempts = rounds.max(host.addresses.len());
         let mut trouble = Trouble::Silent;
         let mut waited = 0;
-        for ip in host.addresses.iter().cycle().take(attempts).filter(|ip| !self.is_silent(**ip)) {
-            if waited >= rounds {
-                break;
-            }
+        let attempts = host.addresses.iter().cycle().take(rounds * host.addresses.len());
+        for ip in attempts.filter(|ip| !self.is_silent(**ip)) {
             let server = SocketAddr::new(*ip, self.options.authoritative_port);
             match exchange(server, &query, self.manner(false)).await {
                 Ok(message) => return usable(message).map(|message| (*ip, message)),
+                Err(Trouble::Silent) => waited += 1,
                 Err(error) => trouble = error,
             }
-            waited += usize::from(trouble == Trouble::Silent);
+            if waited >= rounds {
+                break;
+            }
         }
-        if trouble == Trouble::Silent {
-            self.note_silence(host);
+        if waited == 0 {
+            return Err(trouble);
         }
-        Err(trouble)
+        self.note_silence(host);
+        Err(Trouble::Silent)
     }
 
     fn is_silent(&self, ip: IpAddr) -> bool {

@@ -1,18 +1,19 @@
 //! The only part that asks: questions go to the zone's own servers, or to a resolver when those can't be reached.
 //!
-//! The resolver is asked for nothing but the way to the zone (NS and the servers' addresses), because every question
-//! about a record that is not there yet would fill its negative cache (RFC 2308) and delay what the user waits for.
+//! The resolver is asked for the way to the zone (NS and the servers' addresses), and for records that the zone's own
+//! servers already have; a question about a record that is not there yet would fill its negative cache (RFC 2308) and
+//! delay what the user waits for.
 
 mod ask;
 mod check;
 mod cuts;
 mod exchange;
+mod pending;
 mod reply;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use hickory_resolver::system_conf::read_system_conf;
@@ -45,7 +46,7 @@ pub struct Options {
     pub tries: u32,
     /// How long a whole check may take.
     pub check_timeout: Duration,
-    /// How long a silent server is left alone, and the way to a zone is remembered (or its TTL, when that is shorter).
+    /// How long silent servers are left alone, and the way to a zone is remembered (or its TTL, when that is shorter).
     pub memory: Duration,
 }
 
@@ -81,7 +82,7 @@ pub struct Lookup {
     resolvers: Vec<SocketAddr>,
     cuts: Mutex<HashMap<String, (Instant, Cut)>>,
     silent: Mutex<HashMap<IpAddr, Instant>>,
-    silent_zones: AtomicU32,
+    silent_zones: Mutex<HashMap<String, Instant>>,
 }
 
 impl Lookup {
@@ -96,7 +97,7 @@ impl Lookup {
             resolvers,
             cuts: Mutex::default(),
             silent: Mutex::default(),
-            silent_zones: AtomicU32::new(0),
+            silent_zones: Mutex::default(),
         })
     }
 }

@@ -135,3 +135,14 @@ fn the_most_urgent_record_sets_the_time_for_all() {
     let next = Some(Timestamp::from_second(1_800_000_030).unwrap());
     assert_eq!(shown.collect::<Vec<_>>(), [(DnsRecordKind::Mx, true, next), (DnsRecordKind::Dmarc, false, next)]);
 }
+
+#[test]
+fn waits_grow_too_while_only_a_resolver_answers() {
+    let mut recursive = verdict(Missing);
+    recursive.source = DnsSource::Recursive;
+    let mut status = after(&[(0, Verified)]);
+    for minute in [60, 61, 70] {
+        status = settle(Some(&status), recursive.clone(), at(minute));
+    }
+    assert_eq!(next_check(&[status], at(70), 0.0).duration_since(at(70)).as_mins(), 10);
+}

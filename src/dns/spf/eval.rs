@@ -7,6 +7,7 @@ use super::super::name;
 use super::macros::{MacroString, Values};
 use super::mechanism::{Mechanism, Prefixes, same_network};
 use super::record::{Directive, Record, is_record};
+use super::result::{Evaluation, Sender, SpfResult};
 
 /// Terms that may look up in one evaluation (section 4.6.4).
 pub(super) const MOST_LOOKUPS: usize = 10;
@@ -15,62 +16,7 @@ const MOST_VOIDS: usize = 2;
 /// Names that an `mx` or `ptr` may look up (section 4.6.4).
 const MOST_NAMES: usize = 10;
 
-/// A result of `check_host()` (section 2.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpfResult {
-    /// No record, or no domain to check.
-    None,
-    /// The domain says nothing about the client.
-    Neutral,
-    /// The client may send.
-    Pass,
-    /// The client may not send.
-    Fail,
-    /// The client probably may not send.
-    SoftFail,
-    /// DNS gave no answer.
-    TempError,
-    /// The record is broken.
-    PermError,
-}
-
-/// Who sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
-    /// The client's address.
-    pub ip: IpAddr,
-    /// The address in MAIL FROM; empty for a bounce, which stands for `postmaster@<helo>` (section 2.4).
-    pub mail_from: String,
-    /// The name in HELO or EHLO.
-    pub helo: String,
-}
-
-impl Sender {
-    fn address(&self) -> (&str, &str) {
-        let (local, domain) = self.mail_from.rsplit_once('@').unwrap_or(("", &self.mail_from));
-        let domain = if domain.is_empty() { &self.helo } else { domain };
-        (if local.is_empty() { "postmaster" } else { local }, domain)
-    }
-}
-
-/// What `check_host()` said, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evaluation {
-    /// The result.
-    pub result: SpfResult,
-    /// The term that decided, as `term in domain`; `None` when none did.
-    pub term: Option<String>,
-    /// What is wrong, for `TempError` and `PermError`.
-    pub problem: Option<String>,
-    /// The explanation that the domain gives for a `Fail` (section 6.2).
-    pub explanation: Option<String>,
-    /// Terms that looked up.
-    pub lookups: usize,
-    /// Lookups that found nothing.
-    pub voids: usize,
-}
-
-/// Why an evaluation ends early.
+/// Why an evaluation ends early: a question to ask, no answer from DNS, or a broken record.
 pub(super) enum Stop {
     Need(Need),
     Temporary(String),
@@ -104,14 +50,7 @@ pub fn evaluate(sender: &Sender, known: &Known) -> Result<Evaluation, Need> {
     } else {
         walk.check(&domain)
     };
-    let mut evaluation = Evaluation {
-        result: SpfResult::None,
-        term: None,
-        problem: None,
-        explanation: None,
-        lookups: walk.lookups,
-        voids: walk.voids,
-    };
+    let mut evaluation = Evaluation { lookups: walk.lookups, voids: walk.voids, ..Evaluation::of(SpfResult::None) };
     match ended {
         Ok(decision) => {
             evaluation.explanation = walk.explain(&decision)?;
@@ -264,11 +203,7 @@ impl<'a> Walk<'a> {
     /// An answer to a term's lookup, counted when it is void (section 4.6.4) and fatal when there is none (section 5).
     fn fetch(&mut self, name: &str, kind: Kind) -> Result<&'a Answer, Stop> {
         let answer = self.known.ask(name, kind)?;
-        match &answer.outcome {
-            Outcome::Failed(why) => return Err(Stop::Temporary(format!("no answer about {name}: {why}"))),
-            Outcome::AliasLoop => return Err(Stop::Temporary(format!("the aliases at {name} go in a circle"))),
-            _ => {}
-        }
+        trusted(name, answer)?;
         if answer.is_void() {
             self.count_void(name)?;
         }
@@ -346,14 +281,18 @@ impl<'a> Walk<'a> {
 
 /// The one SPF record among the texts (section 4.5).
 pub(super) fn select<'a>(domain: &str, answer: &'a Answer) -> Result<Option<&'a [u8]>, Stop> {
-    match &answer.outcome {
-        Outcome::Failed(why) => return Err(Stop::Temporary(format!("no answer about {domain}: {why}"))),
-        Outcome::AliasLoop => return Err(Stop::Temporary(format!("the aliases at {domain} go in a circle"))),
-        _ => {}
-    }
+    trusted(domain, answer)?;
     let mut records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text));
     match (records.next(), records.next()) {
         (first, None) => Ok(first),
         _ => Err(Stop::Permanent(format!("{domain} has more than one SPF record"))),
+    }
+}
+
+fn trusted(name: &str, answer: &Answer) -> Result<(), Stop> {
+    match &answer.outcome {
+        Outcome::Failed(why) => Err(Stop::Temporary(format!("no answer about {name}: {why}"))),
+        Outcome::AliasLoop => Err(Stop::Temporary(format!("the aliases at {name} go in a circle"))),
+        _ => Ok(()),
     }
 }

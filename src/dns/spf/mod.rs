@@ -6,8 +6,10 @@ mod eval;
 mod macros;
 mod mechanism;
 mod record;
+mod result;
 mod tree;
 mod verdict;
 
-pub use eval::{Evaluation, Sender, SpfResult, evaluate};
+pub use eval::evaluate;
+pub use result::{Evaluation, Sender, SpfResult};
 pub use verdict::verdict;

@@ -1,8 +1,8 @@
 //! An SPF record's terms (RFC 7208, sections 4.5, 4.6.1 and 12).
 
-use super::eval::SpfResult;
 use super::macros::MacroString;
 use super::mechanism::Mechanism;
+use super::result::SpfResult;
 
 /// A record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

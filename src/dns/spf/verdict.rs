@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use super::super::answer::{Kind, Known, Need};
 use super::super::verdict::{Verdict, quoted};
 use super::super::wanted::Wanted;
-use super::eval::{Evaluation, MOST_LOOKUPS, Sender, SpfResult, evaluate};
+use super::eval::{MOST_LOOKUPS, evaluate};
 use super::mechanism::Mechanism;
 use super::record::{Record, is_record};
+use super::result::{Evaluation, Sender, SpfResult};
 use super::tree::{Tree, tree};
 use crate::crd::{DnsRecordKind, DnsVerdict};
 

@@ -6,7 +6,7 @@ use kube::runtime::controller::Action;
 
 use super::context::{Context, is_paused};
 use super::mailbox::is_not_configured;
-use super::patch::{self, Said};
+use super::patch;
 use super::references;
 use super::sync::{Failed, Stop, bring, gone, outcome, read_back, server};
 use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
@@ -21,7 +21,7 @@ use crate::status::{self, AliasSeen};
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    let before = object.status.clone().unwrap_or_default();
+    let before = patch::before(&ctx, object.as_ref()).await?;
     let mut seen = AliasSeen { outcome: Outcome::InSync, catch: None, have: None, external: Vec::new() };
     if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
@@ -30,15 +30,18 @@ pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
         };
         seen.outcome = left;
     } else {
-        first_touch(&object, &ctx).await?;
-        seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
+        seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
     }
     let after = status::alias(&before, &seen, &ctx.pass(object.as_ref()));
-    say(&ctx, &object, &before, &after).await?;
+    patch::say(&ctx, object.as_ref(), &before, &after).await?;
     Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }
 
-async fn steps(object: &EmailAlias, ctx: &Context, seen: &mut AliasSeen) -> Result<(), Stop> {
+async fn steps(
+    (object, before): (&EmailAlias, &EmailAliasStatus),
+    ctx: &Context,
+    seen: &mut AliasSeen,
+) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
     let catch = desired::alias_catch(&object.spec, &domain.spec)?;
     seen.catch = Some(catch.clone());
@@ -53,8 +56,7 @@ async fn steps(object: &EmailAlias, ctx: &Context, seen: &mut AliasSeen) -> Resu
     }
     let policy = object.spec.adoption_policy;
     let changes = plan::alias(&want, seen.have.as_ref(), policy)?;
-    let conditions = object.status.iter().flat_map(|s| &s.conditions).cloned().collect::<Vec<_>>();
-    if !bring(ctx, (object, &conditions), &changes, None).await? {
+    if !bring(ctx, (object, &before.conditions), &changes, None).await? {
         return Ok(());
     }
     seen.have = server.alias(&want.catch).await?;
@@ -110,23 +112,4 @@ fn known_catch(object: &EmailAlias, ctx: &Context) -> Option<Catch> {
         let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
         desired::alias_catch(&object.spec, &domain.spec).ok()
     })
-}
-
-async fn first_touch(object: &EmailAlias, ctx: &Context) -> Result<(), Failed> {
-    if object.status.as_ref().is_some_and(|status| !status.conditions.is_empty()) {
-        return Ok(());
-    }
-    let before = object.status.clone().unwrap_or_default();
-    let conditions = status::first_touch(&ctx.pass(object));
-    let after = EmailAliasStatus { conditions, observed_generation: object.metadata.generation, ..before.clone() };
-    say(ctx, object, &before, &after).await
-}
-
-async fn say(
-    ctx: &Context,
-    object: &EmailAlias,
-    before: &EmailAliasStatus,
-    after: &EmailAliasStatus,
-) -> Result<(), Failed> {
-    Ok(patch::status(ctx, object, Said { before, after, conditions: |status| &status.conditions }).await?)
 }

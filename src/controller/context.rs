@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::connection::Server;
+use super::latest::Latest;
 use super::stores::Stores;
 use crate::config::Settings;
 use crate::crd::{PAUSED, RECONCILE_REQUESTED_AT};
@@ -31,6 +32,7 @@ pub(super) struct Context {
     pub(super) lookup: Lookup,
     pub(super) metrics: Metrics,
     pub(super) backoff: Backoff,
+    pub(super) latest: Latest,
     pub(super) recorder: Recorder,
     /// One turn at a time for the rules of a mailbox.
     pub(super) turns: super::stores::Turns,

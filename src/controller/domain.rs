@@ -7,7 +7,7 @@ use kube::runtime::controller::Action;
 
 use super::context::{Context, is_paused};
 use super::mailbox::is_not_configured;
-use super::patch::{self, Said};
+use super::patch;
 use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
 use super::verification;
 use super::wake::{belongs_to, needs};
@@ -23,7 +23,7 @@ use crate::status::{self, DomainSeen};
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    let before = object.status.clone().unwrap_or_default();
+    let before = patch::before(&ctx, object.as_ref()).await?;
     let mut seen = start(&object, &ctx, &before);
     if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
@@ -32,16 +32,15 @@ pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         };
         seen.outcome = left;
     } else {
-        first_touch(&object, &ctx).await?;
-        seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
+        seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
     }
     let pass = ctx.pass(object.as_ref());
     let synced = status::domain(&before, &seen, &pass);
-    say(&ctx, &object, &before, &synced).await?;
-    if let Some(records) = verification::check_if_due(&object, &ctx, (&seen, &synced), &pass).await {
+    patch::say(&ctx, object.as_ref(), &before, &synced).await?;
+    if let Some(records) = verification::check_if_due((&object, &before), &ctx, (&seen, &synced), &pass).await {
         seen.dns = records;
         let verified = status::domain(&synced, &seen, &pass);
-        say(&ctx, &object, &synced, &verified).await?;
+        patch::say(&ctx, object.as_ref(), &synced, &verified).await?;
     }
     let wait = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &pass));
     Ok((Action::requeue(wait), seen.outcome))
@@ -58,14 +57,17 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
     }
 }
 
-async fn steps(object: &EmailDomain, ctx: &Context, seen: &mut DomainSeen) -> Result<(), Stop> {
+async fn steps(
+    (object, before): (&EmailDomain, &EmailDomainStatus),
+    ctx: &Context,
+    seen: &mut DomainSeen,
+) -> Result<(), Stop> {
     let want = desired::domain(&object.spec, ctx.mark(object))?;
     let server = server(ctx)?;
     seen.have = server.domain(&want.name).await?;
     let policy = object.spec.adoption_policy;
     let changes = plan::domain(&want, seen.have.as_ref(), policy)?;
-    let conditions = object.status.iter().flat_map(|s| &s.conditions).cloned().collect::<Vec<_>>();
-    if !bring(ctx, (object, &conditions), &changes, None).await? {
+    if !bring(ctx, (object, &before.conditions), &changes, None).await? {
         return Ok(());
     }
     seen.have = server.domain(&want.name).await?;
@@ -115,23 +117,4 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
 fn known_name(object: &EmailDomain) -> Option<DomainName> {
     let said = object.status.as_ref().and_then(|status| status.domain.as_deref());
     desired::domain_name(&object.spec).ok().or_else(|| DomainName::parse(said?).ok())
-}
-
-async fn first_touch(object: &EmailDomain, ctx: &Context) -> Result<(), Failed> {
-    if object.status.as_ref().is_some_and(|status| !status.conditions.is_empty()) {
-        return Ok(());
-    }
-    let before = object.status.clone().unwrap_or_default();
-    let conditions = status::first_touch(&ctx.pass(object));
-    let after = EmailDomainStatus { conditions, observed_generation: object.metadata.generation, ..before.clone() };
-    say(ctx, object, &before, &after).await
-}
-
-async fn say(
-    ctx: &Context,
-    object: &EmailDomain,
-    before: &EmailDomainStatus,
-    after: &EmailDomainStatus,
-) -> Result<(), Failed> {
-    Ok(patch::status(ctx, object, Said { before, after, conditions: |status| &status.conditions }).await?)
 }

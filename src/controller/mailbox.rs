@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use super::context::{Context, is_paused};
-use super::patch::{self, Said};
+use super::patch;
 use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
 use super::{references, secrets};
 use crate::crd::{DeletionPolicy, EmailMailbox, EmailMailboxStatus};
@@ -21,36 +21,39 @@ use crate::status::{self, MailboxSeen};
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    let before = object.status.clone().unwrap_or_default();
+    let before = patch::before(&ctx, object.as_ref()).await?;
     let seen = if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
             return Ok((Action::await_change(), Outcome::InSync));
         };
-        MailboxSeen { outcome: left, ..start(&object, &before) }
+        MailboxSeen { outcome: left, ..start(&before) }
     } else {
-        first_touch(&object, &ctx).await?;
-        let mut seen = start(&object, &before);
-        seen.outcome = outcome(steps(&object, &ctx, &mut seen).await)?;
+        let mut seen = start(&before);
+        seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
         seen
     };
     let after = status::mailbox(&before, &seen, &ctx.pass(object.as_ref()));
-    say(&ctx, &object, &before, &after).await?;
+    patch::say(&ctx, object.as_ref(), &before, &after).await?;
     Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }
 
 /// What is known before anything was looked up.
-fn start(object: &EmailMailbox, before: &EmailMailboxStatus) -> MailboxSeen {
+fn start(before: &EmailMailboxStatus) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
         address: None,
         have: None,
         secret_name: before.credentials_secret_name.clone(),
-        password_version: before.password_version.clone().filter(|_| object.status.is_some()),
+        password_version: before.password_version.clone(),
     }
 }
 
-async fn steps(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen) -> Result<(), Stop> {
+async fn steps(
+    (object, before): (&EmailMailbox, &EmailMailboxStatus),
+    ctx: &Context,
+    seen: &mut MailboxSeen,
+) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
     let want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
     seen.address = Some(want.address.clone());
@@ -63,13 +66,12 @@ async fn steps(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen) -> 
     let policy = object.spec.adoption_policy;
     // Asked before a Secret is made: what is not ours gets none.
     plan::mailbox(&want, have.as_ref(), policy, false)?;
-    let password = credentials(object, ctx, &want, have.as_ref()).await?;
+    let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
     let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
     let changes = plan::mailbox(&want, have.as_ref(), policy, is_due)?;
     let secret = password.as_ref().map(|password| &password.value);
-    let conditions = object.status.iter().flat_map(|s| &s.conditions).cloned().collect::<Vec<_>>();
-    if !bring(ctx, (object, &conditions), &changes, secret).await? {
+    if !bring(ctx, (object, &before.conditions), &changes, secret).await? {
         return Ok(());
     }
     seen.password_version = password.map(|password| password.version);
@@ -80,7 +82,7 @@ async fn steps(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen) -> 
 /// The password to set, if passwords of this mailbox are managed: one is given, or one was generated, or the mailbox is
 /// ours from its beginning. A mailbox that is taken over keeps the password that its owner knows.
 async fn credentials(
-    object: &EmailMailbox,
+    (object, before): (&EmailMailbox, &EmailMailboxStatus),
     ctx: &Context,
     want: &Mailbox,
     have: Option<&MailboxHave>,
@@ -92,7 +94,7 @@ async fn credentials(
         return Ok(Some(existing));
     }
     let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
-    let was_adopted = object.status.as_ref().is_some_and(|s| s.address.is_some() && s.password_version.is_none());
+    let was_adopted = before.address.is_some() && before.password_version.is_none();
     if !is_ours || (have.is_some() && was_adopted) || is_paused(object) {
         return Ok(None);
     }
@@ -152,23 +154,4 @@ fn known_address(object: &EmailMailbox, ctx: &Context) -> Option<Address> {
 pub(super) fn is_not_configured(ctx: &Context) -> bool {
     let server = ctx.server.borrow();
     matches!(&*server, Err(outcome) if outcome.why().is_some_and(|why| why.reason == Reason::MailcowNotConfigured))
-}
-
-async fn first_touch(object: &EmailMailbox, ctx: &Context) -> Result<(), Failed> {
-    if object.status.as_ref().is_some_and(|status| !status.conditions.is_empty()) {
-        return Ok(());
-    }
-    let before = object.status.clone().unwrap_or_default();
-    let conditions = status::first_touch(&ctx.pass(object));
-    let after = EmailMailboxStatus { conditions, observed_generation: object.metadata.generation, ..before.clone() };
-    say(ctx, object, &before, &after).await
-}
-
-async fn say(
-    ctx: &Context,
-    object: &EmailMailbox,
-    before: &EmailMailboxStatus,
-    after: &EmailMailboxStatus,
-) -> Result<(), Failed> {
-    Ok(patch::status(ctx, object, Said { before, after, conditions: |status| &status.conditions }).await?)
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
+use kube::core::object::HasStatus;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -11,19 +12,28 @@ use serde_json::json;
 
 use super::context::Context;
 use crate::crd::FINALIZER;
-use crate::status;
+use crate::status::{self, Conditioned};
 
 /// Field manager of all our writes.
 pub(super) const MANAGER: &str = "mailcow-operator";
+/// Field manager of the finalizer alone.
+const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
 
 /// An object of ours.
 pub(super) trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + HasStatus<Status: Conditioned + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Send
+    + Sync
 {
 }
 
 impl<K> Object for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + HasStatus<Status: Conditioned + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync>
         + Clone
         + std::fmt::Debug
         + DeserializeOwned
@@ -32,28 +42,36 @@ impl<K> Object for K where
 {
 }
 
-/// A status, its conditions known.
-pub(super) struct Said<'a, S> {
-    pub(super) before: &'a S,
-    pub(super) after: &'a S,
-    pub(super) conditions: fn(&S) -> &Vec<Condition>,
+/// What was last said of the object; of one that was never seen before, that it was seen now.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(super) async fn before<K: Object>(ctx: &Context, object: &K) -> Result<K::Status, kube::Error> {
+    let last = ctx.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default();
+    if !last.conditions().is_empty() || object.meta().deletion_timestamp.is_some() {
+        return Ok(last);
+    }
+    let first = status::first_touch(&ctx.pass(object));
+    say(ctx, object, &last, &first).await?;
+    Ok(first)
 }
 
 /// Writes the status if it differs, and an event if `Ready` changed.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
-pub(super) async fn status<K: Object, S: Serialize + PartialEq>(
+pub(super) async fn say<K: Object>(
     ctx: &Context,
     object: &K,
-    said: Said<'_, S>,
+    before: &K::Status,
+    after: &K::Status,
 ) -> Result<(), kube::Error> {
-    if said.before == said.after {
+    if before == after {
         return Ok(());
     }
     let body = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-        "metadata": {"name": object.name_any()}, "status": said.after,
+        "metadata": {"name": object.name_any()}, "status": after,
     });
     let params = PatchParams::apply(MANAGER).force();
     match api(ctx, object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
@@ -61,8 +79,8 @@ pub(super) async fn status<K: Object, S: Serialize + PartialEq>(
         Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
         result => result.map(|_| ())?,
     }
-    let (before, after) = ((said.conditions)(said.before), (said.conditions)(said.after));
-    if let Some(event) = changed(before, after) {
+    ctx.latest.said(object, after);
+    if let Some(event) = changed(before.conditions(), after.conditions()) {
         publish(ctx, object, event).await;
     }
     Ok(())
@@ -104,35 +122,33 @@ pub(super) fn is_held(object: &impl Resource) -> bool {
 /// Puts our finalizer on, before the first write to Mailcow.
 ///
 /// # Errors
-/// When the Kubernetes API fails, or somebody changed the finalizers meanwhile.
+/// When the Kubernetes API fails.
 pub(super) async fn hold<K: Object>(ctx: &Context, object: &K) -> Result<(), kube::Error> {
     if is_held(object) {
         return Ok(());
     }
-    let finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
-    set_finalizers(ctx, object, &finalizers).await
+    set_finalizers(ctx, object, &[FINALIZER]).await
 }
 
 /// Takes our finalizer off: the object may go.
 ///
 /// # Errors
-/// When the Kubernetes API fails, or somebody changed the finalizers meanwhile.
+/// When the Kubernetes API fails.
 pub(super) async fn release<K: Object>(ctx: &Context, object: &K) -> Result<(), kube::Error> {
-    let finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
-    match set_finalizers(ctx, object, &finalizers).await {
-        Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
+    match set_finalizers(ctx, object, &[]).await {
+        Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
         result => result,
     }
 }
 
-/// A test on the old list makes the change fail instead of dropping somebody else's finalizer.
-async fn set_finalizers<K: Object>(ctx: &Context, object: &K, finalizers: &[&str]) -> Result<(), kube::Error> {
-    let metadata = json!({
-        "uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers,
+/// Says which finalizers are ours; those of others are not touched. The uid keeps a successor of the same name safe.
+async fn set_finalizers<K: Object>(ctx: &Context, object: &K, ours: &[&str]) -> Result<(), kube::Error> {
+    let body = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+        "metadata": {"name": object.name_any(), "uid": object.uid(), "finalizers": ours},
     });
-    let patch = Patch::Merge(json!({"metadata": metadata}));
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    api(ctx, object).patch_metadata(&object.name_any(), &params, &patch).await.map(|_| ())
+    let params = PatchParams::apply(FINALIZER_MANAGER).force();
+    api(ctx, object).patch(&object.name_any(), &params, &Patch::Apply(body)).await.map(|_| ())
 }
 
 /// The API of the object's kind in its namespace.

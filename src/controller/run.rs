@@ -146,6 +146,7 @@ async fn drivers(
         lookup,
         metrics,
         backoff: super::backoff::Backoff::default(),
+        latest: super::latest::Latest::default(),
         turns: Turns::default(),
     });
     let running = all(handles, &ctx, &server);

@@ -95,7 +95,7 @@ pub(super) async fn bring<K: Object>(
         return Err(stuck.into());
     }
     patch::hold(ctx, object).await.map_err(Stop::api)?;
-    tracing::info!(object = key(object), fields = fields(changes), "writing to Mailcow");
+    tracing::info!(fields = fields(changes), "writing to Mailcow");
     server.execute(changes, password).await?;
     Ok(true)
 }
@@ -173,6 +173,6 @@ async fn publish<K: Object>(ctx: &Context, object: &K, (type_, reason, note): (E
 
 /// What to do after a pass that the Kubernetes API failed.
 pub(super) fn after_failure<K: Object>(object: Arc<K>, error: &Failed, ctx: Arc<Context>) -> Action {
-    tracing::warn!(object = key(object.as_ref()), %error, "the pass is repeated");
+    tracing::warn!(%error, "the pass is repeated");
     Action::requeue(ctx.backoff.failed(&key(object.as_ref()), rand::random()))
 }

@@ -24,12 +24,11 @@ pub(super) fn options(settings: &DnsSettings) -> Options {
 
 /// Checks the domain's records when it is time, when something that is expected changed, or when somebody asks.
 pub(super) async fn check_if_due(
-    object: &EmailDomain,
+    (object, before): (&EmailDomain, &EmailDomainStatus),
     ctx: &Context,
     (seen, said): (&DomainSeen, &EmailDomainStatus),
     pass: &Pass,
 ) -> Option<Vec<DnsRecordStatus>> {
-    let before = object.status.clone().unwrap_or_default();
     let wanted = wanted(object, ctx, seen, said)?;
     let is_asked =
         before.last_handled_reconcile_at != pass.requested_at || before.observed_generation != pass.generation;

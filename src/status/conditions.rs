@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::crd::{EmailAliasStatus, EmailDomainStatus, EmailForwardingRuleStatus, EmailMailboxStatus};
 use crate::outcome::{Outcome, Reason, Why};
 
 /// What a pass says beside its outcome.
@@ -71,15 +72,39 @@ pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<Said> {
     said.into_iter().chain(pause).collect()
 }
 
-/// The conditions of an object that was just seen for the first time.
-pub fn first_touch(pass: &Pass) -> Vec<Condition> {
+/// What the statuses of all kinds have in common.
+pub trait Conditioned: Default {
+    /// The conditions.
+    fn conditions(&self) -> &[Condition];
+    /// A status that says only this.
+    fn only(conditions: Vec<Condition>, generation: Option<i64>) -> Self;
+}
+
+macro_rules! conditioned {
+    ($($status:ty),*) => {$(
+        impl Conditioned for $status {
+            fn conditions(&self) -> &[Condition] {
+                &self.conditions
+            }
+
+            fn only(conditions: Vec<Condition>, observed_generation: Option<i64>) -> Self {
+                Self { conditions, observed_generation, ..Self::default() }
+            }
+        }
+    )*};
+}
+
+conditioned!(EmailDomainStatus, EmailMailboxStatus, EmailAliasStatus, EmailForwardingRuleStatus);
+
+/// The status of an object that was just seen for the first time.
+pub fn first_touch<S: Conditioned>(pass: &Pass) -> S {
     let why = Why::new(Reason::Pending, "seen; nothing is known yet");
     let said = vec![
         Said::unknown("Ready", &why),
         Said::unknown("Synced", &why),
         Said::is("Reconciling", why.reason, why.message.clone()),
     ];
-    settled(&[], said, pass)
+    S::only(settled(&[], said, pass), pass.generation)
 }
 
 /// Gives each its transition time: that of before where the status is the same. What is no longer said is dropped.

@@ -7,7 +7,7 @@ mod mailbox;
 mod rule;
 
 pub use alias::{AliasSeen, alias};
-pub use conditions::{Pass, first_touch, is_true, ready};
+pub use conditions::{Conditioned, Pass, first_touch, is_true, ready};
 pub use domain::{DomainSeen, domain};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use rule::{RuleSeen, rule};

@@ -53,6 +53,7 @@ async fn each_wrong_record_says_what_to_change() {
     let zone = "@ MX 10 mail.other.test.\n@ TXT \"v=spf1 -all\"\n@ TXT \"v=spf1 mx -all\"\n\
         _dmarc TXT \"v=DMARC1; p=nonsense\"\ndkim._domainkey TXT \"v=DKIM1; p=\"\n";
     world.dns.zone("example.com", zone).unwrap();
+    world.dns.zone("other.test", "mail A 192.0.2.9").unwrap();
     world.apply(DOMAIN).await;
     let wrong = world.condition::<EmailDomain>("example", ("DNSVerified", "False", "NotVerified")).await;
     let records = wrong.status.as_ref().unwrap().dns.clone().unwrap().records;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::context::{Context, is_paused};
+use super::context::{self, Context, is_paused};
 use super::mailbox::is_not_configured;
 use super::patch;
 use super::references;
@@ -32,7 +32,7 @@ pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     } else {
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
     }
-    let after = status::alias(&before, &seen, &ctx.pass(object.as_ref()));
+    let after = status::alias(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
     Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }

@@ -53,16 +53,6 @@ impl Context {
         Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
     }
 
-    /// What a pass says of itself.
-    pub(super) fn pass(&self, object: &impl Resource<DynamicType = ()>) -> Pass {
-        Pass {
-            generation: object.meta().generation,
-            requested_at: annotation(object, RECONCILE_REQUESTED_AT).map(ToOwned::to_owned),
-            paused: is_paused(object),
-            now: crate::clock::now(),
-        }
-    }
-
     /// How long until the object is looked at again.
     pub(super) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Duration {
         let key = key(object);
@@ -81,6 +71,16 @@ impl Context {
     /// The time to the next pass over an object that is in sync.
     pub(super) fn resync(&self) -> Duration {
         jittered(self.settings.resync)
+    }
+}
+
+/// What a pass over an object says of itself.
+pub(super) fn pass(object: &impl Resource<DynamicType = ()>) -> Pass {
+    Pass {
+        generation: object.meta().generation,
+        requested_at: annotation(object, RECONCILE_REQUESTED_AT).map(ToOwned::to_owned),
+        paused: is_paused(object),
+        now: crate::clock::now(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::context::{Context, is_paused};
+use super::context::{self, Context, is_paused};
 use super::mailbox::is_not_configured;
 use super::patch;
 use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
@@ -34,7 +34,7 @@ pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
     } else {
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
     }
-    let pass = ctx.pass(object.as_ref());
+    let pass = context::pass(object.as_ref());
     let synced = status::domain(&before, &seen, &pass);
     patch::say(&ctx, object.as_ref(), &before, &synced).await?;
     if let Some(records) = verification::check_if_due((&object, &before), &ctx, (&seen, &synced), &pass).await {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::context::{Context, is_paused};
+use super::context::{self, Context, is_paused};
 use super::patch;
 use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
 use super::{references, secrets};
@@ -33,7 +33,7 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
         seen
     };
-    let after = status::mailbox(&before, &seen, &ctx.pass(object.as_ref()));
+    let after = status::mailbox(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
     Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }

@@ -18,5 +18,6 @@ mod stores;
 mod sync;
 mod verification;
 mod wake;
+mod wiring;
 
 pub use run::{Error as StartError, run};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::context::Context;
+use super::context::{self, Context};
 use crate::crd::FINALIZER;
 use crate::status::{self, Conditioned};
 
@@ -51,7 +51,7 @@ pub(super) async fn before<K: Object>(ctx: &Context, object: &K) -> Result<K::St
     if !last.conditions().is_empty() || object.meta().deletion_timestamp.is_some() {
         return Ok(last);
     }
-    let first = status::first_touch(&ctx.pass(object));
+    let first = status::first_touch(&context::pass(object));
     say(ctx, object, &last, &first).await?;
     Ok(first)
 }

@@ -172,7 +172,7 @@ async fn publish<K: Object>(ctx: &Context, object: &K, (type_, reason, note): (E
 }
 
 /// What to do after a pass that the Kubernetes API failed.
-pub(super) fn after_failure<K: Object>(object: Arc<K>, error: &Failed, ctx: Arc<Context>) -> Action {
+pub(super) fn after_failure<K: Object>(object: &K, error: &Failed, ctx: &Context) -> Action {
     tracing::warn!(%error, "the pass is repeated");
-    Action::requeue(ctx.backoff.failed(&key(object.as_ref()), rand::random()))
+    Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
 }

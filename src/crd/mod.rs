@@ -7,15 +7,17 @@
 mod alias;
 mod common;
 mod domain;
+mod domain_status;
 mod mailbox;
 mod rule;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
 pub use common::{AdoptionPolicy, DeletionPolicy, Per, RateLimit, Ref, RemovalPolicy};
 pub use domain::{
-    Attached, DkimSpec, DkimStatus, DmarcPolicy, DmarcSpec, DnsRecordKind, DnsRecordStatus, DnsSource, DnsSpec,
-    DnsStatus, DnsVerdict, DnsWarning, DomainUsage, EmailDomain, EmailDomainSpec, EmailDomainStatus, Limits,
-    MailboxDefaults,
+    DkimSpec, DmarcPolicy, DmarcSpec, DnsRecordKind, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults,
+};
+pub use domain_status::{
+    Attached, DkimStatus, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict, DnsWarning, DomainUsage, EmailDomainStatus,
 };
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,

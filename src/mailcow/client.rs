@@ -47,6 +47,13 @@ impl fmt::Debug for Connection {
 /// Is told of every call: action (`add/mailbox`), outcome (one static word) and how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
 
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    read: Duration,
+    write: Duration,
+}
+
 /// A client of one Mailcow server. It keeps no cookies: Mailcow's session cookie is an API session without a key.
 pub struct Client {
     http: reqwest::Client,
@@ -56,6 +63,7 @@ pub struct Client {
     /// One writer: edits read and write whole objects, limits are check-then-insert, and parallel deletes leave halves.
     writer: Semaphore,
     rejected: Mutex<Option<(Instant, Error)>>,
+    limits: Limits,
     observer: Observer,
 }
 
@@ -98,8 +106,16 @@ impl Client {
             readers: Semaphore::new(READERS),
             writer: Semaphore::new(1),
             rejected: Mutex::new(None),
+            limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
         })
+    }
+
+    /// With other time limits than 30 seconds for a read and 5 minutes for a write.
+    #[must_use]
+    pub fn with_limits(mut self, read: Duration, write: Duration) -> Self {
+        self.limits = Limits { read, write };
+        self
     }
 
     /// Scheme, host and port, for people.
@@ -152,7 +168,7 @@ impl Client {
         let _turn = queue.acquire().await.map_err(|_| self.unreachable("the client was closed".to_owned()))?;
         self.breaker()?;
         let path = url.path().to_owned();
-        let limit = if is_write { WRITE_LIMIT } else { READ_LIMIT };
+        let limit = if is_write { self.limits.write } else { self.limits.read };
         let mut request = self.http.request(method, url).timeout(limit);
         if let Some(body) = body {
             request = request.json(body);
@@ -208,7 +224,7 @@ impl Client {
 
     fn broken(&self, error: &reqwest::Error, is_write: bool, path: &str, limit: Duration) -> Error {
         let why = if error.is_timeout() && !error.is_connect() {
-            format!("no answer within {} seconds", limit.as_secs())
+            format!("no answer within {limit:?}")
         } else {
             deepest(error)
         };

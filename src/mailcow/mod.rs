@@ -7,6 +7,7 @@ mod error;
 mod execute;
 mod observe;
 mod reply;
+mod request;
 mod wire;
 
 pub use client::{Client, Connection, Observer};

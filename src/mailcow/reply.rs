@@ -77,7 +77,6 @@ fn in_words(code: &str, args: &[String]) -> String {
     match code {
         "access_denied" => "it does not exist there, or the key has no right to it".to_owned(),
         "aliases_in_use" => format!("limits.aliases is below the {} aliases that exist", arg(0)),
-        "alias_invalid" => "the address is malformed".to_owned(),
         "comment_too_long" => "the comment is longer than 160 characters".to_owned(),
         "defquota_empty" | "maxquota_empty" => "a quota of 0 is not taken for a domain".to_owned(),
         "dkim_domain_or_sel_invalid" => "it has a DKIM key already, or selector or size are not taken".to_owned(),
@@ -95,7 +94,7 @@ fn in_words(code: &str, args: &[String]) -> String {
         "mailbox_defquota_exceeds_mailbox_maxquota" => "mailboxDefaults.quota is above limits.mailboxQuota".to_owned(),
         "mailbox_quota_exceeds_domain_quota" => "limits.mailboxQuota is above limits.totalQuota".to_owned(),
         "mailboxes_in_use" => format!("limits.mailboxes is below the {} mailboxes that exist", arg(0)),
-        "mailbox_invalid" | "username_invalid" => "the address is malformed".to_owned(),
+        "alias_invalid" | "mailbox_invalid" | "username_invalid" => "the address is malformed".to_owned(),
         "mailbox_quota_exceeded" => format!("the quota is above the domain's limit of {} MiB for a mailbox", arg(0)),
         "mailbox_quota_left_exceeded" => {
             format!("the quota is above what the domain has left or allows ({} MiB)", arg(0))

@@ -52,7 +52,7 @@ pub fn claim(
     ours: &Mark,
     there: Option<&Mark>,
     policy: AdoptionPolicy,
-    thing: impl ToString,
+    thing: &impl ToString,
 ) -> Result<Claim, Refusal> {
     match (there, policy) {
         (Some(mark), _) if mark == ours => Ok(Claim::Ours),
@@ -75,7 +75,7 @@ mod tests {
         let ours = Mark::new("c1", "mail", "ada", "uid-1");
         let successor = Mark::new("c1", "mail", "ada", "uid-0");
         let other = Mark::new("c2", "mail", "ada", "uid-9");
-        let ask = |there: Option<&Mark>, policy| claim(&ours, there, policy, "ada@example.com");
+        let ask = |there: Option<&Mark>, policy| claim(&ours, there, policy, &"ada@example.com");
         for policy in [Never, IfUnowned, Force] {
             assert_eq!(ask(Some(&ours), policy), Ok(Claim::Ours));
             assert_eq!(ask(Some(&successor), policy), Ok(Claim::Adopt));
@@ -92,7 +92,7 @@ mod tests {
     fn the_refusal_does_not_name_the_other_owner() {
         let ours = Mark::new("c1", "mail", "ada", "uid-1");
         let other = Mark::new("c1", "secret-tenant", "x", "uid-2");
-        let refusal = claim(&ours, Some(&other), IfUnowned, "ada@example.com").unwrap_err();
+        let refusal = claim(&ours, Some(&other), IfUnowned, &"ada@example.com").unwrap_err();
         assert!(!refusal.to_string().contains("secret-tenant"));
     }
 }

@@ -63,7 +63,7 @@ impl Metrics {
         self.mailcow_configured.set(i64::from(yes));
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// All of them in the `OpenMetrics` text format.
     ///
     /// # Errors
     /// Never in practice: writing to a text can't fail.

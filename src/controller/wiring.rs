@@ -1,0 +1,187 @@
+//! Which driver is woken by what.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{BoxStream, select_all};
+use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use kube::runtime::Controller;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use tokio::sync::watch;
+
+use super::connection::Server;
+use super::context::Context;
+use super::patch::Object;
+use super::run::scoped;
+use super::sync::{Failed, after_failure};
+use super::wake::{self, belongs_to, domain_of, needs, when_changed};
+use super::{alias, domain, mailbox, secret_watch};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::outcome::Outcome;
+
+/// Passes of one kind at a time.
+const CONCURRENCY: u16 = 8;
+/// How long a domain waits for more to be attached before it counts again.
+const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
+
+/// Subscriptions to the four kinds, one for each driver that is woken by it.
+pub(super) struct Handles {
+    pub(super) domains: Vec<ReflectHandle<EmailDomain>>,
+    pub(super) mailboxes: Vec<ReflectHandle<EmailMailbox>>,
+    pub(super) aliases: Vec<ReflectHandle<EmailAlias>>,
+    pub(super) rules: Vec<ReflectHandle<EmailForwardingRule>>,
+}
+
+/// A stream of objects to look at.
+type Wakes<K> = BoxStream<'static, ObjectRef<K>>;
+/// A driver that runs until the process is told to end.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs every driver until the process is told to end.
+pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch::Receiver<Server>) {
+    let mut drivers: Vec<Running> = Vec::new();
+    if let Some(own) = handles.domains.pop() {
+        let wakes = domain_wakes(&mut handles);
+        drivers.push(drive(own, ctx, (server, wakes, DOMAIN_DEBOUNCE), domain::reconcile));
+    }
+    if let Some(own) = handles.mailboxes.pop() {
+        let wakes = mailbox_wakes(&mut handles, ctx);
+        drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), mailbox::reconcile));
+    }
+    if let Some(own) = handles.aliases.pop() {
+        let wakes = alias_wakes(&mut handles, ctx);
+        drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), alias::reconcile));
+    }
+    futures::future::join_all(drivers).await;
+}
+
+/// Domains count what is attached to them.
+fn domain_wakes(handles: &mut Handles) -> Vec<Wakes<EmailDomain>> {
+    let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
+    let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
+    let mailboxes = handles.mailboxes.pop().map(|handle| {
+        let changed = when_changed(handle, conditions_of_mailbox);
+        changed.filter_map(|m| std::future::ready(domain_of(m.as_ref()))).boxed()
+    });
+    let aliases = handles.aliases.pop().map(|handle| {
+        let changed = when_changed(handle, conditions_of_alias);
+        changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))).boxed()
+    });
+    mailboxes.into_iter().chain(aliases).collect()
+}
+
+fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
+    wake::ready_for_domain(conditions.unwrap_or_default())
+}
+
+/// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
+fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
+    let mailboxes = ctx.stores.mailboxes.clone();
+    let domains = handles.domains.pop().map(|handle| {
+        all_matching(when_changed(handle, wake::domain_for_others), mailboxes, |mailbox, domain| {
+            belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
+        })
+    });
+    let given = handles
+        .mailboxes
+        .pop()
+        .map(|handle| secret_watch::given(ctx.kube.clone(), handle, ctx.stores.mailboxes.clone()));
+    let generated = secret_watch::generated(scoped(&ctx.kube, &ctx.settings), ctx.stores.mailboxes.clone());
+    domains.into_iter().chain(given).chain([generated]).collect()
+}
+
+/// Aliases wait for their domain and for the mailboxes they go to.
+fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlias>> {
+    let aliases = ctx.stores.aliases.clone();
+    let domains = handles.domains.pop().map(|handle| {
+        all_matching(when_changed(handle, wake::domain_for_others), aliases.clone(), |alias, domain| {
+            belongs_to(alias, domain.namespace().as_deref(), &domain.name_any())
+        })
+    });
+    let mailboxes = handles.mailboxes.pop().map(|handle| {
+        all_matching(when_changed(handle, wake::mailbox_for_others), aliases, |alias, mailbox| {
+            needs(alias, mailbox.namespace().as_deref(), &mailbox.name_any())
+        })
+    });
+    domains.into_iter().chain(mailboxes).collect()
+}
+
+/// For each event of another kind, those objects of ours that it matters to.
+fn all_matching<K, O>(
+    events: impl Stream<Item = Arc<O>> + Send + 'static,
+    store: Store<K>,
+    matters: fn(&K, &O) -> bool,
+) -> Wakes<K>
+where
+    K: Object + 'static,
+    O: Send + Sync + 'static,
+{
+    let found = move |other: Arc<O>| {
+        let objects = store.state_filter(|object| matters(object, &other));
+        futures::stream::iter(
+            objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>(),
+        )
+    };
+    events.flat_map(found).boxed()
+}
+
+/// Runs the driver of a kind: woken by its own changes, by `wakes`, and all by a change of the connection.
+fn drive<K, F>(
+    own: ReflectHandle<K>,
+    ctx: &Arc<Context>,
+    (server, wakes, debounce): (&watch::Receiver<Server>, Vec<Wakes<K>>, Duration),
+    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+) -> Running
+where
+    K: Object + 'static,
+    F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
+{
+    let reader = own.reader();
+    let mut server = server.clone();
+    server.mark_unchanged();
+    let connection_changed =
+        futures::stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
+    let config = controller::Config::default().concurrency(CONCURRENCY).debounce(debounce);
+    let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, reconcile);
+    let running = Controller::for_shared_stream(when_changed(own, wake::own), reader)
+        .with_config(config)
+        .reconcile_on(select_all(wakes))
+        .reconcile_all_on(connection_changed)
+        .shutdown_on_signal()
+        .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
+        .for_each(|_| std::future::ready(()));
+    Box::pin(running)
+}
+
+/// Counts and times a pass.
+async fn measured<K, F>(
+    object: Arc<K>,
+    ctx: Arc<Context>,
+    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+) -> Result<Action, Failed>
+where
+    K: Object,
+    F: Future<Output = Result<(Action, Outcome), Failed>>,
+{
+    let started = Instant::now();
+    let done = reconcile(object, ctx.clone()).await;
+    let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
+    let kind = static_kind(&K::kind(&()));
+    ctx.metrics.reconciled(kind, outcome, started.elapsed());
+    done.map(|(action, _)| action)
+}
+
+/// A closed set of label values.
+fn static_kind(kind: &str) -> &'static str {
+    match kind {
+        "EmailDomain" => "EmailDomain",
+        "EmailMailbox" => "EmailMailbox",
+        "EmailAlias" => "EmailAlias",
+        _ => "EmailForwardingRule",
+    }
+}

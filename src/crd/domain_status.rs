@@ -1,0 +1,173 @@
+//! The status of an `EmailDomain`: its key, its DNS records, its usage.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::domain::DnsRecordKind;
+
+/// What the operator knows about the domain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailDomainStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The domain as a lower-case A-label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, and while they hold `Reconciling`, `Stalled`,
+    /// `Paused`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+    /// The DKIM key in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dkim: Option<DkimStatus>,
+    /// What DNS says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsStatus>,
+    /// What the domain holds on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<DomainUsage>,
+    /// What is attached to the domain in Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attached>,
+}
+
+/// The DKIM key in use: public data only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DkimStatus {
+    /// The selector.
+    pub selector: String,
+    /// Key size in bits, as Mailcow says it.
+    pub key_size: u16,
+    /// The TXT record's value to publish at `<selector>._domainkey.<domain>`.
+    pub record: String,
+}
+
+/// What DNS says about the domain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsStatus {
+    /// One entry for each record, sorted by type.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub records: Vec<DnsRecordStatus>,
+}
+
+/// One DNS record: what is wanted, what is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsRecordStatus {
+    /// Which record.
+    #[serde(rename = "type")]
+    pub kind: DnsRecordKind,
+    /// The name it stands at.
+    pub name: String,
+    /// The verdict.
+    pub verdict: DnsVerdict,
+    /// Whether `DNSVerified` needs it.
+    pub required: bool,
+    /// Values that would be right, as they stand in a zone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected: Vec<String>,
+    /// Values that were seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<String>,
+    /// What is allowed but better otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<DnsWarning>,
+    /// The verdict in words.
+    pub message: String,
+    /// What to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Who answered.
+    pub source: DnsSource,
+    /// How many checks in a row gave a bad answer after a good one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// Since when checks find it other than wanted, or get no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Time>,
+    /// When a check last got an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answered: Option<Time>,
+    /// When it was last looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_checked: Option<Time>,
+    /// When it will be looked up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_check: Option<Time>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// What a DNS check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DnsVerdict {
+    /// As wanted.
+    Verified,
+    /// No record of that family.
+    Missing,
+    /// Well-formed, but not what is wanted.
+    Mismatch,
+    /// More than one where the RFC allows one.
+    Multiple,
+    /// Against the RFC's syntax or limits.
+    Invalid,
+    /// No answer that can be trusted: time-out, SERVFAIL, REFUSED.
+    TempError,
+}
+
+/// Who answered a DNS check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DnsSource {
+    /// The zone's own name servers.
+    Authoritative,
+    /// A recursive resolver.
+    Recursive,
+}
+
+/// What is allowed but better otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DnsWarning {
+    /// One CamelCase word.
+    pub reason: String,
+    /// The same in words.
+    pub message: String,
+}
+
+/// What the domain holds on Mailcow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainUsage {
+    /// Mailboxes.
+    pub mailboxes: u32,
+    /// Aliases.
+    pub aliases: u32,
+    /// Bytes of mail, as a quantity.
+    pub quota_used: String,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// What is attached to the domain in Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Attached {
+    /// `EmailMailbox` objects.
+    pub mailboxes: u32,
+    /// `EmailAlias` objects.
+    pub aliases: u32,
+    /// `EmailForwardingRule` objects.
+    pub rules: u32,
+}

@@ -1,0 +1,107 @@
+//! The rooms of `src/` keep what they promise: who is pure, who may use which library, how long a file may get.
+
+use std::path::{Path, PathBuf};
+
+/// A production file: its path below `src/` and its text without its unit tests.
+struct Source {
+    path: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &mut found);
+    let is_test = |path: &Path| path.file_name().is_some_and(|name| name == "tests.rs");
+    found
+        .into_iter()
+        .filter(|path| !is_test(path))
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("\n#[cfg(test)]").next().unwrap().to_owned();
+            Source { path: path.strip_prefix(&root).unwrap().display().to_string(), text }
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Lines that are code, not comment.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.starts_with("//"))
+}
+
+/// Every file outside `allowed` whose code holds one of the words.
+fn offenders(words: &[&str], is_watched: impl Fn(&str) -> bool) -> Vec<String> {
+    let holds = |source: &Source| code(&source.text).any(|line| words.iter().any(|word| line.contains(word)));
+    sources().iter().filter(|source| is_watched(&source.path) && holds(source)).map(|s| s.path.clone()).collect()
+}
+
+fn is_pure(path: &str) -> bool {
+    let rooms = ["mail/", "desired/", "plan/", "sieve/", "status/", "dns/", "crd/", "outcome.rs"];
+    rooms.iter().any(|room| path.starts_with(room)) && !path.starts_with("dns/lookup")
+}
+
+#[test]
+fn pure_rooms_neither_wait_nor_call_nor_look_at_a_clock() {
+    let words =
+        ["async ", ".await", "tokio::", "reqwest", "kube::Client", "kube::Api", "clock::now", "rand::", "tracing::"];
+    assert_eq!(offenders(&words, is_pure), Vec::<String>::new());
+}
+
+#[test]
+fn each_foreign_system_has_one_door() {
+    assert_eq!(offenders(&["reqwest"], |path| !path.starts_with("mailcow/")), Vec::<String>::new());
+    assert_eq!(offenders(&["hickory"], |path| !path.starts_with("dns/lookup")), Vec::<String>::new());
+    assert_eq!(offenders(&["Timestamp::now", "SystemTime::now"], |path| path != "clock.rs"), Vec::<String>::new());
+    assert_eq!(offenders(&["api/v1", "\"add/", "\"edit/"], |path| !path.starts_with("mailcow/")), Vec::<String>::new());
+}
+
+#[test]
+fn status_is_written_in_one_place() {
+    assert_eq!(
+        offenders(&["patch_status", "replace_status"], |path| path != "controller/patch.rs"),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let may_use = |room: &str, others: &[&str]| {
+        let words: Vec<String> = others.iter().map(|other| format!("crate::{other}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(offenders(&words, |path| path.starts_with(room)), Vec::<String>::new(), "{room}");
+    };
+    may_use("crd/", &["mail::", "desired", "plan", "mailcow", "dns", "status", "controller", "telemetry"]);
+    may_use("mail/", &["desired", "plan", "mailcow", "dns", "sieve", "status", "controller", "telemetry"]);
+    may_use("desired/", &["plan", "mailcow", "dns", "status", "controller", "telemetry"]);
+    may_use("plan/", &["desired", "mailcow", "dns", "sieve", "status", "controller", "telemetry"]);
+    may_use("sieve/", &["desired", "plan", "mailcow", "dns", "status", "controller", "telemetry"]);
+    may_use("dns/", &["desired", "plan", "mailcow", "sieve", "status", "controller", "telemetry"]);
+    may_use("mailcow/", &["desired", "dns", "sieve", "status", "controller", "telemetry"]);
+    may_use("status/", &["desired", "plan", "mailcow", "sieve", "controller", "telemetry"]);
+}
+
+#[test]
+fn files_are_short_and_begin_with_a_promise() {
+    for Source { path, text } in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 300, "{path} has {lines} lines of production code");
+        assert!(text.starts_with("//!"), "{path} begins with no promise");
+    }
+}
+
+#[test]
+fn nothing_panics_in_production() {
+    let words = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!("];
+    assert_eq!(offenders(&words, |_| true), Vec::<String>::new());
+}

@@ -1,0 +1,283 @@
+//! The client against a server that answers as the real one: every change is carried out, confirmed and seen again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mailcow_operator::crd::Per;
+use mailcow_operator::mail::{
+    Access, Address, Alias, Catch, Dkim, DomainName, Limits, Mailbox, MailboxHave, Mark, Quota, RateLimit,
+};
+use mailcow_operator::mailcow::{Client, Connection, Error};
+use mailcow_operator::plan::{AliasEdit, Change, DomainEdit, MailboxEdit};
+use mailcow_simulator::{Fault, Options, Simulator, Trouble};
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn connection(url: &str, key: &str) -> Connection {
+    Connection { url: url.to_owned(), api_key: SecretString::from(key), ca: None }
+}
+
+fn client(url: &str, key: &str) -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new(&connection(url, key), Arc::new(|_, _, _| ())).unwrap()
+}
+
+async fn world() -> (Simulator, Client) {
+    let server = Simulator::start(Options::default()).await.unwrap();
+    let client = client(&server.url(), server.api_key());
+    (server, client)
+}
+
+fn domain() -> DomainName {
+    DomainName::parse("example.com").unwrap()
+}
+
+fn ada() -> Address {
+    Address::parse("o'neil+x/y@example.com").unwrap()
+}
+
+fn mark() -> Mark {
+    Mark::new("c1", "n", "x", "u1")
+}
+
+fn add_domain() -> Change {
+    Change::AddDomain {
+        name: domain(),
+        edit: DomainEdit {
+            description: Some("A & B".into()),
+            active: Some(true),
+            limits: Limits {
+                mailboxes: Some(5),
+                aliases: Some(6),
+                default_quota: Some(Quota::mib(512)),
+                mailbox_quota: Some(Quota::gib(1)),
+                total_quota: Some(Quota::gib(4)),
+            },
+            tag: Some(mark().to_string()),
+        },
+        dkim: Dkim { selector: "s1".into(), key_size: 2048 },
+        rate: Some(RateLimit::Limit { messages: 9, per: Per::Day }),
+    }
+}
+
+fn add_mailbox() -> Change {
+    Change::AddMailbox(Mailbox {
+        address: ada(),
+        name: Some("O'Neil <x> & Co".into()),
+        quota: Quota::mib(256),
+        access: Access::Active,
+        rate_limit: Some(RateLimit::Limit { messages: 3, per: Per::Minute }),
+        mark: mark(),
+    })
+}
+
+fn password() -> SecretString {
+    SecretString::from("correct-Horse-9")
+}
+
+#[tokio::test]
+async fn a_domain_is_seen_as_it_was_asked_for() {
+    let (_server, client) = world().await;
+    assert_eq!(client.domain(&domain()).await.unwrap(), None);
+    client.execute(&[add_domain()], None).await.unwrap();
+    let have = client.domain(&domain()).await.unwrap().unwrap();
+    assert_eq!((have.description.as_str(), have.active), ("A & B", true));
+    assert_eq!((have.limits.mailboxes, have.limits.aliases), (5, 6));
+    assert_eq!(have.limits.total_quota, Quota::gib(4));
+    assert_eq!(have.rate_limit, RateLimit::Limit { messages: 9, per: Per::Day });
+    assert_eq!(have.mark(), Some(mark()));
+    let dkim = have.dkim.unwrap();
+    assert_eq!((dkim.selector.as_str(), dkim.key_size), ("s1", 2048));
+    assert!(dkim.record.ends_with(&dkim.public_key));
+}
+
+#[tokio::test]
+async fn every_change_of_a_domain_is_confirmed() {
+    let (_server, client) = world().await;
+    let name = domain();
+    let edit = DomainEdit {
+        active: Some(false),
+        limits: Limits { mailboxes: Some(0), ..Limits::default() },
+        tag: Some("another".into()),
+        ..DomainEdit::default()
+    };
+    let changes = [
+        add_domain(),
+        Change::EditDomain { name: name.clone(), edit },
+        Change::UntagDomain { name: name.clone(), tag: mark().to_string() },
+        Change::LimitDomain { name: name.clone(), rate: RateLimit::Unlimited },
+    ];
+    client.execute(&changes, None).await.unwrap();
+    let have = client.domain(&name).await.unwrap().unwrap();
+    assert_eq!((have.active, have.limits.mailboxes, have.rate_limit), (false, 0, RateLimit::Unlimited));
+    assert_eq!(have.tags, ["another"]);
+    client.execute(&[Change::DeleteDomain(name.clone())], None).await.unwrap();
+    assert_eq!(client.domain(&name).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn every_change_of_a_mailbox_is_confirmed() {
+    let (_server, client) = world().await;
+    client.execute(&[add_domain(), add_mailbox()], Some(&password())).await.unwrap();
+    let have = client.mailbox(&ada()).await.unwrap().unwrap();
+    assert_eq!((have.name.as_str(), have.quota, have.access), ("O'Neil <x> & Co", Quota::mib(256), Access::Active));
+    assert_eq!(have.rate_limit, RateLimit::Limit { messages: 3, per: Per::Minute });
+    let attributes = BTreeMap::from([
+        (MailboxHave::MARK.to_owned(), mark().to_string()),
+        ("theirs".to_owned(), "me & <you>".to_owned()),
+    ]);
+    let edit =
+        MailboxEdit { quota: Some(Quota::UNLIMITED), access: Some(Access::LoginDisabled), name: Some("N".into()) };
+    let changes = [
+        Change::SetAttributes { address: ada(), attributes: attributes.clone() },
+        Change::EditMailbox { address: ada(), edit },
+        Change::LimitMailbox { address: ada(), rate: RateLimit::Unlimited },
+        Change::SetPassword(ada()),
+    ];
+    client.execute(&changes, Some(&password())).await.unwrap();
+    let have = client.mailbox(&ada()).await.unwrap().unwrap();
+    assert_eq!((have.quota, have.access, have.name.as_str()), (Quota::UNLIMITED, Access::LoginDisabled, "N"));
+    assert_eq!((have.rate_limit, have.mark(), &have.attributes), (RateLimit::Unlimited, Some(mark()), &attributes));
+    client.execute(&[Change::DeleteMailbox(ada())], None).await.unwrap();
+    assert_eq!(client.mailbox(&ada()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn aliases_and_catch_alls_are_found_by_address() {
+    let (_server, client) = world().await;
+    client.execute(&[add_domain()], None).await.unwrap();
+    for catch in ["sales@example.com", "@example.com"] {
+        let catch = Catch::parse(catch).unwrap();
+        assert_eq!(client.alias(&catch).await.unwrap(), None);
+        let alias = Alias { catch: catch.clone(), goto: vec![ada()], active: true, mark: mark() };
+        client.execute(&[Change::AddAlias(alias)], None).await.unwrap();
+        let have = client.alias(&catch).await.unwrap().unwrap();
+        assert_eq!(
+            (have.goto.as_slice(), have.active, have.mark()),
+            ([ada().to_string()].as_slice(), true, Some(mark()))
+        );
+        let edit = AliasEdit { active: Some(false), private_comment: Some(String::new()), goto: None };
+        client.execute(&[Change::EditAlias { id: have.id, edit }], None).await.unwrap();
+        let have = client.alias(&catch).await.unwrap().unwrap();
+        assert_eq!((have.active, have.mark()), (false, None));
+        client.execute(&[Change::DeleteAlias { id: have.id }], None).await.unwrap();
+        assert_eq!(client.alias(&catch).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn filters_are_added_changed_and_removed() {
+    let (_server, client) = world().await;
+    client.execute(&[add_domain(), add_mailbox()], Some(&password())).await.unwrap();
+    assert_eq!(client.prefilters(&ada()).await.unwrap(), vec![]);
+    let script = "# mine\r\nkeep;\n".to_owned();
+    let add = Change::AddFilter { mailbox: ada(), script: script.clone(), description: "d".into() };
+    client.execute(&[add], None).await.unwrap();
+    let [filter] = client.prefilters(&ada()).await.unwrap().try_into().unwrap();
+    assert_eq!((filter.script.as_str(), filter.active), (script.as_str(), true));
+    let edit = Change::EditFilter { id: filter.id, mailbox: ada(), script: "discard;".into(), description: "e".into() };
+    client.execute(&[edit], None).await.unwrap();
+    let [filter] = client.prefilters(&ada()).await.unwrap().try_into().unwrap();
+    assert_eq!((filter.script.as_str(), filter.description.as_str()), ("discard;", "e"));
+    client.execute(&[Change::DeleteFilter { id: filter.id, mailbox: ada() }], None).await.unwrap();
+    assert_eq!(client.prefilters(&ada()).await.unwrap(), vec![]);
+}
+
+#[tokio::test]
+async fn an_unknown_mailbox_is_not_mistaken_for_the_list_of_all() {
+    let (_server, client) = world().await;
+    client.execute(&[add_domain(), add_mailbox()], Some(&password())).await.unwrap();
+    assert_eq!(client.mailbox(&Address::parse("nobody@other.org").unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_half_deleted_mailbox_is_neither_there_nor_gone() {
+    let (server, client) = world().await;
+    client.execute(&[add_domain(), add_mailbox()], Some(&password())).await.unwrap();
+    server.edit(|state| state.seed_half_deleted(&ada().to_string()));
+    assert!(matches!(client.mailbox(&ada()).await, Err(Error::Refused { code, .. }) if code == "half_deleted"));
+}
+
+#[tokio::test]
+async fn a_deadlock_is_tried_again_and_an_empty_answer_is_not() {
+    let (server, client) = world().await;
+    client.execute(&[add_domain()], None).await.unwrap();
+    let edit =
+        || Change::EditDomain { name: domain(), edit: DomainEdit { active: Some(false), ..DomainEdit::default() } };
+    server.fault(Fault::times(2, "edit/domain", Trouble::Deadlock));
+    client.execute(&[edit()], None).await.unwrap();
+    server.clear_log();
+    server.fault(Fault::once("edit/domain", Trouble::Empty { done: false }));
+    assert!(matches!(client.execute(&[edit()], None).await, Err(Error::OutcomeUnknown { .. })));
+    assert_eq!(server.writes(), 1);
+}
+
+#[tokio::test]
+async fn after_the_first_401_nothing_is_sent() {
+    let server = Simulator::start(Options::default()).await.unwrap();
+    let client = client(&server.url(), "WRONG1-WRONG2-WRONG3");
+    for _ in 0..5 {
+        let error = client.domain(&domain()).await.unwrap_err();
+        assert!(matches!(&error, Error::KeyRejected { .. }), "{error}");
+        assert!(!format!("{error} {error:?}").contains("WRONG1"));
+    }
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn errors_of_the_connection_name_the_server() {
+    let (server, client) = world().await;
+    server.fault(Fault::once("get/domain", Trouble::ServerError));
+    let error = client.domain(&domain()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains(&server.url()), "{error}");
+    server.fault(Fault::once("add/domain", Trouble::Reset));
+    let error = client.execute(&[add_domain()], None).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "a write that was cut off may be done: {error}");
+    server.set_down(true).await.unwrap();
+    let error = client.domain(&domain()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains(&server.url()), "{error}");
+}
+
+#[tokio::test]
+async fn something_that_is_no_mailcow_is_recognised() {
+    let (server, client) = world().await;
+    for (status, body) in [(200, "<html>hello</html>"), (404, "not found"), (302, ""), (200, "[1,2]")] {
+        server.fault(Fault::once("get/domain", Trouble::Text { status, body: body.to_owned() }));
+        let error = client.domain(&domain()).await.unwrap_err();
+        assert!(matches!(error, Error::Unexpected { .. }), "{status} {body}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_in_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = client(&url, "K").with_limits(Duration::from_millis(200), Duration::from_millis(200));
+    let error = client.domain(&domain()).await.unwrap_err();
+    assert!(error.to_string().contains("no answer within") && error.to_string().contains(&url), "{error}");
+    assert!(matches!(client.execute(&[add_domain()], None).await, Err(Error::OutcomeUnknown { .. })));
+}
+
+#[tokio::test]
+async fn no_cookie_is_ever_sent_back() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(String::new()));
+    let heard = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut buffer = [0; 4096];
+            let read = socket.read(&mut buffer).await.unwrap_or(0);
+            heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+            let answer = "HTTP/1.1 200 OK\r\nset-cookie: MCSESSID=open-door; path=/\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let client = client(&url, "KEY-1");
+    client.domain(&domain()).await.unwrap();
+    client.domain(&domain()).await.unwrap();
+    let seen = seen.lock().unwrap().to_lowercase();
+    assert_eq!(seen.matches("x-api-key: key-1").count(), 2);
+    assert!(!seen.contains("cookie"), "{seen}");
+}

@@ -10,5 +10,6 @@ pub mod mail;
 pub mod mailcow;
 pub mod outcome;
 pub mod plan;
+pub mod sieve;
 pub mod status;
 pub mod telemetry;

@@ -32,7 +32,7 @@ pub fn alias(spec: &EmailAliasSpec, catch: Catch, mailboxes: &[Address], mark: M
     goto.dedup();
     if goto.iter().any(|to| catch == Catch::One(to.clone())) {
         let why = format!("{catch} can't go to itself; Mailcow drops such an address silently");
-        return Err(Invalid { field: "spec.goto", why });
+        return Err(Invalid::of("spec.goto")(why));
     }
     Ok(Alias { catch, goto, active: spec.active, mark })
 }

@@ -1,1 +1,152 @@
 //! Rules in canonical form: parsed, checked values that a script can be compiled from.
+
+mod pattern;
+mod target;
+mod text;
+
+pub use pattern::{InvalidPattern, Pattern};
+pub use target::{InvalidTarget, Target};
+pub use text::{Glob, HeaderName, InvalidText, LONGEST_TEXT, Text};
+
+use super::{DomainName, Quota};
+use crate::crd::{OnMatch, Spam};
+
+/// What happens to some of a mailbox's mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The object's `namespace/name`.
+    pub id: String,
+    /// A lower number runs first.
+    pub priority: u32,
+    /// When the object was made, in seconds since 1970; the elder of two equal priorities runs first.
+    pub created: i64,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// Which mail it is for.
+    pub when: When,
+    /// What happens, in order; never empty.
+    pub actions: Vec<Action>,
+    /// Whether later rules see the mail too.
+    pub on_match: OnMatch,
+}
+
+impl Rule {
+    /// Every forward target with whether the mailbox keeps its copy, each once, in the order of the actions. Of two
+    /// forwards to one target the one that keeps no copy counts.
+    pub fn forwards(&self) -> Vec<(&Target, bool)> {
+        let mut found: Vec<(&Target, bool)> = Vec::new();
+        for action in &self.actions {
+            let Action::Forward { to, keep_copy } = action else { continue };
+            for target in to {
+                match found.iter_mut().find(|(known, _)| *known == target) {
+                    Some((_, kept)) => *kept &= keep_copy,
+                    None => found.push((target, *keep_copy)),
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Which mail a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct When {
+    /// Every one must hold.
+    pub all: Vec<Condition>,
+    /// One must hold, if there are any.
+    pub any: Vec<Condition>,
+    /// What it sees of spam.
+    pub spam: Spam,
+    /// Only mail of more than this, in whole KiB.
+    pub larger_than: Option<Quota>,
+    /// Only mail of less than this, in whole KiB.
+    pub smaller_than: Option<Quota>,
+}
+
+/// One thing that can be true of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What is looked at.
+    pub part: Part,
+    /// How, and with what it is compared.
+    pub test: Test,
+    /// Whether it holds when the test does not.
+    pub not: bool,
+}
+
+/// What a condition looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The addresses of the From header.
+    Sender,
+    /// The address of MAIL FROM; empty for bounces.
+    EnvelopeSender,
+    /// The address of RCPT TO, or the one that an alias was reached by.
+    Recipient,
+    /// The decoded subject.
+    Subject,
+    /// Another header, decoded.
+    Header(HeaderName),
+}
+
+/// A comparison; of several values one that fits is enough. The case of ASCII letters makes no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Test {
+    /// The header is there.
+    Exists,
+    /// The whole value; the only one with a use for the empty text.
+    Equals(Vec<Text>),
+    /// Some part of it.
+    Contains(Vec<Text>),
+    /// Its beginning.
+    StartsWith(Vec<Text>),
+    /// Its end.
+    EndsWith(Vec<Text>),
+    /// The domain of an address.
+    Domain(Vec<DomainName>),
+    /// A pattern for the whole value.
+    Glob(Vec<Glob>),
+    /// An expression that some part of the value fits.
+    Regex(Vec<Pattern>),
+}
+
+/// What happens to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is sent on.
+    Forward {
+        /// Where to; never empty.
+        to: Vec<Target>,
+        /// Whether this action leaves the copy in the mailbox.
+        keep_copy: bool,
+    },
+    /// It goes into the folder Trash.
+    Trash,
+    /// It is lost.
+    Discard,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_named_twice_is_one_forward_that_keeps_no_copy_if_one_of_them_keeps_none() {
+        let to = |text| vec![Target::parse(text).unwrap()];
+        let rule = Rule {
+            id: "n/r".into(),
+            priority: 1,
+            created: 0,
+            enabled: true,
+            when: When { all: vec![], any: vec![], spam: Spam::Any, larger_than: None, smaller_than: None },
+            actions: vec![
+                Action::Forward { to: to("a@e.com"), keep_copy: true },
+                Action::Forward { to: to("a@E.com"), keep_copy: false },
+                Action::Forward { to: to("A@e.com"), keep_copy: true },
+            ],
+            on_match: OnMatch::Stop,
+        };
+        let shown: Vec<_> = rule.forwards().into_iter().map(|(to, kept)| (to.to_string(), kept)).collect();
+        assert_eq!(shown, [("a@e.com".into(), false), ("A@e.com".into(), true)]);
+    }
+}

@@ -1,0 +1,402 @@
+//! Regular expressions that mean the same to every C library and to Rust: a subset of POSIX extended ones (IEEE
+//! 1003.1, chapter 9.4). Mailcow's Dovecot runs on musl, others on glibc; what they read differently is refused.
+
+use std::fmt::Write as _;
+use std::iter::Peekable;
+use std::str::Chars;
+
+use super::Text;
+
+/// How often at most something may be repeated (`RE_DUP_MAX` of POSIX).
+const MOST_REPETITIONS: u32 = 255;
+/// How much memory in bytes a compiled expression may take.
+const LARGEST: usize = 1 << 20;
+const CLASSES: [&str; 12] =
+    ["alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"];
+
+/// Why an expression can't be used; read after the expression itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidPattern(pub String);
+
+/// A portable POSIX extended regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Reads an expression. Needless backslashes go away.
+    ///
+    /// # Errors
+    /// When it is malformed, too large, or systems read it differently.
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        Text::parse(text).map_err(|error| InvalidPattern(error.0))?;
+        let mut scan = Scan {
+            rest: text.chars().peekable(),
+            posix: String::new(),
+            rust: String::new(),
+            open: 0,
+            before: Before::Nothing,
+        };
+        scan.whole()?;
+        regex::bytes::RegexBuilder::new(&scan.rust)
+            .unicode(false)
+            .case_insensitive(true)
+            .dot_matches_new_line(true)
+            .size_limit(LARGEST)
+            .build()
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => {
+                    InvalidPattern("is too large when its repetitions are written out".into())
+                }
+                other => InvalidPattern(format!("is malformed: {other}")),
+            })?;
+        Ok(Self(scan.posix))
+    }
+
+    /// The expression itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn no<T>(why: impl Into<String>) -> Result<T, InvalidPattern> {
+    Err(InvalidPattern(why.into()))
+}
+
+/// What stands before the place that is read: it decides whether it can be repeated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The beginning of a branch.
+    Nothing,
+    /// `^` or `$`.
+    Anchor,
+    /// Something of one byte, or a group.
+    Atom,
+    /// A character of several bytes.
+    Wide,
+    /// A repetition.
+    Repeat,
+}
+
+/// One way through the expression, which writes it down twice: for Dovecot and for Rust.
+struct Scan<'a> {
+    rest: Peekable<Chars<'a>>,
+    posix: String,
+    rust: String,
+    open: usize,
+    before: Before,
+}
+
+impl Scan<'_> {
+    fn whole(&mut self) -> Result<(), InvalidPattern> {
+        while let Some(c) = self.rest.next() {
+            match c {
+                '\\' => self.escape()?,
+                '[' => self.bracket()?,
+                '(' => self.group()?,
+                ')' => self.end_of_group()?,
+                '|' => self.end_of_branch(c)?,
+                '*' | '+' | '?' => self.repeat(&c.to_string())?,
+                '{' => self.counted()?,
+                '}' => return no(r"has a } without {; write \} for the character itself"),
+                '^' | '$' => self.put(&c.to_string(), &c.to_string(), Before::Anchor),
+                '.' => self.put(".", ".", Before::Atom),
+                c => self.literal(c),
+            }
+        }
+        if self.open > 0 {
+            return no("has a ( without )");
+        }
+        self.end_of_branch_needs_something()
+    }
+
+    fn put(&mut self, posix: &str, rust: &str, is: Before) {
+        self.posix.push_str(posix);
+        self.rust.push_str(rust);
+        self.before = is;
+    }
+
+    fn literal(&mut self, c: char) {
+        let text = c.to_string();
+        self.put(&text, &regex::escape(&text), if c.is_ascii() { Before::Atom } else { Before::Wide });
+    }
+
+    fn escape(&mut self) -> Result<(), InvalidPattern> {
+        let Some(c) = self.rest.next() else { return no("ends with a backslash") };
+        if c.is_ascii_digit() {
+            return no(format!(r"holds \{c}: references back to a group don't exist everywhere"));
+        }
+        if c.is_alphanumeric() {
+            let hint = instead_of(c).map_or(String::new(), |instead| format!("; write {instead}"));
+            return no(format!(r"holds \{c}: backslash letters differ between systems{hint}"));
+        }
+        if !c.is_ascii_punctuation() || matches!(c, '<' | '>' | '`' | '\'') {
+            return no(format!(
+                "has a backslash before {c:?}, which systems read differently; leave the backslash out"
+            ));
+        }
+        match c {
+            '.' | '[' | '(' | ')' | '*' | '+' | '?' | '{' | '^' | '$' | '|' | '\\' => {
+                self.put(&format!(r"\{c}"), &format!(r"\{c}"), Before::Atom);
+            }
+            '}' => self.put("[}]", r"\}", Before::Atom),
+            c => self.literal(c),
+        }
+        Ok(())
+    }
+
+    fn group(&mut self) -> Result<(), InvalidPattern> {
+        if self.rest.peek() == Some(&'?') {
+            return no("holds (?: look-around, flags and groups of that kind exist in no POSIX expression");
+        }
+        self.open += 1;
+        self.put("(", "(", Before::Nothing);
+        Ok(())
+    }
+
+    fn end_of_group(&mut self) -> Result<(), InvalidPattern> {
+        if self.open == 0 {
+            return no(r"has a ) without (; write \) for the character itself");
+        }
+        self.end_of_branch_needs_something()?;
+        self.open -= 1;
+        self.put(")", ")", Before::Atom);
+        Ok(())
+    }
+
+    fn end_of_branch(&mut self, c: char) -> Result<(), InvalidPattern> {
+        self.end_of_branch_needs_something()?;
+        self.put(&c.to_string(), &c.to_string(), Before::Nothing);
+        Ok(())
+    }
+
+    fn end_of_branch_needs_something(&self) -> Result<(), InvalidPattern> {
+        match self.before {
+            Before::Nothing => no("has an empty group or alternative; write (x)? for something that may be missing"),
+            Before::Anchor | Before::Atom | Before::Wide | Before::Repeat => Ok(()),
+        }
+    }
+
+    fn repeat(&mut self, mark: &str) -> Result<(), InvalidPattern> {
+        match self.before {
+            Before::Atom => {
+                self.put(mark, mark, Before::Repeat);
+                Ok(())
+            }
+            Before::Nothing | Before::Anchor => {
+                no(format!(r"has {mark} with nothing to repeat; write \{mark} for the character itself"))
+            }
+            Before::Wide => {
+                no(format!("repeats a character of several bytes with {mark}; put it into parentheses, such as (ü)?"))
+            }
+            Before::Repeat => no(format!(
+                "has {mark} behind another repetition; lazy and possessive ones exist in no POSIX expression"
+            )),
+        }
+    }
+
+    /// `{m}`, `{m,}` and `{m,n}`.
+    fn counted(&mut self) -> Result<(), InvalidPattern> {
+        let mut inner = String::new();
+        loop {
+            match self.rest.next() {
+                Some('}') => break,
+                Some(c) => inner.push(c),
+                None => return no(r"has a { without }; write \{ for the character itself"),
+            }
+        }
+        let (least, most) = inner.split_once(',').unwrap_or((&inner, &inner));
+        let number = |text: &str| text.parse::<u32>().ok().filter(|n| *n <= MOST_REPETITIONS && !text.starts_with('+'));
+        let fits = match (number(least), number(most)) {
+            (Some(least), Some(most)) => least <= most && most > 0,
+            (Some(_), None) => most.is_empty(),
+            (None, _) => false,
+        };
+        if !fits {
+            return no(format!(
+                "has {{{inner}}}; write {{m}}, {{m,}} or {{m,n}} with numbers up to {MOST_REPETITIONS}"
+            ));
+        }
+        self.repeat(&format!("{{{inner}}}"))
+    }
+
+    /// `[…]`, whose `[` is read.
+    fn bracket(&mut self) -> Result<(), InvalidPattern> {
+        let mut inner = self.inside_bracket()?;
+        if inner.starts_with(':') && inner.ends_with(':') && inner.len() > 1 {
+            return no(format!("has [{inner}]; write [[{inner}]] for the class"));
+        }
+        let posix = format!("[{inner}]");
+        let not = if inner.starts_with('^') { inner.remove(0).to_string() } else { String::new() };
+        let rust = format!("[{not}{}]", items(&inner)?);
+        self.put(&posix, &rust, Before::Atom);
+        Ok(())
+    }
+
+    /// The text up to the `]` that ends the bracket: not the first character, not one of a class.
+    fn inside_bracket(&mut self) -> Result<String, InvalidPattern> {
+        let mut inner = String::new();
+        let mut is_class = false;
+        loop {
+            let Some(c) = self.rest.next() else { return no(r"has a [ without ]; write \[ for the character itself") };
+            let is_first = matches!(inner.as_str(), "" | "^");
+            if c == ']' && !is_first && !is_class {
+                return Ok(inner);
+            }
+            is_class = match c {
+                '[' => self.rest.peek() == Some(&':') || is_class,
+                ']' => false,
+                _ => is_class,
+            };
+            inner.push(c);
+        }
+    }
+}
+
+/// What to write in place of a backslash letter.
+fn instead_of(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        'd' => "[[:digit:]]",
+        'D' => "[^[:digit:]]",
+        'w' => "[[:alnum:]_]",
+        'W' => "[^[:alnum:]_]",
+        's' => "[[:space:]]",
+        'S' => "[^[:space:]]",
+        'b' => "(^|[^[:alnum:]_]) for the beginning of a word, ([^[:alnum:]_]|$) for its end",
+        _ => return None,
+    })
+}
+
+/// The inside of a bracket expression, without `^`, as Rust reads it.
+fn items(inner: &str) -> Result<String, InvalidPattern> {
+    let mut rust = String::new();
+    let mut rest = inner;
+    let mut is_first = true;
+    while let Some(c) = rest.chars().next() {
+        if let Some(class) = rest.strip_prefix("[:") {
+            let (name, after) = class.split_once(":]").unwrap_or((class, ""));
+            if !CLASSES.contains(&name) {
+                return no(format!("has the unknown class [:{name}:]; there are {}", CLASSES.join(", ")));
+            }
+            let _ = write!(rust, "[:{name}:]");
+            rest = after;
+        } else {
+            rest = item(&mut rust, rest, c, is_first)?;
+        }
+        is_first = false;
+    }
+    Ok(rust)
+}
+
+/// One character or range; what is left is returned.
+fn item<'a>(rust: &mut String, rest: &'a str, c: char, is_first: bool) -> Result<&'a str, InvalidPattern> {
+    let after = &rest[c.len_utf8()..];
+    let is_last = after.is_empty();
+    match c {
+        '\\' => return no(r"has a backslash inside [ ], where systems read it differently; put it outside"),
+        '[' if after.starts_with(['.', '=']) => {
+            return no("has [. or [= inside [ ]; such classes differ between systems");
+        }
+        '-' if !is_first && !is_last => return no("has a - in the middle of [ ]; put it first or last"),
+        c if !c.is_ascii() => {
+            return no(format!("has {c:?} inside [ ], which stands for one byte; write (ä|ö) instead"));
+        }
+        _ => {}
+    }
+    let code = u32::from(c);
+    let end = after.strip_prefix('-').and_then(|end| end.chars().next());
+    match end {
+        Some(end) if end.is_ascii_alphanumeric() && c.is_ascii_alphanumeric() && c <= end => {
+            let _ = write!(rust, r"\x{code:02x}-\x{:02x}", u32::from(end));
+            Ok(&after[2..])
+        }
+        Some(end) => no(format!("has the range {c}-{end}; ranges go from a letter or digit to a later one")),
+        None => {
+            let _ = write!(rust, r"\x{code:02x}");
+            Ok(after)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_expressions_stay_as_they_are() {
+        for good in [
+            "^(re|fwd?): ",
+            r"@vendor\.test$",
+            "[[:digit:]]{3,5}",
+            "[^]a-z0-9_-]+",
+            "a.c",
+            r"\[ticket #[0-9]+]",
+            "(ü)?",
+            "^$",
+            "x{0,2}y{2}z{2,}",
+            r"\(\)\*\+\?\{\^\$\|\\",
+            "[[:alpha:][:digit:]-]",
+            "[$^.*]",
+            "[[]",
+            "(a+)+$",
+            "[}]",
+            "a&&b",
+            "[a&&b~~c]",
+        ] {
+            assert_eq!(Pattern::parse(good).map(|p| p.as_str().to_owned()), Ok(good.to_owned()));
+        }
+    }
+
+    #[test]
+    fn needless_backslashes_go_away() {
+        for (given, kept) in [(r"a\/b\-c\@d", "a/b-c@d"), (r"\}", "[}]"), (r"\]", "]"), (r#"\""#, "\"")] {
+            assert_eq!(Pattern::parse(given).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn what_systems_read_differently_is_refused_with_what_to_write() {
+        for (bad, why) in [
+            (r"\d+", "write [[:digit:]]"),
+            (r"\bfoo", "beginning of a word"),
+            (r"(a)\1", "references"),
+            (r"\<a", "leave the backslash out"),
+            ("(?i)a", "(?"),
+            ("a(?=b)", "(?"),
+            ("a+?", "behind another"),
+            ("a**", "behind another"),
+            ("*a", "nothing to repeat"),
+            ("^*", "nothing to repeat"),
+            ("(|a)", "empty"),
+            ("a||b", "empty"),
+            ("", "empty"),
+            ("()", "empty"),
+            ("(a", "( without )"),
+            ("a)", ") without ("),
+            ("[a", "[ without ]"),
+            ("a{", "{ without }"),
+            ("a}", "} without {"),
+            ("a{,3}", "write {m}"),
+            ("a{3,1}", "write {m}"),
+            ("a{256}", "up to 255"),
+            ("a{+1}", "write {m}"),
+            (r"a\", "ends with"),
+            (r"[\d]", "backslash inside"),
+            ("[ä]", "one byte"),
+            ("ü+", "parentheses"),
+            ("[:digit:]", "[[:digit:]]"),
+            ("[[:word:]]", "unknown class"),
+            ("[[.a.]]", "differ"),
+            ("[[=a=]]", "differ"),
+            ("[z-a]", "range"),
+            ("[a-[:digit:]]", "range"),
+            ("[a-c-e]", "middle"),
+            ("((a{255}){255}){255}", "too large"),
+            ("a\nb", "line break"),
+            ("a\0", "control"),
+        ] {
+            let error = Pattern::parse(bad).unwrap_err();
+            assert!(error.0.contains(why), "{bad:?}: {error}");
+        }
+    }
+}

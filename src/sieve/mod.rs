@@ -1,0 +1,11 @@
+//! Rules of one mailbox → its script (RFC 5228), in the part of Sieve that both Mailcow's check and Dovecot take.
+
+mod compile;
+mod loops;
+mod print;
+mod script;
+mod shadow;
+mod translate;
+
+pub use compile::{Compiled, MOST_REDIRECTS, Placed, Script, compile};
+pub use loops::{Loop, loops};

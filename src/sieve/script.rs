@@ -1,0 +1,89 @@
+//! A script as a value: what the compiler builds and the printer writes.
+
+/// What one rule becomes: a test and what happens when it holds.
+pub(super) struct Block {
+    /// What a reader of the script is told.
+    pub(super) comment: String,
+    /// When it applies.
+    pub(super) test: Test,
+    /// What happens, in order.
+    pub(super) commands: Vec<Command>,
+}
+
+/// A command of the subset.
+pub(super) enum Command {
+    /// `redirect`, which takes the mail out of the inbox unless it is a copy.
+    Redirect {
+        /// The address.
+        to: String,
+        /// `:copy`
+        copy: bool,
+    },
+    /// `fileinto :create`
+    FileInto(&'static str),
+    /// `discard`
+    Discard,
+    /// `stop`
+    Stop,
+}
+
+/// A test of the subset.
+pub(super) enum Test {
+    /// `true`
+    True,
+    /// `not`
+    Not(Box<Test>),
+    /// `allof`; at least two.
+    All(Vec<Test>),
+    /// `anyof`; at least two.
+    Any(Vec<Test>),
+    /// `exists`
+    Exists(String),
+    /// `size :over`, in KiB.
+    Over(u64),
+    /// `size :under`, in KiB.
+    Under(u64),
+    /// A comparison of texts.
+    Compare {
+        /// What is compared.
+        what: What,
+        /// The match type.
+        how: How,
+        /// What it is compared with; at least one.
+        keys: Vec<String>,
+    },
+}
+
+/// What a comparison looks at.
+pub(super) enum What {
+    /// `header`
+    Header(String),
+    /// `header :index 1`
+    FirstHeader(&'static str),
+    /// `address`
+    Address(Slice, &'static str),
+    /// `envelope`
+    Envelope(Slice, &'static str),
+}
+
+/// Part of an address.
+#[derive(Clone, Copy)]
+pub(super) enum Slice {
+    /// `:all`
+    All,
+    /// `:domain`
+    Domain,
+}
+
+/// A match type.
+#[derive(Clone, Copy)]
+pub(super) enum How {
+    /// `:is`
+    Is,
+    /// `:contains`
+    Contains,
+    /// `:matches`
+    Matches,
+    /// `:regex`
+    Regex,
+}

@@ -56,6 +56,8 @@ pub enum Reason {
     Paused,
     /// The mailbox has an active filter that a person made; it is not replaced.
     FilterSlotTaken,
+    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes and 99 forwards.
+    DoesNotFit,
     /// The rule is switched off.
     Disabled,
     /// Every reference was found.
@@ -103,6 +105,7 @@ impl Reason {
             Self::DomainNotEmpty => "DomainNotEmpty",
             Self::Paused => "Paused",
             Self::FilterSlotTaken => "FilterSlotTaken",
+            Self::DoesNotFit => "DoesNotFit",
             Self::Disabled => "Disabled",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Accepted => "Accepted",
@@ -116,9 +119,10 @@ impl Reason {
 }
 
 /// Where an object stands towards Mailcow after a pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// Mailcow shows what the spec asks; it was read back.
+    #[default]
     InSync,
     /// Something else has to come first; a watch or the next pass brings it on.
     Waiting(Why),

@@ -16,7 +16,7 @@ use crate::desired;
 use crate::mail::DomainName;
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::{self, Change};
-use crate::status::{self, DomainSeen};
+use crate::status::{self, DomainSeen, Pass};
 
 /// One pass over a domain.
 ///
@@ -35,13 +35,16 @@ pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
     }
     let pass = context::pass(object.as_ref());
-    let synced = status::domain(&before, &seen, &pass);
-    patch::say(&ctx, object.as_ref(), &before, &synced).await?;
-    if let Some(records) = verification::check_if_due((&object, &before), &ctx, (&seen, &synced), &pass).await {
-        seen.dns = records;
-        let verified = status::domain(&synced, &seen, &pass);
-        patch::say(&ctx, object.as_ref(), &synced, &verified).await?;
+    let mut said = before.clone();
+    if let Some(wanted) = verification::due((&object, &before), &ctx, &seen, &pass) {
+        // What is known of Mailcow is told first: DNS may take its time. A request is echoed when all of it is done.
+        let early = Pass { requested_at: before.last_handled_reconcile_at.clone(), ..pass.clone() };
+        said = status::domain(&before, &seen, &early);
+        patch::say(&ctx, object.as_ref(), &before, &said).await?;
+        seen.dns = verification::check(&wanted, &ctx, &before).await;
     }
+    let after = status::domain(&said, &seen, &pass);
+    patch::say(&ctx, object.as_ref(), &said, &after).await?;
     let wait = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &pass));
     Ok((Action::requeue(wait), seen.outcome))
 }

@@ -11,6 +11,7 @@ mod latest;
 mod mailbox;
 mod patch;
 mod references;
+mod rule;
 mod run;
 mod secret_watch;
 mod secrets;

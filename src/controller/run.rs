@@ -103,9 +103,9 @@ async fn drivers(
     ready: Arc<AtomicBool>,
 ) {
     let (domains, domain_handles) = follow(scoped(&kube, &settings), 3);
-    let (mailboxes, mailbox_handles) = follow(scoped(&kube, &settings), 4);
+    let (mailboxes, mailbox_handles) = follow(scoped(&kube, &settings), 5);
     let (aliases, alias_handles) = follow(scoped(&kube, &settings), 2);
-    let (rules, rule_handles) = follow(scoped(&kube, &settings), 0);
+    let (rules, rule_handles) = follow(scoped(&kube, &settings), 2);
     let handles =
         Handles { domains: domain_handles, mailboxes: mailbox_handles, aliases: alias_handles, rules: rule_handles };
     let (source, server) = Source::new(metrics.clone());

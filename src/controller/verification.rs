@@ -22,28 +22,29 @@ pub(super) fn options(settings: &DnsSettings) -> Options {
     }
 }
 
-/// Checks the domain's records when it is time, when something that is expected changed, or when somebody asks.
-pub(super) async fn check_if_due(
+/// What DNS has to say, when it is time to look, when something that is expected changed, or when somebody asks.
+pub(super) fn due(
     (object, before): (&EmailDomain, &EmailDomainStatus),
     ctx: &Context,
-    (seen, said): (&DomainSeen, &EmailDomainStatus),
+    seen: &DomainSeen,
     pass: &Pass,
-) -> Option<Vec<DnsRecordStatus>> {
-    let wanted = wanted(object, ctx, seen, said)?;
+) -> Option<Wanted> {
+    let wanted = wanted(object, ctx, seen, before)?;
     let is_asked =
         before.last_handled_reconcile_at != pass.requested_at || before.observed_generation != pass.generation;
-    let expects_other = before.dkim != said.dkim;
-    if !is_asked && !expects_other && !is_due(&seen.dns, pass) {
-        return None;
-    }
-    let verdicts = dns::check(&ctx.lookup, &wanted).await;
-    let required = &wanted.spec.required;
-    let now = crate::clock::now().0;
-    let settled = dns::settle_all(before.dns.as_ref(), verdicts, required, now, rand::random_range(-1.0..1.0));
+    let expects_other = wanted.dkim.as_ref().map(|key| &key.record) != before.dkim.as_ref().map(|key| &key.record);
+    (is_asked || expects_other || is_due(&seen.dns, pass)).then_some(wanted)
+}
+
+/// Looks the records up and settles what counts.
+pub(super) async fn check(wanted: &Wanted, ctx: &Context, before: &EmailDomainStatus) -> Vec<DnsRecordStatus> {
+    let verdicts = dns::check(&ctx.lookup, wanted).await;
+    let (now, jitter) = (crate::clock::now().0, rand::random_range(-1.0..1.0));
+    let settled = dns::settle_all(before.dns.as_ref(), verdicts, &wanted.spec.required, now, jitter);
     for record in &settled.records {
         ctx.metrics.dns_verdict(kind_label(record.kind), verdict_label(record.verdict));
     }
-    Some(settled.records)
+    settled.records
 }
 
 /// How long until the next check.
@@ -58,13 +59,13 @@ fn is_due(records: &[DnsRecordStatus], pass: &Pass) -> bool {
 }
 
 /// What DNS has to say; nothing while the mail host is not known.
-fn wanted(object: &EmailDomain, ctx: &Context, seen: &DomainSeen, said: &EmailDomainStatus) -> Option<Wanted> {
+fn wanted(object: &EmailDomain, ctx: &Context, seen: &DomainSeen, before: &EmailDomainStatus) -> Option<Wanted> {
     let key = seen.have.as_ref().and_then(|have| have.dkim.clone());
     Some(Wanted {
         domain: seen.name.clone()?,
         mail_host: ctx.mail_host().and_then(|host| DomainName::parse(&host).ok())?,
         egress: ctx.settings.dns.egress_ips.clone(),
-        dkim: key.or_else(|| last_key(said)),
+        dkim: key.or_else(|| last_key(before)),
         spec: object.spec.dns.clone().unwrap_or_default(),
     })
 }

@@ -11,6 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, Ref};
+use crate::outcome::Reason;
 use crate::status;
 
 /// Objects whose `what` changed since they were last seen.
@@ -137,6 +138,16 @@ pub(super) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &s
 /// Whether `object` refers to the mailbox `name` in `namespace`.
 pub(super) fn needs(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
     object.meta().namespace.as_deref() == namespace && object.mailboxes().iter().any(|mailbox| mailbox.name == name)
+}
+
+/// Whether a change of one rule matters to the other: they share a script, or one was left out because of a rule in its
+/// namespace.
+pub(super) fn are_mates(rule: &EmailForwardingRule, changed: &EmailForwardingRule) -> bool {
+    let mut conditions = rule.status.iter().flat_map(|status| &status.conditions);
+    let is_left_out = conditions.any(|c| c.type_ == "Stalled" && c.reason == Reason::Conflict.as_str());
+    rule.metadata.uid != changed.metadata.uid
+        && rule.metadata.namespace == changed.metadata.namespace
+        && (rule.spec.mailbox_ref == changed.spec.mailbox_ref || is_left_out)
 }
 
 /// The reference of the domain that an object belongs to.

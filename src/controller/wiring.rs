@@ -20,7 +20,7 @@ use super::patch::Object;
 use super::run::scoped;
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
-use super::{alias, domain, mailbox, secret_watch};
+use super::{alias, domain, mailbox, rule, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::outcome::Outcome;
 
@@ -56,6 +56,10 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch
     if let Some(own) = handles.aliases.pop() {
         let wakes = alias_wakes(&mut handles, ctx);
         drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), alias::reconcile));
+    }
+    if let Some(own) = handles.rules.pop() {
+        let wakes = rule_wakes(&mut handles, ctx);
+        drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), rule::reconcile));
     }
     futures::future::join_all(drivers).await;
 }
@@ -109,6 +113,18 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
         })
     });
     domains.into_iter().chain(mailboxes).collect()
+}
+
+/// Rules wait for their mailbox, and share its script with the other rules of the namespace.
+fn rule_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailForwardingRule>> {
+    let rules = ctx.stores.rules.clone();
+    let mailboxes = handles.mailboxes.pop().map(|handle| {
+        all_matching(when_changed(handle, wake::mailbox_for_others), rules.clone(), |rule, mailbox| {
+            needs(rule, mailbox.namespace().as_deref(), &mailbox.name_any())
+        })
+    });
+    let mates = handles.rules.pop().map(|handle| all_matching(when_changed(handle, wake::own), rules, wake::are_mates));
+    mailboxes.into_iter().chain(mates).collect()
 }
 
 /// For each event of another kind, those objects of ours that it matters to.

@@ -6,7 +6,7 @@ use crate::mail::Address;
 use crate::outcome::{Outcome, Reason, Why};
 
 /// What a pass over a rule found out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RuleSeen {
     /// Where it stands.
     pub outcome: Outcome,

@@ -8,4 +8,5 @@ mod deletion;
 mod dns;
 mod domain;
 mod mailbox;
+mod rule;
 mod trouble;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use kube::runtime::reflector::{self, ReflectHandle, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
@@ -45,7 +45,7 @@ where
 {
     let (reader, writer) = reflector::store_shared(BUFFER);
     let handles = (0..subscribers).filter_map(|_| writer.subscribe()).collect();
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect_shared(writer);
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(slim).reflect_shared(writer);
     tokio::spawn(events.for_each(|event| {
         if let Err(error) = event {
             tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off; it starts again");
@@ -53,6 +53,12 @@ where
         std::future::ready(())
     }));
     (reader, handles)
+}
+
+/// Drops what no driver reads: half of an object is who set which field.
+fn slim(object: &mut impl ResourceExt) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
 
 /// One turn at a time for whoever names the same thing.

@@ -9,4 +9,5 @@ mod dns;
 mod domain;
 mod mailbox;
 mod rule;
+mod scale;
 mod trouble;

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::core::NamespaceResourceScope;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 
 use super::connection::Source;
 use super::context::Context;
-use super::stores::{Stores, Turns, follow};
+use super::stores::{Stores, Turns, follow, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
 use crate::config::Settings;
@@ -83,17 +82,6 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
     let namespaces: Api<Namespace> = Api::all(kube.clone());
     let system = namespaces.get("kube-system").await.map_err(|error| Error::Kubernetes(Box::new(error)))?;
     Ok(system.uid().unwrap_or_default().chars().take(8).collect())
-}
-
-/// The API of a kind where the operator looks.
-pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(kube.clone(), namespace),
-        None => Api::all(kube.clone()),
-    }
 }
 
 async fn drivers(

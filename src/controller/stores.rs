@@ -5,11 +5,13 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ReflectHandle, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
+use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 
 /// Events that wait for the slowest subscriber.
@@ -34,6 +36,17 @@ impl Stores {
             self.aliases.wait_until_ready(),
             self.rules.wait_until_ready()
         );
+    }
+}
+
+/// The API of a kind where the operator looks.
+pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match &settings.watch_namespace {
+        Some(namespace) => Api::namespaced(kube.clone(), namespace),
+        None => Api::all(kube.clone()),
     }
 }
 

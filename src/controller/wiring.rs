@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::connection::Server;
 use super::context::Context;
 use super::patch::Object;
-use super::run::scoped;
+use super::stores::scoped;
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
 use super::{alias, domain, mailbox, rule, secret_watch};

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit};
-use super::domain_status::EmailDomainStatus;
+use super::domain_status::{DnsRecordKind, EmailDomainStatus};
 
 /// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -170,20 +170,6 @@ impl Default for DnsSpec {
 
 fn all_records() -> Vec<DnsRecordKind> {
     vec![DnsRecordKind::Mx, DnsRecordKind::Spf, DnsRecordKind::Dkim, DnsRecordKind::Dmarc]
-}
-
-/// A DNS record that mail needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum DnsRecordKind {
-    /// Where mail for the domain goes (RFC 5321, section 5.1).
-    Mx,
-    /// Who may send for the domain (RFC 7208).
-    Spf,
-    /// The key that signatures are checked with (RFC 6376).
-    Dkim,
-    /// What receivers do with mail that fails (RFC 9989).
-    Dmarc,
 }
 
 /// What the DMARC record has to say.

@@ -5,8 +5,6 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::domain::DnsRecordKind;
-
 /// What the operator knows about the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +57,20 @@ pub struct DnsStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub records: Vec<DnsRecordStatus>,
+}
+
+/// A DNS record that mail needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DnsRecordKind {
+    /// Where mail for the domain goes (RFC 5321, section 5.1).
+    Mx,
+    /// Who may send for the domain (RFC 7208).
+    Spf,
+    /// The key that signatures are checked with (RFC 6376).
+    Dkim,
+    /// What receivers do with mail that fails (RFC 9989).
+    Dmarc,
 }
 
 /// One DNS record: what is wanted, what is there.

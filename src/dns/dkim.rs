@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::answer::{Answer, Kind, Known, Need, Outcome};
+use super::answer::{Answer, Kind, Outcome};
+use super::known::{Known, Need};
 use super::tags::Tags;
 use super::verdict::Verdict;
 use super::wanted::{Wanted, dkim_name};

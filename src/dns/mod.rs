@@ -15,18 +15,21 @@
 mod answer;
 mod dkim;
 mod dmarc;
+mod known;
 mod lookup;
 mod mx;
 mod name;
 mod schedule;
+mod shown;
 pub mod spf;
 mod tags;
 mod verdict;
 mod wanted;
 
-pub use answer::{Answer, Kind, Known, Mx, Need, Outcome, Question};
+pub use answer::{Answer, Kind, Mx, Outcome, Question};
 pub use dkim::dkim;
 pub use dmarc::dmarc;
+pub use known::{Known, Need};
 pub use lookup::{BadResolvers, Lookup, Mode, Options, check, check_host};
 pub use mx::mx;
 pub use schedule::{next_check, settle, settle_all};

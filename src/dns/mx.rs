@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::answer::{Answer, Kind, Known, Mx, Need, Outcome};
+use super::answer::{Answer, Kind, Mx, Outcome};
+use super::known::{Known, Need};
 use super::name;
 use super::verdict::Verdict;
 use super::wanted::Wanted;

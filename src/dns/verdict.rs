@@ -1,13 +1,9 @@
 //! What is said about one row.
 
-use super::answer::{Answer, Mx, Outcome};
+use super::answer::{Answer, Outcome};
+use super::shown::{shown, shown_texts};
 use super::wanted::{Wanted, expected_values};
 use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict, DnsWarning};
-
-/// At most this many values are shown.
-const SHOWN_VALUES: usize = 16;
-/// At most this many bytes of a value are shown.
-const SHOWN_BYTES: usize = 1024;
 
 /// What one check found about one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +65,7 @@ impl Verdict {
 
     /// The same with these values as seen.
     pub(super) fn observed<'a>(mut self, texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        self.observed = texts.into_iter().take(SHOWN_VALUES).map(shown_text).collect();
+        self.observed = shown_texts(texts);
         self
     }
 
@@ -106,66 +102,5 @@ pub(super) fn severity(verdict: DnsVerdict) -> u8 {
         DnsVerdict::Mismatch => 3,
         DnsVerdict::Multiple => 4,
         DnsVerdict::Invalid => 5,
-    }
-}
-
-/// The values of an answer, as they stand in a zone.
-pub(super) fn shown(outcome: &Outcome) -> Vec<String> {
-    match outcome {
-        Outcome::Addresses(ips) => ips.iter().take(SHOWN_VALUES).map(ToString::to_string).collect(),
-        Outcome::Mx(all) => all.iter().take(SHOWN_VALUES).map(shown_mx).collect(),
-        Outcome::Names(names) => names.iter().take(SHOWN_VALUES).map(|name| format!("{name}.")).collect(),
-        Outcome::Txt(texts) => texts.iter().take(SHOWN_VALUES).map(|text| shown_text(text)).collect(),
-        Outcome::NoData | Outcome::NxDomain | Outcome::AliasLoop | Outcome::Failed(_) => Vec::new(),
-    }
-}
-
-fn shown_mx(mx: &Mx) -> String {
-    format!("{} {}.", mx.preference, mx.exchange)
-}
-
-fn shown_text(text: &[u8]) -> String {
-    match text.get(..SHOWN_BYTES) {
-        Some(start) if text.len() > SHOWN_BYTES => format!("{} … ({} bytes in all)", quoted(start), text.len()),
-        _ => quoted(text),
-    }
-}
-
-/// A text as it stands in a zone file: quoted strings of at most 255 bytes, `\"`, `\\` and `\ddd` for what is not
-/// printable ASCII (RFC 1035, section 5.1).
-pub(super) fn quoted(text: &[u8]) -> String {
-    if text.is_empty() {
-        return "\"\"".to_owned();
-    }
-    let pieces =
-        text.chunks(255).map(|piece| format!("\"{}\"", piece.iter().copied().map(escaped).collect::<String>()));
-    pieces.collect::<Vec<_>>().join(" ")
-}
-
-fn escaped(byte: u8) -> String {
-    match byte {
-        b'"' | b'\\' => format!("\\{}", char::from(byte)),
-        0x20..=0x7e => char::from(byte).to_string(),
-        _ => format!("\\{byte:03}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_shown_as_in_a_zone() {
-        assert_eq!(quoted(b"a \"b\" \\ \xc3\xa4"), r#""a \"b\" \\ \195\164""#);
-        assert_eq!(quoted(b""), "\"\"");
-        assert_eq!(quoted(&[b'x'; 256]), format!("\"{}\" \"x\"", "x".repeat(255)));
-    }
-
-    #[test]
-    fn what_is_shown_is_bounded() {
-        let texts = vec![vec![b'a'; 65_000]; 40];
-        let shown = shown(&Outcome::Txt(texts));
-        assert_eq!(shown.len(), SHOWN_VALUES);
-        assert!(shown[0].len() < 1100 && shown[0].ends_with("(65000 bytes in all)"), "{}", shown[0]);
     }
 }

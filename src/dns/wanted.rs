@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::verdict;
+use super::shown::quoted;
 use crate::crd::{DmarcPolicy, DnsRecordKind, DnsSpec};
 use crate::mail::{DkimKey, DomainName};
 
@@ -38,7 +38,7 @@ pub struct Expected {
 
 impl Expected {
     fn text(kind: DnsRecordKind, name: String, value: String) -> Self {
-        let zone_value = verdict::quoted(value.as_bytes());
+        let zone_value = quoted(value.as_bytes());
         Self { kind, name, record_type: "TXT", value, zone_value }
     }
 

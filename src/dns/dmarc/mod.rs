@@ -3,7 +3,8 @@
 mod record;
 mod walk;
 
-use super::answer::{Kind, Known, Need, Outcome};
+use super::answer::{Kind, Outcome};
+use super::known::{Known, Need};
 use super::name;
 use super::verdict::{Verdict, warning};
 use super::wanted::{Wanted, policy_word};

@@ -1,6 +1,7 @@
 //! The DNS tree walk: which domain stands for the organization, and whose record counts (RFC 9989, section 4.10).
 
-use super::super::answer::{Answer, Kind, Known, Need, Outcome};
+use super::super::answer::{Answer, Kind, Outcome};
+use super::super::known::{Known, Need};
 use super::super::name;
 use super::record::{Record, is_record};
 

@@ -3,7 +3,8 @@
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::answer::{Answer, Kind, Known, Need, Outcome, Question};
+use super::super::answer::{Answer, Kind, Outcome, Question};
+use super::super::known::{Known, Need};
 use super::super::spf::{Evaluation, Sender, SpfResult, evaluate};
 use super::super::verdict::{Verdict, severity};
 use super::super::wanted::Wanted;

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::super::answer::{Answer, Kind, Known, Need, Outcome};
+use super::super::answer::{Answer, Kind, Outcome};
+use super::super::known::{Known, Need};
 use super::super::name;
 use super::macros::{MacroString, Values};
 use super::mechanism::{Mechanism, Prefixes, same_network};

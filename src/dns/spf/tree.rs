@@ -1,6 +1,7 @@
 //! A record with all it includes, walked as a whole: what it costs, for advice.
 
-use super::super::answer::{Kind, Known, Need};
+use super::super::answer::Kind;
+use super::super::known::{Known, Need};
 use super::super::name;
 use super::eval::{Stop, select};
 use super::macros::MacroString;

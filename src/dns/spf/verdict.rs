@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::super::answer::{Kind, Known, Need};
-use super::super::verdict::{Verdict, quoted};
+use super::super::answer::Kind;
+use super::super::known::{Known, Need};
+use super::super::shown::quoted;
+use super::super::verdict::Verdict;
 use super::super::wanted::Wanted;
 use super::eval::{MOST_LOOKUPS, evaluate};
 use super::mechanism::Mechanism;

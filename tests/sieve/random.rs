@@ -68,7 +68,7 @@ fn expression() -> impl Strategy<Value = String> {
 fn condition() -> impl Strategy<Value = Value> {
     let field = select(vec!["Sender", "EnvelopeSender", "Recipient", "Subject", "Header"]);
     let plain = select(vec!["Equals", "Contains", "StartsWith", "EndsWith", "Glob"]);
-    let name = r#"[!-9;-~]{1,20}"#;
+    let name = r"[!-9;-~]{1,20}";
     let test = prop_oneof![
         4 => (plain, vec(text(), 1..4)).prop_map(|(operator, values)| (operator, values)),
         2 => vec(expression(), 1..3).prop_map(|values| ("Regex", values)),
@@ -114,17 +114,23 @@ fn strings(script: &str) -> Vec<String> {
     while let Some(c) = chars.next() {
         match c {
             '#' => while chars.next().is_some_and(|c| c != '\n') {},
-            '"' => {
-                let mut text = String::new();
-                while let Some(c) = chars.next().filter(|c| *c != '"') {
-                    text.push(if c == '\\' { chars.next().unwrap() } else { c });
-                }
-                found.push(text);
-            }
+            '"' => found.push(string(&mut chars)),
             _ => {}
         }
     }
     found
+}
+
+/// The string whose first quote is read.
+fn string(chars: &mut std::str::Chars<'_>) -> String {
+    let mut text = String::new();
+    loop {
+        match chars.next().unwrap() {
+            '"' => return text,
+            '\\' => text.push(chars.next().unwrap()),
+            c => text.push(c),
+        }
+    }
 }
 
 proptest! {

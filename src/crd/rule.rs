@@ -110,6 +110,7 @@ pub enum Spam {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.header) == (self.field == 'Header')").message("header is given with field: Header, and only then"))]
 #[x_kube(validation = Rule::new("(self.operator == 'Exists') == (!has(self.values) || self.values.size() == 0)").message("values are needed by every operator but Exists, which takes none"))]
+#[x_kube(validation = Rule::new("self.operator == 'Equals' || !has(self.values) || self.values.all(v, v.size() > 0)").message("only operator Equals takes an empty value"))]
 #[x_kube(validation = Rule::new("self.operator != 'Exists' || self.field == 'Header' || self.field == 'Subject'").message("operator Exists is for the fields Header and Subject"))]
 #[x_kube(validation = Rule::new("self.operator != 'Domain' || self.field in ['Sender', 'EnvelopeSender', 'Recipient']").message("operator Domain is for the fields Sender, EnvelopeSender and Recipient"))]
 pub struct Condition {
@@ -121,9 +122,10 @@ pub struct Condition {
     pub header: Option<String>,
     /// How it is compared.
     pub operator: Operator,
-    /// What it is compared with; one that fits is enough.
+    /// What it is compared with; one that fits is enough. Only `Equals` takes the empty text: with `EnvelopeSender` it
+    /// is the sender of bounces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    #[schemars(length(max = 64), inner(length(max = 512)))]
     pub values: Vec<String>,
     /// Turns the condition round; default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -185,7 +187,7 @@ pub struct Action {
 pub struct Forward {
     /// Where to.
     #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 254)))]
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[^@\\\\s,;]+@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each address must be one address, such as info@example.com"))]
+    #[x_kube(validation = Rule::new("self.all(a, a.matches('^([^@\\\\s,;\"]+|\"[^\"]+\")@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each address must be one address, such as info@example.com"))]
     pub to: Vec<String>,
     /// Whether the mailbox keeps a copy; default true.
     #[serde(default = "yes")]

@@ -147,3 +147,150 @@ fn sha256(text: &str) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::crd::EmailForwardingRuleSpec;
+    use crate::mail::Address;
+
+    /// A rule from its spec without the mailbox; made in second 0.
+    pub(in super::super) fn rule(id: &str, yaml: &str) -> Rule {
+        let mut value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
+        value["mailboxRef"] = serde_json::json!({"name": "ada"});
+        let spec: EmailForwardingRuleSpec = serde_json::from_value(value).unwrap();
+        crate::desired::rule(id, 0, &spec, &Address::parse("ada@example.com").unwrap()).unwrap()
+    }
+
+    fn mark() -> Mark {
+        Mark::new("c0ffee00", "mail", "ada", "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11")
+    }
+
+    fn order(rules: &[Rule]) -> Vec<String> {
+        compile(&mark(), rules).placed.into_iter().map(|placed| placed.id).collect()
+    }
+
+    const IGNORE: &str = "{actions: [{ignore: {}}]}";
+
+    /// Forwards to `count` addresses of their own.
+    fn forwards(id: &str, count: usize, on_match: &str) -> Rule {
+        let to: Vec<String> = (0..count).map(|i| format!("{}{i}@b.org", id.replace('/', "-"))).collect();
+        rule(id, &format!("{{actions: [{{forward: {{to: [{}]}}}}], onMatch: {on_match}}}", to.join(", ")))
+    }
+
+    #[test]
+    fn the_script_of_a_small_rule_reads_like_this() {
+        let yaml = "{match: {all: [{field: Sender, operator: Domain, values: [vendor.com]}]}, \
+                    actions: [{forward: {to: [a@b.org]}}]}";
+        let script = compile(&mark(), &[rule("mail/r", yaml)]).script.unwrap();
+        let (first, rest) = script.text.split_once('\n').unwrap();
+        assert_eq!(
+            rest,
+            "require [\"copy\"];\n# rule mail/r\nif allof (\n  not header :contains \"x-spam-flag\" \"YES\",\n  address \
+             :domain :is \"from\" \"vendor.com\") {\n  redirect :copy \"a@b.org\";\n  stop;\n}\n"
+        );
+        assert_eq!(first, format!("# {} sha256={}", mark(), sha256(rest)));
+    }
+
+    #[test]
+    fn the_owner_is_found_in_first_line_and_description() {
+        let long = Mark::new("c0ffee00", &"n".repeat(63), &"x".repeat(253), "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11");
+        for mark in [mark(), long] {
+            let script = compile(&mark, &[rule("n/r", IGNORE)]).script.unwrap();
+            assert_eq!(Mark::find(script.text.lines().next().unwrap()), Some(mark.clone()));
+            assert_eq!(Mark::find(&script.description), Some(mark));
+            assert!(script.description.len() <= 255);
+            assert_eq!(script.hash, sha256(&script.text));
+        }
+    }
+
+    #[test]
+    fn order_is_priority_then_age_then_name_however_they_are_given() {
+        let mut first = rule("z/z", IGNORE);
+        first.priority = 1;
+        let mut elder = rule("n/b", IGNORE);
+        elder.created = -5;
+        let rules = [rule("n/c", IGNORE), rule("n/a", IGNORE), elder, first];
+        assert_eq!(order(&rules), ["z/z", "n/b", "n/a", "n/c"]);
+        let mut turned = rules.to_vec();
+        turned.reverse();
+        assert_eq!(compile(&mark(), &rules), compile(&mark(), &turned));
+    }
+
+    #[test]
+    fn without_a_rule_in_force_there_is_no_script() {
+        let mut off = rule("n/r", IGNORE);
+        off.enabled = false;
+        assert_eq!(compile(&mark(), &[]), Compiled::default());
+        assert_eq!(compile(&mark(), &[off.clone()]), Compiled::default());
+        assert_eq!(order(&[off, rule("n/s", IGNORE)]), ["n/s"]);
+    }
+
+    #[test]
+    fn positions_count_from_one_and_name_who_takes_the_mail() {
+        let placed = compile(&mark(), &[rule("n/a", IGNORE), rule("n/b", IGNORE)]).placed;
+        let placed: Vec<_> = placed.iter().map(|p| (p.position, p.shadowed_by.as_deref())).collect();
+        assert_eq!(placed, [(1, None), (2, Some("n/a"))]);
+    }
+
+    #[test]
+    fn what_one_message_could_be_forwarded_to_is_limited_to_99() {
+        let rules = [
+            forwards("n/a", 60, "Continue"),
+            forwards("n/b", 40, "Stop"),
+            forwards("n/c", 39, "Stop"),
+            forwards("n/d", 39, "Stop"),
+            forwards("n/e", 100, "Stop"),
+        ];
+        let compiled = compile(&mark(), &rules);
+        assert_eq!(order(&rules), ["n/a", "n/c", "n/d"]);
+        assert_eq!(compiled.refused[0].0, "n/b");
+        assert!(compiled.refused[0].1.contains("100 addresses"), "{:?}", compiled.refused);
+        assert_eq!(compiled.refused[1].0, "n/e");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_whole_and_smaller_rules_still_go_in() {
+        let big = |id: &str| {
+            let values: Vec<String> = (0..64).map(|i| format!("\"{i:02}{}\"", "x".repeat(500))).collect();
+            let values = values.join(", ");
+            let yaml = format!(
+                "{{match: {{all: [{{field: Subject, operator: Equals, values: [{values}]}}]}}, actions: [{{ignore: {{}}}}]}}"
+            );
+            rule(id, &yaml)
+        };
+        let rules = [big("n/a"), big("n/b"), rule("n/c", IGNORE)];
+        let compiled = compile(&mark(), &rules);
+        assert_eq!(order(&rules), ["n/a", "n/c"]);
+        assert!(compiled.refused[0].1.contains("bytes"), "{:?}", compiled.refused);
+        assert!(compiled.script.unwrap().text.len() <= LONGEST);
+    }
+
+    #[test]
+    fn a_script_may_fill_the_room_to_the_last_byte() {
+        let rules: Vec<Rule> = (0..2000).map(|i| rule(&format!("n/rule-{i:04}"), IGNORE)).collect();
+        let compiled = compile(&mark(), &rules);
+        let long = compiled.script.unwrap().text.len();
+        assert!(long <= LONGEST && long > LONGEST - 200, "{long}");
+        assert_eq!(compiled.placed.len() + compiled.refused.len(), 2000);
+    }
+
+    #[test]
+    fn moving_to_where_a_copy_may_have_gone_discards_the_inbox_copy() {
+        let one = |id: &str, keep: bool, next: &str| {
+            rule(id, &format!("{{actions: [{{forward: {{to: [a@b.org], keepCopy: {keep}}}}}], onMatch: {next}}}"))
+        };
+        let text = |rules: &[Rule]| compile(&mark(), rules).script.unwrap().text;
+        assert!(text(&[one("n/a", true, "Continue"), one("n/b", false, "Stop")]).contains("discard;"));
+        assert!(!text(&[one("n/a", true, "Stop"), one("n/b", false, "Stop")]).contains("discard;"));
+        assert!(!text(&[one("n/a", false, "Continue"), one("n/b", true, "Stop")]).contains("discard;"));
+    }
+
+    #[test]
+    fn a_hostile_name_stays_inside_its_comment() {
+        let mut hostile = rule("n/r", IGNORE);
+        hostile.id = "n/r\r\ndiscard;\n*/".to_owned();
+        let script = compile(&mark(), &[hostile]).script.unwrap();
+        assert!(script.text.contains("\n# rule n/rdiscard;*/\n"), "{}", script.text);
+    }
+}

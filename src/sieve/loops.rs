@@ -29,3 +29,31 @@ pub fn loops(mailboxes: &[(Address, Vec<Rule>)]) -> Vec<Loop> {
 fn goes_to(rule: &Rule, mailbox: &Address) -> bool {
     rule.enabled && rule.forwards().iter().any(|(to, _)| to.is_in(mailbox))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile::tests::rule;
+    use super::*;
+
+    fn to(id: &str, target: &str) -> Rule {
+        rule(id, &format!("{{actions: [{{forward: {{to: [{target}]}}}}]}}"))
+    }
+
+    fn found(a: Vec<Rule>, b: Vec<Rule>) -> Vec<Loop> {
+        loops(&[(Address::parse("a@e.com").unwrap(), a), (Address::parse("b@e.com").unwrap(), b)])
+    }
+
+    #[test]
+    fn two_mailboxes_that_forward_to_each_other_are_a_loop() {
+        let pair = Loop { one: "n/a".into(), other: "n/b".into() };
+        assert_eq!(found(vec![to("n/a", "B+x@E.com")], vec![to("n/x", "c@e.com"), to("n/b", "a@e.com")]), [pair]);
+    }
+
+    #[test]
+    fn one_way_is_no_loop_and_neither_is_a_rule_that_is_off() {
+        assert_eq!(found(vec![to("n/a", "b@e.com")], vec![to("n/b", "c@e.com")]), []);
+        let mut off = to("n/b", "a@e.com");
+        off.enabled = false;
+        assert_eq!(found(vec![to("n/a", "b@e.com")], vec![off]), []);
+    }
+}

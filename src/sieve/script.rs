@@ -32,11 +32,11 @@ pub(super) enum Test {
     /// `true`
     True,
     /// `not`
-    Not(Box<Test>),
+    Not(Box<Self>),
     /// `allof`; at least two.
-    All(Vec<Test>),
+    All(Vec<Self>),
     /// `anyof`; at least two.
-    Any(Vec<Test>),
+    Any(Vec<Self>),
     /// `exists`
     Exists(String),
     /// `size :over`, in KiB.

@@ -57,12 +57,12 @@ fn kib(size: Quota) -> u64 {
 }
 
 /// The only test itself, or a list of several.
-fn one_or(list: fn(Vec<Test>) -> Test, mut tests: Vec<Test>) -> Test {
-    match (tests.pop(), tests.is_empty()) {
-        (Some(only), true) => only,
-        (last, _) => {
+fn one_or(several: fn(Vec<Test>) -> Test, mut tests: Vec<Test>) -> Test {
+    match tests.pop() {
+        Some(only) if tests.is_empty() => only,
+        last => {
             tests.extend(last);
-            list(tests)
+            several(tests)
         }
     }
 }

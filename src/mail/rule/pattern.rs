@@ -1,7 +1,8 @@
 //! Regular expressions that mean the same to every C library and to Rust: a subset of POSIX extended ones (IEEE
 //! 1003.1, chapter 9.4). Mailcow's Dovecot runs on musl, others on glibc; what they read differently is refused.
 
-use std::fmt::Write as _;
+mod bracket;
+
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -11,8 +12,6 @@ use super::Text;
 const MOST_REPETITIONS: u32 = 255;
 /// How much memory in bytes a compiled expression may take.
 const LARGEST: usize = 1 << 20;
-const CLASSES: [&str; 12] =
-    ["alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"];
 
 /// Why an expression can't be used; read after the expression itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -228,7 +227,7 @@ impl Scan<'_> {
         }
         let posix = format!("[{inner}]");
         let not = if inner.starts_with('^') { inner.remove(0).to_string() } else { String::new() };
-        let rust = format!("[{not}{}]", items(&inner)?);
+        let rust = format!("[{not}{}]", bracket::items(&inner)?);
         self.put(&posix, &rust, Before::Atom);
         Ok(())
     }
@@ -265,57 +264,6 @@ fn instead_of(letter: char) -> Option<&'static str> {
         'b' => "(^|[^[:alnum:]_]) for the beginning of a word, ([^[:alnum:]_]|$) for its end",
         _ => return None,
     })
-}
-
-/// The inside of a bracket expression, without `^`, as Rust reads it.
-fn items(inner: &str) -> Result<String, InvalidPattern> {
-    let mut rust = String::new();
-    let mut rest = inner;
-    let mut is_first = true;
-    while let Some(c) = rest.chars().next() {
-        if let Some(class) = rest.strip_prefix("[:") {
-            let (name, after) = class.split_once(":]").unwrap_or((class, ""));
-            if !CLASSES.contains(&name) {
-                return no(format!("has the unknown class [:{name}:]; there are {}", CLASSES.join(", ")));
-            }
-            let _ = write!(rust, "[:{name}:]");
-            rest = after;
-        } else {
-            rest = item(&mut rust, rest, c, is_first)?;
-        }
-        is_first = false;
-    }
-    Ok(rust)
-}
-
-/// One character or range; what is left is returned.
-fn item<'a>(rust: &mut String, rest: &'a str, c: char, is_first: bool) -> Result<&'a str, InvalidPattern> {
-    let after = &rest[c.len_utf8()..];
-    let is_last = after.is_empty();
-    match c {
-        '\\' => return no(r"has a backslash inside [ ], where systems read it differently; put it outside"),
-        '[' if after.starts_with(['.', '=']) => {
-            return no("has [. or [= inside [ ]; such classes differ between systems");
-        }
-        '-' if !is_first && !is_last => return no("has a - in the middle of [ ]; put it first or last"),
-        c if !c.is_ascii() => {
-            return no(format!("has {c:?} inside [ ], which stands for one byte; write (ä|ö) instead"));
-        }
-        _ => {}
-    }
-    let code = u32::from(c);
-    let end = after.strip_prefix('-').and_then(|end| end.chars().next());
-    match end {
-        Some(end) if end.is_ascii_alphanumeric() && c.is_ascii_alphanumeric() && c <= end => {
-            let _ = write!(rust, r"\x{code:02x}-\x{:02x}", u32::from(end));
-            Ok(&after[2..])
-        }
-        Some(end) => no(format!("has the range {c}-{end}; ranges go from a letter or digit to a later one")),
-        None => {
-            let _ = write!(rust, r"\x{code:02x}");
-            Ok(after)
-        }
-    }
 }
 
 #[cfg(test)]

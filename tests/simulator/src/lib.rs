@@ -41,5 +41,6 @@ pub use cost::CostModel;
 pub use fault::{Fault, Trouble};
 pub use journal::Request;
 pub use json::Json;
+pub use sieve::check as check_sieve;
 pub use simulator::{Options, Simulator};
 pub use state::*;

@@ -8,8 +8,11 @@ mod grammar;
 mod lexer;
 mod parser;
 
-/// Judges a script; the error is what Mailcow puts behind `sieve_error`.
-pub(crate) fn check(script: &str) -> Result<(), String> {
+/// Judges a script.
+///
+/// # Errors
+/// When Mailcow refuses it: what it puts behind `sieve_error`.
+pub fn check(script: &str) -> Result<(), String> {
     parser::Parser::new(script).script()
 }
 

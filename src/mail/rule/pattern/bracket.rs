@@ -1,0 +1,60 @@
+//! What stands between `[` and `]`.
+
+use std::fmt::Write as _;
+
+use super::{InvalidPattern, no};
+
+/// The character classes of POSIX.
+const CLASSES: [&str; 12] =
+    ["alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"];
+
+/// The inside of a bracket expression, without `^`, as Rust reads it.
+pub(super) fn items(inner: &str) -> Result<String, InvalidPattern> {
+    let mut rust = String::new();
+    let mut left = inner;
+    let mut is_first = true;
+    while let Some(c) = left.chars().next() {
+        if let Some(class) = left.strip_prefix("[:") {
+            let (name, after) = class.split_once(":]").unwrap_or((class, ""));
+            if !CLASSES.contains(&name) {
+                return no(format!("has the unknown class [:{name}:]; there are {}", CLASSES.join(", ")));
+            }
+            let _ = write!(rust, "[:{name}:]");
+            left = after;
+        } else {
+            left = item(&mut rust, left, c, is_first)?;
+        }
+        is_first = false;
+    }
+    Ok(rust)
+}
+
+/// One character or range; what is left is returned.
+fn item<'a>(rust: &mut String, left: &'a str, c: char, is_first: bool) -> Result<&'a str, InvalidPattern> {
+    let after = &left[c.len_utf8()..];
+    let is_last = after.is_empty();
+    match c {
+        '\\' => return no(r"has a backslash inside [ ], where systems read it differently; put it outside"),
+        '[' if after.starts_with(['.', '=']) => {
+            return no("has [. or [= inside [ ]; such classes differ between systems");
+        }
+        '-' if !is_first && !is_last => return no("has a - in the middle of [ ]; put it first or last"),
+        c if !c.is_ascii() => {
+            return no(format!("has {c:?} inside [ ], which stands for one byte; write (ä|ö) instead"));
+        }
+        _ => {}
+    }
+    let code = u32::from(c);
+    let end = after.strip_prefix('-').and_then(|end| end.chars().next());
+    match end {
+        Some(end) if end.is_ascii_alphanumeric() && c.is_ascii_alphanumeric() && c <= end => {
+            let _ = write!(rust, r"\x{code:02x}-\x{:02x}", u32::from(end));
+            Ok(&after[2..])
+        }
+        Some(end) => no(format!("has the range {c}-{end}; ranges go from a letter or digit to a later one")),
+        None => {
+            let _ = write!(rust, r"\x{code:02x}");
+            Ok(after)
+        }
+    }
+}

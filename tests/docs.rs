@@ -1,0 +1,71 @@
+//! `docs/` says what the code says: every reason and every DNS warning stands there, and what stands there exists.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The words in the first column of the tables below a heading.
+fn first_column(text: &str, heading: &str) -> BTreeSet<String> {
+    let section = text.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    rows.map(ToOwned::to_owned).collect()
+}
+
+/// The variants of `Reason`, from its source.
+fn reasons() -> BTreeSet<String> {
+    let source = read("src/outcome.rs");
+    let body = source.split("pub enum Reason {").nth(1).unwrap().split("\n}").next().unwrap();
+    let variants = body.lines().map(str::trim).filter_map(|line| line.strip_suffix(','));
+    variants.filter(|line| line.chars().all(char::is_alphanumeric)).map(ToOwned::to_owned).collect()
+}
+
+/// The first words of `warn("Word", …)` and `warning("Word", …)` in a folder's sources.
+fn warnings(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            warnings(&path, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let production = text.split("\n#[cfg(test)]").next().unwrap();
+        for call in ["warn(\"", "warning(\"", "kept(before, \""] {
+            let words = production.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(words.map(ToOwned::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_reason_is_explained_and_no_other() {
+    let reasons = reasons();
+    assert!(reasons.len() > 30, "{reasons:?}");
+    assert_eq!(first_column(&read("docs/conditions.md"), "Reasons"), reasons);
+}
+
+#[test]
+fn every_warning_about_dns_is_explained_and_no_other() {
+    let mut found = BTreeSet::new();
+    warnings(&root().join("src/dns"), &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    assert_eq!(first_column(&read("docs/dns.md"), "Warnings"), found);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for page in docs.chain(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name))) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+            assert!(page.parent().unwrap().join(target).exists(), "{}: {target}", page.display());
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Scripts before their judges: Dovecot's own compiler and delivery, and Mailcow's check.
+//!
+//! Without Debian's dovecot-core and dovecot-sieve the tests say `skipped`; where `CI` is set they fail.
+
+#[cfg(test)]
+mod dovecot;
+#[cfg(test)]
+mod world;
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod random;

@@ -1,0 +1,76 @@
+# What people run. `make help` lists it; CARGO_TARGET_DIR is honoured.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint chart crds tools ground sieve
+
+# Where the installers of Rust and Go put their programs.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
+
+CHART := charts/mailcow-operator
+# The folder that cargo builds into, however it was told.
+TARGET = $$(cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-6s %s\n' "$$name" "$$what"; done
+
+demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it running until Ctrl-C
+	@cargo build --quiet --workspace --bins --locked
+	@"$(TARGET)/debug/demo"
+
+test: tools ground sieve ## All tests, on a real Kubernetes API server and a simulated Mailcow
+	@status=0; cargo test --workspace --locked --no-fail-fast || status=$$?; \
+	skipped() { printf '  %s\n' "$$*"; }; \
+	echo; echo "Not tested for want of data or programs:"; \
+	none=$$( \
+	  [ -n "$${MAILCOW_RECORDINGS:-}" ] || skipped "the simulator against recordings of a real Mailcow: MAILCOW_RECORDINGS names no folder"; \
+	  [ -n "$${SPF_SUITE:-}" ] || skipped "the test suite of RFC 7208: SPF_SUITE names no folder with rfc7208-tests.yml"; \
+	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
+	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing" \
+	); echo "$${none:-  nothing}"; exit $$status
+
+lint: tools chart ## Format, clippy, documentation and the chart
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+chart: tools ## Lints the Helm chart and renders it with several values, good and bad
+	@helm=$$(tests/controlplane/helm.sh); \
+	render() { "$$helm" template demo $(CHART) "$$@"; }; \
+	is() { [ "$$1" = "$$(render "$${@:3}" | grep -c -e "$$2")" ] || { echo "the chart with $${*:3}: not $$1 lines with $$2" >&2; exit 1; }; }; \
+	"$$helm" lint --quiet --strict $(CHART); \
+	is 4 'kind: CustomResourceDefinition'; \
+	is 0 'kind: CustomResourceDefinition' --set crds.install=false; \
+	is 0 'kind: Secret$$'; \
+	is 1 'kind: Secret$$' --set mailcow.url=https://mail.example.com,mailcow.apiKey=key; \
+	is 1 'mailcow-secret=mine' --set mailcow.existingSecret=mine; \
+	is 0 'kind: ClusterRole' --set watchNamespace=mail; \
+	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
+	for bad in resync=10 mailcow.url=mail.example.com log.format=xml dns.mode=guess unknown=1 mailcow.apiKey=key; do \
+	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
+	done; \
+	echo "chart: ok"
+
+crds: tools ## Writes crds/ and the chart's copies anew from src/crd
+	UPDATE_CRDS=1 cargo test --quiet --locked --test crds
+
+tools:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.90 or newer (https://rustup.rs)" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: install one, on Debian: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer (https://go.dev/dl)" >&2; exit 1; }
+
+ground: tools
+	@tests/controlplane/build.sh >/dev/null
+	@tests/controlplane/helm.sh >/dev/null
+
+# Dovecot compiles and runs the Sieve scripts that rules become.
+sieve:
+	@command -v sievec >/dev/null && exit; \
+	want="dovecot-core dovecot-sieve"; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \
+	else \
+	  echo "To test Sieve scripts too: sudo apt-get install $$want (or your system's packages with sievec)" >&2; \
+	fi

@@ -31,7 +31,8 @@ use super::common::{Ref, RemovalPolicy};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmailForwardingRuleSpec {
-    /// The `EmailMailbox` whose mail the rule sees, in the same namespace.
+    /// The `EmailMailbox` whose mail the rule sees, in the same namespace. It can't be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("mailboxRef can't be changed; make another EmailForwardingRule"))]
     pub mailbox_ref: Ref,
     /// Whether the rule is in force; default true.
     #[serde(default = "yes")]

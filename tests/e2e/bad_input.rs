@@ -87,4 +87,10 @@ async fn identity_can_not_be_changed() {
     let turned = r#"{"spec":{"localPart":null,"catchAll":true}}"#;
     let words = world.kubectl(&["patch", "ealias", "a", "--type=merge", "-p", turned]).await;
     assert!(words.contains("can't be changed"), "{words}");
+    world
+        .apply("apiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule\nmetadata: {name: r}\nspec: {mailboxRef: {name: m}, actions: [{ignore: {}}]}")
+        .await;
+    let other = r#"{"spec":{"mailboxRef":{"name":"other"}}}"#;
+    let words = world.kubectl(&["patch", "efr", "r", "--type=merge", "-p", other]).await;
+    assert!(words.contains("mailboxRef can't be changed"), "{words}");
 }

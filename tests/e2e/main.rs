@@ -11,3 +11,4 @@ mod mailbox;
 mod rule;
 mod scale;
 mod trouble;
+mod truth;

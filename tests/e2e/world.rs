@@ -80,24 +80,17 @@ impl World {
         .await;
     }
 
-    /// Starts the operator with further arguments.
+    /// Starts the operator with the connection from the Secret, and further arguments.
     pub fn start_operator(&mut self, more: &[&str]) {
+        self.start_operator_with(&[&["--mailcow-secret", "mailcow"], more].concat());
+    }
+
+    /// Starts the operator with these arguments beside what every test needs.
+    pub fn start_operator_with(&mut self, more: &[&str]) {
         let kubeconfig = self.kubeconfig.display().to_string();
-        let mut args = vec![
-            "run",
-            "--watch-namespace",
-            &self.namespace,
-            "--operator-namespace",
-            &self.namespace,
-            "--mailcow-secret",
-            "mailcow",
-            "--listen",
-            "127.0.0.1:0",
-            "--cluster-id",
-            "testing",
-            "--log-level",
-            "info,mailcow_operator=debug",
-        ];
+        let namespace = self.namespace.clone();
+        let mut args = vec!["run", "--watch-namespace", &namespace, "--operator-namespace", &namespace];
+        args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing"]);
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));

@@ -1,0 +1,99 @@
+//! `Ready` tells the truth: what the server shows, not what was asked of it.
+
+use std::time::Duration;
+
+use ground::wait_until;
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use mailcow_simulator::{Fault, Trouble};
+
+use crate::world::{ADA, DOMAIN, LIMIT, World, message};
+
+/// The name that Mailcow shows for Ada.
+fn shown_name(world: &World) -> String {
+    world.mailcow.inspect(|state| state.mailbox("ada@example.com").unwrap().name.clone())
+}
+
+#[tokio::test]
+async fn a_field_that_is_taken_and_not_applied_stalls_and_stops_the_writing() {
+    let mut world = World::without_mailcow("notapplied").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1s"]);
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    let yes = r#"[{"type":"success","log":[],"msg":["mailbox_modified","ada@example.com"]}]"#.to_owned();
+    world.mailcow.fault(Fault::times(100, "edit/mailbox", Trouble::Text { status: 200, body: yes }));
+    world.mailcow.clear_log();
+    world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", r#"{"spec":{"displayName":"New"}}"#]).await;
+    let stalled = world.condition::<EmailMailbox>("ada", ("Stalled", "True", "FieldNotApplied")).await;
+    assert!(message(&stalled, "Ready").contains("displayName"), "{stalled:?}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(world.mailcow.writes(), 1, "{:?}", world.mailcow.requests());
+    world.mailcow.clear_faults();
+    world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", r#"{"spec":{"displayName":"Newer"}}"#]).await;
+    world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(shown_name(&world), "Newer");
+}
+
+#[tokio::test]
+async fn a_change_by_hand_is_corrected_at_the_next_pass() {
+    let mut world = World::without_mailcow("drift").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1s"]);
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.mailcow.edit(|state| state.mailbox_mut("ada@example.com").unwrap().name = "by hand".to_owned());
+    wait_until(LIMIT, "the name to be corrected", async || match shown_name(&world).as_str() {
+        "Ada Lovelace" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_deleted_by_hand_comes_back_with_its_password() {
+    let mut world = World::without_mailcow("gone").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1s"]);
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.mailcow.edit(|state| state.mailboxes.clear());
+    wait_until(LIMIT, "the mailbox to be back", async || {
+        world.mailcow.inspect(|state| state.mailbox("ada@example.com").map(|_| ()).ok_or("not there"))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn the_examples_become_ready() {
+    let world = World::new("examples").await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 4);
+    for file in files {
+        world.apply(&std::fs::read_to_string(file).unwrap()).await;
+    }
+    world.ready::<EmailDomain>("example-com").await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.ready::<EmailMailbox>("support").await;
+    world.ready::<EmailAlias>("sales").await;
+    world.ready::<EmailAlias>("catch-all").await;
+    world.ready::<EmailForwardingRule>("invoices").await;
+    world.ready::<EmailForwardingRule>("newsletter").await;
+}
+
+#[tokio::test]
+async fn the_key_may_come_from_a_file_that_changes() {
+    let mut world = World::without_mailcow("keyfile").await;
+    let file = std::env::temp_dir().join(format!("{}.key", world.namespace));
+    std::fs::write(&file, "WRONG1-WRONG2\n").unwrap();
+    let (url, path) = (world.mailcow.url(), file.display().to_string());
+    world.start_operator_with(&["--mailcow-url", &url, "--mailcow-api-key-file", &path]);
+    world.apply(DOMAIN).await;
+    world.condition::<EmailDomain>("example", ("Synced", "Unknown", "KeyOrSourceRejected")).await;
+    std::fs::write(&file, format!("{}\n", world.mailcow.api_key())).unwrap();
+    world.ready::<EmailDomain>("example").await;
+    std::fs::remove_file(&file).unwrap();
+}

@@ -1,5 +1,7 @@
 //! The rooms of `src/` keep what they promise: who is pure, who may use which library, how long a file may get.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
 use std::path::{Path, PathBuf};
 
 /// A production file: its path below `src/` and its text without its unit tests.

@@ -1,5 +1,7 @@
 //! The client against a server that answers as the real one: every change is carried out, confirmed and seen again.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

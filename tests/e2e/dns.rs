@@ -15,11 +15,11 @@ fn asked_for(domain: &EmailDomain) -> String {
 }
 
 /// Asks for a check at once and waits until it is done.
-async fn check(world: &World, word: &str) -> EmailDomain {
-    let annotation = format!("email.askrobots.com/reconcile-requested-at={word}");
+async fn check(world: &World, request: &str) -> EmailDomain {
+    let annotation = format!("email.askrobots.com/reconcile-requested-at={request}");
     world.kubectl(&["annotate", "--overwrite", "edom", "example", &annotation]).await;
     let is_done =
-        |d: &EmailDomain| d.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref()) == Some(word);
+        |d: &EmailDomain| d.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref()) == Some(request);
     world.until("example", "the request is echoed", is_done).await
 }
 

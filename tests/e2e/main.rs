@@ -1,5 +1,7 @@
 //! The operator against a real control plane and a simulated Mailcow, under the rights that the chart gives it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't be set up has failed")]
+
 mod world;
 
 mod alias;

@@ -18,9 +18,12 @@ async fn a_thousand_mailboxes_and_a_restart() {
         .await;
     world.ready::<mailcow_operator::crd::EmailDomain>("example").await;
     world.mailcow.clear_log();
-    let manifests: String = (0..1000)
-        .map(|n| format!("---\napiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}}}\n"))
-        .collect();
+    let mailbox = |n| {
+        format!(
+            "---\napiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}}}\n"
+        )
+    };
+    let manifests = (0..1000).map(mailbox).collect::<Vec<_>>().concat();
     let started = Instant::now();
     world.apply(&manifests).await;
     println!("applied in {:?}", started.elapsed());

@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 /// Far more than anything takes.
-pub const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(15);
 
 static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
 
-/// The shared control plane with the chart, and the kubeconfig of the chart's ServiceAccount.
+/// The shared control plane with the chart, and the kubeconfig of the chart's service account.
 async fn installed() -> (&'static ControlPlane, PathBuf) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
@@ -34,24 +34,24 @@ async fn installed() -> (&'static ControlPlane, PathBuf) {
 }
 
 /// What a test has for itself.
-pub struct World {
+pub(crate) struct World {
     plane: &'static ControlPlane,
     kubeconfig: PathBuf,
     /// The only namespace that the operator looks at.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// As an administrator.
-    pub kube: kube::Client,
+    pub(crate) kube: kube::Client,
     /// The server.
-    pub mailcow: Simulator,
+    pub(crate) mailcow: Simulator,
     /// The DNS that the operator asks.
-    pub dns: Dns,
+    pub(crate) dns: Dns,
     /// The program under test.
-    pub operator: Option<Operator>,
+    pub(crate) operator: Option<Operator>,
 }
 
 impl World {
     /// Everything running, Mailcow configured.
-    pub async fn new(name: &str) -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         let mut world = Self::without_mailcow(name).await;
         world.connect().await;
         world.start_operator(&[]);
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Nothing running but an unconfigured Mailcow.
-    pub async fn without_mailcow(name: &str) -> Self {
+    pub(crate) async fn without_mailcow(name: &str) -> Self {
         let (plane, kubeconfig) = installed().await;
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
@@ -68,12 +68,12 @@ impl World {
     }
 
     /// Makes the Secret with the connection.
-    pub async fn connect(&self) {
+    pub(crate) async fn connect(&self) {
         self.connect_with(&self.mailcow.url(), self.mailcow.api_key()).await;
     }
 
     /// Makes or changes the Secret with the connection.
-    pub async fn connect_with(&self, url: &str, key: &str) {
+    pub(crate) async fn connect_with(&self, url: &str, key: &str) {
         self.apply(&format!(
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: mailcow}}\nstringData: {{url: {url:?}, apiKey: {key:?}}}"
         ))
@@ -81,12 +81,12 @@ impl World {
     }
 
     /// Starts the operator with the connection from the Secret, and further arguments.
-    pub fn start_operator(&mut self, more: &[&str]) {
+    pub(crate) fn start_operator(&mut self, more: &[&str]) {
         self.start_operator_with(&[&["--mailcow-secret", "mailcow"], more].concat());
     }
 
     /// Starts the operator with these arguments beside what every test needs.
-    pub fn start_operator_with(&mut self, more: &[&str]) {
+    pub(crate) fn start_operator_with(&mut self, more: &[&str]) {
         let kubeconfig = self.kubeconfig.display().to_string();
         let namespace = self.namespace.clone();
         let mut args = vec!["run", "--watch-namespace", &namespace, "--operator-namespace", &namespace];
@@ -98,25 +98,25 @@ impl World {
     }
 
     /// Applies manifests into the namespace; they have to be taken.
-    pub async fn apply(&self, manifests: &str) {
+    pub(crate) async fn apply(&self, manifests: &str) {
         self.plane.apply(manifests, &self.namespace).await.unwrap();
     }
 
     /// Runs kubectl in the namespace as an administrator; gives what it wrote, errors too.
-    pub async fn kubectl(&self, args: &[&str]) -> String {
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
         let output = self.plane.kubectl(&[&["-n", &self.namespace], args].concat()).await.unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
     /// Applies manifests that have to be refused, and gives the words.
-    pub async fn refused(&self, manifest: &str) -> String {
+    pub(crate) async fn refused(&self, manifest: &str) -> String {
         let output = self.plane.kubectl_with(&["-n", &self.namespace, "create", "-f", "-"], manifest).await.unwrap();
         assert!(!output.status.success(), "it was taken:\n{manifest}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// The API of a kind in the namespace.
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
@@ -124,12 +124,12 @@ impl World {
     }
 
     /// Waits until `Ready` is True for the current generation, and gives the object.
-    pub async fn ready<K: Email>(&self, name: &str) -> K {
+    pub(crate) async fn ready<K: Email>(&self, name: &str) -> K {
         self.until(name, "Ready=True", |object: &K| says(object, "Ready", "True")).await
     }
 
     /// Waits until a condition has this status and reason, and gives the object.
-    pub async fn condition<K: Email>(&self, name: &str, (kind, status, reason): (&str, &str, &str)) -> K {
+    pub(crate) async fn condition<K: Email>(&self, name: &str, (kind, status, reason): (&str, &str, &str)) -> K {
         let what = format!("{kind}={status} with reason {reason}");
         self.until(name, &what, |object: &K| {
             let found = object.conditions().into_iter().find(|c| c.type_ == kind);
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Waits until something is true of an object, and gives it.
-    pub async fn until<K: Email>(&self, name: &str, what: &str, is_so: impl Fn(&K) -> bool) -> K {
+    pub(crate) async fn until<K: Email>(&self, name: &str, what: &str, is_so: impl Fn(&K) -> bool) -> K {
         let api = self.api::<K>();
         let what = format!("{what} on {} {name}", K::kind(&()));
         let found = wait_until(LIMIT, &what, async || {
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// Waits until the object is gone.
-    pub async fn gone<K: Email>(&self, name: &str) {
+    pub(crate) async fn gone<K: Email>(&self, name: &str) {
         let api = self.api::<K>();
         let what = format!("{name} to be gone");
         let found = wait_until(LIMIT, &what, async || match api.get_opt(name).await {
@@ -167,19 +167,21 @@ impl World {
     }
 
     /// What the operator wrote.
-    pub fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         self.operator.as_ref().map(Operator::logs).unwrap_or_default()
     }
 
     /// Everything that the API server holds in the namespace, as YAML, without Secrets.
-    pub async fn everything(&self) -> String {
+    pub(crate) async fn everything(&self) -> String {
         let kinds = "emaildomains,emailmailboxes,emailaliases,emailforwardingrules,events,configmaps";
         self.kubectl(&["get", kinds, "-o", "yaml"]).await
     }
 }
 
 /// One of our kinds.
-pub trait Email: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned {
+pub(crate) trait Email:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
     /// The conditions in its status.
     fn conditions(&self) -> Vec<Condition>;
     /// The generation that its status speaks of.
@@ -203,22 +205,22 @@ macro_rules! email {
 email!(EmailDomain, EmailMailbox, EmailAlias, EmailForwardingRule);
 
 /// Whether the status speaks of the current spec.
-pub fn is_current(object: &impl Email) -> bool {
+pub(crate) fn is_current(object: &impl Email) -> bool {
     object.observed() == object.meta().generation
 }
 
 /// Whether a condition has this status, for the current spec.
-pub fn says(object: &impl Email, kind: &str, status: &str) -> bool {
+pub(crate) fn says(object: &impl Email, kind: &str, status: &str) -> bool {
     is_current(object) && object.conditions().iter().any(|c| c.type_ == kind && c.status == status)
 }
 
 /// The message of a condition.
-pub fn message(object: &impl Email, kind: &str) -> String {
+pub(crate) fn message(object: &impl Email, kind: &str) -> String {
     object.conditions().into_iter().find(|c| c.type_ == kind).map(|c| c.message).unwrap_or_default()
 }
 
 /// A domain and a mailbox that the tests use.
-pub const DOMAIN: &str = "
+pub(crate) const DOMAIN: &str = "
 apiVersion: email.askrobots.com/v1alpha1
 kind: EmailDomain
 metadata: {name: example}
@@ -226,7 +228,7 @@ spec: {domain: example.com}
 ---
 ";
 /// A mailbox of it.
-pub const ADA: &str = "
+pub(crate) const ADA: &str = "
 apiVersion: email.askrobots.com/v1alpha1
 kind: EmailMailbox
 metadata: {name: ada}

@@ -19,12 +19,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 
 /// Shows the operator at work: a real Kubernetes API, a simulated Mailcow, real DNS queries, all on this machine.
 #[derive(Debug, Parser)]
 struct Args {
     /// Leave everything running until Ctrl-C, to try things.
-    #[arg(long, env = "KEEP")]
+    #[arg(long, env = "KEEP", value_parser = FalseyValueParser::new())]
     keep: bool,
 }
 

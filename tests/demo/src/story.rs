@@ -85,7 +85,7 @@ curl -s -H "X-API-Key: $KEY" $MAILCOW/api/v1/get/mailbox/ada@{DOMAIN}
 curl -s -H "X-API-Key: $KEY" -H 'Content-Type: application/json' $MAILCOW/api/v1/edit/mailbox \
   -d '{{"items":["ada@{DOMAIN}"],"attr":{{"name":"Somebody else"}}}}'
 kubectl annotate --overwrite embx ada email.askrobots.com/reconcile-requested-at="$(date)"
-kubectl get events --sort-by=.lastTimestamp
+kubectl events
 
 # deletionPolicy: Retain is the default, so the mailbox stays on Mailcow:
 kubectl delete embx ada"#,

@@ -6,6 +6,7 @@ pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod dns;
+pub mod inventory;
 pub mod mail;
 pub mod mailcow;
 pub mod outcome;

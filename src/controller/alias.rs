@@ -8,9 +8,10 @@ use super::context::{self, Context, is_paused};
 use super::mailbox::is_not_configured;
 use super::patch;
 use super::references;
-use super::sync::{Failed, Stop, bring, gone, outcome, read_back, server};
+use super::sync::{Failed, Stop, age, bring, gone, outcome, read_back, server};
 use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
 use crate::desired;
+use crate::inventory::Age;
 use crate::mail::{Address, Alias, Catch};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::{self, Change};
@@ -49,17 +50,21 @@ async fn steps(
     let want = desired::alias(&object.spec, catch, &mailboxes, ctx.mark(object))?;
     seen.external = external(&want);
     let server = server(ctx)?;
-    seen.have = server.alias(&want.catch).await?;
+    let policy = object.spec.adoption_policy;
+    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
+    seen.have = server.alias(&want.catch, age).await?;
+    if age == Age::Recent && plan::alias(&want, seen.have.as_ref(), policy) != Ok(Vec::new()) {
+        seen.have = server.alias(&want.catch, Age::Now).await?;
+    }
     if seen.have.is_none() {
         references::domain_is_there(&domain)?;
         mailboxes_are_there(object, ctx)?;
     }
-    let policy = object.spec.adoption_policy;
     let changes = plan::alias(&want, seen.have.as_ref(), policy)?;
     if !bring(ctx, (object, &before.conditions), &changes, None).await? {
         return Ok(());
     }
-    seen.have = server.alias(&want.catch).await?;
+    seen.have = server.alias(&want.catch, Age::Now).await?;
     read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)
 }
 
@@ -91,14 +96,14 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
         return Ok(());
     }
     let server = server(ctx)?;
-    let have = server.alias(&catch).await?;
+    let have = server.alias(&catch, Age::Now).await?;
     let changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
     if is_paused(object) && policy != RemovalPolicy::Retain && !changes.is_empty() {
         return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
     }
-    server.execute(&changes, None).await?;
+    server.client().execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteAlias { .. }));
-    if was_deleted && server.alias(&catch).await?.is_some() {
+    if was_deleted && server.alias(&catch, Age::Now).await?.is_some() {
         let message = format!("Mailcow still shows {catch} after its deletion; it is tried again");
         return Err(Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into());
     }

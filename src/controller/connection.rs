@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::config::Settings;
+use crate::inventory::Inventory;
 use crate::mailcow::{Client, Connection, Observer};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::telemetry::Metrics;
@@ -18,25 +19,30 @@ use crate::telemetry::Metrics;
 /// How often the key file is looked at.
 const FILE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A client, or why there is none.
-pub(super) type Server = Result<Arc<Client>, Outcome>;
+/// How long what Mailcow holds is remembered, at most.
+const REMEMBER: Duration = Duration::from_secs(300);
+
+/// A server, or why there is none.
+pub(super) type Server = Result<Arc<Inventory>, Outcome>;
 
 /// Turns connections into clients, and keeps the client while its connection stays the same.
 pub(super) struct Source {
     current: Option<Connection>,
     sender: watch::Sender<Server>,
     metrics: Metrics,
+    remember: Duration,
 }
 
 impl Source {
     pub(super) fn new(metrics: Metrics) -> (Self, watch::Receiver<Server>) {
         let why = "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::MailcowNotConfigured, why)));
-        (Self { current: None, sender, metrics }, receiver)
+        (Self { current: None, sender, metrics, remember: REMEMBER }, receiver)
     }
 
     /// Follows the configured source for ever.
     pub(super) async fn follow(mut self, settings: Settings, kube: kube::Client) {
+        self.remember = REMEMBER.min(settings.resync / 2);
         match (settings.mailcow_secret, settings.mailcow_url, settings.mailcow_api_key_file) {
             (Some(name), _, _) => self.follow_secret(&Api::namespaced(kube, &settings.operator_namespace), &name).await,
             (None, Some(url), Some(file)) => self.follow_file(url, &file).await,
@@ -98,13 +104,14 @@ impl Source {
         let Some(new) = &connection else { return };
         let metrics = self.metrics.clone();
         let observer: Observer = Arc::new(move |action, outcome, took| metrics.asked_mailcow(action, outcome, took));
-        let server = Client::new(new, observer).map(Arc::new).map_err(|error| {
+        let client = Client::new(new, observer).map(Arc::new);
+        let server = client.map(|client| Arc::new(Inventory::new(client, self.remember))).map_err(|error| {
             tracing::error!(%error, "the connection to Mailcow can't be used");
             Outcome::Stalled(Why::new(error.reason(), error.to_string()))
         });
-        if let Ok(client) = &server {
-            tracing::info!(server = client.server(), "connection to Mailcow configured");
-            tokio::spawn(greet(client.clone()));
+        if let Ok(inventory) = &server {
+            tracing::info!(server = inventory.client().server(), "connection to Mailcow configured");
+            tokio::spawn(greet(inventory.client().clone()));
         }
         self.metrics.configured(server.is_ok());
         self.current = connection;

@@ -41,7 +41,7 @@ pub(super) struct Context {
 impl Context {
     /// Host name of the mail server: as configured, else that of Mailcow's URL.
     pub(super) fn mail_host(&self) -> Option<String> {
-        let of_url = || self.server.borrow().as_ref().ok().map(|client| client.host().to_owned());
+        let of_url = || self.server.borrow().as_ref().ok().map(|server| server.client().host().to_owned());
         self.settings.dns.mail_host.clone().or_else(of_url)
     }
 

@@ -66,7 +66,7 @@ async fn steps(
     seen: &mut DomainSeen,
 ) -> Result<(), Stop> {
     let want = desired::domain(&object.spec, ctx.mark(object))?;
-    let server = server(ctx)?;
+    let server = server(ctx)?.client().clone();
     seen.have = server.domain(&want.name).await?;
     let policy = object.spec.adoption_policy;
     let changes = plan::domain(&want, seen.have.as_ref(), policy)?;
@@ -100,7 +100,7 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
         return Ok(());
     }
-    let server = server(ctx)?;
+    let server = server(ctx)?.client().clone();
     let have = server.domain(&name).await?;
     let is_confirmed = is_confirmed(object, name.as_str());
     let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;

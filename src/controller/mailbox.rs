@@ -6,12 +6,13 @@ use kube::runtime::controller::Action;
 
 use super::context::{self, Context, is_paused};
 use super::patch;
-use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
+use super::sync::{Failed, Stop, age, bring, gone, is_confirmed, outcome, read_back, server};
 use super::{references, secrets};
 use crate::crd::{DeletionPolicy, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
+use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Mailbox, MailboxHave, Mark};
-use crate::mailcow::{self, Client};
+use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, MailboxSeen};
@@ -58,12 +59,16 @@ async fn steps(
     let want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
     seen.address = Some(want.address.clone());
     let server = server(ctx)?;
-    let have = server.mailbox(&want.address).await?;
+    let policy = object.spec.adoption_policy;
+    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
+    let mut have = server.mailbox(&want.address, age).await?;
+    if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
+        have = server.mailbox(&want.address, Age::Now).await?;
+    }
     seen.have.clone_from(&have);
     if have.is_none() {
         references::domain_is_there(&domain)?;
     }
-    let policy = object.spec.adoption_policy;
     // Asked before a Secret is made: what is not ours gets none.
     plan::mailbox(&want, have.as_ref(), policy, false)?;
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
@@ -75,7 +80,7 @@ async fn steps(
         return Ok(());
     }
     seen.password_version = password.map(|password| password.version);
-    seen.have = server.mailbox(&want.address).await?;
+    seen.have = server.mailbox(&want.address, Age::Now).await?;
     read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)
 }
 
@@ -113,9 +118,9 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     if is_paused(object) && policy != DeletionPolicy::Retain && !changes.is_empty() {
         return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
     }
-    server.execute(&changes, None).await?;
+    server.client().execute(&changes, None).await?;
     let is_still_there = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)))
-        && server.mailbox(&address).await?.is_some();
+        && server.mailbox(&address, Age::Now).await?.is_some();
     if is_still_there {
         let message = format!("Mailcow still shows {address} after its deletion; it is tried again");
         return Err(Outcome::Unknown(crate::outcome::Why::new(Reason::MailcowUnreachable, message)).into());
@@ -124,10 +129,15 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
 }
 
 /// What the removal takes; a deletion of ours that stopped half-way is repeated.
-async fn removal(object: &EmailMailbox, server: &Client, address: &Address, mark: &Mark) -> Result<Vec<Change>, Stop> {
+async fn removal(
+    object: &EmailMailbox,
+    server: &Inventory,
+    address: &Address,
+    mark: &Mark,
+) -> Result<Vec<Change>, Stop> {
     let policy = object.spec.deletion_policy;
     let was_ours = object.status.as_ref().is_some_and(|s| s.password_version.is_some());
-    match server.mailbox(address).await {
+    match server.mailbox(address, Age::Now).await {
         Ok(have) => {
             let is_confirmed = is_confirmed(object, &address.to_string());
             Ok(plan::mailbox_removal(have.as_ref(), mark, policy, is_confirmed)?)

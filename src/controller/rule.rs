@@ -55,7 +55,7 @@ async fn steps(
     let loops = loops(object, ctx);
     seen.refused = refused(object, &loops, &address);
     let _turn = ctx.turns.take(&address.to_string()).await;
-    let server = server(ctx)?;
+    let server = server(ctx)?.client().clone();
     let have = server.prefilters(&address).await?;
     let mark = ctx.mark(mailbox.as_ref());
     let compiled = sieve::compile(&mark, &in_force(object, ctx, (&loops, &address)));
@@ -147,7 +147,7 @@ async fn remove(object: &EmailForwardingRule, ctx: &Context) -> Result<(), Stop>
     }
     let Some(address) = known_address(object, ctx) else { return Ok(()) };
     let _turn = ctx.turns.take(&address.to_string()).await;
-    let server = server(ctx)?;
+    let server = server(ctx)?.client().clone();
     let have = server.prefilters(&address).await?;
     let namespace = object.namespace().unwrap_or_default();
     // The uid plays no part in who owns a mark, and the mailbox object may be gone.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::context::{Context, is_paused, key};
 use super::patch::{self, Object};
 use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN};
-use crate::mailcow::Client;
+use crate::inventory::{Age, Inventory};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -65,8 +65,8 @@ pub(super) fn outcome(steps: Result<(), Stop>) -> Result<Outcome, Failed> {
     }
 }
 
-/// The client, or why there is none.
-pub(super) fn server(ctx: &Context) -> Result<Arc<Client>, Stop> {
+/// The server, or why there is none.
+pub(super) fn server(ctx: &Context) -> Result<Arc<Inventory>, Stop> {
     ctx.server.borrow().clone().map_err(Stop::Told)
 }
 
@@ -96,8 +96,15 @@ pub(super) async fn bring<K: Object>(
     }
     patch::hold(ctx, object).await.map_err(Stop::api)?;
     tracing::info!(fields = fields(changes), "writing to Mailcow");
-    server.execute(changes, password).await?;
+    server.client().execute(changes, password).await?;
     Ok(true)
+}
+
+/// How recent what is known of Mailcow has to be: for a new spec, or when somebody asks, it is asked now.
+pub(super) fn age(object: &impl Resource<DynamicType = ()>, (observed, handled): (Option<i64>, Option<&str>)) -> Age {
+    let pass = super::context::pass(object);
+    let is_new = observed != pass.generation || handled != pass.requested_at.as_deref();
+    if is_new { Age::Now } else { Age::Recent }
 }
 
 /// What is left after reading back.

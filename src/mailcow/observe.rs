@@ -58,6 +58,36 @@ impl Client {
         Ok(found.map(|alias| alias_have(catch.clone(), alias)))
     }
 
+    /// Every mailbox of a domain. A list of an unknown domain would be that of all domains (recording
+    /// `04_mailbox/list_all_unknown_domain`), and a half-deleted mailbox has no name to be listed by.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn mailboxes(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
+        if self.one::<WireDomain>("get/domain", domain.as_str()).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let all: Vec<WireMailbox> = self.list("get/mailbox", &["all", domain.as_str()]).await?;
+        let named = all.into_iter().filter_map(|wire| {
+            let address = Address::parse(wire.username.as_deref()?).ok().filter(|a| a.domain() == domain)?;
+            Some((address.clone(), mailbox_have(address, wire)))
+        });
+        Ok(named.collect())
+    }
+
+    /// Every alias of a domain.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn aliases(&self, domain: &DomainName) -> Result<Vec<(Catch, AliasHave)>, Error> {
+        let all: Vec<WireAlias> = self.list("get/alias", &["all", domain.as_str()]).await?;
+        let named = all.into_iter().filter_map(|wire| {
+            let catch = Catch::parse(&wire.address).ok().filter(|catch| catch.domain() == domain)?;
+            Some((catch.clone(), alias_have(catch, wire)))
+        });
+        Ok(named.collect())
+    }
+
     /// The prefilters of a mailbox, by id.
     ///
     /// # Errors

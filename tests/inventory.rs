@@ -1,0 +1,101 @@
+//! The inventory against a server that counts: few questions are single, many become one list, nothing is mistaken.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailcow_operator::inventory::{Age, Inventory};
+use mailcow_operator::mail::{Address, Catch};
+use mailcow_operator::mailcow::{Client, Connection};
+use mailcow_simulator::{Fault, Options, Simulator, Trouble};
+use secrecy::SecretString;
+
+async fn world(keep: Duration) -> (Simulator, Arc<Inventory>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Simulator::start(Options::default()).await.unwrap();
+    server.edit(|state| {
+        state.seed_domain("example.com");
+        state.seed_domain("other.org");
+        for n in 0..100 {
+            state.seed_mailbox(&format!("m{n}@example.com"));
+            state.seed_alias(&format!("a{n}@example.com"), "m0@example.com");
+        }
+        state.seed_mailbox("m0@other.org");
+    });
+    let connection = Connection { url: server.url(), api_key: SecretString::from(server.api_key()), ca: None };
+    let client = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap();
+    (server, Arc::new(Inventory::new(Arc::new(client), keep)))
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn mailbox(n: u32) -> Address {
+    Address::parse(&format!("m{n}@example.com")).unwrap()
+}
+
+#[tokio::test]
+async fn a_hundred_questions_cost_eight_gets_and_one_list() {
+    let (server, inventory) = world(LONG).await;
+    for n in 0..100 {
+        let have = inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap().unwrap();
+        assert_eq!(have, inventory.client().mailbox(&mailbox(n)).await.unwrap().unwrap(), "a list shows the same");
+    }
+    // The comparison above costs one get each; the list asks first whether the domain exists.
+    assert_eq!(server.reads(), 100 + 8 + 2);
+    assert_eq!(inventory.mailbox(&mailbox(100), Age::Recent).await.unwrap(), None);
+    server.clear_log();
+    for n in 0..100 {
+        let catch = Catch::parse(&format!("a{n}@example.com")).unwrap();
+        let have = inventory.alias(&catch, Age::Recent).await.unwrap().unwrap();
+        assert_eq!(have.goto, ["m0@example.com"]);
+    }
+    assert_eq!(server.reads(), 8 + 1);
+}
+
+#[tokio::test]
+async fn many_at_once_wait_for_the_same_list() {
+    let (server, inventory) = world(LONG).await;
+    let asked = (0..100).map(|n| {
+        let inventory = inventory.clone();
+        tokio::spawn(async move { inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap().is_some() })
+    });
+    for task in asked.collect::<Vec<_>>() {
+        assert!(task.await.unwrap());
+    }
+    assert_eq!(server.reads(), 8 + 2, "{:?}", server.requests());
+}
+
+#[tokio::test]
+async fn asking_now_asks_and_is_remembered() {
+    let (server, inventory) = world(LONG).await;
+    for n in 0..20 {
+        inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap();
+    }
+    server.edit(|state| state.mailbox_mut("m1@example.com").unwrap().name = "by hand".to_owned());
+    assert_ne!(inventory.mailbox(&mailbox(1), Age::Recent).await.unwrap().unwrap().name, "by hand");
+    assert_eq!(inventory.mailbox(&mailbox(1), Age::Now).await.unwrap().unwrap().name, "by hand");
+    assert_eq!(inventory.mailbox(&mailbox(1), Age::Recent).await.unwrap().unwrap().name, "by hand");
+}
+
+#[tokio::test]
+async fn an_unknown_domain_is_empty_and_not_everything() {
+    let (_server, inventory) = world(LONG).await;
+    for n in 0..20 {
+        let nowhere = Address::parse(&format!("m{n}@nowhere.net")).unwrap();
+        assert_eq!(inventory.mailbox(&nowhere, Age::Recent).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_is_an_error_and_never_read_as_all_gone() {
+    let (server, inventory) = world(LONG).await;
+    for n in 0..8 {
+        inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap();
+    }
+    for trouble in [Trouble::ServerError, Trouble::Reset, Trouble::Empty { done: false }] {
+        server.fault(Fault::once("get/mailbox/all", trouble));
+        assert!(inventory.mailbox(&mailbox(9), Age::Recent).await.is_err());
+    }
+    assert!(inventory.mailbox(&mailbox(9), Age::Recent).await.unwrap().is_some());
+}

@@ -56,7 +56,7 @@ crds: tools ## Writes crds/ and the chart's copies anew from src/crd
 	UPDATE_CRDS=1 cargo test --quiet --locked --test crds
 
 tools:
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.90 or newer (https://rustup.rs)" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer (https://rustup.rs)" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is missing: install one, on Debian: apt-get install gcc libc6-dev" >&2; exit 1; }
 	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer (https://go.dev/dl)" >&2; exit 1; }
 

@@ -1,5 +1,7 @@
 //! The manifests in `examples/` are what the kinds take: no unknown field, and every reference leads to another example.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "an example that can't be read is a failed test")]
+
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Secret;

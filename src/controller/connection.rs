@@ -22,6 +22,10 @@ const FILE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long what Mailcow holds is remembered, at most.
 const REMEMBER: Duration = Duration::from_secs(300);
 
+/// Said where no source of a connection is configured.
+const NOTHING: &str =
+    "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
+
 /// A server, or why there is none.
 pub(super) type Server = Result<Arc<Inventory>, Outcome>;
 
@@ -35,8 +39,8 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(metrics: Metrics) -> (Self, watch::Receiver<Server>) {
-        let why = "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
-        let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::MailcowNotConfigured, why)));
+        let why = "the connection to Mailcow was not read yet";
+        let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         (Self { current: None, sender, metrics, remember: REMEMBER }, receiver)
     }
 
@@ -46,8 +50,11 @@ impl Source {
         match (settings.mailcow_secret, settings.mailcow_url, settings.mailcow_api_key_file) {
             (Some(name), _, _) => self.follow_secret(&Api::namespaced(kube, &settings.operator_namespace), &name).await,
             (None, Some(url), Some(file)) => self.follow_file(url, &file).await,
-            // Without the sender nobody could wait for a change.
-            _ => self.sender.closed().await,
+            _ => {
+                self.missing(NOTHING.to_owned());
+                // Without the sender nobody could wait for a change.
+                self.sender.closed().await;
+            }
         }
     }
 
@@ -117,6 +124,13 @@ impl Source {
         self.current = connection;
         self.sender.send_modify(|current| *current = server);
     }
+}
+
+/// Waits until it is known whether there is a server: a pass before that would say of everything that there is none.
+pub(super) async fn known(server: &watch::Receiver<Server>) {
+    let is_read = |server: &Server| !matches!(server, Err(Outcome::Waiting(why)) if why.reason == Reason::Pending);
+    // An error only says that the process ends.
+    let _ = server.clone().wait_for(is_read).await;
 }
 
 /// One read that tells at once in the log whether URL and key are right.

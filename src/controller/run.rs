@@ -90,15 +90,25 @@ async fn drivers(
     (cluster, lookup, metrics): (String, Lookup, Metrics),
     ready: Arc<AtomicBool>,
 ) {
-    let (domains, domain_handles) = follow(scoped(&kube, &settings), 3);
-    let (mailboxes, mailbox_handles) = follow(scoped(&kube, &settings), 5);
-    let (aliases, alias_handles) = follow(scoped(&kube, &settings), 2);
-    let (rules, rule_handles) = follow(scoped(&kube, &settings), 2);
-    let handles =
-        Handles { domains: domain_handles, mailboxes: mailbox_handles, aliases: alias_handles, rules: rule_handles };
+    let domains = follow(scoped(&kube, &settings), 3);
+    let mailboxes = follow(scoped(&kube, &settings), 5);
+    let aliases = follow(scoped(&kube, &settings), 2);
+    let rules = follow(scoped(&kube, &settings), 2);
     let (source, server) = Source::new(metrics.clone());
     tokio::spawn(source.follow(settings.clone(), kube.clone()));
-    let stores = Stores { domains, mailboxes, aliases, rules };
+    let stores = Stores {
+        domains: domains.reader,
+        mailboxes: mailboxes.reader,
+        aliases: aliases.reader,
+        rules: rules.reader,
+        listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
+    };
+    let handles = Handles {
+        domains: domains.changes,
+        mailboxes: mailboxes.changes,
+        aliases: aliases.changes,
+        rules: rules.changes,
+    };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
     let ctx = Arc::new(Context {
         recorder: Recorder::new(kube.clone(), reporter),

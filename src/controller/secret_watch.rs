@@ -8,12 +8,13 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::secrets;
+use super::stores::Changes;
 use crate::crd::{EmailMailbox, MAILBOX_LABEL};
 
 /// A Secret by namespace and name.
@@ -32,7 +33,7 @@ pub(super) fn generated(
 /// Mailboxes whose given Secret changed: one watch by name for each Secret that a mailbox names.
 pub(super) fn given(
     kube: kube::Client,
-    mailboxes: ReflectHandle<EmailMailbox>,
+    mailboxes: Changes<EmailMailbox>,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
     let (sender, receiver) = mpsc::channel::<Key>(64);
@@ -41,7 +42,7 @@ pub(super) fn given(
     changed.flat_map(move |secret| stream::iter(naming(&store, &secret))).boxed()
 }
 
-async fn follow_names(kube: kube::Client, mut mailboxes: ReflectHandle<EmailMailbox>, sender: mpsc::Sender<Key>) {
+async fn follow_names(kube: kube::Client, mut mailboxes: Changes<EmailMailbox>, sender: mpsc::Sender<Key>) {
     let mut watched: HashSet<Key> = HashSet::new();
     while let Some(mailbox) = mailboxes.next().await {
         let Some(key) = given_secret(&mailbox) else { continue };

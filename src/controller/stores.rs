@@ -1,21 +1,26 @@
 //! What the Kubernetes API holds of our kinds: one watch each, shared by all drivers.
+//!
+//! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
+//! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::{self, ReflectHandle, Store};
+use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 
-/// Events that wait for the slowest subscriber.
-const BUFFER: usize = 1024;
+/// Objects that changed, each as the store has it.
+pub(super) type Changes<K> = UnboundedReceiver<Arc<K>>;
 
 /// Readers of the four kinds.
 #[derive(Clone)]
@@ -24,18 +29,17 @@ pub(super) struct Stores {
     pub(super) mailboxes: Store<EmailMailbox>,
     pub(super) aliases: Store<EmailAlias>,
     pub(super) rules: Store<EmailForwardingRule>,
+    /// Of each kind, whether the first list is in.
+    pub(super) listed: [watch::Receiver<bool>; 4],
 }
 
 impl Stores {
-    /// Waits until every first list is in.
+    /// Waits until every first list is in. (`Store::wait_until_ready` wakes only the last of several that wait.)
     pub(super) async fn ready(&self) {
-        // An error only says that the watch has ended with the process.
-        let _ = tokio::join!(
-            self.domains.wait_until_ready(),
-            self.mailboxes.wait_until_ready(),
-            self.aliases.wait_until_ready(),
-            self.rules.wait_until_ready()
-        );
+        for listed in &self.listed {
+            // An error only says that the watch has ended with the process.
+            let _ = listed.clone().wait_for(|listed| *listed).await;
+        }
     }
 }
 
@@ -50,22 +54,53 @@ where
     }
 }
 
-/// A store that a watch fills for ever, and as many subscriptions as are asked for. An event reaches a subscriber only
-/// after the store has it.
-pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> (Store<K>, Vec<ReflectHandle<K>>)
+/// A store that a watch fills for ever, with as many streams of changes as are asked for.
+pub(super) struct Followed<K: Resource<DynamicType = ()> + 'static> {
+    pub(super) reader: Store<K>,
+    pub(super) changes: Vec<Changes<K>>,
+    pub(super) listed: watch::Receiver<bool>,
+}
+
+/// Starts to follow a kind. A change is handed on only after the store has it.
+pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> Followed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (reader, writer) = reflector::store_shared(BUFFER);
-    let handles = (0..subscribers).filter_map(|_| writer.subscribe()).collect();
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(slim).reflect_shared(writer);
-    tokio::spawn(events.for_each(|event| {
-        if let Err(error) = event {
-            tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off; it starts again");
+    let (reader, writer) = reflector::store();
+    let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
+    let (all_in, listed) = watch::channel(false);
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(slim).reflect(writer);
+    tokio::spawn(hand_on(events, reader.clone(), senders, all_in));
+    Followed { reader, changes, listed }
+}
+
+async fn hand_on<K>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
+    reader: Store<K>,
+    senders: Vec<UnboundedSender<Arc<K>>>,
+    all_in: watch::Sender<bool>,
+) where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let changed = match event {
+            Ok(watcher::Event::Apply(object)) => vec![Arc::new(object)],
+            Ok(watcher::Event::InitDone) => {
+                all_in.send_replace(true);
+                reader.state()
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_)) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off; it starts again");
+                Vec::new()
+            }
+        };
+        for (object, sender) in changed.iter().flat_map(|object| senders.iter().map(move |sender| (object, sender))) {
+            // Whoever has stopped listening is at its end.
+            let _ = sender.unbounded_send(object.clone());
         }
-        std::future::ready(())
-    }));
-    (reader, handles)
+    }
 }
 
 /// Drops what no driver reads: half of an object is who set which field.
@@ -93,6 +128,45 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mailbox(name: &str) -> EmailMailbox {
+        let spec = serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap();
+        let mut mailbox = EmailMailbox::new(name, spec);
+        mailbox.metadata.namespace = Some("n".into());
+        mailbox
+    }
+
+    #[tokio::test]
+    async fn the_first_list_is_handed_on_when_it_is_whole_and_then_each_change() {
+        let (reader, writer) = reflector::store();
+        let (sender, mut changes) = unbounded();
+        let (all_in, listed) = watch::channel(false);
+        let events = [
+            watcher::Event::Init,
+            watcher::Event::InitApply(mailbox("one")),
+            watcher::Event::InitDone,
+            watcher::Event::Apply(mailbox("two")),
+            watcher::Event::Delete(mailbox("one")),
+        ];
+        let events = futures::stream::iter(events.map(Ok)).reflect(writer);
+        hand_on(events, reader.clone(), vec![sender], all_in).await;
+        assert!(*listed.borrow());
+        assert_eq!(changes.next().await.unwrap().name_any(), "one");
+        assert_eq!(changes.next().await.unwrap().name_any(), "two");
+        assert!(changes.next().await.is_none() && reader.state().len() == 1);
+    }
+
+    #[test]
+    fn stores_hold_only_what_drivers_read() {
+        let mut mailbox = mailbox("one");
+        mailbox
+            .managed_fields_mut()
+            .push(k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry::default());
+        mailbox.annotations_mut().insert("kubectl.kubernetes.io/last-applied-configuration".into(), "{}".into());
+        mailbox.annotations_mut().insert("kept".into(), "x".into());
+        slim(&mut mailbox);
+        assert!(mailbox.managed_fields().is_empty() && mailbox.annotations().len() == 1);
+    }
 
     #[tokio::test]
     async fn only_one_has_the_turn_of_a_name() {

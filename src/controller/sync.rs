@@ -160,7 +160,9 @@ pub(super) async fn gone<K: Object>(
         publish(ctx, object, (EventType::Warning, "Orphaned", note)).await;
     }
     if left.is_none() || is_orphaned {
-        patch::release(ctx, object).await?;
+        if patch::is_held(object) {
+            patch::release(ctx, object).await?;
+        }
         ctx.backoff.succeeded(&key(object));
         return Ok(None);
     }

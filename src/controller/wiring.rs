@@ -11,13 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{self, Action};
-use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
 
-use super::connection::Server;
+use super::connection::{self, Server};
 use super::context::Context;
 use super::patch::Object;
-use super::stores::scoped;
+use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
 use super::{alias, domain, mailbox, rule, secret_watch};
@@ -31,10 +31,10 @@ const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
 
 /// Subscriptions to the four kinds, one for each driver that is woken by it.
 pub(super) struct Handles {
-    pub(super) domains: Vec<ReflectHandle<EmailDomain>>,
-    pub(super) mailboxes: Vec<ReflectHandle<EmailMailbox>>,
-    pub(super) aliases: Vec<ReflectHandle<EmailAlias>>,
-    pub(super) rules: Vec<ReflectHandle<EmailForwardingRule>>,
+    pub(super) domains: Vec<Changes<EmailDomain>>,
+    pub(super) mailboxes: Vec<Changes<EmailMailbox>>,
+    pub(super) aliases: Vec<Changes<EmailAlias>>,
+    pub(super) rules: Vec<Changes<EmailForwardingRule>>,
 }
 
 /// A stream of objects to look at.
@@ -47,19 +47,19 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch
     let mut drivers: Vec<Running> = Vec::new();
     if let Some(own) = handles.domains.pop() {
         let wakes = domain_wakes(&mut handles);
-        drivers.push(drive(own, ctx, (server, wakes, DOMAIN_DEBOUNCE), domain::reconcile));
+        drivers.push(drive((own, &ctx.stores.domains), ctx, (server, wakes, DOMAIN_DEBOUNCE), domain::reconcile));
     }
     if let Some(own) = handles.mailboxes.pop() {
         let wakes = mailbox_wakes(&mut handles, ctx);
-        drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), mailbox::reconcile));
+        drivers.push(drive((own, &ctx.stores.mailboxes), ctx, (server, wakes, Duration::ZERO), mailbox::reconcile));
     }
     if let Some(own) = handles.aliases.pop() {
         let wakes = alias_wakes(&mut handles, ctx);
-        drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), alias::reconcile));
+        drivers.push(drive((own, &ctx.stores.aliases), ctx, (server, wakes, Duration::ZERO), alias::reconcile));
     }
     if let Some(own) = handles.rules.pop() {
         let wakes = rule_wakes(&mut handles, ctx);
-        drivers.push(drive(own, ctx, (server, wakes, Duration::ZERO), rule::reconcile));
+        drivers.push(drive((own, &ctx.stores.rules), ctx, (server, wakes, Duration::ZERO), rule::reconcile));
     }
     futures::future::join_all(drivers).await;
 }
@@ -148,7 +148,7 @@ where
 
 /// Runs the driver of a kind: woken by its own changes, by `wakes`, and all by a change of the connection.
 fn drive<K, F>(
-    own: ReflectHandle<K>,
+    (own, store): (Changes<K>, &Store<K>),
     ctx: &Arc<Context>,
     (server, wakes, debounce): (&watch::Receiver<Server>, Vec<Wakes<K>>, Duration),
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
@@ -157,14 +157,13 @@ where
     K: Object + 'static,
     F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
 {
-    let reader = own.reader();
     let mut server = server.clone();
     server.mark_unchanged();
     let connection_changed =
         futures::stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
     let config = controller::Config::default().concurrency(CONCURRENCY).debounce(debounce);
     let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, reconcile);
-    let running = Controller::for_shared_stream(when_changed(own, wake::own), reader)
+    let running = Controller::for_shared_stream(when_changed(own, wake::own), store.clone())
         .with_config(config)
         .reconcile_on(select_all(wakes))
         .reconcile_all_on(connection_changed)
@@ -174,7 +173,7 @@ where
     Box::pin(running)
 }
 
-/// Counts and times a pass.
+/// Counts and times a pass, once everything that it leans on is there.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -184,6 +183,9 @@ where
     K: Object,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
 {
+    // What is not listed yet must not be taken for missing.
+    ctx.stores.ready().await;
+    connection::known(&ctx.server).await;
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());

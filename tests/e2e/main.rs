@@ -10,6 +10,7 @@ mod deletion;
 mod dns;
 mod domain;
 mod mailbox;
+mod process;
 mod rule;
 mod scale;
 mod trouble;

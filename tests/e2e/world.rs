@@ -87,10 +87,24 @@ impl World {
 
     /// Starts the operator with these arguments beside what every test needs.
     pub(crate) fn start_operator_with(&mut self, more: &[&str]) {
+        self.start(more, "127.0.0.1:0");
+    }
+
+    /// Starts an operator that serves metrics and health there.
+    pub(crate) fn start_operator_listening(&mut self, listen: &str) {
+        self.start(&["--mailcow-secret", "mailcow"], listen);
+    }
+
+    /// The kubeconfig with the rights that the chart gives.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    fn start(&mut self, more: &[&str], listen: &str) {
         let kubeconfig = self.kubeconfig.display().to_string();
         let namespace = self.namespace.clone();
         let mut args = vec!["run", "--watch-namespace", &namespace, "--operator-namespace", &namespace];
-        args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing"]);
+        args.extend(["--listen", listen, "--cluster-id", "testing"]);
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));

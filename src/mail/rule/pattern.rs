@@ -33,7 +33,7 @@ impl Pattern {
             rest: text.chars().peekable(),
             posix: String::new(),
             rust: String::new(),
-            open: 0,
+            anchored: vec![false],
             before: Before::Nothing,
         };
         scan.whole()?;
@@ -71,6 +71,8 @@ enum Before {
     Anchor,
     /// Something of one byte, or a group.
     Atom,
+    /// A group with an anchor in it.
+    Anchored,
     /// A character of several bytes.
     Wide,
     /// A repetition.
@@ -82,7 +84,8 @@ struct Scan<'a> {
     rest: Peekable<Chars<'a>>,
     posix: String,
     rust: String,
-    open: usize,
+    /// Of each open group, and of the whole, whether an anchor is in it.
+    anchored: Vec<bool>,
     before: Before,
 }
 
@@ -98,12 +101,12 @@ impl Scan<'_> {
                 '*' | '+' | '?' => self.repeat(&c.to_string())?,
                 '{' => self.counted()?,
                 '}' => return no(r"has a } without {; write \} for the character itself"),
-                '^' | '$' => self.put(&c.to_string(), &c.to_string(), Before::Anchor),
+                '^' | '$' => self.anchor(c)?,
                 '.' => self.put(".", ".", Before::Atom),
                 c => self.literal(c),
             }
         }
-        if self.open > 0 {
+        if self.anchored.len() > 1 {
             return no("has a ( without )");
         }
         self.end_of_branch_needs_something()
@@ -144,22 +147,45 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// `^` at the beginning of a branch and `$` at its end; elsewhere C libraries differ.
+    fn anchor(&mut self, c: char) -> Result<(), InvalidPattern> {
+        let is_in_place = match c {
+            '^' => self.before == Before::Nothing,
+            _ => matches!(self.rest.peek(), None | Some('|' | ')')),
+        };
+        if !is_in_place {
+            return no(format!(
+                r"has {c} in the middle; it stands only at an alternative's beginning (^) or end ($): write \{c} for the character itself"
+            ));
+        }
+        self.mark_anchored(true);
+        self.put(&c.to_string(), &c.to_string(), Before::Anchor);
+        Ok(())
+    }
+
+    fn mark_anchored(&mut self, is_anchored: bool) {
+        if let Some(group) = self.anchored.last_mut() {
+            *group |= is_anchored;
+        }
+    }
+
     fn group(&mut self) -> Result<(), InvalidPattern> {
         if self.rest.peek() == Some(&'?') {
             return no("holds (?: look-around, flags and groups of that kind exist in no POSIX expression");
         }
-        self.open += 1;
+        self.anchored.push(false);
         self.put("(", "(", Before::Nothing);
         Ok(())
     }
 
     fn end_of_group(&mut self) -> Result<(), InvalidPattern> {
-        if self.open == 0 {
+        if self.anchored.len() < 2 {
             return no(r"has a ) without (; write \) for the character itself");
         }
         self.end_of_branch_needs_something()?;
-        self.open -= 1;
-        self.put(")", ")", Before::Atom);
+        let holds_anchor = self.anchored.pop().unwrap_or_default();
+        self.mark_anchored(holds_anchor);
+        self.put(")", ")", if holds_anchor { Before::Anchored } else { Before::Atom });
         Ok(())
     }
 
@@ -172,7 +198,7 @@ impl Scan<'_> {
     fn end_of_branch_needs_something(&self) -> Result<(), InvalidPattern> {
         match self.before {
             Before::Nothing => no("has an empty group or alternative; write (x)? for something that may be missing"),
-            Before::Anchor | Before::Atom | Before::Wide | Before::Repeat => Ok(()),
+            Before::Anchor | Before::Atom | Before::Anchored | Before::Wide | Before::Repeat => Ok(()),
         }
     }
 
@@ -184,6 +210,9 @@ impl Scan<'_> {
             }
             Before::Nothing | Before::Anchor => {
                 no(format!(r"has {mark} with nothing to repeat; write \{mark} for the character itself"))
+            }
+            Before::Anchored => {
+                no(format!("repeats a group that holds ^ or $ with {mark}, which systems read differently"))
             }
             Before::Wide => {
                 no(format!("repeats a character of several bytes with {mark}; put it into parentheses, such as (ü)?"))
@@ -281,6 +310,7 @@ mod tests {
             r"\[ticket #[0-9]+]",
             "(ü)?",
             "^$",
+            "(^|[^[:alnum:]_])word([^[:alnum:]_]|$)",
             "x{0,2}y{2}z{2,}",
             r"\(\)\*\+\?\{\^\$\|\\",
             "[[:alpha:][:digit:]-]",
@@ -337,6 +367,13 @@ mod tests {
             ("[[.a.]]", "differ"),
             ("[[=a=]]", "differ"),
             ("[z-a]", "range"),
+            ("[Z-a]", "one case"),
+            ("[A-z]", "one case"),
+            ("[9-a]", "one case"),
+            ("a^b", "in the middle"),
+            ("a$b", "in the middle"),
+            ("$^|$$", "in the middle"),
+            ("((a)|^b$){2}", "holds ^ or $"),
             ("[a-[:digit:]]", "range"),
             ("[a-c-e]", "middle"),
             ("((a{255}){255}){255}", "too large"),

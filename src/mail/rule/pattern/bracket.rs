@@ -47,14 +47,23 @@ fn item<'a>(rust: &mut String, left: &'a str, c: char, is_first: bool) -> Result
     let code = u32::from(c);
     let end = after.strip_prefix('-').and_then(|end| end.chars().next());
     match end {
-        Some(end) if end.is_ascii_alphanumeric() && c.is_ascii_alphanumeric() && c <= end => {
+        Some(end) if is_range(c, end) => {
             let _ = write!(rust, r"\x{code:02x}-\x{:02x}", u32::from(end));
             Ok(&after[2..])
         }
-        Some(end) => no(format!("has the range {c}-{end}; ranges go from a letter or digit to a later one")),
+        Some(end) => no(format!(
+            "has the range {c}-{end}; ranges go from digit to digit, or from letter to later letter of one case"
+        )),
         None => {
             let _ = write!(rust, r"\x{code:02x}");
             Ok(after)
         }
     }
+}
+
+/// Whether systems agree on a range. With letters compared in any case, glibc refuses `[Z-a]` and reads `[A-z]` other
+/// than musl.
+fn is_range(from: char, to: char) -> bool {
+    let kinds = [char::is_ascii_digit, char::is_ascii_lowercase, char::is_ascii_uppercase];
+    from <= to && kinds.iter().any(|is_kind| is_kind(&from) && is_kind(&to))
 }

@@ -26,6 +26,8 @@ pub enum Reason {
     PasswordRejected,
     /// Mailcow took a field and does not show it; writing has stopped.
     FieldNotApplied,
+    /// Mailcow has another DKIM key than `spec.dkim` asks for; an existing key is never replaced.
+    DkimKeyDiffers,
     /// The thing on Mailcow carries another owner's mark.
     OwnedByAnother,
     /// The thing exists on Mailcow and `adoptionPolicy: Never` forbids to take it.
@@ -90,6 +92,7 @@ impl Reason {
             Self::RefusedByMailcow => "RefusedByMailcow",
             Self::PasswordRejected => "PasswordRejected",
             Self::FieldNotApplied => "FieldNotApplied",
+            Self::DkimKeyDiffers => "DkimKeyDiffers",
             Self::OwnedByAnother => "OwnedByAnother",
             Self::NotAdopted => "NotAdopted",
             Self::Conflict => "Conflict",

@@ -58,7 +58,7 @@ fn add_domain() -> Change {
             },
             tag: Some(mark().to_string()),
         },
-        dkim: Dkim { selector: "s1".into(), key_size: 2048 },
+        dkim: Dkim { selector: "s1".into(), key_size: 2048, is_demanded: true },
         rate: Some(RateLimit::Limit { messages: 9, per: Per::Day }),
     }
 }

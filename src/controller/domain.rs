@@ -70,11 +70,11 @@ async fn steps(
     seen.have = server.domain(&want.name).await?;
     let policy = object.spec.adoption_policy;
     let changes = plan::domain(&want, seen.have.as_ref(), policy)?;
-    if !bring(ctx, (object, &before.conditions), &changes, None).await? {
-        return Ok(());
+    if bring(ctx, (object, &before.conditions), &changes, None).await? {
+        seen.have = server.domain(&want.name).await?;
+        read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
     }
-    seen.have = server.domain(&want.name).await?;
-    read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)
+    Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
 }
 
 /// What is attached to the domain in Kubernetes.

@@ -58,7 +58,8 @@ pub struct EmailDomainSpec {
     /// How many messages each sender of the domain may send. Omitted: left as it is on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// The DKIM key that Mailcow signs with. An existing key is never deleted or replaced.
+    /// The DKIM key that Mailcow signs with. An existing key is never deleted or replaced: where it is another than is
+    /// asked for here, the domain says `DkimKeyDiffers`. Omitted: an existing key will do, else one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<DkimSpec>,
     /// Which DNS records are verified, and what they have to say.

@@ -19,6 +19,7 @@ pub fn domain_name(spec: &EmailDomainSpec) -> Result<DomainName, Invalid> {
 pub fn domain(spec: &EmailDomainSpec, mark: Mark) -> Result<Domain, Invalid> {
     let limits = spec.limits.clone().unwrap_or_default();
     let default_quota = spec.mailbox_defaults.as_ref().and_then(|defaults| defaults.quota.as_deref());
+    let is_demanded = spec.dkim.is_some();
     let dkim = spec.dkim.clone().unwrap_or_default();
     Ok(Domain {
         name: domain_name(spec)?,
@@ -32,7 +33,7 @@ pub fn domain(spec: &EmailDomainSpec, mark: Mark) -> Result<Domain, Invalid> {
             total_quota: quota("spec.limits.totalQuota", limits.total_quota.as_deref())?,
         },
         rate_limit: spec.rate_limit.as_ref().map(Into::into),
-        dkim: Dkim { selector: dkim.selector, key_size: dkim.key_size },
+        dkim: Dkim { selector: dkim.selector, key_size: dkim.key_size, is_demanded },
         mark,
     })
 }
@@ -62,7 +63,7 @@ mod tests {
         assert_eq!(domain.name.as_str(), "example.com");
         assert_eq!((domain.limits, domain.rate_limit, domain.description), (Limits::default(), None, None));
         assert!(domain.active);
-        assert_eq!(domain.dkim, Dkim { selector: "dkim".into(), key_size: 2048 });
+        assert_eq!(domain.dkim, Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: false });
     }
 
     #[test]

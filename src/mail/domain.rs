@@ -77,6 +77,8 @@ pub struct Dkim {
     pub selector: String,
     /// RSA key size in bits.
     pub key_size: u16,
+    /// Whether a key of this kind is asked for; else one that exists will do, whatever it is.
+    pub is_demanded: bool,
 }
 
 /// The public half of a DKIM key that Mailcow has.

@@ -255,7 +255,7 @@ mod tests {
         let change = Change::AddDomain {
             name: DomainName::parse("e.com").unwrap(),
             edit: DomainEdit { limits, active: Some(true), tag: Some("t".into()), ..DomainEdit::default() },
-            dkim: Dkim { selector: "dkim".into(), key_size: 2048 },
+            dkim: Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: true },
             rate: Some(RateLimit::Limit { messages: 9, per: Per::Hour }),
         };
         assert_eq!(

@@ -48,6 +48,24 @@ pub fn domain(want: &Domain, have: Option<&DomainHave>, policy: AdoptionPolicy) 
     Ok(changes)
 }
 
+/// Whether an existing key is another than the one that is asked for.
+///
+/// # Errors
+/// [`Reason::DkimKeyDiffers`]: an existing key is never replaced, so a human has to decide.
+pub fn dkim_agrees(want: &Domain, have: Option<&DomainHave>) -> Result<(), Outcome> {
+    let Some(key) = have.and_then(|have| have.dkim.as_ref()).filter(|_| want.dkim.is_demanded) else { return Ok(()) };
+    // Mailcow guesses the size from the key's text, and says none where it can't.
+    let is_size = key.key_size == want.dkim.key_size || key.key_size == 0;
+    if key.selector == want.dkim.selector && is_size {
+        return Ok(());
+    }
+    let message = format!(
+        "Mailcow has a DKIM key with selector {} and {} bits, and spec.dkim asks for {} and {}; an existing key is never replaced: change spec.dkim, or delete the key in Mailcow to get a new one",
+        key.selector, key.key_size, want.dkim.selector, want.dkim.key_size
+    );
+    Err(Outcome::stalled(Reason::DkimKeyDiffers, message))
+}
+
 /// Changes that let a domain go as the policy says. Nothing without our mark is touched, and neither is the DKIM key.
 ///
 /// # Errors
@@ -156,7 +174,7 @@ mod tests {
             active: true,
             limits: Limits::default(),
             rate_limit: None,
-            dkim: Dkim { selector: "dkim".into(), key_size: 2048 },
+            dkim: Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: false },
             mark: mark(),
         }
     }
@@ -239,6 +257,11 @@ mod tests {
         let mut other = want();
         other.dkim.selector = "s2".into();
         assert_eq!(plan(&other, &have()), vec![]);
+        assert_eq!(dkim_agrees(&other, Some(&have())), Ok(()), "nobody asked for another");
+        other.dkim.is_demanded = true;
+        let differs = dkim_agrees(&other, Some(&have()));
+        assert!(matches!(differs, Err(Outcome::Stalled(why)) if why.reason == Reason::DkimKeyDiffers));
+        assert_eq!(dkim_agrees(&other, None), Ok(()));
     }
 
     #[test]

@@ -106,3 +106,17 @@ async fn what_mailcow_refuses_is_told_in_its_words() {
     let domain = world.condition::<EmailDomain>("example", ("Stalled", "True", "RefusedByMailcow")).await;
     assert!(message(&domain, "Ready").contains("limits.mailboxes is below the 2 mailboxes"), "{domain:?}");
 }
+
+#[tokio::test]
+async fn another_dkim_key_than_asked_for_is_told_and_kept() {
+    let world = World::new("dkim").await;
+    world.apply(DOMAIN).await;
+    let key = world.ready::<EmailDomain>("example").await.status.unwrap().dkim.unwrap();
+    let other = r#"{"spec":{"dkim":{"selector":"s2"}}}"#;
+    world.kubectl(&["patch", "edom", "example", "--type=merge", "-p", other]).await;
+    let told = world.condition::<EmailDomain>("example", ("Stalled", "True", "DkimKeyDiffers")).await;
+    assert!(message(&told, "Ready").contains("selector dkim"), "{told:?}");
+    assert_eq!(told.status.unwrap().dkim.unwrap(), key);
+    world.apply(crate::world::ADA).await;
+    world.ready::<mailcow_operator::crd::EmailMailbox>("ada").await;
+}

@@ -136,7 +136,7 @@ mod tests {
     fn nothing_is_needed() {
         let cli = parse(&[]).unwrap();
         assert!(cli.command.is_none() && cli.settings.mailcow_url.is_none());
-        assert_eq!(cli.settings.resync, Duration::from_secs(600));
+        assert_eq!(cli.settings.resync, Duration::from_mins(10));
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn times_need_a_unit() {
-        assert_eq!(duration("6h"), Ok(Duration::from_secs(21_600)));
+        assert_eq!(duration("6h"), Ok(Duration::from_hours(6)));
         for bad in ["", "0s", "10", "m", "1d", "-1m"] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }

@@ -28,7 +28,7 @@ async fn world(keep: Duration) -> (Simulator, Arc<Inventory>) {
     (server, Arc::new(Inventory::new(Arc::new(client), keep)))
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 fn mailbox(n: u32) -> Address {
     Address::parse(&format!("m{n}@example.com")).unwrap()

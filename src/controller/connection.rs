@@ -20,7 +20,7 @@ use crate::telemetry::Metrics;
 const FILE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long what Mailcow holds is remembered, at most.
-const REMEMBER: Duration = Duration::from_secs(300);
+const REMEMBER: Duration = Duration::from_mins(5);
 
 /// Said where no source of a connection is configured.
 const NOTHING: &str =

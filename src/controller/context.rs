@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) lookup: Lookup,
     pub(super) metrics: Metrics,
     pub(super) backoff: Backoff,
+    /// Turns true when the process is told to end.
+    pub(super) ending: watch::Receiver<bool>,
     pub(super) latest: Latest,
     pub(super) recorder: Recorder,
     /// One turn at a time for the rules of a mailbox.

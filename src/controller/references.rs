@@ -63,9 +63,9 @@ pub(super) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
     if status::is_true(conditions, "Synced") || is_there_but_differs(domain) {
         return Ok(());
     }
-    let why =
+    let _why =
         status::ready(conditions).map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
-    let message = format!("the EmailDomain {} is not on Mailcow yet{why}", domain.name_any());
+    let message = format!("the EmailDomain {} is not on Mailcow yet; its own status says why", domain.name_any());
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
 
@@ -78,8 +78,8 @@ pub(super) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
     if status::is_true(conditions, "Synced") {
         return Ok(());
     }
-    let why =
+    let _why =
         status::ready(conditions).map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
-    let message = format!("the EmailMailbox {} is not on Mailcow yet{why}", mailbox.name_any());
+    let message = format!("the EmailMailbox {} is not on Mailcow yet; its own status says why", mailbox.name_any());
     Err(Outcome::waiting(Reason::MailboxNotReady, message).into())
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, ResourceExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::connection::Source;
 use super::context::Context;
@@ -84,6 +86,31 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
     Ok(system.uid().unwrap_or_default().chars().take(8).collect())
 }
 
+/// Turns true at SIGTERM or Ctrl-C.
+fn ending() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let terminated = async {
+            match signal(SignalKind::terminate()) {
+                Ok(mut terminate) => terminate.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! { _ = terminated => {}, _ = tokio::signal::ctrl_c() => {} }
+        tracing::info!("told to end: what is in hand is finished first");
+        sender.send_replace(true);
+    });
+    receiver
+}
+
+/// Waits until the process is told to end.
+pub(super) async fn ended(mut ending: watch::Receiver<bool>) {
+    // Without its sender nobody can tell any more.
+    if ending.wait_for(|ending| *ending).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 async fn drivers(
     kube: kube::Client,
     settings: Settings,
@@ -121,6 +148,7 @@ async fn drivers(
         metrics,
         backoff: super::backoff::Backoff::default(),
         latest: super::latest::Latest::default(),
+        ending: ending(),
         turns: Turns::default(),
     });
     let running = all(handles, &ctx, &server);

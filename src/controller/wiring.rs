@@ -167,7 +167,7 @@ where
         .with_config(config)
         .reconcile_on(select_all(wakes))
         .reconcile_all_on(connection_changed)
-        .shutdown_on_signal()
+        .graceful_shutdown_on(super::run::ended(ctx.ending.clone()))
         .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
         .for_each(|_| std::future::ready(()));
     Box::pin(running)

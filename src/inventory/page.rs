@@ -95,7 +95,7 @@ impl<K: Eq + Hash, V: Clone> Page<K, V> {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
 
     fn asked_often() -> Page<u32, char> {
         let page = Page::default();

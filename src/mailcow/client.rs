@@ -15,9 +15,9 @@ use super::error::Error;
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit of a write: one that rebuilds the groupware's view takes half a minute at 5,000 mailboxes, and others
 /// wait for it.
-const WRITE_LIMIT: Duration = Duration::from_secs(300);
+const WRITE_LIMIT: Duration = Duration::from_mins(5);
 /// How long nothing is sent after a 401. Mailcow bans an address after ten of them.
-const BREAKER_WAIT: Duration = Duration::from_secs(15 * 60);
+const BREAKER_WAIT: Duration = Duration::from_mins(15);
 /// Reads at once; the server itself gains nothing above.
 const READERS: usize = 4;
 

@@ -1,6 +1,6 @@
 //! The status of an `EmailAlias`.
 
-use super::conditions::{Pass, common, settled};
+use super::conditions::{Pass, common, resolved, settled};
 use crate::crd::EmailAliasStatus;
 use crate::mail::{AliasHave, Catch};
 use crate::outcome::Outcome;
@@ -23,7 +23,8 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, pass: &Pass) -> EmailA
     let mut after = before.clone();
     after.observed_generation = pass.generation;
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
-    after.conditions = settled(&before.conditions, common(&seen.outcome, pass.paused), pass);
+    let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
+    after.conditions = settled(&before.conditions, said.collect(), pass);
     after.address = seen.catch.as_ref().map(ToString::to_string).or(after.address);
     if let Some(have) = &seen.have {
         after.alias_id = Some(have.id);

@@ -96,6 +96,19 @@ macro_rules! conditioned {
 
 conditioned!(EmailDomainStatus, EmailMailboxStatus, EmailAliasStatus, EmailForwardingRuleStatus);
 
+/// `ResolvedRefs`: whether everything that the spec names was found.
+pub(super) fn resolved(outcome: &Outcome) -> Said {
+    let missing = outcome.why().filter(|why| {
+        let reasons =
+            [Reason::DomainNotFound, Reason::MailboxNotFound, Reason::SecretNotFound, Reason::SecretKeyInvalid];
+        reasons.contains(&why.reason)
+    });
+    match missing {
+        Some(why) => Said::is_not("ResolvedRefs", why),
+        None => Said::is("ResolvedRefs", Reason::ResolvedRefs, "everything that the spec names was found"),
+    }
+}
+
 /// The status of an object that was just seen for the first time.
 pub fn first_touch<S: Conditioned>(pass: &Pass) -> S {
     let why = Why::new(Reason::Pending, "seen; nothing is known yet");

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{Pass, common, settled};
+use super::conditions::{Pass, common, resolved, settled};
 use crate::crd::{EmailMailboxStatus, LastLogin, QuotaStatus};
 use crate::mail::{Address, MailboxHave, Quota};
 use crate::outcome::Outcome;
@@ -28,7 +28,8 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, pass: &Pass) -> 
     let mut after = before.clone();
     after.observed_generation = pass.generation;
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
-    after.conditions = settled(&before.conditions, common(&seen.outcome, pass.paused), pass);
+    let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
+    after.conditions = settled(&before.conditions, said.collect(), pass);
     after.address = seen.address.as_ref().map(ToString::to_string).or(after.address);
     after.credentials_secret_name.clone_from(&seen.secret_name);
     after.password_version.clone_from(&seen.password_version);

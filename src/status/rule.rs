@@ -1,6 +1,6 @@
 //! The status of an `EmailForwardingRule`.
 
-use super::conditions::{Pass, Said, common, settled};
+use super::conditions::{Pass, Said, common, resolved, settled};
 use crate::crd::EmailForwardingRuleStatus;
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason, Why};
@@ -44,12 +44,7 @@ fn own(seen: &RuleSeen) -> Vec<Said> {
         Some(why) => Said::is_not("Accepted", why),
         None => Said::is("Accepted", Reason::Accepted, "the rule is valid"),
     };
-    let missing =
-        seen.outcome.why().filter(|why| matches!(why.reason, Reason::MailboxNotFound | Reason::DomainNotFound));
-    let resolved = match missing {
-        Some(why) => Said::is_not("ResolvedRefs", why),
-        None => Said::is("ResolvedRefs", Reason::ResolvedRefs, "every reference was found"),
-    };
+    let resolved = resolved(&seen.outcome);
     let programmed = match (&seen.outcome, seen.position) {
         (Outcome::InSync, Some(position)) => {
             Said::is("Programmed", Reason::Programmed, format!("rule {position} of the mailbox's script on Mailcow"))

@@ -62,7 +62,7 @@ async fn a_given_secret_may_come_later() {
     let world = World::new("late").await;
     let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine, key: pw}");
     world.apply(&format!("{DOMAIN}{given}")).await;
-    let waiting = world.condition::<EmailMailbox>("ada", ("Ready", "False", "SecretNotFound")).await;
+    let waiting = world.condition::<EmailMailbox>("ada", ("ResolvedRefs", "False", "SecretNotFound")).await;
     assert!(message(&waiting, "Ready").contains("mine"));
     world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {other: x}").await;
     let waiting = world.condition::<EmailMailbox>("ada", ("Ready", "False", "SecretKeyInvalid")).await;

@@ -59,7 +59,7 @@ impl Default for Options {
             timeout: Duration::from_secs(2),
             tries: 2,
             check_timeout: Duration::from_secs(15),
-            memory: Duration::from_secs(60),
+            memory: Duration::from_mins(1),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::stage::{NAMESPACE, Stage};
 use crate::voice::{Voice, seconds, table};
 
 /// How long anything may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 /// Between two looks.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 

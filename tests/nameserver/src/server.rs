@@ -180,7 +180,7 @@ async fn serve_connection(mut stream: TcpStream, state: Arc<State>) {
             return;
         }
         let Some(reply) = state.handle(&bytes, Transport::Tcp).await else {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             return;
         };
         let mut framed = u16::try_from(reply.len()).unwrap_or_default().to_be_bytes().to_vec();

@@ -1,4 +1,20 @@
 //! mailcow-operator: declarative email hosting on Mailcow.
+//!
+//! Fetch everything, decide without I/O, act on a list, report:
+//!
+//! ```text
+//! manifest ──desired──▶ mail::Mailbox ─┐
+//!                                      ├─ plan ──▶ [Change] ──▶ mailcow::execute ──▶ Outcome ──status──▶ .status
+//! inventory ──────────▶ mail::Mailbox ─┘
+//!    ▲ lists a domain once for many questions; whoever finds a difference asks again before writing
+//! Mailcow ──mailcow::observe
+//!
+//! EmailDomain ──dns::expected──▶ [Expected] ──dns::check──▶ [Verdict] ──dns::settle_all──▶ records ──status──▶ .status
+//! rules of one mailbox ──desired──▶ [mail::rule::Rule] ──sieve::compile──▶ Script ──plan──▶ …
+//! ```
+//!
+//! The rooms are those steps; [`controller`] is the only place where they meet. [`mail`], [`desired`], [`plan`],
+//! [`sieve`], [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
 pub mod clock;
 pub mod config;

@@ -121,3 +121,11 @@ async fn a_missing_cluster_or_a_taken_address_is_said_and_ends_it() {
     let said = world.operator.as_ref().unwrap().logged("can't serve metrics and health", LIMIT).await.unwrap();
     assert!(said.contains(&address), "{said}");
 }
+
+#[tokio::test]
+async fn the_api_server_takes_the_whole_chart() {
+    let said = World::without_mailcow("chart").await.judge_chart().await;
+    assert!(said.contains("deployment.apps/") && said.contains("emaildomains.email.askrobots.com"), "{said}");
+    let is_taken = |line: &str| line.ends_with("(server dry run)") || line.starts_with("Warning: resource");
+    assert!(said.lines().all(is_taken), "{said}");
+}

@@ -17,10 +17,17 @@ use tokio::sync::OnceCell;
 /// Far more than anything takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(15);
 
-static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
+static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
+
+/// What the whole run shares beside the control plane.
+#[derive(Clone)]
+struct Installed {
+    kubeconfig: PathBuf,
+    rendered: String,
+}
 
 /// The shared control plane with the chart, and the kubeconfig of the chart's service account.
-async fn installed() -> (&'static ControlPlane, PathBuf) {
+async fn installed() -> (&'static ControlPlane, Installed) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
     let install = async {
@@ -28,7 +35,8 @@ async fn installed() -> (&'static ControlPlane, PathBuf) {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
         let chart = plane.install_chart(&chart, &[], &namespace).await.unwrap();
         assert_eq!(chart.crds.len(), 4);
-        plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap()
+        let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
+        Installed { kubeconfig, rendered: chart.rendered }
     };
     (plane, INSTALLED.get_or_init(|| install).await.clone())
 }
@@ -36,7 +44,7 @@ async fn installed() -> (&'static ControlPlane, PathBuf) {
 /// What a test has for itself.
 pub(crate) struct World {
     plane: &'static ControlPlane,
-    kubeconfig: PathBuf,
+    installed: Installed,
     /// The only namespace that the operator looks at.
     pub(crate) namespace: String,
     /// As an administrator.
@@ -60,11 +68,11 @@ impl World {
 
     /// Nothing running but an unconfigured Mailcow.
     pub(crate) async fn without_mailcow(name: &str) -> Self {
-        let (plane, kubeconfig) = installed().await;
+        let (plane, installed) = installed().await;
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();
-        Self { plane, kubeconfig, namespace, kube: plane.admin().await.unwrap(), mailcow, dns, operator: None }
+        Self { plane, installed, namespace, kube: plane.admin().await.unwrap(), mailcow, dns, operator: None }
     }
 
     /// Makes the Secret with the connection.
@@ -97,11 +105,11 @@ impl World {
 
     /// The kubeconfig with the rights that the chart gives.
     pub(crate) fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+        &self.installed.kubeconfig
     }
 
     fn start(&mut self, more: &[&str], listen: &str) {
-        let kubeconfig = self.kubeconfig.display().to_string();
+        let kubeconfig = self.installed.kubeconfig.display().to_string();
         let namespace = self.namespace.clone();
         let mut args = vec!["run", "--watch-namespace", &namespace, "--operator-namespace", &namespace];
         args.extend(["--listen", listen, "--cluster-id", "testing"]);
@@ -127,6 +135,13 @@ impl World {
         let output = self.plane.kubectl_with(&["-n", &self.namespace, "create", "-f", "-"], manifest).await.unwrap();
         assert!(!output.status.success(), "it was taken:\n{manifest}");
         String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Has the API server judge the whole chart, Deployment and all, without keeping it.
+    pub(crate) async fn judge_chart(&self) -> String {
+        let args = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+        let output = self.plane.kubectl_with(&args, &self.installed.rendered).await.unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
     /// The API of a kind in the namespace.

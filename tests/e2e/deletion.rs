@@ -1,7 +1,7 @@
 //! Deletion: mail is never lost because a manifest went away.
 
 use k8s_openapi::api::core::v1::Secret;
-use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 
 use crate::world::{ADA, DOMAIN, World, message};
 
@@ -103,4 +103,28 @@ async fn paused_writes_nothing_and_lets_retained_things_go() {
     assert!(message(&paused, "Ready").contains("quota"));
     world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/paused-"]).await;
     world.ready::<EmailMailbox>("ada").await;
+}
+
+#[tokio::test]
+async fn a_deleted_namespace_goes_and_its_mail_stays() {
+    let mut world = World::without_mailcow("namespace").await;
+    let file = std::env::temp_dir().join(format!("{}.key", world.namespace));
+    std::fs::write(&file, world.mailcow.api_key()).unwrap();
+    let (url, path) = (world.mailcow.url(), file.display().to_string());
+    world.start_operator_with(&["--mailcow-url", &url, "--mailcow-api-key-file", &path]);
+    let alias = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: sales}\nspec: {domainRef: {name: example}, localPart: sales, gotoMailboxRefs: [{name: ada}]}";
+    let rule = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule\nmetadata: {name: all}\nspec: {mailboxRef: {name: ada}, actions: [{forward: {to: [x@other.org]}}]}";
+    world.apply(&format!("{DOMAIN}{ADA}{alias}\n---\n{rule}")).await;
+    world.ready::<EmailAlias>("sales").await;
+    world.ready::<EmailForwardingRule>("all").await;
+    let namespace = world.namespace.clone();
+    let said = world.kubectl(&["delete", "namespace", &namespace, "--timeout=40s"]).await;
+    assert!(said.contains("deleted"), "{said}\n{}", world.logs());
+    assert!(has_mailbox(&world) && world.mailcow.inspect(|state| state.domain("example.com").is_some()));
+    // A mailbox has a row of its own among the aliases.
+    let aliases: Vec<String> =
+        world.mailcow.inspect(|state| state.aliases.values().map(|alias| alias.address.clone()).collect());
+    assert_eq!(aliases, ["ada@example.com"], "aliases are removed by default");
+    assert!(world.mailcow.inspect(|state| state.filters.is_empty()), "and rules too");
+    std::fs::remove_file(&file).unwrap();
 }

@@ -9,6 +9,7 @@ mod bad_input;
 mod deletion;
 mod dns;
 mod domain;
+mod killed;
 mod mailbox;
 mod process;
 mod rule;

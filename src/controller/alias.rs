@@ -52,15 +52,17 @@ async fn steps(
     let server = server(ctx)?;
     let policy = object.spec.adoption_policy;
     let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
-    seen.have = server.alias(&want.catch, age).await?;
-    if age == Age::Recent && plan::alias(&want, seen.have.as_ref(), policy) != Ok(Vec::new()) {
-        seen.have = server.alias(&want.catch, Age::Now).await?;
+    let mut have = server.alias(&want.catch, age).await?;
+    if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
+        have = server.alias(&want.catch, Age::Now).await?;
     }
-    if seen.have.is_none() {
+    if have.is_none() {
         references::domain_is_there(&domain)?;
         mailboxes_are_there(object, ctx)?;
     }
-    let changes = plan::alias(&want, seen.have.as_ref(), policy)?;
+    let changes = plan::alias(&want, have.as_ref(), policy)?;
+    // Only now is it known that it may be shown: another owner's alias is nobody's business.
+    seen.have = have;
     if !bring(ctx, (object, &before.conditions), &changes, None).await? {
         return Ok(());
     }

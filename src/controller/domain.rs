@@ -67,9 +67,11 @@ async fn steps(
 ) -> Result<(), Stop> {
     let want = desired::domain(&object.spec, ctx.mark(object))?;
     let server = server(ctx)?.client().clone();
-    seen.have = server.domain(&want.name).await?;
+    let have = server.domain(&want.name).await?;
     let policy = object.spec.adoption_policy;
-    let changes = plan::domain(&want, seen.have.as_ref(), policy)?;
+    let changes = plan::domain(&want, have.as_ref(), policy)?;
+    // Only now is it known that it may be shown: another owner's domain is nobody's business.
+    seen.have = have;
     if bring(ctx, (object, &before.conditions), &changes, None).await? {
         seen.have = server.domain(&want.name).await?;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;

@@ -65,12 +65,12 @@ async fn steps(
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
         have = server.mailbox(&want.address, Age::Now).await?;
     }
-    seen.have.clone_from(&have);
     if have.is_none() {
         references::domain_is_there(&domain)?;
     }
-    // Asked before a Secret is made: what is not ours gets none.
+    // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     plan::mailbox(&want, have.as_ref(), policy, false)?;
+    seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
     let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));

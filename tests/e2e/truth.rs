@@ -97,3 +97,20 @@ async fn the_key_may_come_from_a_file_that_changes() {
     world.ready::<EmailDomain>("example").await;
     std::fs::remove_file(&file).unwrap();
 }
+
+#[tokio::test]
+async fn what_belongs_to_another_is_not_shown() {
+    let world = World::new("foreign").await;
+    let sales = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: sales}\nspec: {domainRef: {name: example}, localPart: sales, goto: [secret@other.org]}";
+    world.apply(&format!("{DOMAIN}{ADA}{sales}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.ready::<EmailAlias>("sales").await;
+    world.mailcow.edit(|state| state.seed_usage("ada@example.com", 3, 4096));
+    world.apply(&ADA.replace("{name: ada}", "{name: second}")).await;
+    world.apply(&sales.replace("{name: sales}", "{name: second}").replace("secret@", "mine@")).await;
+    let mailbox = world.condition::<EmailMailbox>("second", ("Ready", "False", "OwnedByAnother")).await;
+    let alias = world.condition::<EmailAlias>("second", ("Ready", "False", "OwnedByAnother")).await;
+    let (mailbox, alias) = (mailbox.status.unwrap(), alias.status.unwrap());
+    assert!(mailbox.quota.is_none() && mailbox.messages.is_none() && mailbox.credentials_secret_name.is_none());
+    assert!(alias.goto.is_empty() && alias.alias_id.is_none());
+}

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::context::{self, Context, is_paused};
-use super::mailbox::is_not_configured;
+use super::context::{self, Context};
 use super::patch;
 use super::references;
-use super::sync::{Failed, Stop, age, bring, gone, outcome, read_back, server};
+use super::sync::{
+    Failed, Stop, age, bring, gone, is_not_configured, may_remove, outcome, read_back, server, still_shown,
+};
 use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;
 use crate::mail::{Address, Alias, Catch};
-use crate::outcome::{Outcome, Reason, Why};
+use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, AliasSeen};
 
@@ -100,14 +101,11 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     let server = server(ctx)?;
     let have = server.alias(&catch, Age::Now).await?;
     let changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
-    if is_paused(object) && policy != RemovalPolicy::Retain && !changes.is_empty() {
-        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
-    }
+    may_remove(object, policy == RemovalPolicy::Retain, &changes)?;
     server.client().execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteAlias { .. }));
     if was_deleted && server.alias(&catch, Age::Now).await?.is_some() {
-        let message = format!("Mailcow still shows {catch} after its deletion; it is tried again");
-        return Err(Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into());
+        return Err(still_shown(&catch));
     }
     Ok(())
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::context::{self, Context, is_paused};
-use super::mailbox::is_not_configured;
+use super::context::{self, Context};
 use super::patch;
-use super::sync::{Failed, Stop, bring, gone, is_confirmed, outcome, read_back, server};
+use super::sync::{
+    Failed, Stop, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server, still_shown,
+};
 use super::verification;
 use super::wake::{belongs_to, needs};
 use crate::crd::{Attached, DeletionPolicy, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::mail::DomainName;
-use crate::outcome::{Outcome, Reason, Why};
+use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, DomainSeen, Pass};
 
@@ -106,14 +107,11 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     let have = server.domain(&name).await?;
     let is_confirmed = is_confirmed(object, name.as_str());
     let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;
-    if is_paused(object) && policy != DeletionPolicy::Retain && !changes.is_empty() {
-        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
-    }
+    may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
     server.execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
     if was_deleted && server.domain(&name).await?.is_some() {
-        let message = format!("Mailcow still shows {name} after its deletion; it is tried again");
-        return Err(Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into());
+        return Err(still_shown(&name));
     }
     Ok(())
 }

@@ -6,14 +6,17 @@ use kube::runtime::controller::Action;
 
 use super::context::{self, Context, is_paused};
 use super::patch;
-use super::sync::{Failed, Stop, age, bring, gone, is_confirmed, outcome, read_back, server};
+use super::sync::{
+    Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
+    still_shown,
+};
 use super::{references, secrets};
 use crate::crd::{DeletionPolicy, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Mailbox, MailboxHave, Mark};
 use crate::mailcow;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, MailboxSeen};
 
@@ -115,15 +118,11 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     }
     let server = server(ctx)?;
     let changes = removal(object, &server, &address, &ctx.mark(object)).await?;
-    if is_paused(object) && policy != DeletionPolicy::Retain && !changes.is_empty() {
-        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
-    }
+    may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
     server.client().execute(&changes, None).await?;
-    let is_still_there = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)))
-        && server.mailbox(&address, Age::Now).await?.is_some();
-    if is_still_there {
-        let message = format!("Mailcow still shows {address} after its deletion; it is tried again");
-        return Err(Outcome::Unknown(crate::outcome::Why::new(Reason::MailcowUnreachable, message)).into());
+    let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)));
+    if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {
+        return Err(still_shown(&address));
     }
     Ok(())
 }
@@ -158,10 +157,4 @@ fn known_address(object: &EmailMailbox, ctx: &Context) -> Option<Address> {
         let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
         desired::mailbox_address(&object.spec, &domain.spec).ok()
     })
-}
-
-/// Whether no server is configured at all.
-pub(super) fn is_not_configured(ctx: &Context) -> bool {
-    let server = ctx.server.borrow();
-    matches!(&*server, Err(outcome) if outcome.why().is_some_and(|why| why.reason == Reason::MailcowNotConfigured))
 }

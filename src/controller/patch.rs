@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::context::{self, Context};
-use crate::crd::FINALIZER;
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, FINALIZER};
 use crate::status::{self, Conditioned};
 
 /// Field manager of all our writes.
@@ -19,7 +19,7 @@ pub(super) const MANAGER: &str = "mailcow-operator";
 /// Field manager of the finalizer alone.
 const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
 
-/// An object of ours.
+/// An object of ours: one of the four kinds.
 pub(super) trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + HasStatus<Status: Conditioned + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync>
@@ -29,17 +29,24 @@ pub(super) trait Object:
     + Send
     + Sync
 {
+    /// The kind, as a label of metrics.
+    const KIND: &str;
 }
 
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + HasStatus<Status: Conditioned + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-{
+impl Object for EmailDomain {
+    const KIND: &str = "EmailDomain";
+}
+
+impl Object for EmailMailbox {
+    const KIND: &str = "EmailMailbox";
+}
+
+impl Object for EmailAlias {
+    const KIND: &str = "EmailAlias";
+}
+
+impl Object for EmailForwardingRule {
+    const KIND: &str = "EmailForwardingRule";
 }
 
 /// What was last said of the object; of one that was never seen before, that it was seen now.

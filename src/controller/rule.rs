@@ -7,10 +7,10 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::context::{self, Context, is_paused};
+use super::context::{self, Context};
 use super::patch;
 use super::references;
-use super::sync::{Failed, Stop, bring, gone, outcome, read_back, server};
+use super::sync::{Failed, Stop, bring, gone, may_remove, outcome, read_back, server};
 use super::wake::needs;
 use crate::crd::{EmailForwardingRule, EmailForwardingRuleStatus, RemovalPolicy};
 use crate::desired;
@@ -158,9 +158,7 @@ async fn remove(object: &EmailForwardingRule, ctx: &Context) -> Result<(), Stop>
     }
     let compiled = sieve::compile(&mark, &in_force(object, ctx, (&loops(object, ctx), &address)));
     let changes = changes(&address, &compiled, &have, &mark)?;
-    if is_paused(object) && !changes.is_empty() {
-        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
-    }
+    may_remove(object, false, &changes)?;
     server.execute(&changes, None).await?;
     let have = server.prefilters(&address).await?;
     read_back(&self::changes(&address, &compiled, &have, &mark)?)

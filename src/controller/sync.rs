@@ -70,6 +70,12 @@ pub(super) fn server(ctx: &Context) -> Result<Arc<Inventory>, Stop> {
     ctx.server.borrow().clone().map_err(Stop::Told)
 }
 
+/// Whether no server is configured at all.
+pub(super) fn is_not_configured(ctx: &Context) -> bool {
+    let server = ctx.server.borrow();
+    matches!(&*server, Err(outcome) if outcome.why().is_some_and(|why| why.reason == Reason::MailcowNotConfigured))
+}
+
 /// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, or
 /// where Mailcow was seen to take the same fields of the same spec without applying them.
 ///
@@ -138,6 +144,27 @@ fn fields(changes: &[Change]) -> String {
 /// Whether the annotation that confirms a destructive deletion names `thing`.
 pub(super) fn is_confirmed(object: &impl Resource<DynamicType = ()>, thing: &str) -> bool {
     super::context::annotation(object, CONFIRM_DELETE) == Some(thing)
+}
+
+/// Stops a removal while the object is paused; one that leaves the thing where it is goes on.
+///
+/// # Errors
+/// [`Reason::Paused`].
+pub(super) fn may_remove(
+    object: &impl Resource<DynamicType = ()>,
+    is_retained: bool,
+    changes: &[Change],
+) -> Result<(), Stop> {
+    if is_paused(object) && !is_retained && !changes.is_empty() {
+        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
+    }
+    Ok(())
+}
+
+/// Mailcow confirmed a deletion and shows the thing all the same.
+pub(super) fn still_shown(thing: &impl std::fmt::Display) -> Stop {
+    let message = format!("Mailcow still shows {thing} after its deletion; it is tried again");
+    Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into()
 }
 
 /// Ends a deletion: the finalizer goes when the steps were done, and stays otherwise.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::config::{DnsMode, DnsSettings};
-use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsVerdict, EmailDomain, EmailDomainStatus};
+use crate::crd::{DnsRecordStatus, EmailDomain, EmailDomainStatus};
 use crate::dns::{self, Mode, Options, Wanted};
 use crate::mail::{DkimKey, DomainName};
 use crate::status::{DomainSeen, Pass};
@@ -42,7 +42,7 @@ pub(super) async fn check(wanted: &Wanted, ctx: &Context, before: &EmailDomainSt
     let (now, jitter) = (crate::clock::now().0, rand::random_range(-1.0..1.0));
     let settled = dns::settle_all(before.dns.as_ref(), verdicts, &wanted.spec.required, now, jitter);
     for record in &settled.records {
-        ctx.metrics.dns_verdict(kind_label(record.kind), verdict_label(record.verdict));
+        ctx.metrics.dns_verdict(record.kind.as_str(), record.verdict.as_str());
     }
     settled.records
 }
@@ -82,30 +82,10 @@ fn last_key(status: &EmailDomainStatus) -> Option<DkimKey> {
     })
 }
 
-const fn kind_label(kind: DnsRecordKind) -> &'static str {
-    match kind {
-        DnsRecordKind::Mx => "MX",
-        DnsRecordKind::Spf => "SPF",
-        DnsRecordKind::Dkim => "DKIM",
-        DnsRecordKind::Dmarc => "DMARC",
-    }
-}
-
-const fn verdict_label(verdict: DnsVerdict) -> &'static str {
-    match verdict {
-        DnsVerdict::Verified => "Verified",
-        DnsVerdict::Missing => "Missing",
-        DnsVerdict::Mismatch => "Mismatch",
-        DnsVerdict::Multiple => "Multiple",
-        DnsVerdict::Invalid => "Invalid",
-        DnsVerdict::TempError => "TempError",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::DkimStatus;
+    use crate::crd::{DkimStatus, DnsRecordKind, DnsVerdict};
 
     #[test]
     fn the_last_key_is_read_back_from_the_status() {
@@ -118,7 +98,7 @@ mod tests {
 
     #[test]
     fn labels_are_the_words_of_the_status() {
-        assert_eq!(kind_label(DnsRecordKind::Dmarc), "DMARC");
-        assert_eq!(verdict_label(DnsVerdict::TempError), "TempError");
+        assert_eq!(DnsRecordKind::Dmarc.as_str(), "DMARC");
+        assert_eq!(DnsVerdict::TempError.as_str(), "TempError");
     }
 }

@@ -189,17 +189,6 @@ where
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
-    let kind = static_kind(&K::kind(&()));
-    ctx.metrics.reconciled(kind, outcome, started.elapsed());
+    ctx.metrics.reconciled(K::KIND, outcome, started.elapsed());
     done.map(|(action, _)| action)
-}
-
-/// A closed set of label values.
-fn static_kind(kind: &str) -> &'static str {
-    match kind {
-        "EmailDomain" => "EmailDomain",
-        "EmailMailbox" => "EmailMailbox",
-        "EmailAlias" => "EmailAlias",
-        _ => "EmailForwardingRule",
-    }
 }

@@ -73,6 +73,32 @@ pub enum DnsRecordKind {
     Dmarc,
 }
 
+impl DnsRecordKind {
+    /// The word of the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mx => "MX",
+            Self::Spf => "SPF",
+            Self::Dkim => "DKIM",
+            Self::Dmarc => "DMARC",
+        }
+    }
+}
+
+impl DnsVerdict {
+    /// The word of the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "Verified",
+            Self::Missing => "Missing",
+            Self::Mismatch => "Mismatch",
+            Self::Multiple => "Multiple",
+            Self::Invalid => "Invalid",
+            Self::TempError => "TempError",
+        }
+    }
+}
+
 /// One DNS record: what is wanted, what is there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -60,7 +60,7 @@ fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
         .filter(|r| r.required && r.verdict != DnsVerdict::Verified)
         .min_by_key(|r| r.verdict == DnsVerdict::TempError);
     let bad: Vec<&str> =
-        records.iter().filter(|r| r.required && r.verdict != DnsVerdict::Verified).map(|r| kind_name(r.kind)).collect();
+        records.iter().filter(|r| r.required && r.verdict != DnsVerdict::Verified).map(|r| r.kind.as_str()).collect();
     match worst {
         _ if records.is_empty() => {
             let why = "not checked yet; the mail host is known when Mailcow or the chart's dns.mailHost is configured";
@@ -71,7 +71,7 @@ fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
             said.push(Said::unknown("DNSVerified", &Why::new(Reason::CheckFailing, record.message.clone())));
         }
         Some(record) => {
-            let message = format!("{} not verified; {}: {}", bad.join(", "), kind_name(record.kind), advice(record));
+            let message = format!("{} not verified; {}: {}", bad.join(", "), record.kind.as_str(), advice(record));
             said.push(Said::is_not("DNSVerified", &Why::new(Reason::NotVerified, message)));
         }
     }
@@ -102,15 +102,6 @@ const fn condition_name(kind: DnsRecordKind) -> &'static str {
         DnsRecordKind::Spf => "SPFVerified",
         DnsRecordKind::Dkim => "DKIMVerified",
         DnsRecordKind::Dmarc => "DMARCVerified",
-    }
-}
-
-const fn kind_name(kind: DnsRecordKind) -> &'static str {
-    match kind {
-        DnsRecordKind::Mx => "MX",
-        DnsRecordKind::Spf => "SPF",
-        DnsRecordKind::Dkim => "DKIM",
-        DnsRecordKind::Dmarc => "DMARC",
     }
 }
 

@@ -29,7 +29,10 @@ pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) ->
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
     let said = common(&seen.outcome, pass.paused).into_iter().chain(own(seen));
     after.conditions = settled(&before.conditions, said.collect(), pass);
-    after.mailboxes = seen.mailbox.iter().map(ToString::to_string).collect();
+    // One that is gone is remembered: its script is still on Mailcow, and the rule's removal has to find it.
+    if let Some(mailbox) = &seen.mailbox {
+        after.mailboxes = vec![mailbox.to_string()];
+    }
     if !matches!(seen.outcome, Outcome::Unknown(_)) {
         after.position = seen.position;
         after.shadowed_by.clone_from(&seen.shadowed_by);
@@ -88,6 +91,13 @@ mod tests {
     fn a_missing_mailbox_is_an_unresolved_reference() {
         let status = said(&seen(Outcome::waiting(Reason::MailboxNotFound, "no mailbox"), None));
         assert!(!is_true(&status.conditions, "ResolvedRefs") && is_true(&status.conditions, "Accepted"));
+    }
+
+    #[test]
+    fn the_mailbox_is_remembered_when_its_object_is_gone() {
+        let known = RuleSeen { mailbox: Address::parse("ada@example.com").ok(), ..seen(Outcome::InSync, Some(1)) };
+        let gone = seen(Outcome::waiting(Reason::MailboxNotFound, "no mailbox"), None);
+        assert_eq!(rule(&said(&known), &gone, &pass(1)).mailboxes, ["ada@example.com"]);
     }
 
     #[test]

@@ -128,3 +128,17 @@ async fn a_deleted_namespace_goes_and_its_mail_stays() {
     assert!(world.mailcow.inspect(|state| state.filters.is_empty()), "and rules too");
     std::fs::remove_file(&file).unwrap();
 }
+
+#[tokio::test]
+async fn a_rule_that_outlives_its_mailbox_still_takes_its_script_away() {
+    let world = World::new("outlived").await;
+    let rule = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule\nmetadata: {name: all}\nspec: {mailboxRef: {name: ada}, actions: [{forward: {to: [x@other.org]}}]}";
+    world.apply(&format!("{DOMAIN}{ADA}{rule}")).await;
+    world.ready::<EmailForwardingRule>("all").await;
+    world.kubectl(&["delete", "embx", "ada"]).await;
+    world.condition::<EmailForwardingRule>("all", ("Ready", "False", "MailboxNotFound")).await;
+    assert!(has_mailbox(&world) && world.mailcow.inspect(|state| !state.filters.is_empty()));
+    world.kubectl(&["delete", "efr", "all", "--wait=false"]).await;
+    world.gone::<EmailForwardingRule>("all").await;
+    assert!(world.mailcow.inspect(|state| state.filters.is_empty()));
+}

@@ -81,6 +81,9 @@ pub struct DnsSettings {
     /// Whom to ask: the zones' own name servers, or only the recursive resolvers.
     #[arg(long, env = "DNS_MODE", value_enum, default_value_t = DnsMode::Authoritative)]
     pub dns_mode: DnsMode,
+    /// Demand of every domain that its ownership is proven by a TXT record before anything is created on Mailcow.
+    #[arg(long, env = "REQUIRE_OWNERSHIP")]
+    pub require_ownership: bool,
     /// Port of authoritative name servers; other than 53 only in tests.
     #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]
     pub dns_authoritative_port: u16,

@@ -74,6 +74,20 @@ pub enum Reason {
     NotVerified,
     /// No DNS answer could be trusted lately.
     CheckFailing,
+    /// The ownership of the domain is not proven by its TXT record; nothing is written to Mailcow.
+    OwnershipNotVerified,
+    /// `spec.dns.gate` waits until DNS is verified.
+    DnsNotVerified,
+    /// The records are handed on as `spec.dns.publish` asks.
+    Published,
+    /// Some records are not published, because DNS holds others; the message names them.
+    HeldBack,
+    /// `DNSEndpoint` of external-dns is not installed.
+    DnsEndpointNotInstalled,
+    /// The operator may not write what `spec.dns.publish` asks for.
+    PublishingNotAllowed,
+    /// An object of the name that records would be published under exists and is not ours.
+    PublishedNameTaken,
     /// The Kubernetes API failed; it is tried again.
     KubernetesApiError,
 }
@@ -116,6 +130,13 @@ impl Reason {
             Self::Verified => "Verified",
             Self::NotVerified => "NotVerified",
             Self::CheckFailing => "CheckFailing",
+            Self::OwnershipNotVerified => "OwnershipNotVerified",
+            Self::DnsNotVerified => "DNSNotVerified",
+            Self::Published => "Published",
+            Self::HeldBack => "HeldBack",
+            Self::DnsEndpointNotInstalled => "DNSEndpointNotInstalled",
+            Self::PublishingNotAllowed => "PublishingNotAllowed",
+            Self::PublishedNameTaken => "PublishedNameTaken",
             Self::KubernetesApiError => "KubernetesApiError",
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
-use super::patch;
+use super::{ownership, patch};
 use super::references;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_not_configured, may_remove, outcome, read_back, server, still_shown,
@@ -45,6 +45,7 @@ async fn steps(
     seen: &mut AliasSeen,
 ) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    ownership::of_domain_is_proven(ctx, &domain)?;
     let catch = desired::alias_catch(&object.spec, &domain.spec)?;
     seen.catch = Some(catch.clone());
     let mailboxes = mailboxes(object, ctx)?;

@@ -1,23 +1,24 @@
 //! The driver of `EmailDomain`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
-use super::patch;
 use super::sync::{
     Failed, Stop, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server, still_shown,
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
-use crate::crd::{Attached, DeletionPolicy, EmailDomain, EmailDomainStatus};
+use super::{ownership, patch, publish};
+use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::mail::DomainName;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
-use crate::status::{self, DomainSeen, Pass};
+use crate::status::{self, DomainSeen, Pass, Publishing};
 
 /// One pass over a domain.
 ///
@@ -33,21 +34,39 @@ pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         };
         seen.outcome = left;
     } else {
+        seen.ownership = ownership::check(&ctx, &object, &before, &context::pass(object.as_ref())).await;
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
     }
     let pass = context::pass(object.as_ref());
     let mut said = before.clone();
-    if let Some(wanted) = verification::due((&object, &before), &ctx, &seen, &pass) {
+    let wanted = verification::wanted(&object, &ctx, &seen, &before);
+    if let Some(wanted) = wanted.as_ref().filter(|wanted| verification::is_due(wanted, &before, &seen, &pass)) {
         // What is known of Mailcow is told first: DNS may take its time. A request is echoed when all of it is done.
         let early = Pass { requested_at: before.last_handled_reconcile_at.clone(), ..pass.clone() };
         said = status::domain(&before, &seen, &early);
         patch::say(&ctx, object.as_ref(), &before, &said).await?;
-        seen.dns = verification::check(&wanted, &ctx, &before).await;
+        seen.dns = verification::check(wanted, &ctx, &before).await;
+    }
+    if object.metadata.deletion_timestamp.is_none() {
+        // Only for a domain of ours that was just seen: another owner's gets no records.
+        let wanted = wanted.as_ref().filter(|_| seen.have.is_some());
+        seen.published = publish::publish(&ctx, &object, &before, wanted).await?;
     }
     let after = status::domain(&said, &seen, &pass);
     patch::say(&ctx, object.as_ref(), &said, &after).await?;
-    let wait = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &pass));
+    let next = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &pass));
+    let wait = next.min(ownership::wait(seen.ownership.as_ref(), &pass)).min(soon(&seen, &before, &after));
     Ok((Action::requeue(wait), seen.outcome))
+}
+
+/// How soon to look again: at once when the gate has just opened, in a minute for a CRD that is not there yet.
+fn soon(seen: &DomainSeen, before: &EmailDomainStatus, after: &EmailDomainStatus) -> Duration {
+    let is_open = before.dns_verified_at.is_none() && after.dns_verified_at.is_some();
+    match &seen.published {
+        _ if is_open && seen.gate == DnsGate::Activate => Duration::from_millis(100),
+        Publishing::Not(_, why) if why.reason == Reason::DnsEndpointNotInstalled => Duration::from_mins(1),
+        _ => Duration::MAX,
+    }
 }
 
 /// What is known before anything was looked up.
@@ -58,6 +77,9 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         have: None,
         dns: before.dns.clone().unwrap_or_default().records,
         attached: attached(object, ctx),
+        gate: object.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default(),
+        ownership: None,
+        published: Publishing::default(),
     }
 }
 
@@ -66,9 +88,13 @@ async fn steps(
     ctx: &Context,
     seen: &mut DomainSeen,
 ) -> Result<(), Stop> {
-    let want = desired::domain(&object.spec, ctx.mark(object))?;
+    let mut want = desired::domain(&object.spec, ctx.mark(object))?;
+    ownership::is_proven(seen.ownership.as_ref())?;
     let server = server(ctx)?.client().clone();
     let have = server.domain(&want.name).await?;
+    let is_gated = seen.gate == DnsGate::Activate && before.dns_verified_at.is_none();
+    // A domain that is active is never switched off for DNS.
+    want.active &= !is_gated || have.as_ref().is_some_and(|have| have.active);
     let policy = object.spec.adoption_policy;
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.

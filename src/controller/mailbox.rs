@@ -10,7 +10,7 @@ use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
     still_shown,
 };
-use super::{references, secrets};
+use super::{ownership, references, secrets};
 use crate::crd::{DeletionPolicy, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
@@ -59,6 +59,7 @@ async fn steps(
     seen: &mut MailboxSeen,
 ) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    ownership::of_domain_is_proven(ctx, &domain)?;
     let want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
     seen.address = Some(want.address.clone());
     let server = server(ctx)?;

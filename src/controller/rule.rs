@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
-use super::patch;
+use super::{ownership, patch};
 use super::references;
 use super::sync::{Failed, Stop, bring, gone, may_remove, outcome, read_back, server};
 use super::wake::needs;
@@ -51,6 +51,8 @@ async fn steps(
     seen: &mut RuleSeen,
 ) -> Result<(), Stop> {
     let (mailbox, address) = references::mailbox(ctx, object, &object.spec.mailbox_ref)?;
+    let domain = references::domain(ctx, mailbox.as_ref(), &mailbox.spec.domain_ref)?;
+    ownership::of_domain_is_proven(ctx, &domain)?;
     seen.mailbox = Some(address.clone());
     let loops = loops(object, ctx);
     seen.refused = refused(object, &loops, &address);

@@ -22,18 +22,12 @@ pub(super) fn options(settings: &DnsSettings) -> Options {
     }
 }
 
-/// What DNS has to say, when it is time to look, when something that is expected changed, or when somebody asks.
-pub(super) fn due(
-    (object, before): (&EmailDomain, &EmailDomainStatus),
-    ctx: &Context,
-    seen: &DomainSeen,
-    pass: &Pass,
-) -> Option<Wanted> {
-    let wanted = wanted(object, ctx, seen, before)?;
+/// Whether it is time to look, something that is expected changed, or somebody asks.
+pub(super) fn is_due(wanted: &Wanted, before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> bool {
     let is_asked =
         before.last_handled_reconcile_at != pass.requested_at || before.observed_generation != pass.generation;
     let expects_other = wanted.dkim.as_ref().map(|key| &key.record) != before.dkim.as_ref().map(|key| &key.record);
-    (is_asked || expects_other || is_due(&seen.dns, pass)).then_some(wanted)
+    is_asked || expects_other || is_time(&seen.dns, pass)
 }
 
 /// Looks the records up and settles what counts.
@@ -54,12 +48,17 @@ pub(super) fn wait(records: &[DnsRecordStatus], pass: &Pass) -> Duration {
     until.map_or(Duration::MAX, |until| Duration::try_from(until).unwrap_or_default().max(Duration::from_secs(1)))
 }
 
-fn is_due(records: &[DnsRecordStatus], pass: &Pass) -> bool {
+fn is_time(records: &[DnsRecordStatus], pass: &Pass) -> bool {
     records.is_empty() || records.iter().any(|r| r.next_check.as_ref().is_none_or(|next| next.0 <= pass.now.0))
 }
 
 /// What DNS has to say; nothing while the mail host is not known.
-fn wanted(object: &EmailDomain, ctx: &Context, seen: &DomainSeen, before: &EmailDomainStatus) -> Option<Wanted> {
+pub(super) fn wanted(
+    object: &EmailDomain,
+    ctx: &Context,
+    seen: &DomainSeen,
+    before: &EmailDomainStatus,
+) -> Option<Wanted> {
     let key = seen.have.as_ref().and_then(|have| have.dkim.clone());
     Some(Wanted {
         domain: seen.name.clone()?,

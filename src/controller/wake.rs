@@ -62,8 +62,9 @@ pub(super) fn own<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
 
 /// What of a domain those that refer to it act on.
 pub(super) fn domain_for_others(domain: &EmailDomain) -> u64 {
-    let conditions = domain.status.iter().flat_map(|status| &status.conditions);
-    hashed(&(&domain.metadata.uid, domain.metadata.generation, synced(conditions)))
+    let conditions = domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let is_proven = status::is_true(conditions, "OwnershipVerified");
+    hashed(&(&domain.metadata.uid, domain.metadata.generation, synced(conditions.iter()), is_proven))
 }
 
 /// What of a mailbox those that refer to it act on.

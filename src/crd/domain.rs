@@ -4,8 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit};
+use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit, RemovalPolicy};
 use super::domain_status::{DnsRecordKind, EmailDomainStatus};
+use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
 
 /// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -65,6 +66,9 @@ pub struct EmailDomainSpec {
     /// Which DNS records are verified, and what they have to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsSpec>,
+    /// How the ownership of the domain is proven. Until it is, nothing is created on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ownership: Option<OwnershipSpec>,
     /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` waits until no mailbox is left
     /// in the domain; the DKIM key survives.
     #[serde(default = "retain")]
@@ -161,12 +165,43 @@ pub struct DnsSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
     pub allowed_extra_mx: Vec<String>,
+    /// Where the records are written to, for something else to bring them into DNS; default `None`.
+    #[serde(default)]
+    pub publish: DnsPublish,
+    /// What becomes of published `DNSEndpoint` objects when this object is deleted or `publish` changes; default
+    /// `Retain`. `Delete` has external-dns remove the records from DNS.
+    #[serde(default = "keep")]
+    pub published_policy: RemovalPolicy,
+    /// Publish also in place of records that DNS holds now: mail then comes to Mailcow.
+    #[serde(default)]
+    pub cutover: bool,
+    /// Other TXT values at the domain's own name, such as site verifications. They are published beside SPF, since
+    /// external-dns replaces all TXT records of a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
+    pub apex_txt: Vec<String>,
+    /// What waits until `DNSVerified` is True; default `None`.
+    #[serde(default)]
+    pub gate: DnsGate,
 }
 
 impl Default for DnsSpec {
     fn default() -> Self {
-        Self { required: all_records(), dmarc: None, allowed_extra_mx: Vec::new() }
+        Self {
+            required: all_records(),
+            dmarc: None,
+            allowed_extra_mx: Vec::new(),
+            publish: DnsPublish::None,
+            published_policy: RemovalPolicy::Retain,
+            cutover: false,
+            apex_txt: Vec::new(),
+            gate: DnsGate::None,
+        }
     }
+}
+
+fn keep() -> RemovalPolicy {
+    RemovalPolicy::Retain
 }
 
 fn all_records() -> Vec<DnsRecordKind> {

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::publishing::{DnsPublish, OwnershipStatus};
+
 /// What the operator knows about the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -18,8 +20,8 @@ pub struct EmailDomainStatus {
     /// The domain as a lower-case A-label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, and while they hold `Reconciling`, `Stalled`,
-    /// `Paused`.
+    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified` and
+    /// `Published`, and while they hold `Reconciling`, `Stalled`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -29,6 +31,15 @@ pub struct EmailDomainStatus {
     /// What DNS says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsStatus>,
+    /// When `DNSVerified` was True for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_verified_at: Option<Time>,
+    /// The record that proves the ownership of the domain; only where that is demanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ownership: Option<OwnershipStatus>,
+    /// Where records were last published to; also what has to be taken back when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_to: Option<DnsPublish>,
     /// What the domain holds on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<DomainUsage>,

@@ -9,6 +9,7 @@ mod common;
 mod domain;
 mod domain_status;
 mod mailbox;
+mod publishing;
 mod rule;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
@@ -21,6 +22,7 @@ pub use domain_status::{
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,
 };
+pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
 pub use rule::{
     Action, Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Forward, Ignore,
     IgnoreMode, Match, OnMatch, Operator, Spam,

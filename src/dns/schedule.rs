@@ -7,9 +7,9 @@ use super::verdict::{Verdict, warning};
 use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict};
 
 /// Bad checks in a row before a verified record counts as bad.
-const BAD_CHECKS: u32 = 3;
+pub(super) const BAD_CHECKS: u32 = 3;
 /// The least time from the first of them to the last.
-const BAD_FOR: SignedDuration = SignedDuration::from_mins(30);
+pub(super) const BAD_FOR: SignedDuration = SignedDuration::from_mins(30);
 /// After this long without an answer the last verdict is worth nothing.
 const UNANSWERED_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// How often a record that is as wanted is looked at.
@@ -29,13 +29,22 @@ const STEPS: [(SignedDuration, SignedDuration); 6] = [
 /// When a domain with these records is checked again: the most urgent record counts. `jitter` from -1 to 1 moves it by
 /// up to a tenth of the wait. A record that was never looked up is due now.
 pub fn next_check(records: &[DnsRecordStatus], now: Timestamp, jitter: f64) -> Timestamp {
-    let wait = records.iter().map(|record| wait(record, now)).min().unwrap_or(SignedDuration::ZERO);
+    let wait = records.iter().map(|record| wait(record.failing_since.as_ref(), now)).min();
+    moved(wait.unwrap_or(SignedDuration::ZERO), now, jitter)
+}
+
+/// When something that fails since then is checked again.
+pub(super) fn next_after(failing_since: Option<&Time>, now: Timestamp, jitter: f64) -> Timestamp {
+    moved(wait(failing_since, now), now, jitter)
+}
+
+fn moved(wait: SignedDuration, now: Timestamp, jitter: f64) -> Timestamp {
     let moved = SignedDuration::try_from_secs_f64(wait.as_secs_f64() * (1.0 + jitter.clamp(-1.0, 1.0) / 10.0));
     now.checked_add(moved.unwrap_or(wait)).unwrap_or(now)
 }
 
-fn wait(record: &DnsRecordStatus, now: Timestamp) -> SignedDuration {
-    let Some(since) = &record.failing_since else { return VERIFIED_EVERY };
+fn wait(failing_since: Option<&Time>, now: Timestamp) -> SignedDuration {
+    let Some(since) = failing_since else { return VERIFIED_EVERY };
     let age = now.duration_since(since.0);
     STEPS.iter().find(|(until, _)| age <= *until).map_or(VERIFIED_EVERY, |(_, wait)| *wait)
 }

@@ -26,6 +26,16 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Whether it is about this condition.
+    pub(super) fn is_about(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+
+    /// Whether it says that this condition is True.
+    pub(super) fn is_true(&self, kind: &str) -> bool {
+        self.kind == kind && self.status == "True"
+    }
+
     pub(super) fn is(kind: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, status: "True", why: Why::new(reason, message) }
     }

@@ -2,7 +2,8 @@
 
 use super::conditions::{Pass, Said, common, settled};
 use crate::crd::{
-    Attached, DkimStatus, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage, EmailDomainStatus,
+    Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
+    EmailDomainStatus, OwnershipStatus,
 };
 use crate::mail::{DomainHave, DomainName};
 use crate::outcome::{Outcome, Reason, Why};
@@ -20,6 +21,24 @@ pub struct DomainSeen {
     pub dns: Vec<DnsRecordStatus>,
     /// What is attached to it in Kubernetes.
     pub attached: Attached,
+    /// What waits until DNS is verified.
+    pub gate: DnsGate,
+    /// The proof of its ownership, where one is demanded.
+    pub ownership: Option<OwnershipStatus>,
+    /// How handing the records on went.
+    pub published: Publishing,
+}
+
+/// How handing the records on went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Publishing {
+    /// Nothing is published, and nothing is asked for.
+    #[default]
+    Off,
+    /// Everything is, there; what, in words.
+    Done(DnsPublish, String),
+    /// Not all of it is: where something may be that has to be taken back one day, and why.
+    Not(Option<DnsPublish>, Why),
 }
 
 /// What is said after a pass; what was not looked up keeps its last value.
@@ -27,8 +46,24 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
     let mut after = before.clone();
     after.observed_generation = pass.generation;
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
-    let said = common(&seen.outcome, pass.paused).into_iter().chain(verified(&seen.dns));
-    after.conditions = settled(&before.conditions, said.collect(), pass);
+    let dns = verified(&seen.dns);
+    let is_verified = dns.iter().any(|said| said.is_true("DNSVerified"));
+    after.dns_verified_at = before.dns_verified_at.clone().or_else(|| is_verified.then(|| pass.now.clone()));
+    let mut said = common(&seen.outcome, pass.paused);
+    if let Some(why) = gated(seen, is_verified, before.dns_verified_at.is_some()) {
+        said.retain(|said| !said.is_about("Ready"));
+        said.extend([Said::is_not("Ready", &why), Said::is("Reconciling", why.reason, why.message.clone())]);
+    }
+    said.extend(dns);
+    said.extend(seen.ownership.as_ref().map(owned));
+    said.extend(published(&seen.published));
+    after.conditions = settled(&before.conditions, said, pass);
+    after.ownership.clone_from(&seen.ownership);
+    after.published_to = match &seen.published {
+        Publishing::Off => None,
+        Publishing::Done(to, _) => Some(*to),
+        Publishing::Not(to, _) => *to,
+    };
     after.domain = seen.name.as_ref().map(ToString::to_string).or(after.domain);
     after.attached = Some(seen.attached.clone());
     after.dns = (!seen.dns.is_empty()).then(|| DnsStatus { records: seen.dns.clone() });
@@ -41,6 +76,36 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
         });
     }
     after
+}
+
+/// Why `Ready` waits for DNS, if so. The gate `Activate` opens once and for all, a pass after DNS was verified.
+fn gated(seen: &DomainSeen, is_verified: bool, was_verified: bool) -> Option<Why> {
+    let is_closed = match seen.gate {
+        DnsGate::None => false,
+        DnsGate::Ready => !is_verified,
+        DnsGate::Activate => !was_verified && seen.have.as_ref().is_some_and(|have| !have.active),
+    };
+    let message = match seen.gate {
+        DnsGate::Activate => "the domain is inactive on Mailcow until DNS is verified, as spec.dns.gate asks",
+        DnsGate::Ready | DnsGate::None => "DNS is not verified, for which spec.dns.gate waits; DNSVerified says why",
+    };
+    (is_closed && seen.outcome == Outcome::InSync).then(|| Why::new(Reason::DnsNotVerified, message))
+}
+
+fn owned(ownership: &OwnershipStatus) -> Said {
+    if ownership.verified {
+        return Said::is("OwnershipVerified", Reason::Verified, ownership.message.clone());
+    }
+    Said::is_not("OwnershipVerified", &Why::new(Reason::OwnershipNotVerified, ownership.message.clone()))
+}
+
+fn published(publishing: &Publishing) -> Option<Said> {
+    match publishing {
+        Publishing::Off => None,
+        Publishing::Done(_, message) => Some(Said::is("Published", Reason::Published, message.clone())),
+        Publishing::Not(_, why) if why.reason == Reason::Pending => Some(Said::unknown("Published", why)),
+        Publishing::Not(_, why) => Some(Said::is_not("Published", why)),
+    }
 }
 
 fn usage(have: &DomainHave) -> DomainUsage {
@@ -131,9 +196,21 @@ mod tests {
         }
     }
 
+    fn seen(dns: Vec<DnsRecordStatus>) -> DomainSeen {
+        DomainSeen {
+            outcome: Outcome::InSync,
+            name: None,
+            have: None,
+            dns,
+            attached: Attached::default(),
+            gate: DnsGate::None,
+            ownership: None,
+            published: Publishing::Off,
+        }
+    }
+
     fn said(dns: Vec<DnsRecordStatus>) -> EmailDomainStatus {
-        let seen = DomainSeen { outcome: Outcome::InSync, name: None, have: None, dns, attached: Attached::default() };
-        domain(&EmailDomainStatus::default(), &seen, &pass(1))
+        domain(&EmailDomainStatus::default(), &seen(dns), &pass(1))
     }
 
     #[test]
@@ -163,6 +240,30 @@ mod tests {
         let unknown = said(vec![record(DnsRecordKind::Mx, DnsVerdict::TempError, true)]);
         let sum = unknown.conditions.iter().find(|c| c.type_ == "DNSVerified").unwrap();
         assert_eq!((sum.status.as_str(), sum.reason.as_str()), ("Unknown", "CheckFailing"));
+    }
+
+    #[test]
+    fn the_gate_holds_ready_back_and_nothing_else() {
+        let bad = vec![record(DnsRecordKind::Mx, DnsVerdict::Missing, true)];
+        let gated = domain(&EmailDomainStatus::default(), &DomainSeen { gate: DnsGate::Ready, ..seen(bad) }, &pass(1));
+        let ready = super::super::ready(&gated.conditions).unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "DNSNotVerified"));
+        assert!(is_true(&gated.conditions, "Synced") && is_true(&gated.conditions, "Reconciling"));
+        let good = vec![record(DnsRecordKind::Mx, DnsVerdict::Verified, true)];
+        let open = domain(&gated, &DomainSeen { gate: DnsGate::Ready, ..seen(good) }, &pass(1));
+        assert!(is_true(&open.conditions, "Ready") && open.dns_verified_at.is_some());
+    }
+
+    #[test]
+    fn where_it_was_published_is_remembered_until_it_is_taken_back() {
+        let base = EmailDomainStatus::default();
+        let held = Why::new(Reason::HeldBack, "x");
+        let not = Publishing::Not(Some(DnsPublish::DnsEndpoint), held);
+        let after = domain(&base, &DomainSeen { published: not, ..seen(vec![]) }, &pass(1));
+        assert_eq!(after.published_to, Some(DnsPublish::DnsEndpoint));
+        assert!(after.conditions.iter().any(|c| c.type_ == "Published" && c.reason == "HeldBack"));
+        let off = domain(&after, &seen(vec![]), &pass(1));
+        assert!(off.published_to.is_none() && !off.conditions.iter().any(|c| c.type_ == "Published"));
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod rule;
 
 pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, Pass, first_touch, is_true, ready};
-pub use domain::{DomainSeen, domain};
+pub use domain::{DomainSeen, Publishing, domain};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use rule::{RuleSeen, rule};

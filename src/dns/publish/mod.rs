@@ -1,0 +1,16 @@
+//! Records, handed on: as endpoints of external-dns, as lines of a zone, as Terraform, as a table, as JSON.
+//!
+//! ```text
+//! [Expected] ──endpoints──▶ [Endpoint] ──decide(current answers)──▶ publish, or hold back and say why
+//!            ──zone, terraform, table, json──▶ text
+//! ```
+
+mod decide;
+mod endpoint;
+mod text;
+mod zone;
+
+pub use decide::{Decision, Standing, decide, questions};
+pub use endpoint::{Endpoint, Purpose, purposes};
+pub use text::{json, table, terraform};
+pub use zone::zone;

@@ -120,6 +120,7 @@ impl Source {
         if let Ok(inventory) = &server {
             tracing::info!(server = inventory.client().server(), "connection to Mailcow configured");
             tokio::spawn(greet(inventory.client().clone()));
+            tokio::spawn(wake_on_recovery(inventory.client().recoveries(), self.sender.clone()));
         }
         self.metrics.configured(server.is_ok());
         self.current = connection;
@@ -132,6 +133,14 @@ pub(super) async fn known(server: &watch::Receiver<Server>) {
     let is_read = |server: &Server| !matches!(server, Err(Outcome::Waiting(why)) if why.reason == Reason::Pending);
     // An error only says that the process ends.
     let _ = server.clone().wait_for(is_read).await;
+}
+
+/// Has everything looked at again when the server answers after trouble; ends with the client.
+async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::Sender<Server>) {
+    while recoveries.changed().await.is_ok() {
+        tracing::info!("Mailcow answers again");
+        sender.send_modify(|_| ());
+    }
 }
 
 /// One read that tells at once in the log whether URL and key are right.

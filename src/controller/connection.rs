@@ -119,7 +119,7 @@ impl Source {
         });
         if let Ok(inventory) = &server {
             tracing::info!(server = inventory.client().server(), "connection to Mailcow configured");
-            tokio::spawn(greet(inventory.client().clone()));
+            tokio::spawn(greet(inventory.client().clone(), self.metrics.clone()));
             tokio::spawn(wake_on_recovery(inventory.client().recoveries(), self.sender.clone()));
         }
         self.metrics.configured(server.is_ok());
@@ -144,9 +144,12 @@ async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::S
 }
 
 /// One read that tells at once in the log whether URL and key are right.
-async fn greet(client: Arc<Client>) {
+async fn greet(client: Arc<Client>, metrics: Metrics) {
     match client.version().await {
-        Ok(version) => tracing::info!(server = client.server(), version, "Mailcow answers"),
+        Ok(version) => {
+            metrics.mailcow_version(&version);
+            tracing::info!(server = client.server(), version, "Mailcow answers");
+        }
         Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
     }
 }

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chart crds tools ground sieve
+.PHONY: help demo test bench lint chart crds tools ground sieve
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -29,6 +29,9 @@ test: tools ground sieve ## All tests, on a real Kubernetes API server and a sim
 	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
 	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
+
+bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
+	cargo test --profile bench --locked --test e2e -- --ignored --nocapture --test-threads 1 bench_$(ONLY)
 
 lint: tools chart ## Format, clippy, documentation and the chart
 	cargo fmt --all --check

@@ -56,6 +56,8 @@ pub enum Reason {
     DomainNotEmpty,
     /// The annotation `email.askrobots.com/paused` stops all writes.
     Paused,
+    /// The thing was changed by hand on Mailcow and `driftPolicy: Report` leaves it so.
+    Drifted,
     /// The mailbox has an active filter that a person made; it is not replaced.
     FilterSlotTaken,
     /// The mailbox's script has no room for the rule: it is at most 65,535 bytes and 99 forwards.
@@ -113,6 +115,7 @@ impl Reason {
             Self::ConfirmationNeeded => "ConfirmationNeeded",
             Self::DomainNotEmpty => "DomainNotEmpty",
             Self::Paused => "Paused",
+            Self::Drifted => "Drifted",
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
             Self::SinkNotFound => "SinkNotFound",

@@ -8,7 +8,12 @@ mod dovecot;
 mod world;
 
 #[cfg(test)]
+mod lmtp;
+
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod chain;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::dovecot::Envelope;
 use super::lmtp::{self, Chain, Server};
+use super::world::{MAILBOX, rules, script};
 
 fn facts(file: &str, list: &str) -> Option<Vec<Value>> {
     let Some(folder) = std::env::var_os("SIEVE_FACTS").map(PathBuf::from) else {
@@ -72,4 +73,48 @@ fn the_chain_of_scripts_does_what_mailcows_did() {
     }
     let _ = writeln!(std::io::stderr(), "\nMailcow's chain of scripts: {agreed}/{} facts agreed", agreed + differing);
     assert_eq!(differing, 0);
+}
+
+const MESSAGE: &[u8] = b"X-Spam-Flag: NO\r\nMessage-ID: <1@x.test>\r\nFrom: a@b.test\r\nSubject: x\r\n\r\nx\r\n";
+
+/// Delivers the message through the rules, which all fit.
+fn arrives(server: &mut Server, yaml: &str, message: &[u8]) -> lmtp::Arrived {
+    let script = script(&rules(yaml));
+    let chain = Chain { before: Some(&script), ..Chain::default() };
+    server.deliver(chain, &Envelope { from: "a@b.test", to: MAILBOX }, message)
+}
+
+fn forwards(from: usize, count: usize, more: &str) -> String {
+    let to: Vec<String> = (from..from + count).map(|i| format!("a{i}@dest.test")).collect();
+    format!("{{actions: [{{forward: {{to: [{}]}}}}], {more}}}", to.join(", "))
+}
+
+#[test]
+fn what_counts_is_what_one_message_meets_and_not_what_the_script_holds() {
+    if !lmtp::is_there() {
+        return;
+    }
+    let mut server = Server::start();
+    let never = "match: {all: [{field: Subject, operator: Equals, values: [never]}]}";
+    let mut all: Vec<String> = (0..10).map(|i| forwards(i * 30, 30, never)).collect();
+    all.push(forwards(1000, 32, "onMatch: Continue"));
+    let found = arrives(&mut server, &format!("[{}]", all.join(", ")), MESSAGE);
+    assert_eq!((found.forwards.len(), found.folders.get("INBOX")), (32, Some(&1)), "{found:?}");
+}
+
+#[test]
+fn ninety_nine_targets_and_copies_leave_room_for_mailcows_own_scripts() {
+    if !lmtp::is_there() {
+        return;
+    }
+    let mut server = Server::start();
+    let spam = [b"X-Spam-Flag: YES\r\n", &MESSAGE[17..]].concat();
+    let any = "match: {spam: Any}, onMatch: Continue";
+    let mut all: Vec<String> = (0..3).map(|i| forwards(i * 32, 32, any)).collect();
+    let task = |kind: &str| format!("{{actions: [{{{kind}: {{sink: tracker}}}}], {any}}}");
+    all.extend([forwards(96, 1, any), task("createTask"), task("createNote")]);
+    let found = arrives(&mut server, &format!("[{}]", all.join(", ")), &spam);
+    let expected = [("Junk", 1), ("Ops/Notes/n/r5@tracker", 1), ("Ops/Tasks/n/r4@tracker", 1)];
+    let folders: Vec<(&str, usize)> = found.folders.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!((found.forwards.len(), folders), (97, expected.to_vec()));
 }

@@ -20,3 +20,5 @@ mod delivery;
 mod hostile;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod speed;

@@ -27,7 +27,9 @@ test: tools ground sieve ## All tests, on a real Kubernetes API server and a sim
 	  [ -n "$${MAILCOW_RECORDINGS:-}" ] || skipped "the simulator against recordings of a real Mailcow: MAILCOW_RECORDINGS names no folder"; \
 	  [ -n "$${SPF_SUITE:-}" ] || skipped "the test suite of RFC 7208: SPF_SUITE names no folder with rfc7208-tests.yml"; \
 	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
-	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing" \
+	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS names no folder with sieve-gate.json and sieve-pipeline.json"; \
+	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing"; \
+	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
 lint: tools chart ## Format, clippy, documentation and the chart
@@ -65,10 +67,10 @@ ground: tools
 	@tests/controlplane/build.sh >/dev/null
 	@tests/controlplane/helm.sh >/dev/null
 
-# Dovecot compiles and runs the Sieve scripts that rules become.
+# Dovecot compiles the Sieve scripts that rules become, and delivers mail through them.
 sieve:
-	@command -v sievec >/dev/null && exit; \
-	want="dovecot-core dovecot-sieve"; \
+	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && exit; \
+	want="dovecot-core dovecot-sieve dovecot-lmtpd"; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \

@@ -60,7 +60,8 @@ pub enum Reason {
     Drifted,
     /// The mailbox has an active filter that a person made; it is not replaced.
     FilterSlotTaken,
-    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes and 99 forwards.
+    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes, and sends one message to at
+    /// most 99 addresses and folders.
     DoesNotFit,
     /// The installation has no sink of the name.
     SinkNotFound,

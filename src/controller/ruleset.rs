@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
 
@@ -142,9 +142,21 @@ struct Links {
     rings: Vec<Ring>,
 }
 
-/// What was found of each namespace, and for which state of its objects.
+/// What was found in each namespace, and for which state of its objects.
 #[derive(Debug, Default)]
-pub(super) struct Rings(Mutex<HashMap<String, (u64, Arc<Links>)>>);
+pub(super) struct Rings(Mutex<Found>);
+
+type Found = HashMap<String, (u64, Arc<Links>)>;
+
+impl Rings {
+    fn known(&self, namespace: &str, state: u64) -> Option<Arc<Links>> {
+        self.lock().get(namespace).filter(|known| known.0 == state).map(|known| known.1.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 fn links(ctx: &Context, namespace: &str) -> Arc<Links> {
     let of = |found: Option<&String>| found.is_some_and(|of| of == namespace);
@@ -153,23 +165,21 @@ fn links(ctx: &Context, namespace: &str) -> Arc<Links> {
         .stores
         .mailboxes
         .state_filter(|m| of(m.metadata.namespace.as_ref()) && m.metadata.deletion_timestamp.is_none());
+    let domains = ctx.stores.domains.state_filter(|d| of(d.metadata.namespace.as_ref()));
     let sinks = ctx.sinks.borrow().clone();
+    let versions: Vec<_> = rules.iter().map(|rule| (&rule.metadata.uid, rule.metadata.generation)).collect();
+    let (of_mailboxes, of_domains): (Vec<_>, Vec<_>) =
+        (mailboxes.iter().map(|m| &m.metadata.uid).collect(), domains.iter().map(|d| &d.metadata.uid).collect());
     let mut hasher = DefaultHasher::new();
-    rules.iter().for_each(|rule| (&rule.metadata.uid, rule.metadata.generation).hash(&mut hasher));
-    mailboxes.iter().for_each(|mailbox| mailbox.metadata.uid.hash(&mut hasher));
-    Arc::as_ptr(&sinks).hash(&mut hasher);
+    (versions, of_mailboxes, of_domains, Arc::as_ptr(&sinks)).hash(&mut hasher);
     let state = hasher.finish();
-    let known = |all: &HashMap<String, (u64, Arc<Links>)>| all.get(namespace).filter(|known| known.0 == state).cloned();
-    if let Some((_, links)) = known(&ctx.rings.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+    if let Some(links) = ctx.rings.known(namespace, state) {
         return links;
     }
-    let mailboxes: Vec<(Arc<EmailMailbox>, Address)> = mailboxes
-        .into_iter()
-        .filter_map(|mailbox| Some((mailbox.clone(), references::address(ctx, &mailbox)?)))
-        .collect();
+    let mailboxes: Vec<(Arc<EmailMailbox>, Address)> =
+        mailboxes.into_iter().filter_map(|m| Some((m.clone(), references::address(ctx, &m)?))).collect();
     let links = Arc::new(find(&rules, &mailboxes, &sinks));
-    let mut all = ctx.rings.0.lock().unwrap_or_else(PoisonError::into_inner);
-    all.insert(namespace.to_owned(), (state, links.clone()));
+    ctx.rings.lock().insert(namespace.to_owned(), (state, links.clone()));
     links
 }
 

@@ -58,6 +58,8 @@ impl<K: Object> Driver<K> {
 
 /// A stream of objects to look at.
 type Wakes<K> = BoxStream<'static, ObjectRef<K>>;
+/// One pass over an object.
+type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
 /// A driver that runs until the process is told to end.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -208,7 +210,7 @@ fn drive<K, F>(
     (own, store): (Changes<K>, &Store<K>),
     (ctx, server): (&Arc<Context>, &watch::Receiver<Server>),
     driver: Driver<K>,
-    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+    reconcile: Reconcile<K, F>,
 ) -> Running
 where
     K: Object + 'static,
@@ -235,7 +237,7 @@ where
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
-    (kind, reconcile): (&'static str, fn(Arc<K>, Arc<Context>) -> F),
+    (kind, reconcile): (&'static str, Reconcile<K, F>),
 ) -> Result<Action, Failed>
 where
     K: Object,

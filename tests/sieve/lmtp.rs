@@ -181,12 +181,7 @@ fn folders(place: &Path) -> BTreeMap<String, usize> {
 
 /// What Mailcow sets, in a folder of our own.
 fn config(home: &str, (uid, gid): (u32, u32)) -> String {
-    let name = |id: &str, file: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.split(':').nth(2) == Some(id)).unwrap_or_default().to_owned();
-        line.split(':').next().unwrap_or_default().to_owned()
-    };
-    let (user, group) = (name(&uid.to_string(), "/etc/passwd"), name(&gid.to_string(), "/etc/group"));
+    let (user, group) = (name(uid, "/etc/passwd"), name(gid, "/etc/group"));
     format!(
         "base_dir = {home}/run
 state_dir = {home}/run
@@ -229,7 +224,15 @@ service stats {{
   chroot =
 }}
 lmtp_save_to_detail_mailbox = no
-protocol lmtp {{
+{}",
+        chain(home)
+    )
+}
+
+/// The scripts and limits as Mailcow has them.
+fn chain(home: &str) -> String {
+    format!(
+        "protocol lmtp {{
   mail_plugins = sieve
 }}
 plugin {{
@@ -247,4 +250,11 @@ plugin {{
 }}
 "
     )
+}
+
+/// The name that a file of the system gives to a number.
+fn name(id: u32, file: &str) -> String {
+    let (id, text) = (id.to_string(), fs::read_to_string(file).unwrap());
+    let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id)).unwrap();
+    line.split(':').next().unwrap().to_owned()
 }

@@ -100,9 +100,9 @@ async fn remove(
         let script = ctx.scripts.of(mailbox).filter(|script| script.is_of(object));
         let waits =
             || Outcome::waiting(Reason::Pending, format!("the rule is being taken out of the script of {address}"));
-        match script.map_or_else(waits, |script| script.outcome.clone()) {
-            Outcome::InSync => {}
-            left => return Err(left.into()),
+        let outcome = script.map_or_else(waits, |script| script.outcome.clone());
+        if !script::is_out(&outcome) {
+            return Err(outcome.into());
         }
     }
     let remembered = before.mailboxes.first().and_then(|text| Address::parse(text).ok());
@@ -110,7 +110,10 @@ async fn remove(
         (Some(reference), Some(address)) if mailboxes.is_empty() => {
             may_remove_all(object)?;
             let namespace = object.namespace().unwrap_or_default();
-            script::bring_gone(ctx, Place::gone(ctx, (&namespace, &reference.name), address)).await
+            match script::bring_gone(ctx, Place::gone(ctx, (&namespace, &reference.name), address)).await {
+                Err(Stop::Told(outcome)) if script::is_out(&outcome) => Ok(()),
+                result => result,
+            }
         }
         _ => Ok(()),
     }

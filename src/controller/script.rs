@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 use super::context::{Context, is_paused};
 use super::ruleset::{self, Place, RuleSet, id};
@@ -27,8 +28,18 @@ const REMEMBER: Duration = Duration::from_mins(5);
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    let address = references::address(&ctx, &mailbox).filter(|_| mailbox.metadata.deletion_timestamp.is_none());
-    let Some(address) = address else {
+    let address = references::address(&ctx, &mailbox);
+    let turn = match &address {
+        Some(address) => Some(ctx.turns.take(&address.to_string()).await),
+        None => None,
+    };
+    // Looked at in turn: whoever lets the mailbox go has the last word on its script.
+    let is_going = ctx
+        .stores
+        .mailboxes
+        .get(&ObjectRef::from_obj(mailbox.as_ref()))
+        .is_none_or(|now| now.metadata.deletion_timestamp.is_some());
+    let Some(address) = address.filter(|_| !is_going) else {
         ctx.scripts.forget(&mailbox);
         ctx.scripts.wake(&ctx.stores.rules.state_filter(|rule| {
             rule.metadata.namespace == mailbox.metadata.namespace && ruleset::applies(rule, &mailbox)
@@ -44,6 +55,7 @@ pub(super) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
         pass.brought.outcome = outcome(pass.bring(&ctx, Some(&mailbox)).await)?;
         read = server(&ctx).ok().map(|server| Arc::as_ptr(&server).addr());
     }
+    drop(turn);
     let Pass { set, brought, .. } = pass;
     let result = brought.outcome.clone();
     if ctx.scripts.enter(&mailbox, brought, read) {
@@ -65,13 +77,23 @@ fn is_known(ctx: &Context, mailbox: &EmailMailbox, (pass, before): (&Pass<'_>, O
     is_recent && is_same
 }
 
-/// Leaves in the script only the mailbox's own rules, as the mailbox is no longer managed.
+/// Leaves in the script only the mailbox's own rules, as the mailbox is no longer managed. What only a person can mend
+/// does not hold the mailbox.
 ///
 /// # Errors
-/// [`Stop`] when it can't be done.
+/// [`Stop`] when it can't be known whether it was done.
 pub(super) async fn retire(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<(), Stop> {
     let place = Place { domain: None, ..Place::of(ctx, mailbox, address.clone()) };
-    bring_gone(ctx, place).await
+    match bring_gone(ctx, place).await {
+        Err(Stop::Told(Outcome::Stalled(_) | Outcome::Waiting(_))) => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether an outcome says that no script of ours is in force, so that a rule that goes is in none.
+pub(super) fn is_out(outcome: &Outcome) -> bool {
+    let out = [Reason::FilterSlotTaken, Reason::MailboxNotReady];
+    outcome.why().is_none_or(|why| out.contains(&why.reason))
 }
 
 /// Brings the script of a mailbox whose object is gone.
@@ -79,6 +101,7 @@ pub(super) async fn retire(ctx: &Context, mailbox: &EmailMailbox, address: &Addr
 /// # Errors
 /// [`Stop`] when it can't be done.
 pub(super) async fn bring_gone(ctx: &Context, place: Place) -> Result<(), Stop> {
+    let _turn = ctx.turns.take(&place.address.to_string()).await;
     let set = ruleset::of(ctx, &place);
     Pass::new(place, set, None).bring(ctx, None).await
 }
@@ -107,10 +130,9 @@ impl<'a> Pass<'a> {
         Self { place, set, brought, before }
     }
 
-    /// Brings the script to Mailcow and reads it back.
+    /// Brings the script to Mailcow and reads it back; the caller has the turn of the mailbox.
     async fn bring(&mut self, ctx: &Context, mailbox: Option<&EmailMailbox>) -> Result<(), Stop> {
         let address = self.place.address.clone();
-        let _turn = ctx.turns.take(&address.to_string()).await;
         let server = server(ctx)?.client().clone();
         let have = server.prefilters(&address).await?;
         let frozen = self.leave_out_paused(&have);
@@ -230,4 +252,18 @@ fn is_programmed(rule: &EmailForwardingRule) -> bool {
     };
     let is_true = conditions.iter().find(is_current).is_some_and(|c| c.status == "True");
     is_true && status::is_true(conditions, "Ready") && rule.metadata.deletion_timestamp.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_out_where_no_script_of_ours_is_in_force() {
+        assert!(is_out(&Outcome::InSync));
+        assert!(is_out(&Outcome::stalled(Reason::FilterSlotTaken, "taken")));
+        assert!(is_out(&Outcome::waiting(Reason::MailboxNotReady, "not there")));
+        assert!(!is_out(&Outcome::stalled(Reason::FieldNotApplied, "stuck")));
+        assert!(!is_out(&Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"))));
+    }
 }

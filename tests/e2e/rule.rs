@@ -87,6 +87,8 @@ async fn a_persons_active_filter_is_not_replaced() {
     let taken = world.condition::<EmailForwardingRule>("one", ("Programmed", "False", "FilterSlotTaken")).await;
     assert!(message(&taken, "Programmed").contains("vacation"));
     assert_eq!(scripts(&world), ["keep;"]);
+    world.kubectl(&["delete", "efr", "one", "--wait=false"]).await;
+    world.gone::<EmailForwardingRule>("one").await;
 }
 
 #[tokio::test]
@@ -304,4 +306,23 @@ async fn a_paused_rule_is_neither_written_nor_taken_out() {
     world.kubectl(&["annotate", "efr", "one", "email.askrobots.com/paused-"]).await;
     world.ready::<EmailForwardingRule>("one").await;
     assert_eq!(with_text(&world, "desk@other.org"), ["ada@example.com"]);
+}
+
+#[tokio::test]
+async fn a_rule_and_a_mailbox_go_although_a_person_has_taken_the_slot_meanwhile() {
+    let world = with_ada("slotlater").await;
+    world.apply(&format!("{}{}{}", rule("one", FORWARD), rule("two", IGNORE), domain_rule("all", FORWARD))).await;
+    for name in ["one", "two", "all"] {
+        world.ready::<EmailForwardingRule>(name).await;
+    }
+    add_filter(&world, "ada@example.com").await;
+    world.kubectl(&["delete", "efr", "one", "--wait=false"]).await;
+    world.gone::<EmailForwardingRule>("one").await;
+    world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
+    world.gone::<EmailMailbox>("ada").await;
+    world.kubectl(&["delete", "efr", "two", "all", "--wait=false"]).await;
+    world.gone::<EmailForwardingRule>("two").await;
+    world.gone::<EmailForwardingRule>("all").await;
+    assert_eq!(world.mailcow.inspect(|state| state.filters.len()), 1, "only the person's is left");
+    assert_eq!(scripts(&world), ["keep;"]);
 }

@@ -102,6 +102,14 @@ impl Scripts {
         is_new
     }
 
+    /// Has the script read again at the next pass: something was changed on Mailcow.
+    pub(super) fn doubt(&self, mailbox: &ObjectRef<EmailMailbox>) {
+        let key = (mailbox.namespace.clone().unwrap_or_default(), mailbox.name.clone());
+        if let Some(known) = self.lock().get_mut(&key) {
+            known.read = None;
+        }
+    }
+
     /// Forgets a mailbox that went.
     pub(super) fn forget(&self, mailbox: &EmailMailbox) {
         self.lock().remove(&key(mailbox));
@@ -159,6 +167,8 @@ mod tests {
         assert!(scripts.enter(&mailbox(), brought(false), Some(1)));
         assert!(!scripts.enter(&mailbox(), brought(false), None));
         assert!(scripts.read_at(&mailbox(), 1).is_some() && scripts.read_at(&mailbox(), 2).is_none());
+        scripts.doubt(&ObjectRef::from_obj(&mailbox()));
+        assert!(scripts.read_at(&mailbox(), 1).is_none());
         assert!(scripts.linked("n").is_empty());
         assert!(scripts.enter(&mailbox(), brought(true), None));
         assert_eq!(scripts.linked("n").len(), 1);

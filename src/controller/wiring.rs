@@ -18,11 +18,13 @@ use tokio::sync::watch;
 use super::connection::{self, Server};
 use super::context::Context;
 use super::patch::Object;
+use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::inventory::Moved;
 use crate::outcome::Outcome;
 
 /// Passes of one kind at a time.
@@ -38,6 +40,8 @@ pub(super) struct Handles {
     pub(super) rules: Vec<Changes<EmailForwardingRule>>,
     /// Rules whose scripts have something new to tell.
     pub(super) scripts: UnboundedReceiver<ObjectRef<EmailForwardingRule>>,
+    /// Changes on Mailcow itself.
+    pub(super) heard: Vec<Heard>,
 }
 
 /// What a driver is, beside its passes.
@@ -67,7 +71,7 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch::Receiver<Server>) {
     let mut drivers: Vec<Running> = Vec::new();
     if let Some(own) = handles.domains.pop() {
-        let driver = Driver { debounce: DOMAIN_DEBOUNCE, ..Driver::new(domain_wakes(&mut handles)) };
+        let driver = Driver { debounce: DOMAIN_DEBOUNCE, ..Driver::new(domain_wakes(&mut handles, ctx)) };
         drivers.push(drive((own, &ctx.stores.domains), (ctx, server), driver, domain::reconcile));
     }
     if let Some(own) = handles.mailboxes.pop() {
@@ -92,7 +96,7 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch
 }
 
 /// Domains count what is attached to them.
-fn domain_wakes(handles: &mut Handles) -> Vec<Wakes<EmailDomain>> {
+fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
     let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
     let mailboxes = handles.mailboxes.pop().map(|handle| {
@@ -103,7 +107,23 @@ fn domain_wakes(handles: &mut Handles) -> Vec<Wakes<EmailDomain>> {
         let changed = when_changed(handle, conditions_of_alias);
         changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))).boxed()
     });
-    mailboxes.into_iter().chain(aliases).collect()
+    let moved = moved(handles, &ctx.stores.domains, |moved, domain| {
+        domain
+            .status
+            .as_ref()
+            .and_then(|status| status.domain.as_ref())
+            .is_some_and(|name| moved.domains.contains(name))
+    });
+    mailboxes.into_iter().chain(aliases).chain(moved).collect()
+}
+
+/// What was changed on Mailcow itself.
+fn moved<K: Object + 'static>(
+    handles: &mut Handles,
+    store: &Store<K>,
+    is_about: fn(&Moved, &K) -> bool,
+) -> Option<Wakes<K>> {
+    Some(woken(handles.heard.pop()?, store.clone(), is_about).boxed())
 }
 
 fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
@@ -123,7 +143,11 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
         .pop()
         .map(|handle| secret_watch::given(ctx.kube.clone(), handle, ctx.stores.mailboxes.clone()));
     let generated = secret_watch::generated(scoped(&ctx.kube, &ctx.settings), ctx.stores.mailboxes.clone());
-    domains.into_iter().chain(given).chain([generated]).collect()
+    let moved = moved(handles, &ctx.stores.mailboxes, |moved, mailbox| {
+        let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.mailboxes.contains(address))
+    });
+    domains.into_iter().chain(given).chain([generated]).chain(moved).collect()
 }
 
 /// Aliases wait for their domain and for the mailboxes they go to.
@@ -139,7 +163,11 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
             needs(alias, mailbox.namespace().as_deref(), &mailbox.name_any())
         })
     });
-    domains.into_iter().chain(mailboxes).collect()
+    let moved = moved(handles, &ctx.stores.aliases, |moved, alias| {
+        let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.aliases.contains(address))
+    });
+    domains.into_iter().chain(mailboxes).chain(moved).collect()
 }
 
 /// Scripts are made from the rules, and wait for domains and for the installation's sinks.
@@ -162,7 +190,13 @@ fn script_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMai
         let objects: Vec<_> = mailboxes.state().iter().map(|m| ObjectRef::from_obj(m.as_ref())).collect();
         futures::stream::iter(objects)
     };
-    domains.into_iter().chain(rules).chain([sinks.flat_map(all).boxed()]).collect()
+    let doubts = ctx.clone();
+    let moved = moved(handles, &ctx.stores.mailboxes, |moved, mailbox| {
+        let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.mailboxes.contains(address))
+    });
+    let moved = moved.map(|moved| moved.inspect(move |mailbox| doubts.scripts.doubt(mailbox)).boxed());
+    domains.into_iter().chain(rules).chain([sinks.flat_map(all).boxed()]).chain(moved).collect()
 }
 
 /// The mailboxes whose script a change of the rule matters to: its own, and those with rules that may close a ring.
@@ -246,6 +280,9 @@ where
     // What is not listed yet must not be taken for missing.
     ctx.stores.ready().await;
     connection::known(&ctx.server).await;
+    if let Ok(inventory) = &*ctx.server.borrow() {
+        inventory.prepare(|| census(&ctx.stores));
+    }
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());

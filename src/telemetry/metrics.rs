@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// All metrics; cloning shares them.
@@ -20,6 +22,8 @@ pub struct Metrics {
     mailcow_seconds: Family<Labels<1>, Histogram>,
     dns_verdicts: Family<Labels<2>, Counter>,
     mailcow_configured: Gauge,
+    poll_seconds: Histogram,
+    polled: Gauge,
 }
 
 impl Default for Metrics {
@@ -31,6 +35,8 @@ impl Default for Metrics {
             mailcow_seconds: Family::new_with_constructor(histogram),
             dns_verdicts: Family::default(),
             mailcow_configured: Gauge::default(),
+            poll_seconds: histogram(),
+            polled: Gauge::default(),
         }
     }
 }
@@ -63,6 +69,12 @@ impl Metrics {
         self.mailcow_configured.set(i64::from(yes));
     }
 
+    /// Notes that all that is remembered of Mailcow was looked at again.
+    pub fn polled(&self, took: Duration) {
+        self.poll_seconds.observe(took.as_secs_f64());
+        self.polled.set(clock::now().0.as_second());
+    }
+
     /// All of them in the `OpenMetrics` text format.
     ///
     /// # Errors
@@ -86,6 +98,12 @@ impl Metrics {
             "mailcow_configured",
             "1 when a Mailcow server is configured",
             self.mailcow_configured.clone(),
+        );
+        registry.register("poll_seconds", "Time of a whole look at Mailcow in seconds", self.poll_seconds.clone());
+        registry.register(
+            "polled_timestamp_seconds",
+            "When Mailcow was last looked at whole, in Unix seconds; 0 is never",
+            self.polled.clone(),
         );
         let mut text = String::new();
         encode(&mut text, &registry)?;

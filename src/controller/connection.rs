@@ -119,7 +119,8 @@ impl Source {
         });
         if let Ok(inventory) = &server {
             tracing::info!(server = inventory.client().server(), "connection to Mailcow configured");
-            tokio::spawn(greet(inventory.client().clone()));
+            tokio::spawn(greet(inventory.client().clone(), self.metrics.clone()));
+            tokio::spawn(wake_on_recovery(inventory.client().recoveries(), self.sender.clone()));
         }
         self.metrics.configured(server.is_ok());
         self.current = connection;
@@ -134,10 +135,21 @@ pub(super) async fn known(server: &watch::Receiver<Server>) {
     let _ = server.clone().wait_for(is_read).await;
 }
 
+/// Has everything looked at again when the server answers after trouble; ends with the client.
+async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::Sender<Server>) {
+    while recoveries.changed().await.is_ok() {
+        tracing::info!("Mailcow answers again");
+        sender.send_modify(|_| ());
+    }
+}
+
 /// One read that tells at once in the log whether URL and key are right.
-async fn greet(client: Arc<Client>) {
+async fn greet(client: Arc<Client>, metrics: Metrics) {
     match client.version().await {
-        Ok(version) => tracing::info!(server = client.server(), version, "Mailcow answers"),
+        Ok(version) => {
+            metrics.mailcow_version(&version);
+            tracing::info!(server = client.server(), version, "Mailcow answers");
+        }
         Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
     }
 }

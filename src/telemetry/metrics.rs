@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock;
+use crate::outcome::Reason;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -22,6 +23,8 @@ pub struct Metrics {
     mailcow_seconds: Family<Labels<1>, Histogram>,
     dns_verdicts: Family<Labels<2>, Counter>,
     mailcow_configured: Gauge,
+    mailcow_up: Gauge,
+    mailcow_version: Family<[(&'static str, String); 1], Gauge>,
     poll_seconds: Histogram,
     polled: Gauge,
 }
@@ -35,6 +38,8 @@ impl Default for Metrics {
             mailcow_seconds: Family::new_with_constructor(histogram),
             dns_verdicts: Family::default(),
             mailcow_configured: Gauge::default(),
+            mailcow_up: Gauge::default(),
+            mailcow_version: Family::default(),
             poll_seconds: histogram(),
             polled: Gauge::default(),
         }
@@ -57,6 +62,14 @@ impl Metrics {
     pub fn asked_mailcow(&self, action: &'static str, outcome: &'static str, took: Duration) {
         self.mailcow_requests.get_or_create(&[("action", action), ("outcome", outcome)]).inc();
         self.mailcow_seconds.get_or_create(&[("action", action)]).observe(took.as_secs_f64());
+        let is_down = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected].map(Reason::as_str).contains(&outcome);
+        self.mailcow_up.set(i64::from(!is_down));
+    }
+
+    /// The version of the configured Mailcow server.
+    pub fn mailcow_version(&self, version: &str) {
+        self.mailcow_version.clear();
+        self.mailcow_version.get_or_create(&[("version", version.to_owned())]).set(1);
     }
 
     /// Counts a verdict on a DNS record.
@@ -105,6 +118,8 @@ impl Metrics {
             "When Mailcow was last looked at whole, in Unix seconds; 0 is never",
             self.polled.clone(),
         );
+        registry.register("mailcow_up", "1 when Mailcow answered the last request", self.mailcow_up.clone());
+        registry.register("mailcow_info", "The version of Mailcow; always 1", self.mailcow_version.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -118,7 +118,7 @@ async fn drivers(
     (cluster, lookup, metrics): (String, Lookup, Metrics),
     ready: Arc<AtomicBool>,
 ) {
-    let domains = follow(scoped(&kube, &settings), 3);
+    let domains = follow(scoped(&kube, &settings), 5);
     let mailboxes = follow(scoped(&kube, &settings), 5);
     let aliases = follow(scoped(&kube, &settings), 2);
     let rules = follow(scoped(&kube, &settings), 2);
@@ -131,12 +131,15 @@ async fn drivers(
         rules: rules.reader,
         listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
     };
+    let sinks_file = settings.sinks_file.clone();
+    let (scripts, script_results) = super::scripts::Scripts::new();
     let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,
         aliases: aliases.changes,
         rules: rules.changes,
+        scripts: script_results,
         heard,
     };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
@@ -153,6 +156,9 @@ async fn drivers(
         latest: super::latest::Latest::default(),
         ending: ending(),
         turns: Turns::default(),
+        scripts,
+        rings: super::ruleset::Rings::default(),
+        sinks: super::sinks::follow(sinks_file),
     });
     let running = all(handles, &ctx, &server);
     let announce = async {

@@ -81,6 +81,9 @@ pub struct DnsSettings {
     /// Whom to ask: the zones' own name servers, or only the recursive resolvers.
     #[arg(long, env = "DNS_MODE", value_enum, default_value_t = DnsMode::Authoritative)]
     pub dns_mode: DnsMode,
+    /// The certificate authority of Mailcow's certificates, as CAA records name it.
+    #[arg(long, env = "CERTIFICATE_AUTHORITY", default_value = "letsencrypt.org")]
+    pub certificate_authority: String,
     /// Port of authoritative name servers; other than 53 only in tests.
     #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]
     pub dns_authoritative_port: u16,

@@ -65,6 +65,7 @@ fn wanted(object: &EmailDomain, ctx: &Context, seen: &DomainSeen, before: &Email
         domain: seen.name.clone()?,
         mail_host: ctx.mail_host().and_then(|host| DomainName::parse(&host).ok())?,
         egress: ctx.settings.dns.egress_ips.clone(),
+        certificate_authority: ctx.settings.dns.certificate_authority.clone(),
         dkim: key.or_else(|| last_key(before)),
         spec: object.spec.dns.clone().unwrap_or_default(),
     })

@@ -26,7 +26,7 @@ mod tags;
 mod verdict;
 mod wanted;
 
-pub use answer::{Answer, Kind, Mx, Outcome, Question};
+pub use answer::{Answer, Caa, Kind, Mx, Outcome, Page, Question, Srv, Tlsa};
 pub use dkim::dkim;
 pub use dmarc::dmarc;
 pub use known::{Known, Need};
@@ -34,5 +34,5 @@ pub use lookup::{BadResolvers, Lookup, Mode, Options, check, check_host};
 pub use mx::mx;
 pub use schedule::{next_check, settle, settle_all};
 pub use spf::verdict as spf_verdict;
-pub use verdict::Verdict;
+pub use verdict::{Reach, Verdict};
 pub use wanted::{Expected, Wanted, expected};

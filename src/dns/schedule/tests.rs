@@ -13,6 +13,8 @@ fn verdict(found: DnsVerdict) -> Verdict {
         message: format!("{found:?}"),
         hint: None,
         source: DnsSource::Authoritative,
+        propagation: None,
+        dnssec: None,
     }
 }
 

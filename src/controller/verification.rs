@@ -18,6 +18,9 @@ pub(super) fn options(settings: &DnsSettings) -> Options {
             DnsMode::Recursive => Mode::Recursive,
         },
         authoritative_port: settings.dns_authoritative_port,
+        https_port: settings.policy_port,
+        smtp_port: settings.smtp_port,
+        certificate_authority: settings.policy_ca_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()),
         ..Options::default()
     }
 }

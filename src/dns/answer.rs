@@ -189,6 +189,11 @@ impl Answer {
         }
     }
 
+    /// Whether there are records of the type.
+    pub(super) fn has_records(&self) -> bool {
+        !self.is_void() && !matches!(self.outcome, Outcome::AliasLoop | Outcome::Failed(_))
+    }
+
     /// Whether DNS says that there is no such record (a void lookup of RFC 7208, section 4.6.4).
     pub(super) fn is_void(&self) -> bool {
         matches!(self.outcome, Outcome::NoData | Outcome::NxDomain)

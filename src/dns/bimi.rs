@@ -89,7 +89,7 @@ fn enforced(wanted: &Wanted, known: &Known, logo: &str, verdict: Verdict) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::Facts;
+    use super::super::tests::Facts;
     use super::super::wanted::tests::wanted;
     use super::*;
 

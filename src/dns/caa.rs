@@ -103,7 +103,7 @@ fn issuer(record: &Caa) -> Option<(String, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Facts, at};
+    use super::super::tests::{Facts, at};
     use super::super::wanted::tests::wanted;
     use super::*;
 

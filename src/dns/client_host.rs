@@ -101,7 +101,7 @@ fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, N
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Facts, addresses as ips, at};
+    use super::super::tests::{Facts, addresses as ips, at};
     use super::super::wanted::tests::wanted;
     use super::*;
 

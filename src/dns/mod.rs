@@ -19,8 +19,6 @@ mod client_host;
 mod der;
 mod dkim;
 mod dmarc;
-#[cfg(test)]
-mod facts;
 mod hosts;
 mod known;
 mod lookup;
@@ -57,3 +55,6 @@ pub use tls_rpt::{reports, tls_rpt};
 pub use tlsa::tlsa;
 pub use verdict::{Reach, Verdict};
 pub use wanted::{Expected, Wanted, expected};
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ fn crowded(ip: IpAddr, answer: &Answer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Facts, at};
+    use super::super::tests::{Facts, at};
     use super::super::wanted::tests::wanted;
     use super::*;
 

@@ -80,7 +80,7 @@ fn path(service: &Service, known: &Known, verdict: Verdict) -> Result<Verdict, N
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Facts, at};
+    use super::super::tests::{Facts, at};
     use super::super::wanted::SERVICES;
     use super::super::wanted::tests::wanted;
     use super::*;

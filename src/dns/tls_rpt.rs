@@ -70,7 +70,7 @@ pub fn reports(text: &[u8]) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::Facts;
+    use super::super::tests::Facts;
     use super::super::wanted::tests::wanted;
     use super::*;
 

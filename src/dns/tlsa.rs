@@ -115,7 +115,7 @@ fn matches(record: &Tlsa, certificates: &[Vec<u8>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::answer::Question;
-    use super::super::facts::{Facts, at};
+    use super::super::tests::{Facts, at};
     use super::super::wanted::tests::wanted;
     use super::*;
 

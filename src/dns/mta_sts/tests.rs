@@ -1,7 +1,7 @@
 //! The record, the host and the policy.
 
 use super::super::answer::{Mx, Page};
-use super::super::facts::{Facts, at};
+use super::super::tests::{Facts, at};
 use super::super::wanted::tests::wanted;
 use super::*;
 

@@ -10,6 +10,7 @@ mod domain;
 mod latest;
 mod mailbox;
 mod patch;
+mod poll;
 mod references;
 mod rule;
 mod run;

@@ -11,6 +11,7 @@ mod dns;
 mod domain;
 mod killed;
 mod mailbox;
+mod outage;
 mod process;
 mod rule;
 mod scale;

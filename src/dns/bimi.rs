@@ -59,8 +59,9 @@ pub fn logo(text: &[u8]) -> Result<String, String> {
             return Err(format!("{uri} does not begin with https://"));
         }
     }
-    let path = logo.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    if !logo.is_empty() && !path.ends_with(".svg") && !path.ends_with(".svgz") {
+    let path = logo.split(['?', '#']).next().unwrap_or_default();
+    let suffix = path.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+    if !logo.is_empty() && !["svg", "svgz"].iter().any(|svg| suffix.eq_ignore_ascii_case(svg)) {
         return Err(format!("l={logo} is no SVG image"));
     }
     Ok(logo.to_owned())

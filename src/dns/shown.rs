@@ -17,8 +17,14 @@ pub(super) fn shown(outcome: &Outcome) -> Vec<String> {
         Outcome::Srv(all) => all.iter().take(SHOWN_VALUES).map(shown_srv).collect(),
         Outcome::Caa(all) => all.iter().take(SHOWN_VALUES).map(shown_caa).collect(),
         Outcome::Tlsa(all) => all.iter().take(SHOWN_VALUES).map(shown_tlsa).collect(),
-        Outcome::Page(_) | Outcome::Certificates(_) | Outcome::Untrusted(_) | Outcome::Secure(_) => Vec::new(),
-        Outcome::NoData | Outcome::NxDomain | Outcome::AliasLoop | Outcome::Failed(_) => Vec::new(),
+        Outcome::Page(_)
+        | Outcome::Certificates(_)
+        | Outcome::Untrusted(_)
+        | Outcome::Secure(_)
+        | Outcome::NoData
+        | Outcome::NxDomain
+        | Outcome::AliasLoop
+        | Outcome::Failed(_) => Vec::new(),
     }
 }
 
@@ -35,8 +41,17 @@ pub(super) fn shown_caa(caa: &Caa) -> String {
 }
 
 pub(super) fn shown_tlsa(tlsa: &Tlsa) -> String {
-    let data = tlsa.data.iter().take(64).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let data = hex(tlsa.data.get(..64).unwrap_or(&tlsa.data));
     format!("{} {} {} {data}", tlsa.usage, tlsa.selector, tlsa.matching)
+}
+
+/// Two lower-case digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// Texts, as they stand in a zone.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use super::shown::quoted;
+use super::shown::{hex, quoted};
 use crate::crd::{DmarcPolicy, DnsRecordKind, DnsSpec};
 use crate::mail::{DkimKey, DomainName};
 
@@ -148,7 +148,7 @@ fn srv(wanted: &Wanted, service: &Service) -> Expected {
 /// Senders fetch the policy again when the id changes; ours changes with the host that the policy names.
 fn sts(wanted: &Wanted) -> Expected {
     let digest = Sha256::digest(format!("{} {}", wanted.domain, wanted.mail_host));
-    let id = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let id = hex(digest.get(..8).unwrap_or_default());
     Expected::text(DnsRecordKind::MtaSts, format!("_mta-sts.{}", wanted.domain), format!("v=STSv1; id={id}"))
 }
 

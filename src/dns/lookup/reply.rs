@@ -33,16 +33,14 @@ pub(super) fn query_of(name: &str, kind: RecordType) -> Option<Query> {
 
 fn record_type(kind: Kind) -> RecordType {
     match kind {
-        Kind::A => RecordType::A,
+        Kind::A | Kind::SecureHost | Kind::Policy | Kind::Certificate => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
-        Kind::Mx => RecordType::MX,
+        Kind::Mx | Kind::SecureMx => RecordType::MX,
         Kind::Txt => RecordType::TXT,
         Kind::Ptr => RecordType::PTR,
         Kind::Srv => RecordType::SRV,
         Kind::Caa => RecordType::CAA,
         Kind::Tlsa | Kind::SecureTlsa => RecordType::TLSA,
-        Kind::SecureMx => RecordType::MX,
-        Kind::SecureHost | Kind::Policy | Kind::Certificate => RecordType::A,
     }
 }
 

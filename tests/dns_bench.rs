@@ -2,7 +2,6 @@
 //! --nocapture --test-threads=1`.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
-#![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -20,7 +20,12 @@ pub struct InvalidPattern(pub String);
 
 /// A portable POSIX extended regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pattern(String);
+pub struct Pattern {
+    /// For a script.
+    posix: String,
+    /// The same for Rust.
+    rust: String,
+}
 
 impl Pattern {
     /// Reads an expression. Needless backslashes go away.
@@ -37,25 +42,34 @@ impl Pattern {
             before: Before::Nothing,
         };
         scan.whole()?;
-        regex::bytes::RegexBuilder::new(&scan.rust)
-            .unicode(false)
-            .case_insensitive(true)
-            .dot_matches_new_line(true)
-            .size_limit(LARGEST)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    InvalidPattern("is too large when its repetitions are written out".into())
-                }
-                other => InvalidPattern(format!("is malformed: {other}")),
-            })?;
-        Ok(Self(scan.posix))
+        built(&scan.rust)?;
+        Ok(Self { posix: scan.posix, rust: scan.rust })
     }
 
     /// The expression itself.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.posix
     }
+
+    /// Whether some part of the bytes fits it, letters of ASCII in any case.
+    pub fn is_found_in(&self, bytes: &[u8]) -> bool {
+        built(&self.rust).is_ok_and(|regex| regex.is_match(bytes))
+    }
+}
+
+fn built(rust: &str) -> Result<regex::bytes::Regex, InvalidPattern> {
+    regex::bytes::RegexBuilder::new(rust)
+        .unicode(false)
+        .case_insensitive(true)
+        .dot_matches_new_line(true)
+        .size_limit(LARGEST)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => {
+                InvalidPattern("is too large when its repetitions are written out".into())
+            }
+            other => InvalidPattern(format!("is malformed: {other}")),
+        })
 }
 
 fn no<T>(why: impl Into<String>) -> Result<T, InvalidPattern> {

@@ -60,6 +60,12 @@ pub enum Reason {
     FilterSlotTaken,
     /// The mailbox's script has no room for the rule: it is at most 65,535 bytes and 99 forwards.
     DoesNotFit,
+    /// The installation has no sink of the name.
+    SinkNotFound,
+    /// The sink is not for rules of this namespace.
+    SinkNotAllowed,
+    /// The domain has no managed mailbox yet.
+    NoMailbox,
     /// The rule is switched off.
     Disabled,
     /// Every reference was found.
@@ -109,6 +115,9 @@ impl Reason {
             Self::Paused => "Paused",
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
+            Self::SinkNotFound => "SinkNotFound",
+            Self::SinkNotAllowed => "SinkNotAllowed",
+            Self::NoMailbox => "NoMailbox",
             Self::Disabled => "Disabled",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Accepted => "Accepted",

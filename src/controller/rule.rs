@@ -50,7 +50,7 @@ async fn steps(
     ctx: &Context,
     seen: &mut RuleSeen,
 ) -> Result<(), Stop> {
-    let (mailbox, address) = references::mailbox(ctx, object, &object.spec.mailbox_ref)?;
+    let (mailbox, address) = references::mailbox(ctx, object, reference(object))?;
     seen.mailbox = Some(address.clone());
     let loops = loops(object, ctx);
     seen.refused = refused(object, &loops, &address);
@@ -74,7 +74,7 @@ async fn steps(
 /// Why the rule itself can't be taken, if so.
 fn refused(object: &EmailForwardingRule, loops: &[Loop], address: &Address) -> Option<Why> {
     let rule = match rule(object, address) {
-        Err(invalid) => return Some(Why::new(Reason::InvalidSpec, invalid.to_string())),
+        Err(invalid) => return Some(Why::new(invalid.reason(), invalid.to_string())),
         Ok(rule) => rule,
     };
     // The younger of the two is left out.
@@ -84,9 +84,9 @@ fn refused(object: &EmailForwardingRule, loops: &[Loop], address: &Address) -> O
     Some(Why::new(Reason::Conflict, message))
 }
 
-fn rule(object: &EmailForwardingRule, address: &Address) -> Result<Rule, desired::Invalid> {
+fn rule(object: &EmailForwardingRule, address: &Address) -> Result<Rule, desired::Unusable> {
     let created = object.creation_timestamp().map(|time| time.0.as_second()).unwrap_or_default();
-    desired::rule(&id(object), created, &object.spec, address)
+    desired::rule(&id(object), created, &object.spec, address, &crate::mail::Sinks::default())
 }
 
 fn id(object: &EmailForwardingRule) -> String {
@@ -98,7 +98,7 @@ fn loops(object: &EmailForwardingRule, ctx: &Context) -> Vec<Loop> {
     let namespace = object.namespace();
     let all = ctx.stores.rules.state_filter(|r| r.namespace() == namespace && r.metadata.deletion_timestamp.is_none());
     let addressed = all.iter().filter_map(|other| {
-        let (_, address) = references::mailbox(ctx, other.as_ref(), &other.spec.mailbox_ref).ok()?;
+        let (_, address) = references::mailbox(ctx, other.as_ref(), reference(other)).ok()?;
         let rule = rule(other, &address).ok().filter(|rule| rule.enabled)?;
         Some((address, rule))
     });
@@ -115,7 +115,7 @@ fn loops(object: &EmailForwardingRule, ctx: &Context) -> Vec<Loop> {
 fn in_force(object: &EmailForwardingRule, ctx: &Context, (loops, address): (&[Loop], &Address)) -> Vec<Rule> {
     let namespace = object.namespace();
     let mates = ctx.stores.rules.state_filter(|mate| {
-        needs(mate, namespace.as_deref(), &object.spec.mailbox_ref.name) && mate.metadata.deletion_timestamp.is_none()
+        needs(mate, namespace.as_deref(), mailbox_name(object)) && mate.metadata.deletion_timestamp.is_none()
     });
     let valid = mates.iter().filter(|mate| refused(mate, loops, address).is_none());
     valid.filter_map(|mate| rule(mate, address).ok()).collect()
@@ -151,8 +151,8 @@ async fn remove(object: &EmailForwardingRule, ctx: &Context) -> Result<(), Stop>
     let have = server.prefilters(&address).await?;
     let namespace = object.namespace().unwrap_or_default();
     // The uid plays no part in who owns a mark, and the mailbox object may be gone.
-    let uid = references::mailbox(ctx, object, &object.spec.mailbox_ref).ok().and_then(|(mailbox, _)| mailbox.uid());
-    let mark = Mark::new(&ctx.cluster, &namespace, &object.spec.mailbox_ref.name, &uid.unwrap_or_default());
+    let uid = references::mailbox(ctx, object, reference(object)).ok().and_then(|(mailbox, _)| mailbox.uid());
+    let mark = Mark::new(&ctx.cluster, &namespace, mailbox_name(object), &uid.unwrap_or_default());
     if plan::filter_removal(&address, &have, &mark).is_empty() {
         return Ok(());
     }
@@ -166,7 +166,16 @@ async fn remove(object: &EmailForwardingRule, ctx: &Context) -> Result<(), Stop>
 
 /// The mailbox's address, from the references or the status.
 fn known_address(object: &EmailForwardingRule, ctx: &Context) -> Option<Address> {
-    let found = references::mailbox(ctx, object, &object.spec.mailbox_ref).map(|(_, address)| address).ok();
+    let found = references::mailbox(ctx, object, reference(object)).map(|(_, address)| address).ok();
     let said = || object.status.as_ref().and_then(|status| Address::parse(status.mailboxes.first()?).ok());
     found.or_else(said)
+}
+
+static NONE: crate::crd::Ref = crate::crd::Ref { name: String::new() };
+fn reference(object: &EmailForwardingRule) -> &crate::crd::Ref {
+    object.spec.mailbox_ref.as_ref().unwrap_or(&NONE)
+}
+
+fn mailbox_name(object: &EmailForwardingRule) -> &str {
+    &reference(object).name
 }

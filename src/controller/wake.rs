@@ -126,7 +126,7 @@ impl Refers for EmailForwardingRule {
     }
 
     fn mailboxes(&self) -> Vec<&Ref> {
-        vec![&self.spec.mailbox_ref]
+        self.spec.mailbox_ref.iter().collect()
     }
 }
 

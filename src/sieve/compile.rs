@@ -159,7 +159,9 @@ pub(super) mod tests {
         let mut value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
         value["mailboxRef"] = serde_json::json!({"name": "ada"});
         let spec: EmailForwardingRuleSpec = serde_json::from_value(value).unwrap();
-        crate::desired::rule(id, 0, &spec, &Address::parse("ada@example.com").unwrap()).unwrap()
+        let sinks = "[{name: tracker, webhook: {url: 'https://t.example'}, namespaces: ['*']}]";
+        let sinks = crate::mail::Sinks::parse(sinks).unwrap();
+        crate::desired::rule(id, 0, &spec, &Address::parse("ada@example.com").unwrap(), &sinks).unwrap()
     }
 
     fn mark() -> Mark {

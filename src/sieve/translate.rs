@@ -19,7 +19,10 @@ fn commands(rule: &Rule, copied: &BTreeSet<Target>) -> Vec<Command> {
     for action in &rule.actions {
         match action {
             Action::Forward { .. } => {}
-            Action::Trash => commands.push(Command::FileInto("Trash")),
+            Action::Queue(queue) => {
+                commands.push(Command::FileInto { folder: queue.folder.clone(), copy: queue.keep_copy });
+            }
+            Action::Trash => commands.push(Command::FileInto { folder: "Trash".to_owned(), copy: false }),
             Action::Discard => commands.push(Command::Discard),
         }
     }

@@ -17,6 +17,7 @@
 //! The rooms are those steps; [`controller`] is the only place where they meet. [`mail`], [`desired`], [`plan`],
 //! [`sieve`], [`evaluate`], [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod controller;

@@ -5,7 +5,7 @@ use super::address::{self, Found};
 use super::compare::{ends, fits};
 use crate::crd::{OnMatch, Spam};
 use crate::mail::Quota;
-use crate::mail::rule::{Action, Condition, Part, Rule, Target, Test, When};
+use crate::mail::rule::{Action, Condition, Part, Queue, Rule, Target, Test, When};
 
 /// Where a message comes from and goes to, as Dovecot is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Outcome {
     pub matched: Vec<String>,
     /// Where it is sent on to, each address once.
     pub forwards: Vec<Target>,
+    /// The folders that get a copy for a task or a note, each once.
+    pub queues: Vec<Queue>,
     /// Whether a copy goes into the folder Trash.
     pub trash: bool,
     /// Whether a copy stays in the inbox.
@@ -62,6 +64,12 @@ impl Outcome {
                     }
                 }
                 self.inbox &= keep_copy;
+            }
+            Action::Queue(queue) => {
+                if !self.queues.iter().any(|known| known.folder == queue.folder) {
+                    self.queues.push(queue.clone());
+                }
+                self.inbox &= queue.keep_copy;
             }
             Action::Trash => (self.trash, self.inbox) = (true, false),
             Action::Discard => self.inbox = false,
@@ -150,7 +158,7 @@ fn is_in_domain(test: &Test, text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::Address;
+    use crate::mail::{Address, Sinks};
 
     const MESSAGE: &str = "X-Original-To: Sales@acme.test\nX-Original-To: forged@acme.test\n\
         From: \"ceo@acme.test\" <Alice@Vendor.test>\nSubject: =?utf-8?q?Gr=C3=BCn?= [42]\nX-Empty:\n\nhello\n";
@@ -160,7 +168,9 @@ mod tests {
         let read = |(i, mut spec): (usize, serde_json::Value)| {
             spec["mailboxRef"] = serde_json::json!({"name": "box"});
             let spec = serde_json::from_value(spec).unwrap();
-            crate::desired::rule(&format!("n/r{i}"), 0, &spec, &Address::parse("box@acme.test").unwrap()).unwrap()
+            let sinks = "[{name: tracker, webhook: {url: 'https://t.test'}, namespaces: ['*']}]";
+            let (mailbox, sinks) = (Address::parse("box@acme.test").unwrap(), Sinks::parse(sinks).unwrap());
+            crate::desired::rule(&format!("n/r{i}"), 0, &spec, &mailbox, &sinks).unwrap()
         };
         specs.into_iter().enumerate().map(read).collect()
     }
@@ -224,6 +234,8 @@ mod tests {
             fate("{forward: {to: [a@b.test]}}, {forward: {to: [c@b.test], keepCopy: false}}"),
             (2, false, false)
         );
+        assert_eq!(fate("{createTask: {sink: tracker}}"), (0, false, true));
+        assert_eq!(fate("{createNote: {sink: tracker, keepCopy: false}}"), (0, false, false));
         assert_eq!(fate("{ignore: {}}"), (0, true, false));
         assert_eq!(fate("{ignore: {mode: Discard}}"), (0, false, false));
     }

@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod dovecot;
 #[cfg(test)]
+mod mails;
+#[cfg(test)]
+mod pigeonhole;
+#[cfg(test)]
 mod world;
 
 #[cfg(test)]
@@ -13,5 +17,7 @@ mod cases;
 mod delivery;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod judged;
 #[cfg(test)]
 mod random;

@@ -12,7 +12,7 @@ use crate::crd::{self, EmailForwardingRuleSpec, ToSink};
 use crate::desired;
 use crate::mail::rule::{Queue, QueueKind, Rule};
 use crate::mail::{Address, Sinks};
-use crate::sieve::{self, Compiled};
+use crate::sieve::{self, Compiled, Sends};
 
 /// The rules of all mailboxes, each valid or not.
 pub(super) struct Checked {
@@ -62,7 +62,7 @@ impl Checked {
         for rule in &manifests.rules {
             checked.add(rule, &manifests, given.as_ref(), &sinks);
         }
-        checked.find_loops();
+        checked.find_rings();
         Ok(checked)
     }
 
@@ -101,20 +101,31 @@ impl Checked {
         self.verdicts.push(Verdict { id, mailboxes, wrong });
     }
 
-    /// Rules of two mailboxes that send to each other are wrong, both.
-    fn find_loops(&mut self) {
-        let mailboxes: Vec<(Address, Vec<Rule>)> =
-            self.groups.values().map(|group| (group.owner.address.clone(), group.rules.clone())).collect();
-        for pair in sieve::loops(&mailboxes) {
-            for (id, other) in [(&pair.one, &pair.other), (&pair.other, &pair.one)] {
-                let why = format!("spec.actions: it and {other} forward to each other's mailbox");
-                for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == *id)) {
-                    group.rules.retain(|rule| rule.id != *id);
-                    group.bad.push(format!("{id}: {why}"));
-                }
-                let verdicts = self.verdicts.iter_mut().filter(|known| known.id == *id);
-                verdicts.for_each(|verdict| verdict.wrong.push(why.clone()));
+    /// Of each ring of rules that send mail round, the youngest is wrong.
+    fn find_rings(&mut self) {
+        let mut sends: BTreeMap<&str, Sends> = BTreeMap::new();
+        for group in self.groups.values() {
+            for rule in group.rules.iter().filter(|rule| rule.enabled) {
+                let new = Sends { id: rule.id.clone(), created: rule.created, from: vec![], to: vec![] };
+                let one = sends.entry(&rule.id).or_insert(new);
+                one.from.push(group.owner.address.clone());
+                one.to.extend(rule.forwards().into_iter().map(|(to, _)| to.clone()));
             }
+        }
+        let sends: Vec<Sends> = sends.into_values().collect();
+        for ring in sieve::rings(&sends) {
+            let id = ring.rule;
+            let way: Vec<String> =
+                ring.mailboxes.iter().chain(ring.mailboxes.first()).map(ToString::to_string).collect();
+            let others =
+                if ring.others.is_empty() { String::new() } else { format!(" with {}", ring.others.join(", ")) };
+            let why = format!("spec.actions: mail would go round{others}: {}", way.join(" → "));
+            for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == id)) {
+                group.rules.retain(|rule| rule.id != id);
+                group.bad.push(format!("{id}: {why}"));
+            }
+            let verdicts = self.verdicts.iter_mut().filter(|known| known.id == id);
+            verdicts.for_each(|verdict| verdict.wrong.push(why.clone()));
         }
     }
 

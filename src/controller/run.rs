@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::connection::Source;
 use super::context::Context;
+use super::poll::Poll;
 use super::stores::{Stores, Turns, follow, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
@@ -117,11 +118,11 @@ async fn drivers(
     (cluster, lookup, metrics): (String, Lookup, Metrics),
     ready: Arc<AtomicBool>,
 ) {
-    let domains = follow(scoped(&kube, &settings), 3);
+    let domains = follow(scoped(&kube, &settings), 5);
     let mailboxes = follow(scoped(&kube, &settings), 5);
     let aliases = follow(scoped(&kube, &settings), 2);
     let rules = follow(scoped(&kube, &settings), 2);
-    let (source, server) = Source::new(metrics.clone());
+    let (source, server) = Source::new(metrics.clone(), &settings);
     tokio::spawn(source.follow(settings.clone(), kube.clone()));
     let stores = Stores {
         domains: domains.reader,
@@ -130,11 +131,16 @@ async fn drivers(
         rules: rules.reader,
         listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
     };
+    let sinks_file = settings.sinks_file.clone();
+    let (scripts, script_results) = super::scripts::Scripts::new();
+    let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,
         aliases: aliases.changes,
         rules: rules.changes,
+        scripts: script_results,
+        heard,
     };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
     let ctx = Arc::new(Context {
@@ -150,6 +156,9 @@ async fn drivers(
         latest: super::latest::Latest::default(),
         ending: ending(),
         turns: Turns::default(),
+        scripts,
+        rings: super::ruleset::Rings::default(),
+        sinks: super::sinks::follow(sinks_file),
     });
     let running = all(handles, &ctx, &server);
     let announce = async {
@@ -158,5 +167,5 @@ async fn drivers(
         tracing::info!("ready");
         std::future::pending::<()>().await;
     };
-    tokio::select! { () = running => {}, () = announce => {} }
+    tokio::select! { () = running => {}, () = announce => {}, () = poll.run() => {} }
 }

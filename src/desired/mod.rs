@@ -28,7 +28,7 @@ pub struct Invalid {
 
 impl Invalid {
     /// Of a field, from the error that reading it gave.
-    fn of(field: impl Into<Cow<'static, str>>) -> impl Fn(String) -> Self {
+    pub(crate) fn of(field: impl Into<Cow<'static, str>>) -> impl Fn(String) -> Self {
         let field = field.into();
         move |why| Self { field: field.clone(), why }
     }

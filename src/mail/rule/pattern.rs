@@ -2,6 +2,7 @@
 //! 1003.1, chapter 9.4). Mailcow's Dovecot runs on musl, others on glibc; what they read differently is refused.
 
 mod bracket;
+mod engine;
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -10,8 +11,6 @@ use super::Text;
 
 /// How often at most something may be repeated (`RE_DUP_MAX` of POSIX).
 const MOST_REPETITIONS: u32 = 255;
-/// How much memory in bytes a compiled expression may take.
-const LARGEST: usize = 1 << 20;
 
 /// Why an expression can't be used; read after the expression itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +41,7 @@ impl Pattern {
             before: Before::Nothing,
         };
         scan.whole()?;
-        built(&scan.rust)?;
+        engine::built(&scan.rust)?;
         Ok(Self { posix: scan.posix, rust: scan.rust })
     }
 
@@ -53,23 +52,8 @@ impl Pattern {
 
     /// Whether some part of the bytes fits it, letters of ASCII in any case.
     pub fn is_found_in(&self, bytes: &[u8]) -> bool {
-        built(&self.rust).is_ok_and(|regex| regex.is_match(bytes))
+        engine::built(&self.rust).is_ok_and(|regex| regex.is_match(bytes))
     }
-}
-
-fn built(rust: &str) -> Result<regex::bytes::Regex, InvalidPattern> {
-    regex::bytes::RegexBuilder::new(rust)
-        .unicode(false)
-        .case_insensitive(true)
-        .dot_matches_new_line(true)
-        .size_limit(LARGEST)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                InvalidPattern("is too large when its repetitions are written out".into())
-            }
-            other => InvalidPattern(format!("is malformed: {other}")),
-        })
 }
 
 fn no<T>(why: impl Into<String>) -> Result<T, InvalidPattern> {

@@ -1,6 +1,5 @@
 //! The inventory against a server that counts: few questions are single, many become one list, nothing is mistaken.
 
-#![expect(clippy::print_stdout, reason = "figures are for people")]
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::collections::{BTreeMap, HashSet};

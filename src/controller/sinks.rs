@@ -11,12 +11,22 @@ use crate::mail::Sinks;
 /// How often the file is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Follows the file for ever; without one there are no sinks. A file that can't be used leaves what was known.
-pub(super) fn follow(file: Option<PathBuf>) -> watch::Receiver<Arc<Sinks>> {
-    let first = file.as_deref().and_then(|file| read(file, std::fs::read_to_string(file))).unwrap_or_default();
+/// Follows the file for ever; without one there are no sinks. A later file that can't be used leaves what was known.
+///
+/// # Errors
+/// When the file can't be used from the start: rules must not lose their sinks by a typing error.
+pub(super) fn follow(file: Option<PathBuf>) -> Result<watch::Receiver<Arc<Sinks>>, String> {
+    let first = match &file {
+        Some(path) => parsed(std::fs::read_to_string(path)).map_err(|error| format!("{}: {error}", path.display()))?,
+        None => Sinks::default(),
+    };
     let (sender, receiver) = watch::channel(Arc::new(first));
     tokio::spawn(look_again(file, sender));
-    receiver
+    Ok(receiver)
+}
+
+fn parsed(text: std::io::Result<String>) -> Result<Sinks, String> {
+    text.map_err(|error| error.to_string()).and_then(|text| Sinks::parse(&text).map_err(|e| e.to_string()))
 }
 
 async fn look_again(file: Option<PathBuf>, sender: watch::Sender<Arc<Sinks>>) {
@@ -43,8 +53,7 @@ async fn look_again(file: Option<PathBuf>, sender: watch::Sender<Arc<Sinks>>) {
 }
 
 fn read(file: &Path, text: std::io::Result<String>) -> Option<Sinks> {
-    let sinks = text.map_err(|error| error.to_string()).and_then(|text| Sinks::parse(&text).map_err(|e| e.to_string()));
-    match sinks {
+    match parsed(text) {
         Ok(sinks) => Some(sinks),
         Err(error) => {
             tracing::error!(file = %file.display(), error, "the file with the sinks can't be used");
@@ -56,6 +65,12 @@ fn read(file: &Path, text: std::io::Result<String>) -> Option<Sinks> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_starts_on_a_file_that_cannot_be_used() {
+        let error = follow(Some("/nowhere/sinks.yaml".into())).unwrap_err();
+        assert!(error.starts_with("/nowhere/sinks.yaml: "), "{error}");
+    }
 
     #[test]
     fn a_file_that_cannot_be_used_says_nothing() {

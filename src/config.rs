@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Longest time between two looks at what Mailcow holds when it is not configured.
+const LONGEST_POLL: Duration = Duration::from_mins(5);
+
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
@@ -52,6 +55,9 @@ pub struct Settings {
     /// Time between two passes over an object that is in sync.
     #[arg(long, env = "RESYNC", default_value = "10m", value_parser = duration)]
     pub resync: Duration,
+    /// How often Mailcow is looked at for changes made by hand. Left out: half of `--resync`, and 5 minutes at most.
+    #[arg(long, env = "POLL_INTERVAL", value_parser = duration)]
+    pub poll_interval: Option<Duration>,
     /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -61,9 +67,20 @@ pub struct Settings {
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+    /// File with the sinks of the installation, in YAML; read again when it changes. Each has `name`, one of
+    /// `webhook: {url}` and `email: {address}`, and the `namespaces` whose rules may use it (`*` for all).
+    #[arg(long, env = "SINKS_FILE")]
+    pub sinks_file: Option<PathBuf>,
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,
+}
+
+impl Settings {
+    /// Time between two looks at what Mailcow holds.
+    pub fn poll_interval(&self) -> Duration {
+        self.poll_interval.unwrap_or((self.resync / 2).min(LONGEST_POLL))
+    }
 }
 
 /// Options of DNS verification.
@@ -84,9 +101,21 @@ pub struct DnsSettings {
     /// Demand of every domain that its ownership is proven by a TXT record before anything is created on Mailcow.
     #[arg(long, env = "REQUIRE_OWNERSHIP")]
     pub require_ownership: bool,
+    /// The certificate authority of Mailcow's certificates, as CAA records name it.
+    #[arg(long, env = "CERTIFICATE_AUTHORITY", default_value = "letsencrypt.org")]
+    pub certificate_authority: String,
     /// Port of authoritative name servers; other than 53 only in tests.
     #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]
     pub dns_authoritative_port: u16,
+    /// Port that MTA-STS policies are fetched from; other than 443 only in tests.
+    #[arg(long, env = "POLICY_PORT", default_value_t = 443, hide = true)]
+    pub policy_port: u16,
+    /// Port that mail arrives at; other than 25 only in tests.
+    #[arg(long, env = "SMTP_PORT", default_value_t = 25, hide = true)]
+    pub smtp_port: u16,
+    /// File with a certificate authority in PEM for MTA-STS policies, beside the public ones; only in tests.
+    #[arg(long, env = "POLICY_CA_FILE", hide = true)]
+    pub policy_ca_file: Option<PathBuf>,
 }
 
 /// How logs are written.

@@ -56,10 +56,19 @@ pub enum Reason {
     DomainNotEmpty,
     /// The annotation `email.askrobots.com/paused` stops all writes.
     Paused,
+    /// The thing was changed by hand on Mailcow and `driftPolicy: Report` leaves it so.
+    Drifted,
     /// The mailbox has an active filter that a person made; it is not replaced.
     FilterSlotTaken,
-    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes and 99 forwards.
+    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes, and sends one message to at
+    /// most 99 addresses and folders.
     DoesNotFit,
+    /// The installation has no sink of the name.
+    SinkNotFound,
+    /// The sink is not for rules of this namespace.
+    SinkNotAllowed,
+    /// The domain has no managed mailbox yet.
+    NoMailbox,
     /// The rule is switched off.
     Disabled,
     /// Every reference was found.
@@ -121,8 +130,12 @@ impl Reason {
             Self::ConfirmationNeeded => "ConfirmationNeeded",
             Self::DomainNotEmpty => "DomainNotEmpty",
             Self::Paused => "Paused",
+            Self::Drifted => "Drifted",
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
+            Self::SinkNotFound => "SinkNotFound",
+            Self::SinkNotAllowed => "SinkNotAllowed",
+            Self::NoMailbox => "NoMailbox",
             Self::Disabled => "Disabled",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Accepted => "Accepted",

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
-use super::{ownership, patch};
 use super::references;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_not_configured, may_remove, outcome, read_back, server, still_shown,
 };
+use super::{ownership, patch};
 use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;

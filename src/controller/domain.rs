@@ -8,13 +8,15 @@ use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
 use super::sync::{
-    Failed, Stop, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server, still_shown,
+    Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
+    still_shown,
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
 use super::{ownership, patch, publish};
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
 use crate::desired;
+use crate::inventory::Age;
 use crate::mail::DomainName;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
@@ -90,17 +92,21 @@ async fn steps(
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
     ownership::is_proven(seen.ownership.as_ref())?;
-    let server = server(ctx)?.client().clone();
-    let have = server.domain(&want.name).await?;
+    let server = server(ctx)?;
+    let policy = object.spec.adoption_policy;
+    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
+    let mut have = server.domain(&want.name, age).await?;
     let is_gated = seen.gate == DnsGate::Activate && before.dns_verified_at.is_none();
     // A domain that is active is never switched off for DNS.
     want.active &= !is_gated || have.as_ref().is_some_and(|have| have.active);
-    let policy = object.spec.adoption_policy;
+    if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
+        have = server.domain(&want.name, Age::Now).await?;
+    }
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.
     seen.have = have;
     if bring(ctx, (object, &before.conditions), &changes, None).await? {
-        seen.have = server.domain(&want.name).await?;
+        seen.have = server.domain(&want.name, Age::Now).await?;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
     }
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
@@ -129,14 +135,14 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
         return Ok(());
     }
-    let server = server(ctx)?.client().clone();
-    let have = server.domain(&name).await?;
+    let server = server(ctx)?;
+    let have = server.domain(&name, Age::Now).await?;
     let is_confirmed = is_confirmed(object, name.as_str());
     let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
-    server.execute(&changes, None).await?;
+    server.client().execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
-    if was_deleted && server.domain(&name).await?.is_some() {
+    if was_deleted && server.domain(&name, Age::Now).await?.is_some() {
         return Err(still_shown(&name));
     }
     Ok(())

@@ -37,6 +37,16 @@ pub enum AdoptionPolicy {
     Force,
 }
 
+/// What to do when Mailcow was changed by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// Put it back.
+    #[default]
+    Correct,
+    /// Leave it and say so in the condition `Drifted`.
+    Report,
+}
+
 /// A reference to an object in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

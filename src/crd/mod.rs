@@ -11,22 +11,24 @@ mod domain_status;
 mod mailbox;
 mod publishing;
 mod rule;
+mod rule_action;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
-pub use common::{AdoptionPolicy, DeletionPolicy, Per, RateLimit, Ref, RemovalPolicy};
+pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, RateLimit, Ref, RemovalPolicy};
 pub use domain::{DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults};
 pub use domain_status::{
-    Attached, DkimStatus, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict, DnsWarning, DomainUsage,
-    EmailDomainStatus,
+    Attached, DkimStatus, DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict,
+    DnsWarning, DomainUsage, EmailDomainStatus,
 };
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,
 };
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
 pub use rule::{
-    Action, Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Forward, Ignore,
-    IgnoreMode, Match, OnMatch, Operator, Spam,
+    Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match, OnMatch,
+    Operator, Spam,
 };
+pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

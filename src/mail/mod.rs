@@ -12,6 +12,7 @@ mod mark;
 mod quota;
 mod rate;
 pub mod rule;
+mod sink;
 
 pub use address::{Address, Catch, DomainName, InvalidAddress};
 pub use alias::{Alias, AliasHave};
@@ -21,3 +22,4 @@ pub use mailbox::{Access, Mailbox, MailboxHave};
 pub use mark::Mark;
 pub use quota::{InvalidQuota, Quota};
 pub use rate::RateLimit;
+pub use sink::{InvalidSinks, NoSink, Sink, SinkKind, Sinks};

@@ -6,11 +6,13 @@ mod world;
 
 mod alias;
 mod bad_input;
+mod bench;
 mod deletion;
 mod dns;
 mod domain;
 mod killed;
 mod mailbox;
+mod outage;
 mod process;
 mod rule;
 mod scale;

@@ -20,10 +20,11 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// A folder that goes away with the value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    /// An empty one that everybody may write to.
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("sieve-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -32,7 +33,13 @@ impl Folder {
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into it.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
@@ -121,16 +128,26 @@ plugin {{
     )
 }
 
-/// Runs the delivery; it refuses to be root, so root becomes nobody.
-fn run(config: &Path, home: &str, envelope: &Envelope<'_>, message: &[u8]) {
+/// A program of Dovecot's. They refuse to be root, so root becomes nobody.
+pub(crate) fn as_nobody(program: &str) -> Command {
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-    let mut command = if is_root {
+    if is_root {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", DELIVERY]);
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", program]);
         command
     } else {
-        Command::new(DELIVERY)
-    };
+        Command::new(program)
+    }
+}
+
+/// Says a count although the test passes: only what `println!` writes is held back.
+pub(crate) fn report(text: &str) {
+    let _ = writeln!(std::io::stderr(), "\n{text}");
+}
+
+/// Runs the delivery.
+fn run(config: &Path, home: &str, envelope: &Envelope<'_>, message: &[u8]) {
+    let mut command = as_nobody(DELIVERY);
     command.arg("-c").arg(config).args(["-e", "-f", envelope.from, "-a", envelope.to, "-r", envelope.to]);
     command.env("HOME", home).env("USER", envelope.to);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -141,7 +158,7 @@ fn run(config: &Path, home: &str, envelope: &Envelope<'_>, message: &[u8]) {
 }
 
 /// The address is the last word of each call, which a blank in quotes does not part.
-fn sent(path: &Path) -> Vec<String> {
+pub(crate) fn sent(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut to: Vec<String> =
         text.lines().filter_map(|line| line.split_once(" -- ")).map(|(_, to)| to.into()).collect();

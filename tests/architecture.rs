@@ -62,7 +62,10 @@ fn pure_rooms_neither_wait_nor_call_nor_look_at_a_clock() {
 
 #[test]
 fn each_foreign_system_has_one_door() {
-    assert_eq!(offenders(&["reqwest"], |path| !path.starts_with("mailcow/")), Vec::<String>::new());
+    // Mailcow is one system; the hosts of MTA-STS policies are others, and part of what DNS verification looks up.
+    let http = |path: &str| path.starts_with("mailcow/") || path == "dns/lookup/https.rs";
+    assert_eq!(offenders(&["reqwest"], |path| !http(path)), Vec::<String>::new());
+    assert_eq!(offenders(&["tokio_rustls"], |path| path != "dns/lookup/smtp.rs"), Vec::<String>::new());
     assert_eq!(offenders(&["hickory"], |path| !path.starts_with("dns/lookup")), Vec::<String>::new());
     assert_eq!(offenders(&["Timestamp::now", "SystemTime::now"], |path| path != "clock.rs"), Vec::<String>::new());
     assert_eq!(offenders(&["api/v1", "\"add/", "\"edit/"], |path| !path.starts_with("mailcow/")), Vec::<String>::new());

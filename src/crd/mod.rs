@@ -16,8 +16,8 @@ pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
 pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, RateLimit, Ref, RemovalPolicy};
 pub use domain::{DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults};
 pub use domain_status::{
-    Attached, DkimStatus, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict, DnsWarning, DomainUsage,
-    EmailDomainStatus,
+    Attached, DkimStatus, DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict,
+    DnsWarning, DomainUsage, EmailDomainStatus,
 };
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,

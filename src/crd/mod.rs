@@ -11,15 +11,17 @@ mod domain_status;
 mod mailbox;
 mod rule;
 
-pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
-pub use common::{AdoptionPolicy, DeletionPolicy, Per, RateLimit, Ref, RemovalPolicy};
-pub use domain::{DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults};
+pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus, Sink};
+pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy};
+pub use domain::{
+    DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
+};
 pub use domain_status::{
     Attached, DkimStatus, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict, DnsWarning, DomainUsage,
-    EmailDomainStatus,
+    EmailDomainStatus, ServerStatus,
 };
 pub use mailbox::{
-    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,
+    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,
 };
 pub use rule::{
     Action, Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Forward, Ignore,

@@ -65,6 +65,7 @@ pub struct Client {
     rejected: Mutex<Option<(Instant, Error)>>,
     limits: Limits,
     observer: Observer,
+    pub(super) version: super::version::Remembered,
 }
 
 impl fmt::Debug for Client {
@@ -108,6 +109,7 @@ impl Client {
             rejected: Mutex::new(None),
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
+            version: super::version::Remembered::default(),
         })
     }
 

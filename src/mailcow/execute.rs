@@ -23,7 +23,7 @@ impl Client {
         Ok(())
     }
 
-    async fn write(&self, request: &Request) -> Result<(), Error> {
+    pub(super) async fn write(&self, request: &Request) -> Result<(), Error> {
         let parts: Vec<&str> = request.name.as_deref().into_iter().collect();
         let mut tries = 0;
         loop {

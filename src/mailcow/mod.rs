@@ -6,9 +6,12 @@ mod client;
 mod error;
 mod execute;
 mod observe;
+mod quarantine;
 mod reply;
 mod request;
+mod version;
 mod wire;
 
 pub use client::{Client, Connection, Observer};
 pub use error::Error;
+pub use quarantine::Quarantined;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Longest time between two looks at what Mailcow holds when it is not configured.
+const LONGEST_POLL: Duration = Duration::from_mins(5);
+
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
@@ -52,6 +55,9 @@ pub struct Settings {
     /// Time between two passes over an object that is in sync.
     #[arg(long, env = "RESYNC", default_value = "10m", value_parser = duration)]
     pub resync: Duration,
+    /// How often Mailcow is looked at for changes made by hand. Left out: half of `--resync`, and 5 minutes at most.
+    #[arg(long, env = "POLL_INTERVAL", value_parser = duration)]
+    pub poll_interval: Option<Duration>,
     /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -64,6 +70,13 @@ pub struct Settings {
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,
+}
+
+impl Settings {
+    /// Time between two looks at what Mailcow holds.
+    pub fn poll_interval(&self) -> Duration {
+        self.poll_interval.unwrap_or((self.resync / 2).min(LONGEST_POLL))
+    }
 }
 
 /// Options of DNS verification.

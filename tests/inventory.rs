@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailcow_operator::inventory::{Age, Inventory};
-use mailcow_operator::mail::{Address, Catch};
+use mailcow_operator::inventory::{Age, Census, Inventory, Moved};
+use mailcow_operator::mail::{Address, Catch, DomainName};
 use mailcow_operator::mailcow::{Client, Connection};
 use mailcow_simulator::{Fault, Options, Simulator, Trouble};
 use secrecy::SecretString;
@@ -25,7 +26,7 @@ async fn world(keep: Duration) -> (Simulator, Arc<Inventory>) {
     });
     let connection = Connection { url: server.url(), api_key: SecretString::from(server.api_key()), ca: None };
     let client = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap();
-    (server, Arc::new(Inventory::new(Arc::new(client), keep)))
+    (server, Arc::new(Inventory::new(Arc::new(client), keep, LONG)))
 }
 
 const LONG: Duration = Duration::from_hours(1);
@@ -98,4 +99,80 @@ async fn a_list_that_fails_is_an_error_and_never_read_as_all_gone() {
         assert!(inventory.mailbox(&mailbox(9), Age::Recent).await.is_err());
     }
     assert!(inventory.mailbox(&mailbox(9), Age::Recent).await.unwrap().is_some());
+}
+
+/// What a second look tells.
+async fn looked_again(inventory: &Inventory) -> Moved {
+    let all = std::sync::Mutex::new(Moved::default());
+    let tell = |moved: Moved| {
+        let mut all = all.lock().unwrap();
+        all.domains.extend(moved.domains);
+        all.mailboxes.extend(moved.mailboxes);
+        all.aliases.extend(moved.aliases);
+    };
+    inventory.refresh(tell).await.unwrap();
+    all.into_inner().unwrap()
+}
+
+/// Everything of example.com was asked for, as at a start with a hundred of each in sync.
+async fn started() -> (Simulator, Arc<Inventory>) {
+    let (server, inventory) = world(LONG).await;
+    let name = DomainName::parse("example.com").unwrap();
+    let (mailboxes, aliases) = (BTreeMap::from([(name.clone(), 100)]), BTreeMap::from([(name.clone(), 100)]));
+    inventory.prepare(|| Census { domains: 1, mailboxes, aliases });
+    assert!(inventory.domain(&name, Age::Recent).await.unwrap().is_some());
+    for n in 0..100 {
+        assert!(inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap().is_some());
+        let catch = Catch::parse(&format!("a{n}@example.com")).unwrap();
+        assert!(inventory.alias(&catch, Age::Recent).await.unwrap().is_some());
+    }
+    (server, inventory)
+}
+
+#[tokio::test]
+async fn a_start_costs_the_lists_and_not_the_objects() {
+    let (server, inventory) = started().await;
+    let actions: Vec<String> = server.requests().iter().map(|request| request.path.clone()).collect();
+    assert_eq!(server.reads(), 4, "domain, key, mailboxes, aliases: {actions:?}");
+    server.clear_log();
+    assert_eq!(looked_again(&inventory).await, Moved::default());
+    assert_eq!(server.reads(), 4, "and so does a second look");
+}
+
+#[tokio::test]
+async fn a_second_look_names_what_was_changed_and_nothing_else() {
+    let (server, inventory) = started().await;
+    server.edit(|state| {
+        state.mailbox_mut("m1@example.com").unwrap().name = "by hand".to_owned();
+        state.mailbox_mut("m2@example.com").unwrap().messages += 1;
+        state.mailboxes.retain(|key, _| !key.eq_ignore_ascii_case("m3@example.com"));
+        state.seed_alias("new@example.com", "m0@example.com");
+        state.domain_mut("example.com").unwrap().description = "by hand".to_owned();
+    });
+    let moved = looked_again(&inventory).await;
+    assert_eq!(moved.domains, HashSet::from(["example.com".to_owned()]));
+    assert_eq!(moved.mailboxes, HashSet::from(["m1@example.com".to_owned(), "m3@example.com".to_owned()]));
+    assert_eq!(moved.aliases, HashSet::from(["new@example.com".to_owned()]));
+    assert_eq!(looked_again(&inventory).await, Moved::default(), "it is told once");
+}
+
+#[tokio::test]
+async fn our_own_writes_are_no_change() {
+    let (server, inventory) = started().await;
+    server.edit(|state| state.mailbox_mut("m1@example.com").unwrap().name = "ours".to_owned());
+    inventory.mailbox(&mailbox(1), Age::Now).await.unwrap();
+    assert_eq!(looked_again(&inventory).await, Moved::default());
+}
+
+#[tokio::test]
+async fn a_second_look_that_fails_loses_nothing_of_what_was_known() {
+    let (server, inventory) = started().await;
+    server.edit(|state| state.mailbox_mut("m1@example.com").unwrap().name = "by hand".to_owned());
+    let cut = Trouble::Text { status: 200, body: "[{\"username\":\"m1@example.com\",\"act".to_owned() };
+    for trouble in [Trouble::ServerError, Trouble::Reset, cut, Trouble::Empty { done: false }] {
+        server.fault(Fault::once("get/mailbox/all", trouble));
+        assert!(inventory.refresh(|moved| assert!(moved.mailboxes.is_empty())).await.is_err());
+        assert!(inventory.mailbox(&mailbox(2), Age::Recent).await.unwrap().is_some());
+    }
+    assert_eq!(looked_again(&inventory).await.mailboxes, HashSet::from(["m1@example.com".to_owned()]));
 }

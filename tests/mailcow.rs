@@ -88,7 +88,7 @@ fn password() -> SecretString {
 #[tokio::test]
 async fn a_domain_is_seen_as_it_was_asked_for() {
     let (_server, client) = world().await;
-    assert_eq!(client.domain(&domain()).await.unwrap(), None);
+    assert_eq!((client.domain(&domain()).await.unwrap(), client.dkim(&domain()).await.unwrap()), (None, None));
     client.execute(&[add_domain()], None).await.unwrap();
     let have = client.domain(&domain()).await.unwrap().unwrap();
     assert_eq!((have.description.as_str(), have.active), ("A & B", true));
@@ -96,7 +96,8 @@ async fn a_domain_is_seen_as_it_was_asked_for() {
     assert_eq!(have.limits.total_quota, Quota::gib(4));
     assert_eq!(have.rate_limit, RateLimit::Limit { messages: 9, per: Per::Day });
     assert_eq!(have.mark(), Some(mark()));
-    let dkim = have.dkim.unwrap();
+    assert_eq!(client.domains().await.unwrap(), [(domain(), have)]);
+    let dkim = client.dkim(&domain()).await.unwrap().unwrap();
     assert_eq!((dkim.selector.as_str(), dkim.key_size), ("s1", 2048));
     assert!(dkim.record.ends_with(&dkim.public_key));
 }

@@ -19,9 +19,6 @@ use crate::telemetry::Metrics;
 /// How often the key file is looked at.
 const FILE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long what Mailcow holds is remembered, at most.
-const REMEMBER: Duration = Duration::from_mins(5);
-
 /// Said where no source of a connection is configured.
 const NOTHING: &str =
     "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
@@ -34,19 +31,22 @@ pub(super) struct Source {
     current: Option<Connection>,
     sender: watch::Sender<Server>,
     metrics: Metrics,
-    remember: Duration,
+    poll_interval: Duration,
+    forget: Duration,
 }
 
 impl Source {
-    pub(super) fn new(metrics: Metrics) -> (Self, watch::Receiver<Server>) {
+    pub(super) fn new(metrics: Metrics, settings: &Settings) -> (Self, watch::Receiver<Server>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
-        (Self { current: None, sender, metrics, remember: REMEMBER }, receiver)
+        let poll_interval = settings.poll_interval();
+        // An object asks at each of its passes; one that is gone asks no more.
+        let forget = (settings.resync + poll_interval) * 2;
+        (Self { current: None, sender, metrics, poll_interval, forget }, receiver)
     }
 
     /// Follows the configured source for ever.
     pub(super) async fn follow(mut self, settings: Settings, kube: kube::Client) {
-        self.remember = REMEMBER.min(settings.resync / 2);
         match (settings.mailcow_secret, settings.mailcow_url, settings.mailcow_api_key_file) {
             (Some(name), _, _) => self.follow_secret(&Api::namespaced(kube, &settings.operator_namespace), &name).await,
             (None, Some(url), Some(file)) => self.follow_file(url, &file).await,
@@ -112,13 +112,15 @@ impl Source {
         let metrics = self.metrics.clone();
         let observer: Observer = Arc::new(move |action, outcome, took| metrics.asked_mailcow(action, outcome, took));
         let client = Client::new(new, observer).map(Arc::new);
-        let server = client.map(|client| Arc::new(Inventory::new(client, self.remember))).map_err(|error| {
+        let inventory = |client| Arc::new(Inventory::new(client, self.poll_interval, self.forget));
+        let server = client.map(inventory).map_err(|error| {
             tracing::error!(%error, "the connection to Mailcow can't be used");
             Outcome::Stalled(Why::new(error.reason(), error.to_string()))
         });
         if let Ok(inventory) = &server {
             tracing::info!(server = inventory.client().server(), "connection to Mailcow configured");
-            tokio::spawn(greet(inventory.client().clone()));
+            tokio::spawn(greet(inventory.client().clone(), self.metrics.clone()));
+            tokio::spawn(wake_on_recovery(inventory.client().recoveries(), self.sender.clone()));
         }
         self.metrics.configured(server.is_ok());
         self.current = connection;
@@ -133,10 +135,21 @@ pub(super) async fn known(server: &watch::Receiver<Server>) {
     let _ = server.clone().wait_for(is_read).await;
 }
 
+/// Has everything looked at again when the server answers after trouble; ends with the client.
+async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::Sender<Server>) {
+    while recoveries.changed().await.is_ok() {
+        tracing::info!("Mailcow answers again");
+        sender.send_modify(|_| ());
+    }
+}
+
 /// One read that tells at once in the log whether URL and key are right.
-async fn greet(client: Arc<Client>) {
+async fn greet(client: Arc<Client>, metrics: Metrics) {
     match client.version().await {
-        Ok(version) => tracing::info!(server = client.server(), version, "Mailcow answers"),
+        Ok(version) => {
+            metrics.mailcow_version(&version);
+            tracing::info!(server = client.server(), version, "Mailcow answers");
+        }
         Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
     }
 }

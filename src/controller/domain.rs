@@ -9,13 +9,14 @@ use super::context::{self, Context};
 use super::drift::Standing;
 use super::patch;
 use super::sync::{
-    Failed, Stop, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server, still_shown,
-    told,
+    Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
+    still_shown, told,
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
 use crate::crd::{Attached, DeletionPolicy, EmailDomain, EmailDomainStatus};
 use crate::desired;
+use crate::inventory::Age;
 use crate::mail::{DomainName, Tags};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
@@ -72,18 +73,22 @@ async fn steps(
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
     want.tags = seen.tags.clone();
-    let server = server(ctx)?.client().clone();
-    let have = server.domain(&want.name).await?;
+    let server = server(ctx)?;
     let policy = object.spec.adoption_policy;
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, (before.observed_generation, handled));
+    let mut have = server.domain(&want.name, age).await?;
+    if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
+        have = server.domain(&want.name, Age::Now).await?;
+    }
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.
     seen.have = have;
-    seen.version = server.known_version().await.ok();
-    let handled = before.last_handled_reconcile_at.as_deref();
+    seen.version = server.client().known_version().await.ok();
     let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled));
     let (changes, drifted) = standing.judge(changes);
     if bring(ctx, (object, &before.conditions), &changes, None).await? {
-        seen.have = server.domain(&want.name).await?;
+        seen.have = server.domain(&want.name, Age::Now).await?;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
         standing.corrected(ctx, object, &changes).await;
     }
@@ -114,14 +119,14 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
         return Ok(());
     }
-    let server = server(ctx)?.client().clone();
-    let have = server.domain(&name).await?;
+    let server = server(ctx)?;
+    let have = server.domain(&name, Age::Now).await?;
     let is_confirmed = is_confirmed(object, name.as_str());
     let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
-    server.execute(&changes, None).await?;
+    server.client().execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
-    if was_deleted && server.domain(&name).await?.is_some() {
+    if was_deleted && server.domain(&name, Age::Now).await?.is_some() {
         return Err(still_shown(&name));
     }
     Ok(())

@@ -11,6 +11,7 @@ mod drift;
 mod latest;
 mod mailbox;
 mod patch;
+mod poll;
 mod references;
 mod rule;
 mod run;

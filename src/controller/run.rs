@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::connection::Source;
 use super::context::Context;
+use super::poll::Poll;
 use super::stores::{Stores, Turns, follow, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
@@ -121,7 +122,7 @@ async fn drivers(
     let mailboxes = follow(scoped(&kube, &settings), 5);
     let aliases = follow(scoped(&kube, &settings), 2);
     let rules = follow(scoped(&kube, &settings), 2);
-    let (source, server) = Source::new(metrics.clone());
+    let (source, server) = Source::new(metrics.clone(), &settings);
     tokio::spawn(source.follow(settings.clone(), kube.clone()));
     let stores = Stores {
         domains: domains.reader,
@@ -130,11 +131,13 @@ async fn drivers(
         rules: rules.reader,
         listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
     };
+    let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,
         aliases: aliases.changes,
         rules: rules.changes,
+        heard,
     };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
     let ctx = Arc::new(Context {
@@ -158,5 +161,5 @@ async fn drivers(
         tracing::info!("ready");
         std::future::pending::<()>().await;
     };
-    tokio::select! { () = running => {}, () = announce => {} }
+    tokio::select! { () = running => {}, () = announce => {}, () = poll.run() => {} }
 }

@@ -17,11 +17,13 @@ use tokio::sync::watch;
 use super::connection::{self, Server};
 use super::context::Context;
 use super::patch::Object;
+use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
 use super::{alias, domain, mailbox, rule, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::inventory::Moved;
 use crate::outcome::Outcome;
 
 /// Passes of one kind at a time.
@@ -35,6 +37,8 @@ pub(super) struct Handles {
     pub(super) mailboxes: Vec<Changes<EmailMailbox>>,
     pub(super) aliases: Vec<Changes<EmailAlias>>,
     pub(super) rules: Vec<Changes<EmailForwardingRule>>,
+    /// Changes on Mailcow itself.
+    pub(super) heard: Vec<Heard>,
 }
 
 /// A stream of objects to look at.
@@ -46,7 +50,7 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch::Receiver<Server>) {
     let mut drivers: Vec<Running> = Vec::new();
     if let Some(own) = handles.domains.pop() {
-        let wakes = domain_wakes(&mut handles);
+        let wakes = domain_wakes(&mut handles, ctx);
         drivers.push(drive((own, &ctx.stores.domains), ctx, (server, wakes, DOMAIN_DEBOUNCE), domain::reconcile));
     }
     if let Some(own) = handles.mailboxes.pop() {
@@ -65,7 +69,7 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch
 }
 
 /// Domains count what is attached to them.
-fn domain_wakes(handles: &mut Handles) -> Vec<Wakes<EmailDomain>> {
+fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
     let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
     let mailboxes = handles.mailboxes.pop().map(|handle| {
@@ -76,7 +80,23 @@ fn domain_wakes(handles: &mut Handles) -> Vec<Wakes<EmailDomain>> {
         let changed = when_changed(handle, conditions_of_alias);
         changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))).boxed()
     });
-    mailboxes.into_iter().chain(aliases).collect()
+    let moved = moved(handles, &ctx.stores.domains, |moved, domain| {
+        domain
+            .status
+            .as_ref()
+            .and_then(|status| status.domain.as_ref())
+            .is_some_and(|name| moved.domains.contains(name))
+    });
+    mailboxes.into_iter().chain(aliases).chain(moved).collect()
+}
+
+/// What was changed on Mailcow itself.
+fn moved<K: Object + 'static>(
+    handles: &mut Handles,
+    store: &Store<K>,
+    is_about: fn(&Moved, &K) -> bool,
+) -> Option<Wakes<K>> {
+    Some(woken(handles.heard.pop()?, store.clone(), is_about).boxed())
 }
 
 fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
@@ -96,7 +116,11 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
         .pop()
         .map(|handle| secret_watch::given(ctx.kube.clone(), handle, ctx.stores.mailboxes.clone()));
     let generated = secret_watch::generated(scoped(&ctx.kube, &ctx.settings), ctx.stores.mailboxes.clone());
-    domains.into_iter().chain(given).chain([generated]).collect()
+    let moved = moved(handles, &ctx.stores.mailboxes, |moved, mailbox| {
+        let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.mailboxes.contains(address))
+    });
+    domains.into_iter().chain(given).chain([generated]).chain(moved).collect()
 }
 
 /// Aliases wait for their domain and for the mailboxes they go to.
@@ -112,7 +136,11 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
             needs(alias, mailbox.namespace().as_deref(), &mailbox.name_any())
         })
     });
-    domains.into_iter().chain(mailboxes).collect()
+    let moved = moved(handles, &ctx.stores.aliases, |moved, alias| {
+        let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.aliases.contains(address))
+    });
+    domains.into_iter().chain(mailboxes).chain(moved).collect()
 }
 
 /// Rules wait for their mailbox, and share its script with the other rules of the namespace.
@@ -124,7 +152,10 @@ fn rule_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailForwa
         })
     });
     let mates = handles.rules.pop().map(|handle| all_matching(when_changed(handle, wake::own), rules, wake::are_mates));
-    mailboxes.into_iter().chain(mates).collect()
+    let moved = moved(handles, &ctx.stores.rules, |moved, rule| {
+        rule.status.iter().flat_map(|status| &status.mailboxes).any(|address| moved.mailboxes.contains(address))
+    });
+    mailboxes.into_iter().chain(mates).chain(moved).collect()
 }
 
 /// For each event of another kind, those objects of ours that it matters to.
@@ -186,6 +217,9 @@ where
     // What is not listed yet must not be taken for missing.
     ctx.stores.ready().await;
     connection::known(&ctx.server).await;
+    if let Ok(inventory) = &*ctx.server.borrow() {
+        inventory.prepare(|| census(&ctx.stores));
+    }
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());

@@ -1,17 +1,21 @@
 //! What Mailcow holds, remembered for a while, so that ten thousand objects in sync don't cost ten thousand requests.
 //!
 //! What is remembered is only good for doing nothing: a driver that finds a difference asks again, for now, before it
-//! writes. A domain's first few questions are asked one by one; when more come, the whole domain is listed once, and
-//! every write's read-back is entered as it is seen.
+//! writes. Where few of our objects belong they are asked for one by one, where many do all is listed once, and every
+//! write's read-back is entered as it is seen. [`Inventory::refresh`] looks at all of it again and says what changed.
 
 mod page;
+mod refresh;
 
-use std::collections::HashMap;
+pub use refresh::Moved;
+
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use crate::mail::{Address, AliasHave, Catch, DomainName, MailboxHave};
+use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, MailboxHave};
 use crate::mailcow::{Client, Error};
 use page::{Next, Page};
 
@@ -24,27 +28,96 @@ pub enum Age {
     Recent,
 }
 
+/// How many objects of ours there are, by the domain that they belong to.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Domains.
+    pub domains: usize,
+    /// Mailboxes of each domain.
+    pub mailboxes: BTreeMap<DomainName, usize>,
+    /// Aliases of each domain.
+    pub aliases: BTreeMap<DomainName, usize>,
+}
+
 /// What one Mailcow server holds.
 #[derive(Debug)]
 pub struct Inventory {
     client: Arc<Client>,
-    keep: Duration,
+    /// Time between two looks; what is remembered is good for twice as long.
+    interval: Duration,
+    /// What nobody asked for within it is not looked at again.
+    forget: Duration,
+    domains: Page<DomainName, DomainHave>,
+    dkim: Page<DomainName, DkimKey>,
     mailboxes: Pages<Address, MailboxHave>,
     aliases: Pages<Catch, AliasHave>,
+    filters: Page<Address, Vec<Filter>>,
+    refreshes: AtomicU32,
+    prepared: Once,
 }
 
 /// A page for each domain.
 type Pages<K, V> = Mutex<HashMap<DomainName, Arc<Page<K, V>>>>;
 
 impl Inventory {
-    /// An empty inventory that remembers for `keep`.
-    pub fn new(client: Arc<Client>, keep: Duration) -> Self {
-        Self { client, keep, mailboxes: Mutex::default(), aliases: Mutex::default() }
+    /// An empty inventory whose [`Inventory::refresh`] is called every `interval`; what nobody asked for within
+    /// `forget` is left out of it.
+    pub fn new(client: Arc<Client>, interval: Duration, forget: Duration) -> Self {
+        Self {
+            client,
+            interval,
+            forget,
+            domains: Page::default(),
+            dkim: Page::without_list(),
+            mailboxes: Mutex::default(),
+            aliases: Mutex::default(),
+            filters: Page::without_list(),
+            refreshes: AtomicU32::new(0),
+            prepared: Once::new(),
+        }
     }
 
     /// The server itself, for writing and for what is not remembered.
     pub fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// Says, before the first question, how many objects of ours there are: the right way to look at them is taken from
+    /// the start. Counts only once.
+    pub fn prepare(&self, census: impl FnOnce() -> Census) {
+        self.prepared.call_once(|| self.count_ours(&census()));
+    }
+
+    /// Says how many objects of ours there are.
+    pub fn count_ours(&self, census: &Census) {
+        self.domains.count_ours(census.domains);
+        count_ours(&self.mailboxes, &census.mailboxes);
+        count_ours(&self.aliases, &census.aliases);
+    }
+
+    /// A domain with its DKIM key; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn domain(&self, name: &DomainName, age: Age) -> Result<Option<DomainHave>, Error> {
+        let Some(mut have) = self.domain_alone(name, age).await? else { return Ok(None) };
+        (have.dkim, _) = self.single((&self.dkim, name, age), || self.client.dkim(name)).await?;
+        Ok(Some(have))
+    }
+
+    async fn domain_alone(&self, name: &DomainName, age: Age) -> Result<Option<DomainHave>, Error> {
+        let (found, _) =
+            self.thing((&self.domains, name, age), || self.client.domains(), || self.client.domain(name)).await?;
+        Ok(found)
+    }
+
+    /// What a domain says of how much is in it is out of date when a thing in it is not as it was.
+    fn counted<V>(&self, domain: &DomainName, found: Result<(V, bool), Error>) -> Result<V, Error> {
+        let (thing, is_same) = found?;
+        if !is_same {
+            self.domains.outdate(domain);
+        }
+        Ok(thing)
     }
 
     /// A mailbox; `None` when it does not exist.
@@ -53,15 +126,17 @@ impl Inventory {
     /// Any [`Error`]; [`Error::Refused`] for a half-deleted one.
     pub async fn mailbox(&self, address: &Address, age: Age) -> Result<Option<MailboxHave>, Error> {
         let page = page_of(&self.mailboxes, address.domain());
-        if age == Age::Recent {
-            let list = || self.client.mailboxes(address.domain());
-            if let Some(known) = self.recent(&page, address, list).await? {
-                return Ok(known);
-            }
+        let list = || self.mailboxes_of(address.domain());
+        self.counted(address.domain(), self.thing((&page, address, age), list, || self.client.mailbox(address)).await)
+    }
+
+    /// Every mailbox of a domain. The list of an unknown domain would be that of all domains (recording
+    /// `04_mailbox/list_all_unknown_domain`).
+    async fn mailboxes_of(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
+        match self.domain_alone(domain, Age::Recent).await? {
+            Some(_) => self.client.mailboxes(domain).await,
+            None => Ok(Vec::new()),
         }
-        let have = self.client.mailbox(address).await?;
-        page.enter(address.clone(), have.clone());
-        Ok(have)
     }
 
     /// An alias; `None` when it does not exist.
@@ -70,48 +145,86 @@ impl Inventory {
     /// Any [`Error`] but a refusal.
     pub async fn alias(&self, catch: &Catch, age: Age) -> Result<Option<AliasHave>, Error> {
         let page = page_of(&self.aliases, catch.domain());
-        if age == Age::Recent {
-            let list = || self.client.aliases(catch.domain());
-            if let Some(known) = self.recent(&page, catch, list).await? {
-                return Ok(known);
-            }
-        }
-        let have = self.client.alias(catch).await?;
-        page.enter(catch.clone(), have.clone());
-        Ok(have)
+        let list = || self.client.aliases(catch.domain());
+        self.counted(catch.domain(), self.thing((&page, catch, age), list, || self.client.alias(catch)).await)
     }
 
-    /// What is remembered, after listing the domain when that is the cheaper way; `None` when it has to be asked for by
-    /// itself. One list at a time: whoever comes meanwhile waits for it.
-    async fn recent<K, V, F>(
+    /// The prefilters of a mailbox, by id.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn prefilters(&self, mailbox: &Address, age: Age) -> Result<Vec<Filter>, Error> {
+        let single = || async { self.client.prefilters(mailbox).await.map(Some) };
+        let (filters, _) = self.single((&self.filters, mailbox, age), single).await?;
+        Ok(filters.unwrap_or_default())
+    }
+
+    /// What is remembered, else what is asked for now, and whether it is as it was remembered; after listing all when that is the cheaper way. One list at a
+    /// time: whoever comes meanwhile waits for it.
+    async fn thing<K, V, L, S>(
         &self,
-        page: &Page<K, V>,
-        key: &K,
-        list: impl Fn() -> F,
-    ) -> Result<Option<Option<V>>, Error>
+        (page, key, age): (&Page<K, V>, &K, Age),
+        list: impl Fn() -> L,
+        single: impl Fn() -> S,
+    ) -> Result<(Option<V>, bool), Error>
     where
         K: Clone + Eq + Hash,
-        V: Clone,
-        F: Future<Output = Result<Vec<(K, V)>, Error>>,
+        V: Clone + PartialEq,
+        L: Future<Output = Result<Vec<(K, V)>, Error>>,
+        S: Future<Output = Result<Option<V>, Error>>,
     {
-        match page.next(key, self.keep) {
-            Next::Known(known) => return Ok(Some(known)),
-            Next::Single => return Ok(None),
-            Next::List => {}
+        let keep = self.interval * 2;
+        if age == Age::Recent && page.next(key, keep) == Next::List {
+            let _turn = page.turn().await;
+            if page.next(key, keep) == Next::List {
+                page.fill(list().await?, V::eq);
+            }
         }
-        let _turn = page.turn().await;
-        if let Next::Known(known) = page.next(key, self.keep) {
-            return Ok(Some(known));
+        self.single((page, key, age), single).await
+    }
+
+    /// What is remembered, else what is asked for now, and whether it is as it was remembered.
+    async fn single<K, V, S>(
+        &self,
+        (page, key, age): (&Page<K, V>, &K, Age),
+        single: impl Fn() -> S,
+    ) -> Result<(Option<V>, bool), Error>
+    where
+        K: Clone + Eq + Hash,
+        V: Clone + PartialEq,
+        S: Future<Output = Result<Option<V>, Error>>,
+    {
+        if age == Age::Recent
+            && let Next::Known(known) = page.next(key, self.interval * 2)
+        {
+            return Ok((known, true));
         }
-        page.fill(list().await?);
-        Ok(match page.next(key, self.keep) {
-            Next::Known(known) => Some(known),
-            Next::Single | Next::List => None,
-        })
+        let have = single().await?;
+        let is_same = page.enter(key.clone(), have.as_ref(), V::eq);
+        Ok((have, is_same))
     }
 }
 
 fn page_of<K, V>(pages: &Pages<K, V>, domain: &DomainName) -> Arc<Page<K, V>> {
     let mut pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
     pages.entry(domain.clone()).or_insert_with(|| Arc::new(Page::default())).clone()
+}
+
+/// Every domain's page as it is now.
+fn all<K, V>(pages: &Pages<K, V>) -> Vec<(DomainName, Arc<Page<K, V>>)> {
+    let pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
+    pages.iter().map(|(domain, page)| (domain.clone(), page.clone())).collect()
+}
+
+fn count_ours<K, V>(pages: &Pages<K, V>, census: &BTreeMap<DomainName, usize>)
+where
+    K: Clone + Eq + Hash,
+    V: Clone + PartialEq,
+{
+    for domain in census.keys() {
+        page_of(pages, domain);
+    }
+    for (domain, page) in all(pages) {
+        page.count_ours(census.get(&domain).copied().unwrap_or_default());
+    }
 }

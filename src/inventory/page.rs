@@ -1,13 +1,14 @@
-//! What is remembered of one domain.
+//! What is remembered of things that can be listed together: one kind in one domain, say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many questions are asked one by one before the domain is listed: a list of a domain with few objects of ours and
-/// thousands of others would cost the server more.
-const SINGLES: u32 = 8;
+/// So many things are asked for one by one before all are listed.
+const SINGLES: usize = 8;
+/// A list with more things than so many for each one of ours costs the server more than asking for ours one by one.
+const SPARSE: usize = 20;
 
 /// What to do for a question.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,11 +17,20 @@ pub(super) enum Next<V> {
     Known(Option<V>),
     /// Ask for it by itself.
     Single,
-    /// List the domain.
+    /// List all.
     List,
 }
 
-/// The things of one kind in one domain.
+/// How what is remembered is looked at again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Again<K> {
+    /// By a list.
+    List,
+    /// One by one.
+    Singles(Vec<K>),
+}
+
+/// Things of one kind, by what they are called.
 #[derive(Debug)]
 pub(super) struct Page<K, V> {
     state: Mutex<State<K, V>>,
@@ -29,56 +39,136 @@ pub(super) struct Page<K, V> {
 
 #[derive(Debug)]
 struct State<K, V> {
-    /// When the whole domain was last listed.
+    /// Whether Mailcow has a list of them at all.
+    can_be_listed: bool,
+    /// When all were last listed.
     listed: Option<Instant>,
-    /// Questions that were asked one by one since `counting`.
-    singles: u32,
-    counting: Instant,
+    /// How many the last list held.
+    total: usize,
+    /// How many objects of ours are known to belong here.
+    ours: usize,
+    /// All that was listed.
     things: HashMap<K, V>,
+    /// What was asked for by itself, and when it was last seen and last asked for.
+    singles: HashMap<K, Single<V>>,
+    /// What is known to be otherwise by now.
+    stale: HashSet<K>,
+}
+
+#[derive(Debug)]
+struct Single<V> {
+    seen: Option<(Instant, Option<V>)>,
+    asked: Instant,
 }
 
 impl<K, V> Default for Page<K, V> {
     fn default() -> Self {
-        let state = State { listed: None, singles: 0, counting: Instant::now(), things: HashMap::new() };
+        let state = State {
+            can_be_listed: true,
+            listed: None,
+            total: 0,
+            ours: 0,
+            things: HashMap::new(),
+            singles: HashMap::new(),
+            stale: HashSet::new(),
+        };
         Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default() }
     }
 }
 
-impl<K: Eq + Hash, V: Clone> Page<K, V> {
+impl<K, V> Page<K, V> {
+    /// Of things that can only be asked for one by one.
+    pub(super) fn without_list() -> Self {
+        let mut page = Self::default();
+        page.state.get_mut().unwrap_or_else(PoisonError::into_inner).can_be_listed = false;
+        page
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
+    /// Says how many objects of ours belong here.
+    pub(super) fn count_ours(&self, ours: usize) {
+        self.state().ours = ours;
+    }
+
     /// Decides how a question is answered, with what is remembered for `keep`.
     pub(super) fn next(&self, key: &K, keep: Duration) -> Next<V> {
         let mut state = self.state();
-        if state.listed.is_some_and(|listed| listed.elapsed() < keep) {
+        if state.stale.contains(key) {
+            return Next::Single;
+        }
+        if state.is_listed(keep) {
             return Next::Known(state.things.get(key).cloned());
         }
-        if state.counting.elapsed() >= keep {
-            state.singles = 0;
-            state.counting = Instant::now();
+        state.unlist();
+        let now = Instant::now();
+        let single = state.singles.entry(key.clone()).or_insert(Single { seen: None, asked: now });
+        single.asked = now;
+        if let Some((_, known)) = single.seen.as_ref().filter(|(seen, _)| seen.elapsed() < keep) {
+            return Next::Known(known.clone());
         }
-        if state.singles >= SINGLES {
-            return Next::List;
-        }
-        state.singles += 1;
-        Next::Single
+        if state.is_worth_a_list() { Next::List } else { Next::Single }
     }
 
-    /// Enters a whole list.
-    pub(super) fn fill(&self, things: Vec<(K, V)>) {
-        let mut state = self.state();
-        state.things = things.into_iter().collect();
-        state.listed = Some(Instant::now());
+    /// Has a thing asked for by itself the next time.
+    pub(super) fn outdate(&self, key: &K) {
+        self.state().stale.insert(key.clone());
     }
 
-    /// Enters what was seen of one thing.
-    pub(super) fn enter(&self, key: K, thing: Option<V>) {
+    /// How to look at it again. What nobody asked for by itself within `forget` is forgotten.
+    pub(super) fn again(&self, forget: Duration) -> Again<K> {
         let mut state = self.state();
-        if state.listed.is_none() {
-            return;
+        state.unlist();
+        if state.listed.is_some() {
+            return Again::List;
         }
-        match thing {
-            Some(thing) => state.things.insert(key, thing),
-            None => state.things.remove(&key),
+        state.singles.retain(|_, single| single.asked.elapsed() < forget);
+        Again::Singles(state.singles.keys().cloned().collect())
+    }
+
+    /// Enters a whole list; gives what is not as it was by `is_same`.
+    pub(super) fn fill(&self, things: Vec<(K, V)>, is_same: impl Fn(&V, &V) -> bool) -> Vec<K> {
+        let mut state = self.state();
+        state.total = things.len();
+        state.stale.clear();
+        if !state.is_worth_a_list() {
+            state.keep_only_singles(things);
+            return Vec::new();
+        }
+        let was_listed = state.listed.replace(Instant::now()).is_some();
+        let new: HashMap<K, V> = things.into_iter().collect();
+        let before = std::mem::replace(&mut state.things, new);
+        state.singles = HashMap::new();
+        if !was_listed {
+            return Vec::new();
+        }
+        let gone = before.keys().filter(|key| !state.things.contains_key(key)).cloned();
+        let differs = |(key, thing): &(&K, &V)| !before.get(key).is_some_and(|old| is_same(old, thing));
+        gone.chain(state.things.iter().filter(differs).map(|(key, _)| key.clone())).collect()
+    }
+
+    /// Enters what was seen of one thing; says whether it is as it was by `is_same`.
+    pub(super) fn enter(&self, key: K, thing: Option<&V>, is_same: impl Fn(&V, &V) -> bool) -> bool {
+        let mut state = self.state();
+        state.stale.remove(&key);
+        let before = if state.listed.is_some() {
+            match thing.cloned() {
+                Some(thing) => state.things.insert(key, thing),
+                None => state.things.remove(&key),
+            }
+        } else {
+            let now = Instant::now();
+            let seen = Some((now, thing.cloned()));
+            let single = state.singles.entry(key).or_insert(Single { seen: None, asked: now });
+            match std::mem::replace(&mut single.seen, seen) {
+                Some((_, before)) => before,
+                None => return true,
+            }
         };
+        match (&before, thing) {
+            (Some(before), Some(now)) => is_same(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        }
     }
 
     /// Waits for the right to list.
@@ -91,50 +181,149 @@ impl<K: Eq + Hash, V: Clone> Page<K, V> {
     }
 }
 
+impl<K: Clone + Eq + Hash, V> State<K, V> {
+    fn is_listed(&self, keep: Duration) -> bool {
+        self.listed.is_some_and(|listed| listed.elapsed() < keep)
+    }
+
+    fn is_worth_a_list(&self) -> bool {
+        let ours = self.ours.max(self.singles.len());
+        // Once listed, those that were asked for by themselves are not counted any more.
+        let is_many = ours > SINGLES || (self.listed.is_some() && self.ours == 0);
+        self.can_be_listed && is_many && self.total <= SPARSE * ours.max(SINGLES)
+    }
+
+    /// Forgets a list that would not be made any more.
+    fn unlist(&mut self) {
+        if self.listed.is_some() && !self.is_worth_a_list() {
+            self.listed = None;
+            self.things = HashMap::new();
+        }
+    }
+
+    /// After a list that will not be repeated: remembers of it what was asked for.
+    fn keep_only_singles(&mut self, things: Vec<(K, V)>) {
+        let now = Instant::now();
+        let mut things: HashMap<K, V> = things.into_iter().collect();
+        self.singles.iter_mut().for_each(|(key, single)| single.seen = Some((now, things.remove(key))));
+        self.listed = None;
+        self.things = HashMap::new();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_hours(1);
 
-    fn asked_often() -> Page<u32, char> {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "pages compare things of any size")]
+    fn same(a: &char, b: &char) -> bool {
+        a == b
+    }
+
+    fn asked(times: u32) -> Page<u32, char> {
         let page = Page::default();
-        for n in 0..SINGLES {
+        for n in 0..times {
             assert_eq!(page.next(&n, LONG), Next::Single);
+            assert!(page.enter(n, Some(&'a'), same), "what is seen first is no change");
         }
         page
     }
 
     #[test]
     fn few_questions_are_asked_one_by_one_and_many_by_a_list() {
-        let page = asked_often();
+        let page = asked(8);
         assert_eq!(page.next(&99, LONG), Next::List);
-        page.fill(vec![(1, 'a')]);
+        assert!(page.fill(vec![(1, 'a')], same).is_empty());
         assert_eq!(page.next(&1, LONG), Next::Known(Some('a')));
         assert_eq!(page.next(&2, LONG), Next::Known(None), "what is not in a whole list does not exist");
+        assert_eq!(page.again(LONG), Again::List);
     }
 
     #[test]
-    fn what_is_seen_later_is_entered() {
-        let page = asked_often();
-        page.fill(vec![(1, 'a')]);
-        page.enter(1, None);
-        page.enter(2, Some('b'));
-        assert_eq!(page.next(&1, LONG), Next::Known(None));
-        assert_eq!(page.next(&2, LONG), Next::Known(Some('b')));
-    }
-
-    #[test]
-    fn a_single_answer_before_any_list_does_not_stand_for_the_domain() {
+    fn where_many_of_ours_are_known_to_be_the_first_question_lists() {
         let page: Page<u32, char> = Page::default();
-        page.enter(1, Some('a'));
-        assert_eq!(page.next(&2, LONG), Next::Single);
+        page.count_ours(9);
+        assert_eq!(page.next(&1, LONG), Next::List);
     }
 
     #[test]
-    fn what_is_old_is_asked_again() {
-        let page = asked_often();
-        page.fill(vec![(1, 'a')]);
-        assert_eq!(page.next(&1, Duration::ZERO), Next::Single);
+    fn a_single_answer_is_remembered_and_does_not_stand_for_the_rest() {
+        let page = asked(1);
+        assert_eq!(page.next(&0, LONG), Next::Known(Some('a')));
+        assert_eq!(page.next(&2, LONG), Next::Single);
+        assert_eq!(page.next(&0, Duration::ZERO), Next::Single, "what is old is asked again");
+    }
+
+    #[test]
+    fn two_lists_show_what_changed_came_and_went() {
+        let page = asked(8);
+        page.count_ours(9);
+        page.fill(vec![(1, 'a'), (2, 'b'), (3, 'c')], same);
+        let mut changed = page.fill(vec![(1, 'a'), (2, 'x'), (4, 'd')], same);
+        changed.sort_unstable();
+        assert_eq!(changed, [2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_seen_after_a_list_is_entered_and_no_change_later() {
+        let page = asked(8);
+        page.count_ours(9);
+        page.fill(vec![(1, 'a')], same);
+        assert!(!page.enter(1, None, same) && !page.enter(2, Some(&'b'), same));
+        assert_eq!(page.next(&1, LONG), Next::Known(None));
+        assert!(page.fill(vec![(2, 'b')], same).is_empty());
+    }
+
+    #[test]
+    fn singles_show_what_changed_and_are_forgotten_when_nobody_asks() {
+        let page = asked(2);
+        assert!(page.enter(0, Some(&'a'), same) && !page.enter(0, Some(&'b'), same) && !page.enter(0, None, same));
+        let Again::Singles(mut keys) = page.again(LONG) else { panic!("nothing was listed") };
+        keys.sort_unstable();
+        assert_eq!(keys, [0, 1]);
+        assert_eq!(page.again(Duration::ZERO), Again::Singles(Vec::new()));
+    }
+
+    #[test]
+    fn a_list_of_mostly_others_is_not_repeated() {
+        let page = asked(8);
+        assert_eq!(page.next(&8, LONG), Next::List);
+        let crowd: Vec<(u32, char)> = (0..1000).map(|n| (n, 'a')).collect();
+        assert!(page.fill(crowd.clone(), same).is_empty());
+        assert_eq!(page.next(&8, LONG), Next::Known(Some('a')), "what it held of ours is remembered");
+        assert_eq!(page.next(&77, LONG), Next::Single);
+        page.count_ours(500);
+        assert_eq!(page.next(&78, LONG), Next::List, "with more of ours it is worth while");
+        page.fill(crowd, same);
+        assert_eq!(page.next(&79, LONG), Next::Known(Some('a')));
+    }
+
+    #[test]
+    fn what_is_out_of_date_is_asked_for_by_itself_and_then_known_again() {
+        let page = asked(8);
+        page.count_ours(9);
+        page.fill(vec![(1, 'a'), (2, 'b')], same);
+        page.outdate(&1);
+        assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, Next::Known(Some('b'))));
+        page.enter(1, Some(&'c'), same);
+        assert_eq!(page.next(&1, LONG), Next::Known(Some('c')));
+    }
+
+    #[test]
+    fn what_has_no_list_is_asked_for_one_by_one_however_many() {
+        let page: Page<u32, char> = Page::without_list();
+        assert!((0..100).all(|n| page.next(&n, LONG) == Next::Single));
+    }
+
+    #[test]
+    fn a_list_is_given_up_when_few_of_ours_are_left() {
+        let page = asked(8);
+        page.count_ours(50);
+        page.fill(vec![(1, 'a')], same);
+        page.count_ours(3);
+        assert_eq!(page.again(LONG), Again::Singles(Vec::new()));
+        assert_eq!(page.next(&1, LONG), Next::Single);
     }
 }

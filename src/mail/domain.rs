@@ -63,6 +63,13 @@ impl DomainHave {
     pub fn mark(&self) -> Option<Mark> {
         self.tags.iter().find_map(|tag| Mark::find(tag))
     }
+
+    /// Whether nothing differs but how much is in it.
+    #[must_use]
+    pub fn same_settings(&self, other: &Self) -> bool {
+        let Self { mailboxes, aliases, used, messages, .. } = *other;
+        Self { mailboxes, aliases, used, messages, ..self.clone() } == *other
+    }
 }
 
 /// How much a domain may hold.

@@ -93,4 +93,11 @@ impl MailboxHave {
     pub fn mark(&self) -> Option<Mark> {
         self.attributes.get(Self::MARK).and_then(|text| Mark::find(text))
     }
+
+    /// Whether nothing differs but how much mail is in it and who looked at it.
+    #[must_use]
+    pub fn same_settings(&self, other: &Self) -> bool {
+        let Self { used, messages, last_logins, .. } = *other;
+        Self { used, messages, last_logins, ..self.clone() } == *other
+    }
 }

@@ -1,23 +1,23 @@
-//! One `send`: URL, key, time limits, breaker and the queue of writers.
+//! One `send`: URL, key, time limits, breaker and queues.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode, Url, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use super::breaker::{Breaker, REJECTED_WAIT};
 use super::error::Error;
+use super::writers::{Lane, Writers};
 
 /// Time limit of a read.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit of a write: one that rebuilds the groupware's view takes half a minute at 5,000 mailboxes, and others
 /// wait for it.
 const WRITE_LIMIT: Duration = Duration::from_mins(5);
-/// How long nothing is sent after a 401. Mailcow bans an address after ten of them.
-const BREAKER_WAIT: Duration = Duration::from_mins(15);
 /// Reads at once; the server itself gains nothing above.
 const READERS: usize = 4;
 
@@ -60,9 +60,8 @@ pub struct Client {
     base: Url,
     key: SecretString,
     readers: Semaphore,
-    /// One writer: edits read and write whole objects, limits are check-then-insert, and parallel deletes leave halves.
-    writer: Semaphore,
-    rejected: Mutex<Option<(Instant, Error)>>,
+    writers: Writers,
+    breaker: Breaker,
     limits: Limits,
     observer: Observer,
     pub(super) version: super::version::Remembered,
@@ -105,8 +104,8 @@ impl Client {
             base: base_url(&connection.url).map_err(bad)?,
             key: connection.api_key.clone(),
             readers: Semaphore::new(READERS),
-            writer: Semaphore::new(1),
-            rejected: Mutex::new(None),
+            writers: Writers::default(),
+            breaker: Breaker::default(),
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
             version: super::version::Remembered::default(),
@@ -118,6 +117,11 @@ impl Client {
     pub fn with_limits(mut self, read: Duration, write: Duration) -> Self {
         self.limits = Limits { read, write };
         self
+    }
+
+    /// Counts how often the server answered again after it was in trouble.
+    pub fn recoveries(&self) -> watch::Receiver<u64> {
+        self.breaker.recoveries()
     }
 
     /// Scheme, host and port, for people.
@@ -137,6 +141,7 @@ impl Client {
     pub(super) async fn get(&self, action: &'static str, parts: &[&str]) -> Result<Value, Error> {
         let url = self.url(action, parts);
         let path = url.path().to_owned();
+        let _turn = self.readers.acquire().await;
         let started = Instant::now();
         let answer = self.send(Method::GET, url, None).await;
         let read = answer.and_then(|body| self.parsed(&body, &path));
@@ -148,7 +153,13 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent.
-    pub(super) async fn post(&self, action: &'static str, parts: &[&str], body: &Value) -> Result<Vec<u8>, Error> {
+    pub(super) async fn post(
+        &self,
+        (action, parts): (&'static str, &[&str]),
+        body: &Value,
+        lane: &Lane,
+    ) -> Result<Vec<u8>, Error> {
+        let _turn = self.writers.turn(lane).await;
         let started = Instant::now();
         let answer = self.send(Method::POST, self.url(action, parts), Some(body)).await;
         (self.observer)(action, answer.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
@@ -166,9 +177,7 @@ impl Client {
     /// The one place that talks to the server.
     async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
         let is_write = method != Method::GET;
-        let queue = if is_write { &self.writer } else { &self.readers };
-        let _turn = queue.acquire().await.map_err(|_| self.unreachable("the client was closed".to_owned()))?;
-        self.breaker()?;
+        self.breaker.allow(rand::random())?;
         let path = url.path().to_owned();
         let limit = if is_write { self.limits.write } else { self.limits.read };
         let mut request = self.http.request(method, url).timeout(limit);
@@ -176,32 +185,34 @@ impl Client {
             request = request.json(body);
         }
         let broken = |error: &reqwest::Error| self.broken(error, is_write, &path, limit);
-        let response = request.send().await.map_err(|error| broken(&error))?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|error| broken(&error))?;
-        self.judged(status, &body, &path).map(|()| body.to_vec())
-    }
-
-    fn breaker(&self) -> Result<(), Error> {
-        match &*self.rejected.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((since, error)) if since.elapsed() < BREAKER_WAIT => Err(error.clone()),
-            _ => Ok(()),
+        let answer = async {
+            let response = request.send().await.map_err(|error| broken(&error))?;
+            let status = response.status();
+            let body = response.bytes().await.map_err(|error| broken(&error))?;
+            self.judged(status, &body, &path).map(|()| body.to_vec())
+        };
+        let answer = answer.await;
+        match &answer {
+            Err(error @ Error::KeyRejected { .. }) => self.breaker.rejected(error.clone()),
+            Err(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. })) => {
+                self.breaker.failed(error, rand::random());
+            }
+            Ok(_) | Err(_) => self.breaker.answered(),
         }
+        answer
     }
 
-    fn trip(&self, why: &str) -> Error {
-        let wait_minutes = BREAKER_WAIT.as_secs() / 60;
+    fn key_rejected(&self, why: &str) -> Error {
+        let wait_minutes = REJECTED_WAIT.as_secs() / 60;
         let why = why.replace(self.key.expose_secret(), "…");
-        let error = Error::KeyRejected { server: self.server(), why, wait_minutes };
-        *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.clone()));
-        error
+        Error::KeyRejected { server: self.server(), why, wait_minutes }
     }
 
     /// Reads the status. Refusals of single things come with 200 and are not seen here.
     fn judged(&self, status: StatusCode, body: &[u8], path: &str) -> Result<(), Error> {
         match status.as_u16() {
             200 => Ok(()),
-            401 => Err(self.trip(&message_of(body).unwrap_or_else(|| "status 401".to_owned()))),
+            401 => Err(self.key_rejected(&message_of(body).unwrap_or_else(|| "status 401".to_owned()))),
             403 => Err(Error::ReadOnlyKey { server: self.server() }),
             429 | 500..=599 => Err(self.unreachable(format!("it answered with status {status}"))),
             _ => Err(self.unexpected(path, format!("status {status}"))),

@@ -6,6 +6,7 @@ use super::client::Client;
 use super::error::Error;
 use super::reply::write_outcome;
 use super::request::{Request, request};
+use super::writers::{Lane, lane};
 use crate::plan::Change;
 
 /// How often a deadlock is tried again at once.
@@ -18,16 +19,16 @@ impl Client {
     /// [`Error::Refused`], or any other of the calls.
     pub async fn execute(&self, changes: &[Change], password: Option<&SecretString>) -> Result<(), Error> {
         for change in changes {
-            self.write(&request(change, password)).await?;
+            self.write(&request(change, password), &lane(change)).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn write(&self, request: &Request) -> Result<(), Error> {
+    pub(super) async fn write(&self, request: &Request, lane: &Lane) -> Result<(), Error> {
         let parts: Vec<&str> = request.name.as_deref().into_iter().collect();
         let mut tries = 0;
         loop {
-            let answer = self.post(request.route, &parts, &request.body).await;
+            let answer = self.post((request.route, &parts), &request.body, lane).await;
             let answer = answer.map_err(|error| named(error, &request.action))?;
             match write_outcome(&answer, &request.action, request.success) {
                 Ok(_) => return Ok(()),

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room knows a URL, a JSON key or a message text of Mailcow.
 
+mod breaker;
 mod client;
 mod error;
 mod execute;
@@ -11,6 +12,7 @@ mod reply;
 mod request;
 mod version;
 mod wire;
+mod writers;
 
 pub use client::{Client, Connection, Observer};
 pub use error::Error;

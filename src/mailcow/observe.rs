@@ -21,16 +21,37 @@ pub(super) const PROTOCOLS: [(Protocol, &str); 4] = [
 ];
 
 impl Client {
-    /// Looks a domain and its DKIM key up; `None` when it does not exist.
+    /// Looks a domain up, without its DKIM key; `None` when it does not exist.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub async fn domain(&self, name: &DomainName) -> Result<Option<DomainHave>, Error> {
         let found = self.one::<WireDomain>("get/domain", name.as_str()).await?;
         // An alias domain answers with its target's object (recording `05_alias/ad_get_domain_of_alias`).
-        let Some(domain) = found.filter(|domain| domain.domain_name == name.as_str()) else { return Ok(None) };
-        let dkim = self.one::<WireDkim>("get/dkim", name.as_str()).await?;
-        Ok(Some(domain_have(name.clone(), domain, dkim)))
+        let found = found.filter(|domain| domain.domain_name == name.as_str());
+        Ok(found.map(|domain| domain_have(name.clone(), domain)))
+    }
+
+    /// Every domain, without the DKIM keys.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn domains(&self) -> Result<Vec<(DomainName, DomainHave)>, Error> {
+        let all: Vec<WireDomain> = self.list("get/domain", &["all"]).await?;
+        let named = all.into_iter().filter_map(|wire| {
+            let name = DomainName::parse(&wire.domain_name).ok()?;
+            Some((name.clone(), domain_have(name, wire)))
+        });
+        Ok(named.collect())
+    }
+
+    /// The DKIM key of a domain; `None` when it has none. There is no list of them (recording
+    /// `03_dkim/get_all_is_not_a_list`).
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn dkim(&self, name: &DomainName) -> Result<Option<DkimKey>, Error> {
+        Ok(self.one::<WireDkim>("get/dkim", name.as_str()).await?.map(dkim_key))
     }
 
     /// Looks a mailbox up; `None` when it does not exist.
@@ -67,15 +88,13 @@ impl Client {
         Ok(found.map(|alias| alias_have(catch.clone(), alias)))
     }
 
-    /// Every mailbox of a domain. A list of an unknown domain would be that of all domains (recording
-    /// `04_mailbox/list_all_unknown_domain`), and a half-deleted mailbox has no name to be listed by.
+    /// Every mailbox of a domain that exists. A list of an unknown domain would be that of all domains (recording
+    /// `04_mailbox/list_all_unknown_domain`), which is slow, but of which nothing is taken; a half-deleted mailbox has
+    /// no name to be listed by.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub async fn mailboxes(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
-        if self.one::<WireDomain>("get/domain", domain.as_str()).await?.is_none() {
-            return Ok(Vec::new());
-        }
         let all: Vec<WireMailbox> = self.list("get/mailbox", &["all", domain.as_str()]).await?;
         let named = all.into_iter().filter_map(|wire| {
             let address = Address::parse(wire.username.as_deref()?).ok().filter(|a| a.domain() == domain)?;
@@ -160,7 +179,16 @@ fn shape(error: &serde_json::Error) -> String {
     }
 }
 
-fn domain_have(name: DomainName, wire: WireDomain, dkim: Option<WireDkim>) -> DomainHave {
+fn dkim_key(wire: WireDkim) -> DkimKey {
+    DkimKey {
+        selector: wire.dkim_selector,
+        key_size: u16::try_from(wire.length).unwrap_or_default(),
+        record: unsplit(&wire.dkim_txt),
+        public_key: wire.pubkey,
+    }
+}
+
+fn domain_have(name: DomainName, wire: WireDomain) -> DomainHave {
     DomainHave {
         name,
         description: wire.description,
@@ -181,12 +209,7 @@ fn domain_have(name: DomainName, wire: WireDomain, dkim: Option<WireDkim>) -> Do
             host: count(wire.relayhost),
         },
         tags: wire.tags,
-        dkim: dkim.map(|dkim| DkimKey {
-            selector: dkim.dkim_selector,
-            key_size: u16::try_from(dkim.length).unwrap_or_default(),
-            record: unsplit(&dkim.dkim_txt),
-            public_key: dkim.pubkey,
-        }),
+        dkim: None,
         mailboxes: count(wire.mboxes_in_domain),
         aliases: count(wire.aliases_in_domain),
         used: Quota::bytes(wire.bytes_total),
@@ -314,7 +337,7 @@ mod tests {
             "def_quota_for_mbox": 1, "max_quota_for_mbox": 1, "max_quota_for_domain": 1, "msgs_total": "17", "rl": false
         }))
         .unwrap();
-        let have = domain_have(DomainName::parse("e.com").unwrap(), wire, None);
+        let have = domain_have(DomainName::parse("e.com").unwrap(), wire);
         assert!(have.active && have.limits.mailboxes == 5 && have.messages == 17 && have.tags.is_empty());
     }
 }

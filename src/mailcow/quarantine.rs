@@ -6,6 +6,7 @@ use super::client::Client;
 use super::error::Error;
 use super::request::Request;
 use super::wire::WireQuarantined;
+use super::writers::quarantine_lane;
 
 /// A mail that is held back.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,14 +48,14 @@ impl Client {
     /// be handed over: it is still held back then. Or any other of a call.
     pub async fn release_quarantined(&self, id: u64) -> Result<(), Error> {
         // No recording shows a release that worked, as there was no Postfix; the word is that of Mailcow's source.
-        self.write(&Request {
+        let request = Request {
             route: "edit/qitem",
             name: None,
             body: json!({"items": [id], "attr": {"action": "release"}}),
             success: "item_released",
             action: format!("release the held back mail {id}"),
-        })
-        .await
+        };
+        self.write(&request, &quarantine_lane(id)).await
     }
 
     /// Deletes a mail that is held back. One that is not there counts as deleted.
@@ -62,14 +63,14 @@ impl Client {
     /// # Errors
     /// Any of a call.
     pub async fn delete_quarantined(&self, id: u64) -> Result<(), Error> {
-        self.write(&Request {
+        let request = Request {
             route: "delete/qitem",
             name: None,
             body: json!([id]),
             success: "item_deleted",
             action: format!("delete the held back mail {id}"),
-        })
-        .await
+        };
+        self.write(&request, &quarantine_lane(id)).await
     }
 }
 

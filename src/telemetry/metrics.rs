@@ -9,6 +9,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
+use crate::outcome::Reason;
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// All metrics; cloning shares them.
@@ -20,6 +23,10 @@ pub struct Metrics {
     mailcow_seconds: Family<Labels<1>, Histogram>,
     dns_verdicts: Family<Labels<2>, Counter>,
     mailcow_configured: Gauge,
+    mailcow_up: Gauge,
+    mailcow_version: Family<[(&'static str, String); 1], Gauge>,
+    poll_seconds: Histogram,
+    polled: Gauge,
 }
 
 impl Default for Metrics {
@@ -31,6 +38,10 @@ impl Default for Metrics {
             mailcow_seconds: Family::new_with_constructor(histogram),
             dns_verdicts: Family::default(),
             mailcow_configured: Gauge::default(),
+            mailcow_up: Gauge::default(),
+            mailcow_version: Family::default(),
+            poll_seconds: histogram(),
+            polled: Gauge::default(),
         }
     }
 }
@@ -51,6 +62,14 @@ impl Metrics {
     pub fn asked_mailcow(&self, action: &'static str, outcome: &'static str, took: Duration) {
         self.mailcow_requests.get_or_create(&[("action", action), ("outcome", outcome)]).inc();
         self.mailcow_seconds.get_or_create(&[("action", action)]).observe(took.as_secs_f64());
+        let is_down = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected].map(Reason::as_str).contains(&outcome);
+        self.mailcow_up.set(i64::from(!is_down));
+    }
+
+    /// The version of the configured Mailcow server.
+    pub fn mailcow_version(&self, version: &str) {
+        self.mailcow_version.clear();
+        self.mailcow_version.get_or_create(&[("version", version.to_owned())]).set(1);
     }
 
     /// Counts a verdict on a DNS record.
@@ -61,6 +80,12 @@ impl Metrics {
     /// Whether a Mailcow server is configured.
     pub fn configured(&self, yes: bool) {
         self.mailcow_configured.set(i64::from(yes));
+    }
+
+    /// Notes that all that is remembered of Mailcow was looked at again.
+    pub fn polled(&self, took: Duration) {
+        self.poll_seconds.observe(took.as_secs_f64());
+        self.polled.set(clock::now().0.as_second());
     }
 
     /// All of them in the `OpenMetrics` text format.
@@ -87,6 +112,14 @@ impl Metrics {
             "1 when a Mailcow server is configured",
             self.mailcow_configured.clone(),
         );
+        registry.register("poll_seconds", "Time of a whole look at Mailcow in seconds", self.poll_seconds.clone());
+        registry.register(
+            "polled_timestamp_seconds",
+            "When Mailcow was last looked at whole, in Unix seconds; 0 is never",
+            self.polled.clone(),
+        );
+        registry.register("mailcow_up", "1 when Mailcow answered the last request", self.mailcow_up.clone());
+        registry.register("mailcow_info", "The version of Mailcow; always 1", self.mailcow_version.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

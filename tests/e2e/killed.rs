@@ -55,3 +55,91 @@ async fn nothing_is_doubled_or_lost_wherever_it_is_killed() {
         assert_eq!((adds("add/domain"), adds("add/mailbox"), adds("add/filter")), (1, 1, 1), "write {writes}");
     }
 }
+
+/// What is asked for one after the other, and how it is seen that it was done.
+struct Step {
+    manifests: String,
+    is_done: fn(&mailcow_simulator::State) -> bool,
+}
+
+fn mailbox(quota: &str) -> String {
+    format!(
+        "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: ada}}\nspec: {{localPart: ada, domainRef: {{name: example}}, displayName: Ada, quota: {quota}, rateLimit: {{messages: 5, per: Hour}}, deletionPolicy: Delete}}\n---\n"
+    )
+}
+
+fn creation() -> Step {
+    Step {
+        manifests: format!("{DOMAIN}{}{ALIAS}{RULE}", mailbox("1Gi")),
+        is_done: |state| {
+            let is_limited = state.mailbox("ada@example.com").is_some_and(|ada| !ada.custom_attributes.is_empty());
+            is_limited && state.alias("sales@example.com").is_some() && state.filters.len() == 1
+        },
+    }
+}
+
+fn change() -> Step {
+    let domain = DOMAIN.replace("{domain: example.com}", "{domain: example.com, description: Changed}");
+    let alias = ALIAS.replace("localPart: sales", "active: false, localPart: sales");
+    let rule = RULE.replace("x@other.org", "y@other.org");
+    Step {
+        manifests: format!("{domain}{}{alias}{rule}", mailbox("2Gi")),
+        is_done: |state| {
+            let is_off = state.alias("sales@example.com").is_some_and(|alias| alias.active == 0);
+            let script = state.filters.values().next().is_some_and(|filter| filter.script.contains("y@other.org"));
+            is_off && script && state.domain("example.com").is_some_and(|domain| domain.description == "Changed")
+        },
+    }
+}
+
+/// Starts the operator again and again, and kills it after each write, until the step is done; gives how often.
+async fn killed_through(world: &mut World, is_done: fn(&mailcow_simulator::State) -> bool) -> usize {
+    let mut kills = 0;
+    while !world.mailcow.inspect(is_done) {
+        let before = world.mailcow.writes();
+        world.start_operator(&[]);
+        let wait = async {
+            while world.mailcow.writes() == before && !world.mailcow.inspect(is_done) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("no write in time\n{}", world.logs()));
+        world.operator.as_mut().unwrap().kill();
+        world.operator = None;
+        kills += 1;
+        assert!(kills < 40, "it never gets on: {:?}", world.mailcow.requests());
+    }
+    kills
+}
+
+#[tokio::test]
+async fn killed_after_every_single_write_it_still_gets_there() {
+    let mut world = World::without_mailcow("everywrite").await;
+    world.connect().await;
+    let mut kills = 0;
+    for step in [creation(), change()] {
+        world.apply(&step.manifests).await;
+        kills += killed_through(&mut world, step.is_done).await;
+    }
+    world.start_operator(&[]);
+    world.ready::<EmailMailbox>("ada").await;
+    world.ready::<EmailAlias>("sales").await;
+    world.ready::<EmailForwardingRule>("copy").await;
+    world.operator = None;
+    world.mailcow.edit(|state| {
+        state.seed_mailbox("stranger@example.com");
+    });
+    world.kubectl(&["delete", "embx,ealias,efr,edom", "--all", "--wait=false"]).await;
+    kills += killed_through(&mut world, |state| {
+        state.mailbox("ada@example.com").is_none()
+            && state.alias("sales@example.com").is_none()
+            && state.domain("example.com").is_some_and(|domain| domain.tags.is_empty())
+    })
+    .await;
+    world.start_operator(&[]);
+    world.gone::<EmailMailbox>("ada").await;
+    world.gone::<mailcow_operator::crd::EmailDomain>("example").await;
+    assert!(world.mailcow.inspect(|state| state.filters.is_empty() && state.has_mailbox("stranger@example.com")));
+    println!("killed {kills} times, after each write");
+    assert!(kills >= 12, "{kills}");
+}

@@ -114,3 +114,65 @@ async fn what_belongs_to_another_is_not_shown() {
     assert!(mailbox.quota.is_none() && mailbox.messages.is_none() && mailbox.credentials_secret_name.is_none());
     assert!(alias.goto.is_empty() && alias.alias_id.is_none());
 }
+
+/// A domain and twelve mailboxes, named `m0` and so on.
+fn dozen() -> String {
+    let domain = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {name: example}\nspec: {domain: example.com, limits: {mailboxes: 12, totalQuota: 20Gi}}\n---\n";
+    let one = |n| {
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}, displayName: Number {n}}}\n---\n"
+        )
+    };
+    domain.to_owned() + &(0..12).map(one).collect::<String>()
+}
+
+#[tokio::test]
+async fn a_look_at_mailcow_wakes_what_was_changed_there_long_before_the_next_pass() {
+    let mut world = World::without_mailcow("poll").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1h", "--poll-interval", "1s"]);
+    world.apply(&dozen()).await;
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+    world.mailcow.edit(|state| {
+        state.mailbox_mut("m7@example.com").unwrap().name = "by hand".to_owned();
+        state.domain_mut("example.com").unwrap().description = "by hand".to_owned();
+        state.domain_mut("example.com").unwrap().active = 0;
+    });
+    world.mailcow.clear_log();
+    let corrected = wait_until(LIMIT, "both to be corrected", async || {
+        let shown = |state: &mailcow_simulator::State| {
+            (state.mailbox("m7@example.com").unwrap().name.clone(), state.domain("example.com").unwrap().active)
+        };
+        let (name, active) = world.mailcow.inspect(shown);
+        if name == "Number 7" && active == 1 { Ok(()) } else { Err(format!("{name}, active {active}")) }
+    });
+    corrected.await.unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+    assert_eq!(world.mailcow.writes(), 2, "{:?}", world.mailcow.requests());
+}
+
+#[tokio::test]
+async fn an_empty_list_is_not_taken_for_all_gone() {
+    let mut world = World::without_mailcow("emptylist").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1h", "--poll-interval", "1s"]);
+    world.apply(&dozen()).await;
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+    world.mailcow.clear_log();
+    let nothing = Trouble::Text { status: 200, body: "{}".to_owned() };
+    world.mailcow.fault(Fault::once("get/mailbox/all", nothing));
+    let asked = |request: &mailcow_simulator::Request| request.path.starts_with("get/mailbox/m");
+    wait_until(LIMIT, "each mailbox to be asked for", async || {
+        let count = world.mailcow.requests().iter().filter(|request| asked(request)).count();
+        if count >= 12 { Ok(()) } else { Err(format!("{count} so far")) }
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+}

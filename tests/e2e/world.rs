@@ -30,20 +30,22 @@ struct Installed {
 async fn installed() -> (&'static ControlPlane, Installed) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
-    let install = async {
-        let namespace = plane.namespace("release").await.unwrap();
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
-        let chart = plane.install_chart(&chart, &[], &namespace).await.unwrap();
-        assert_eq!(chart.crds.len(), 4);
-        let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
-        Installed { kubeconfig, rendered: chart.rendered }
-    };
-    (plane, INSTALLED.get_or_init(|| install).await.clone())
+    (plane, INSTALLED.get_or_init(|| install(plane)).await.clone())
+}
+
+async fn install(plane: &ControlPlane) -> Installed {
+    let namespace = plane.namespace("release").await.unwrap();
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
+    let chart = plane.install_chart(&chart, &[], &namespace).await.unwrap();
+    assert_eq!(chart.crds.len(), 4);
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
+    Installed { kubeconfig, rendered: chart.rendered }
 }
 
 /// What a test has for itself.
 pub(crate) struct World {
-    plane: &'static ControlPlane,
+    /// The control plane.
+    pub(crate) plane: &'static ControlPlane,
     installed: Installed,
     /// The only namespace that the operator looks at.
     pub(crate) namespace: String,
@@ -69,6 +71,19 @@ impl World {
     /// Nothing running but an unconfigured Mailcow.
     pub(crate) async fn without_mailcow(name: &str) -> Self {
         let (plane, installed) = installed().await;
+        Self::on(plane, installed, name).await
+    }
+
+    /// The same on a control plane of its own, which may be broken.
+    pub(crate) async fn alone(name: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
+        // It ends with the process, like the shared one.
+        let plane: &'static ControlPlane = Box::leak(Box::new(plane));
+        Self::on(plane, install(plane).await, name).await
+    }
+
+    async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();

@@ -1,0 +1,126 @@
+//! The second look: everything that is remembered is asked for again, and what changed is told.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::page::{Again, Page};
+use super::{Inventory, all};
+use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, MailboxHave};
+use crate::mailcow::Error;
+
+/// Filters can only be read mailbox by mailbox: they are looked at again at every so many refreshes.
+const FILTERS_EVERY: u32 = 6;
+
+/// What is not as it was at the last look: names and addresses as a status has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Names of domains.
+    pub domains: HashSet<String>,
+    /// Addresses of mailboxes, also of those whose filters changed.
+    pub mailboxes: HashSet<String>,
+    /// What aliases catch.
+    pub aliases: HashSet<String>,
+}
+
+impl Inventory {
+    /// Looks at everything that is remembered again, one request at a time, and tells `moved` what is not as it was:
+    /// settings, not how much mail there is. A list answers for all of it, and what nobody asked for in a long time
+    /// is forgotten.
+    ///
+    /// # Errors
+    /// The first [`Error`] that keeps from going on; what could not be seen keeps its age.
+    pub async fn refresh(&self, moved: impl Fn(Moved)) -> Result<(), Error> {
+        self.refresh_domains(&moved).await?;
+        self.refresh_mailboxes(&moved).await?;
+        self.refresh_aliases(&moved).await?;
+        let count = self.refreshes.fetch_add(1, Ordering::Relaxed);
+        if count % FILTERS_EVERY == FILTERS_EVERY - 1 { self.refresh_filters(&moved).await } else { Ok(()) }
+    }
+
+    async fn refresh_domains(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+        let tell = |names: Vec<DomainName>| moved(Moved { domains: texts(&names), ..Moved::default() });
+        let single = async |name: DomainName| self.client.domain(&name).await;
+        let look = Look { page: &self.domains, forget: self.forget, is_same: DomainHave::same_settings };
+        look.again(async || self.client.domains().await, single, &tell).await?;
+        let single = async |name: DomainName| self.client.dkim(&name).await;
+        let look = Look { page: &self.dkim, forget: self.forget, is_same: DkimKey::eq };
+        look.again(async || Ok(Vec::new()), single, &tell).await
+    }
+
+    async fn refresh_mailboxes(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+        let tell = |names: Vec<Address>| moved(Moved { mailboxes: texts(&names), ..Moved::default() });
+        for (domain, page) in all(&self.mailboxes) {
+            let single = async |address: Address| self.client.mailbox(&address).await;
+            let look = Look { page: &page, forget: self.forget, is_same: MailboxHave::same_settings };
+            look.again(async || self.mailboxes_of(&domain).await, single, &tell).await?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_aliases(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+        let tell = |names: Vec<Catch>| moved(Moved { aliases: texts(&names), ..Moved::default() });
+        for (domain, page) in all(&self.aliases) {
+            let single = async |catch: Catch| self.client.alias(&catch).await;
+            let look = Look { page: &page, forget: self.forget, is_same: AliasHave::eq };
+            look.again(async || self.client.aliases(&domain).await, single, &tell).await?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_filters(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+        let tell = |names: Vec<Address>| moved(Moved { mailboxes: texts(&names), ..Moved::default() });
+        let single = async |mailbox: Address| self.client.prefilters(&mailbox).await.map(Some);
+        let look = Look { page: &self.filters, forget: self.forget, is_same: Vec::<Filter>::eq };
+        look.again(async || Ok(Vec::new()), single, &tell).await
+    }
+}
+
+/// A second look at a page.
+struct Look<'a, K, V> {
+    page: &'a Page<K, V>,
+    forget: Duration,
+    is_same: fn(&V, &V) -> bool,
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
+    /// Looks again and tells what changed, also when it could not go on to the end.
+    async fn again(
+        &self,
+        list: impl AsyncFn() -> Result<Vec<(K, V)>, Error>,
+        single: impl AsyncFn(K) -> Result<Option<V>, Error>,
+        tell: &impl Fn(Vec<K>),
+    ) -> Result<(), Error> {
+        let keys = match self.page.again(self.forget) {
+            Again::Singles(keys) => keys,
+            Again::List => {
+                let _turn = self.page.turn().await;
+                tell(self.page.fill(list().await?, self.is_same));
+                return Ok(());
+            }
+        };
+        let mut changed = Vec::new();
+        let mut seen = Ok(());
+        for key in keys {
+            match single(key.clone()).await {
+                Ok(thing) => {
+                    let is_same = self.page.enter(key.clone(), thing.as_ref(), self.is_same);
+                    changed.extend((!is_same).then_some(key));
+                }
+                // What can't be shown, such as a half-deleted mailbox, is something to look at.
+                Err(Error::Refused { .. }) => changed.push(key),
+                Err(error) => {
+                    seen = Err(error);
+                    break;
+                }
+            }
+        }
+        tell(changed);
+        seen
+    }
+}
+
+fn texts(things: &[impl ToString]) -> HashSet<String> {
+    things.iter().map(ToString::to_string).collect()
+}

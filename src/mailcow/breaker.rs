@@ -1,0 +1,145 @@
+//! When nothing is sent: after a rejected key, and while the server is in trouble.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::error::Error;
+
+/// How long nothing is sent after a 401. Mailcow bans an address after ten of them.
+pub(super) const REJECTED_WAIT: Duration = Duration::from_mins(15);
+/// So many failures in a row, whatever was asked, and the server is in trouble.
+const TROUBLE: u32 = 3;
+/// Longest time between two tries of a server in trouble.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Lets calls through or not; one for a server.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    recoveries: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rejected: Option<(Instant, Error)>,
+    /// Failures in a row, the last one, and when the next call may try.
+    failures: u32,
+    last: Option<Error>,
+    next: Option<Instant>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: Mutex::default(), recoveries: watch::Sender::new(0) }
+    }
+}
+
+impl Breaker {
+    /// Whether a call may be sent. Of a server in trouble one call tries, and the others share what was last seen.
+    ///
+    /// # Errors
+    /// What keeps it from being sent.
+    pub(super) fn allow(&self, jitter: f64) -> Result<(), Error> {
+        let mut state = self.state();
+        if let Some((since, error)) = &state.rejected
+            && since.elapsed() < REJECTED_WAIT
+        {
+            return Err(error.clone());
+        }
+        let now = Instant::now();
+        match (&state.last, state.next) {
+            (Some(error), Some(next)) if state.failures >= TROUBLE && now < next => Err(error.clone()),
+            _ => {
+                state.next = Some(now + pause(state.failures, jitter));
+                Ok(())
+            }
+        }
+    }
+
+    /// The key or the address was rejected.
+    pub(super) fn rejected(&self, error: Error) {
+        self.state().rejected = Some((Instant::now(), error));
+    }
+
+    /// The server could not be reached or broke down.
+    pub(super) fn failed(&self, error: &Error, jitter: f64) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        state.last = Some(error.clone());
+        state.next = Some(Instant::now() + pause(state.failures, jitter));
+    }
+
+    /// The server answered.
+    pub(super) fn answered(&self) {
+        let mut state = self.state();
+        let was_in_trouble = state.failures >= TROUBLE || state.rejected.is_some();
+        *state = State::default();
+        drop(state);
+        if was_in_trouble {
+            self.recoveries.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Counts how often the server answered again after trouble.
+    pub(super) fn recoveries(&self) -> watch::Receiver<u64> {
+        self.recoveries.subscribe()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// 1 s after the third failure, doubled up to 30 s, and up to a quarter more by `jitter` (0 to 1).
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let doubled = 1_u32.checked_shl(failures.saturating_sub(TROUBLE)).unwrap_or(u32::MAX);
+    Duration::from_secs(1).saturating_mul(doubled).min(LONGEST_PAUSE).mul_f64(1.0 + jitter / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn down() -> Error {
+        Error::Unreachable { server: "https://m".into(), why: "refused".into() }
+    }
+
+    #[test]
+    fn a_server_in_trouble_is_tried_by_one_call_at_a_time() {
+        let breaker = Breaker::default();
+        for _ in 0..3 {
+            assert_eq!(breaker.allow(0.0), Ok(()), "single failures are the objects' own business");
+            breaker.failed(&down(), 0.0);
+        }
+        assert_eq!(breaker.allow(0.0), Err(down()));
+        breaker.state().next = Some(Instant::now());
+        assert_eq!(breaker.allow(0.0), Ok(()));
+        assert_eq!(breaker.allow(0.0), Err(down()), "the next one waits for the first");
+    }
+
+    #[test]
+    fn an_answer_ends_the_trouble_and_is_told_once() {
+        let breaker = Breaker::default();
+        let recoveries = breaker.recoveries();
+        breaker.answered();
+        (0..3).for_each(|_| breaker.failed(&down(), 0.0));
+        breaker.answered();
+        breaker.answered();
+        assert_eq!((*recoveries.borrow(), breaker.allow(0.0)), (1, Ok(())));
+    }
+
+    #[test]
+    fn a_rejected_key_stops_everything() {
+        let breaker = Breaker::default();
+        breaker.rejected(down());
+        assert_eq!(breaker.allow(0.0), Err(down()));
+    }
+
+    #[test]
+    fn pauses_double_up_to_half_a_minute() {
+        let seconds: Vec<u64> = [0, 3, 4, 5, 8, 99].iter().map(|n| pause(*n, 0.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 1, 2, 4, 30, 30]);
+    }
+}

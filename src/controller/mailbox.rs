@@ -71,9 +71,9 @@ async fn steps(
     let policy = object.spec.adoption_policy;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
-    let mut have = recalled(server.mailbox(&want.address, age).await?, &seen.sender_acl);
+    let mut have = recalled(server.mailbox(&want.address, age).await?, seen.sender_acl.as_deref());
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
-        have = recalled(server.mailbox(&want.address, Age::Now).await?, &seen.sender_acl);
+        have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
     if have.is_none() {
         references::domain_is_there(&domain)?;
@@ -99,7 +99,7 @@ async fn steps(
         // What can't be shown is known from its being taken.
         let is_hidden = shown.as_ref().is_some_and(|have| have.sender_acl.is_none());
         seen.sender_acl = want.sender_acl.as_ref().filter(|_| is_hidden).map(|acl| acl.iter().cloned().collect());
-        seen.have = recalled(shown, &seen.sender_acl);
+        seen.have = recalled(shown, seen.sender_acl.as_deref());
         if drifted.is_none() {
             read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)?;
         }
@@ -127,10 +127,10 @@ fn wanted(
 }
 
 /// What Mailcow's version can't show of a mailbox is what it was last set to.
-fn recalled(have: Option<MailboxHave>, sender_acl: &Option<Vec<String>>) -> Option<MailboxHave> {
+fn recalled(have: Option<MailboxHave>, sender_acl: Option<&[String]>) -> Option<MailboxHave> {
     let mut have = have?;
     if have.sender_acl.is_none() {
-        have.sender_acl = sender_acl.as_ref().map(|acl| acl.iter().cloned().collect());
+        have.sender_acl = sender_acl.map(|acl| acl.iter().cloned().collect());
     }
     Some(have)
 }

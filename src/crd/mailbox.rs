@@ -167,7 +167,7 @@ pub struct EmailMailboxStatus {
     /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
-    /// The generation of the EmailDomain whose `mailboxDefaults` were taken then.
+    /// The generation of the `EmailDomain` whose `mailboxDefaults` were taken then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_domain_generation: Option<i64>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.

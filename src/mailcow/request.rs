@@ -25,13 +25,8 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             let attr = domain_attr(edit);
             edit_request("edit/domain", name, &attr, ("domain_modified", format!("change the domain {name}")))
         }
-        Change::UnmarkDomain { name, tag } => {
-            let action = format!("take the operator's mark off the domain {name}");
-            untag("delete/domain/tag", name, std::slice::from_ref(tag), ("domain_modified", action))
-        }
-        Change::UntagDomain { name, tags } => {
-            untag("delete/domain/tag", name, tags, ("domain_modified", format!("take tags off the domain {name}")))
-        }
+        Change::UnmarkDomain { name, tag } => untag_domain(name, std::slice::from_ref(tag), "the operator's mark"),
+        Change::UntagDomain { name, tags } => untag_domain(name, tags, "tags"),
         Change::LimitDomain { name, rate } => {
             let action = format!("set the rate limit of the domain {name}");
             edit_request("edit/rl-domain", name, &rate_attr(*rate), ("rl_saved", action))
@@ -48,7 +43,7 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
         }
         Change::EncryptMailbox { address, tls } => {
             let action = format!("set the encryption of the mailbox {address}");
-            edit_request("edit/tls_policy", address, &tls_attr(tls), ("mailbox_modified", action))
+            edit_request("edit/tls_policy", address, &tls_attr(*tls), ("mailbox_modified", action))
         }
         Change::UntagMailbox { address, tags } => {
             let action = format!("take tags off the mailbox {address}");
@@ -91,6 +86,10 @@ fn edit_request(route: &'static str, item: &impl ToString, attr: &Value, told: (
 
 fn delete_request(route: &'static str, item: &impl ToString, told: (&'static str, String)) -> Request {
     Request { route, name: None, body: json!([item.to_string()]), success: told.0, action: told.1 }
+}
+
+fn untag_domain(name: &DomainName, tags: &[String], what: &str) -> Request {
+    untag("delete/domain/tag", name, tags, ("domain_modified", format!("take {what} off the domain {name}")))
 }
 
 fn untag(route: &'static str, thing: &impl ToString, tags: &[String], told: (&'static str, String)) -> Request {
@@ -149,7 +148,7 @@ fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
     };
     let mut body = mailbox_attr(&edit);
     extend(&mut body, json!({"local_part": address.local(), "domain": address.domain().as_str()}));
-    extend(&mut body, tls_attr(&mailbox.tls));
+    extend(&mut body, tls_attr(mailbox.tls));
     extend(&mut body, password_attr(password));
     extend(&mut body, mailbox.rate_limit.map_or(Value::Null, rate_attr));
     Request {
@@ -241,7 +240,7 @@ const fn sink_key(sink: Sink) -> &'static str {
     }
 }
 
-fn tls_attr(tls: &Tls<Option<bool>>) -> Value {
+fn tls_attr(tls: Tls<Option<bool>>) -> Value {
     let mut attr = Map::new();
     put(&mut attr, "tls_enforce_in", tls.incoming.map(u8::from));
     put(&mut attr, "tls_enforce_out", tls.outgoing.map(u8::from));

@@ -49,12 +49,11 @@ pub(super) fn lane(change: &Change) -> Lane {
         Change::EditMailbox { address, edit } if edit.access == Some(Access::Inactive) => {
             (View::Rebuilds, vec![address.to_string()])
         }
-        Change::EditMailbox { address, .. } | Change::SetAttributes { address, .. } | Change::SetPassword(address) => {
-            (View::Touches, vec![address.to_string()])
-        }
-        Change::EncryptMailbox { address, .. } | Change::UntagMailbox { address, .. } => {
-            (View::Touches, vec![address.to_string()])
-        }
+        Change::EditMailbox { address, .. }
+        | Change::EncryptMailbox { address, .. }
+        | Change::UntagMailbox { address, .. }
+        | Change::SetAttributes { address, .. }
+        | Change::SetPassword(address) => (View::Touches, vec![address.to_string()]),
         Change::LimitMailbox { address, .. } => (View::Leaves, vec![address.to_string()]),
         Change::DeleteMailbox(address) => (View::Rebuilds, vec![address.domain().to_string(), address.to_string()]),
         Change::AddAlias(alias) => (of_alias(alias), vec![alias.catch.domain().to_string()]),

@@ -72,6 +72,7 @@ fn forgotten(kind: &str, rows: &[Row]) -> Vec<String> {
 }
 
 /// Walks a table with an object that was made with every field in it.
+#[expect(clippy::print_stdout, reason = "the table is for whoever reads the tests' output")]
 async fn walk<K: Email>(world: &World, (kind, plural, name): (&str, &str, &str), rows: &[Row]) {
     assert_eq!(forgotten(kind, rows), Vec::<String>::new(), "fields of {kind} that no test walks");
     world.ready::<K>(name).await;
@@ -205,6 +206,7 @@ fn switch(state: &mut State, name: &str, on: i64) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_field_of_a_mailbox_is_written_and_put_back() {
     let world = World::new("mailboxfields").await;
     let others = "apiVersion: email.askrobots.com/v1alpha1
@@ -330,10 +332,10 @@ async fn every_field_of_an_alias_is_written_and_put_back() {
         ),
         row!("active", r#"{"active":true}"#, ["0", "1"], |s| help(s).active.to_string(), |s| help_mut(s).active = 0),
         row!("visibleInSogo", r#"{"visibleInSogo":true}"#, ["0", "1"], |s| help(s).sogo_visible.to_string(), |s| {
-            help_mut(s).sogo_visible = 0
+            help_mut(s).sogo_visible = 0;
         }),
         row!("senderAllowed", r#"{"senderAllowed":true}"#, ["0", "1"], |s| help(s).sender_allowed.to_string(), |s| {
-            help_mut(s).sender_allowed = 0
+            help_mut(s).sender_allowed = 0;
         }),
         row!(
             "publicComment",

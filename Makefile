@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chart crds tools ground sieve
+.PHONY: help demo test bench lint chart crds tools ground sieve
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -27,8 +27,13 @@ test: tools ground sieve ## All tests, on a real Kubernetes API server and a sim
 	  [ -n "$${MAILCOW_RECORDINGS:-}" ] || skipped "the simulator against recordings of a real Mailcow: MAILCOW_RECORDINGS names no folder"; \
 	  [ -n "$${SPF_SUITE:-}" ] || skipped "the test suite of RFC 7208: SPF_SUITE names no folder with rfc7208-tests.yml"; \
 	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
-	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing" \
+	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS names no folder with sieve-gate.json and sieve-pipeline.json"; \
+	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing"; \
+	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
+
+bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
+	cargo test --profile bench --locked --test e2e -- --ignored --nocapture --test-threads 1 bench_$(ONLY)
 
 lint: tools chart ## Format, clippy, documentation and the chart
 	cargo fmt --all --check
@@ -47,7 +52,8 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'mailcow-secret=mine' --set mailcow.existingSecret=mine; \
 	is 0 'kind: ClusterRole' --set watchNamespace=mail; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
-	for bad in resync=10 mailcow.url=mail.example.com log.format=xml dns.mode=guess unknown=1 mailcow.apiKey=key; do \
+	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
+	for bad in 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com log.format=xml dns.mode=guess unknown=1 mailcow.apiKey=key; do \
 	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
 	done; \
 	echo "chart: ok"
@@ -64,10 +70,10 @@ ground: tools
 	@tests/controlplane/build.sh >/dev/null
 	@tests/controlplane/helm.sh >/dev/null
 
-# Dovecot compiles and runs the Sieve scripts that rules become.
+# Dovecot compiles the Sieve scripts that rules become, and delivers mail through them.
 sieve:
-	@command -v sievec >/dev/null && exit; \
-	want="dovecot-core dovecot-sieve"; \
+	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && exit; \
+	want="dovecot-core dovecot-sieve dovecot-lmtpd"; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \

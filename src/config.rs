@@ -67,6 +67,10 @@ pub struct Settings {
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+    /// File with the sinks of the installation, in YAML; read again when it changes. Each has `name`, one of
+    /// `webhook: {url}` and `email: {address}`, and the `namespaces` whose rules may use it (`*` for all).
+    #[arg(long, env = "SINKS_FILE")]
+    pub sinks_file: Option<PathBuf>,
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,

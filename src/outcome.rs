@@ -28,7 +28,7 @@ pub enum Reason {
     FieldNotApplied,
     /// The server's version of Mailcow does not have a field that the spec asks for.
     FieldNotSupported,
-    /// Mailcow was changed by hand and `driftPolicy: Report` forbids to put it back.
+    /// Mailcow was changed by hand and `driftPolicy: Report` leaves it so.
     Drifted,
     /// Mailcow has another DKIM key than `spec.dkim` asks for; an existing key is never replaced.
     DkimKeyDiffers,
@@ -64,8 +64,15 @@ pub enum Reason {
     Paused,
     /// The mailbox has an active filter that a person made; it is not replaced.
     FilterSlotTaken,
-    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes and 99 forwards.
+    /// The mailbox's script has no room for the rule: it is at most 65,535 bytes, and sends one message to at
+    /// most 99 addresses and folders.
     DoesNotFit,
+    /// The installation has no sink of the name.
+    SinkNotFound,
+    /// The sink is not for rules of this namespace.
+    SinkNotAllowed,
+    /// The domain has no managed mailbox yet.
+    NoMailbox,
     /// The rule is switched off.
     Disabled,
     /// Every reference was found.
@@ -118,6 +125,9 @@ impl Reason {
             Self::Paused => "Paused",
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
+            Self::SinkNotFound => "SinkNotFound",
+            Self::SinkNotAllowed => "SinkNotAllowed",
+            Self::NoMailbox => "NoMailbox",
             Self::Disabled => "Disabled",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Accepted => "Accepted",

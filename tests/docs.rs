@@ -5,6 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use mailcow_operator::crd::EmailForwardingRuleSpec;
+use mailcow_operator::desired;
+use mailcow_operator::mail::{Address, Sinks};
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -69,5 +73,24 @@ fn links_lead_somewhere() {
         for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
             assert!(page.parent().unwrap().join(target).exists(), "{}: {target}", page.display());
         }
+    }
+}
+
+#[test]
+fn the_recipes_for_rules_are_taken() {
+    let sink = |name: &str| format!("- {{name: {name}, webhook: {{url: 'https://t.example'}}, namespaces: ['*']}}\n");
+    let sinks = Sinks::parse(&[sink("tracker"), sink("wiki")].concat()).unwrap();
+    let page = read("docs/rules.md");
+    let recipes = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let specs: Vec<EmailForwardingRuleSpec> = recipes
+        .map(|recipe| {
+            let value: serde_json::Value = serde_yaml::from_str(recipe).unwrap();
+            serde_json::from_value(value["spec"].clone()).unwrap()
+        })
+        .collect();
+    assert_eq!(specs.len(), 7);
+    let mailbox = Address::parse("ada@example.com").unwrap();
+    for spec in &specs {
+        desired::rule("mail/r", 0, spec, &mailbox, &sinks).unwrap();
     }
 }

@@ -83,5 +83,10 @@ fn references_lead_to_other_examples() {
         assert!(domains.contains(&alias.spec.domain_ref.name));
         assert!(alias.spec.goto_mailbox_refs.iter().flatten().all(|mailbox| mailboxes.contains(&mailbox.name)));
     }
-    assert!(all.rules.iter().all(|rule| mailboxes.contains(&rule.spec.mailbox_ref.name)));
+    assert!(
+        all.rules
+            .iter()
+            .filter_map(|rule| rule.spec.mailbox_ref.as_ref())
+            .all(|mailbox| mailboxes.contains(&mailbox.name))
+    );
 }

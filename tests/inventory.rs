@@ -176,3 +176,27 @@ async fn a_second_look_that_fails_loses_nothing_of_what_was_known() {
     }
     assert_eq!(looked_again(&inventory).await.mailboxes, HashSet::from(["m1@example.com".to_owned()]));
 }
+
+/// Figures, not a test: how a whole look grows.
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn bench_a_hundred_thousand_mailboxes() {
+    for mailboxes in [10_000, 100_000] {
+        let (server, inventory) = world(LONG).await;
+        server.edit(|state| state.seed_bulk(100, mailboxes));
+        let names: Vec<_> = (0..100).map(|n| DomainName::parse(&format!("d{n}.seed.test")).unwrap()).collect();
+        let ours: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), mailboxes / 100)).collect();
+        inventory.prepare(|| Census { domains: 100, mailboxes: ours.clone(), aliases: ours });
+        let started = std::time::Instant::now();
+        for name in &names {
+            inventory.domain(name, Age::Recent).await.unwrap().unwrap();
+            inventory.mailbox(&Address::new("nobody", name.clone()).unwrap(), Age::Recent).await.unwrap();
+            inventory.alias(&Catch::All(name.clone()), Age::Recent).await.unwrap();
+        }
+        let first = (started.elapsed(), server.reads());
+        server.clear_log();
+        let started = std::time::Instant::now();
+        inventory.refresh(|moved| assert!(moved.mailboxes.is_empty())).await.unwrap();
+        println!("{mailboxes} mailboxes: first {first:?}, again {:?} with {} reads", started.elapsed(), server.reads());
+    }
+}

@@ -19,7 +19,7 @@ use crate::status::Pass;
 use crate::telemetry::Metrics;
 
 /// How long something that has to come first is waited for when no watch tells.
-const WAIT: Duration = Duration::from_secs(30);
+pub(super) const WAIT: Duration = Duration::from_secs(30);
 
 /// Handles that drivers share.
 pub(super) struct Context {
@@ -36,8 +36,14 @@ pub(super) struct Context {
     pub(super) ending: watch::Receiver<bool>,
     pub(super) latest: Latest,
     pub(super) recorder: Recorder,
-    /// One turn at a time for the rules of a mailbox.
+    /// One turn at a time for the script of a mailbox.
     pub(super) turns: super::stores::Turns,
+    /// What is known of scripts.
+    pub(super) scripts: super::scripts::Scripts,
+    /// Rules that would send mail round.
+    pub(super) rings: super::ruleset::Rings,
+    /// The installation's sinks.
+    pub(super) sinks: watch::Receiver<std::sync::Arc<crate::mail::Sinks>>,
 }
 
 impl Context {
@@ -57,11 +63,15 @@ impl Context {
 
     /// How long until the object is looked at again.
     pub(super) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Duration {
-        let key = key(object);
+        self.next_of(&key(object), outcome)
+    }
+
+    /// How long until what has this key is looked at again.
+    pub(super) fn next_of(&self, key: &str, outcome: &Outcome) -> Duration {
         if let Outcome::Unknown(_) = outcome {
-            return self.backoff.failed(&key, rand::random());
+            return self.backoff.failed(key, rand::random());
         }
-        self.backoff.succeeded(&key);
+        self.backoff.succeeded(key);
         match outcome {
             // A change of the connection wakes every object.
             Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),

@@ -11,7 +11,7 @@ use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
     still_shown, told,
 };
-use super::{references, secrets};
+use super::{references, script, secrets};
 use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
@@ -167,6 +167,10 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let server = server(ctx)?;
     let changes = removal(object, &server, &address, &ctx.mark(object)).await?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
+    // Its filters go with a mailbox that is deleted; a pause only lets it go as it is.
+    if policy != DeletionPolicy::Delete && !is_paused(object) {
+        script::retire(ctx, object, &address).await?;
+    }
     server.client().execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)));
     if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {

@@ -46,6 +46,12 @@ pub(super) fn mailbox(
     Ok((mailbox, address))
 }
 
+/// The address of a mailbox; `None` while its domain is missing, or when it can't be an address.
+pub(super) fn address(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> {
+    let domain = domain(ctx, mailbox, &mailbox.spec.domain_ref).ok()?;
+    desired::mailbox_address(&mailbox.spec, &domain.spec).ok()
+}
+
 /// A domain of ours that was seen on Mailcow and can't be brought to all that its spec asks still takes mailboxes.
 fn is_there_but_differs(domain: &EmailDomain) -> bool {
     let harmless = [Reason::DkimKeyDiffers, Reason::RefusedByMailcow, Reason::FieldNotApplied, Reason::Drifted];

@@ -1,25 +1,20 @@
-//! The driver of `EmailForwardingRule`: each pass brings the script of the rule's whole mailbox up to date, and then
-//! says how this rule fares in it.
+//! The driver of `EmailForwardingRule`: says how the rule fares in the scripts of its mailboxes, which the driver of
+//! scripts brings, and holds a deletion until it is out of them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
-use super::patch;
-use super::references;
-use super::sync::{Failed, Stop, bring, gone, may_remove, outcome, read_back, server};
-use super::wake::needs;
-use crate::crd::{EmailForwardingRule, EmailForwardingRuleStatus, RemovalPolicy};
-use crate::desired;
-use crate::mail::rule::Rule;
-use crate::mail::{Address, Filter, Mark};
-use crate::outcome::{Outcome, Reason, Why};
-use crate::plan::{self, Change};
-use crate::sieve::{self, Compiled, Loop};
-use crate::status::{self, RuleSeen};
+use super::ruleset::{self, Place};
+use super::scripts::Brought;
+use super::sync::{Failed, Stop, gone, may_remove_all, outcome};
+use super::{patch, references, script};
+use crate::crd::{EmailForwardingRule, EmailForwardingRuleStatus, EmailMailbox, RemovalPolicy};
+use crate::mail::Address;
+use crate::outcome::{Outcome, Reason};
+use crate::status::{self, InScript, RuleSeen};
 
 /// One pass over a rule.
 ///
@@ -30,143 +25,96 @@ pub(super) async fn reconcile(
     ctx: Arc<Context>,
 ) -> Result<(Action, Outcome), Failed> {
     let before = patch::before(&ctx, object.as_ref()).await?;
-    let mut seen = RuleSeen::default();
-    if object.metadata.deletion_timestamp.is_some() {
-        let steps = remove(&object, &ctx).await;
+    let is_going = object.metadata.deletion_timestamp.is_some();
+    let seen = if is_going {
+        let steps = remove((&object, &before), &ctx).await;
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
             return Ok((Action::await_change(), Outcome::InSync));
         };
-        seen.outcome = left;
+        RuleSeen { outcome: left, ..RuleSeen::of_before(&before) }
     } else {
-        seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
-    }
+        match look(&object, &ctx)? {
+            Some(seen) => seen,
+            // The scripts are on their way and wake the rule.
+            None => return Ok((Action::requeue(context::WAIT), Outcome::waiting(Reason::Pending, "its scripts"))),
+        }
+    };
     let after = status::rule(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
-    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
+    // Only a deletion calls Mailcow from here.
+    let next = if is_going { ctx.next(object.as_ref(), &seen.outcome) } else { ctx.resync() };
+    Ok((Action::requeue(next), seen.outcome))
 }
 
-async fn steps(
+/// How the rule fares; `None` until every script was made from the rule as it is now.
+fn look(object: &EmailForwardingRule, ctx: &Context) -> Result<Option<RuleSeen>, Failed> {
+    let mailboxes = match mailboxes(object, ctx) {
+        Ok(mailboxes) => mailboxes,
+        Err(missing) => {
+            let refused = ruleset::check(ctx, object, None).err();
+            return Ok(Some(RuleSeen { refused, ..RuleSeen::of(outcome(Err(missing))?) }));
+        }
+    };
+    if mailboxes.is_empty() {
+        return Ok(Some(RuleSeen::without_mailbox(ruleset::check(ctx, object, None).err())));
+    }
+    let id = ruleset::id(object);
+    let scripts = mailboxes.iter().map(|(mailbox, _)| ctx.scripts.of(mailbox).filter(|script| script.is_of(object)));
+    let Some(scripts) = scripts.collect::<Option<Vec<Arc<Brought>>>>() else { return Ok(None) };
+    Ok(Some(RuleSeen::in_scripts(scripts.iter().map(|script| in_script(&id, script)).collect())))
+}
+
+/// The managed mailboxes that the rule is for.
+fn mailboxes(object: &EmailForwardingRule, ctx: &Context) -> Result<Vec<(Arc<EmailMailbox>, Address)>, Stop> {
+    if let Some(reference) = &object.spec.mailbox_ref {
+        return Ok(vec![references::mailbox(ctx, object, reference)?]);
+    }
+    if let Some(reference) = &object.spec.domain_ref {
+        references::domain(ctx, object, reference)?;
+    }
+    Ok(ruleset::mailboxes(ctx, object))
+}
+
+fn in_script(id: &str, script: &Brought) -> InScript {
+    let placed = script.compiled.placed.iter().find(|placed| placed.id == id);
+    InScript {
+        mailbox: script.address.clone(),
+        outcome: script.outcome.clone(),
+        refused: script.refused.get(id).cloned(),
+        position: placed.map(|placed| placed.position),
+        shadowed_by: placed.and_then(|placed| placed.shadowed_by.clone()),
+        script_hash: script.compiled.script.as_ref().map(|script| script.hash.clone()),
+    }
+}
+
+/// Waits until the rule is out of every script; works without the mailbox object and on an invalid spec.
+async fn remove(
     (object, before): (&EmailForwardingRule, &EmailForwardingRuleStatus),
     ctx: &Context,
-    seen: &mut RuleSeen,
 ) -> Result<(), Stop> {
-    let (mailbox, address) = references::mailbox(ctx, object, &object.spec.mailbox_ref)?;
-    seen.mailbox = Some(address.clone());
-    let loops = loops(object, ctx);
-    seen.refused = refused(object, &loops, &address);
-    let _turn = ctx.turns.take(&address.to_string()).await;
-    let server = server(ctx)?.client().clone();
-    let have = server.prefilters(&address).await?;
-    let mark = ctx.mark(mailbox.as_ref());
-    let compiled = sieve::compile(&mark, &in_force(object, ctx, (&loops, &address)));
-    let changes = changes(&address, &compiled, &have, &mark)?;
-    if changes.iter().any(|change| matches!(change, Change::AddFilter { .. })) {
-        references::mailbox_is_there(&mailbox)?;
-    }
-    if bring(ctx, (object, &before.conditions), &changes, None).await? {
-        let have = server.prefilters(&address).await?;
-        read_back(&self::changes(&address, &compiled, &have, &mark)?)?;
-    }
-    place(object, &compiled, seen);
-    seen.refused.clone().map_or(Ok(()), |why| Err(Outcome::Stalled(why).into()))
-}
-
-/// Why the rule itself can't be taken, if so.
-fn refused(object: &EmailForwardingRule, loops: &[Loop], address: &Address) -> Option<Why> {
-    let rule = match rule(object, address) {
-        Err(invalid) => return Some(Why::new(Reason::InvalidSpec, invalid.to_string())),
-        Ok(rule) => rule,
-    };
-    // The younger of the two is left out.
-    let found = loops.iter().find(|found| found.other == rule.id)?;
-    let message =
-        format!("spec.actions: it forwards to a mailbox whose rule {} forwards back: mail would go round", found.one);
-    Some(Why::new(Reason::Conflict, message))
-}
-
-fn rule(object: &EmailForwardingRule, address: &Address) -> Result<Rule, desired::Invalid> {
-    let created = object.creation_timestamp().map(|time| time.0.as_second()).unwrap_or_default();
-    desired::rule(&id(object), created, &object.spec, address)
-}
-
-fn id(object: &EmailForwardingRule) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// Pairs of rules of the namespace that send to each other's mailboxes, the older one first.
-fn loops(object: &EmailForwardingRule, ctx: &Context) -> Vec<Loop> {
-    let namespace = object.namespace();
-    let all = ctx.stores.rules.state_filter(|r| r.namespace() == namespace && r.metadata.deletion_timestamp.is_none());
-    let addressed = all.iter().filter_map(|other| {
-        let (_, address) = references::mailbox(ctx, other.as_ref(), &other.spec.mailbox_ref).ok()?;
-        let rule = rule(other, &address).ok().filter(|rule| rule.enabled)?;
-        Some((address, rule))
-    });
-    let mut rules: Vec<(Address, Rule)> = addressed.collect();
-    let mailboxes: HashSet<Address> = rules.iter().map(|(address, _)| address.clone()).collect();
-    rules.retain(|(_, rule)| rule.forwards().iter().any(|(to, _)| mailboxes.iter().any(|mailbox| to.is_in(mailbox))));
-    rules.sort_by(|(_, a), (_, b)| (a.created, &a.id).cmp(&(b.created, &b.id)));
-    let by_mailbox: Vec<(Address, Vec<Rule>)> =
-        rules.into_iter().map(|(address, rule)| (address, vec![rule])).collect();
-    sieve::loops(&by_mailbox)
-}
-
-/// The mailbox's valid rules, but for those that are going and those that would make mail go round.
-fn in_force(object: &EmailForwardingRule, ctx: &Context, (loops, address): (&[Loop], &Address)) -> Vec<Rule> {
-    let namespace = object.namespace();
-    let mates = ctx.stores.rules.state_filter(|mate| {
-        needs(mate, namespace.as_deref(), &object.spec.mailbox_ref.name) && mate.metadata.deletion_timestamp.is_none()
-    });
-    let valid = mates.iter().filter(|mate| refused(mate, loops, address).is_none());
-    valid.filter_map(|mate| rule(mate, address).ok()).collect()
-}
-
-fn changes(address: &Address, compiled: &Compiled, have: &[Filter], mark: &Mark) -> Result<Vec<Change>, Stop> {
-    match &compiled.script {
-        Some(script) => Ok(plan::filter(address, (&script.text, &script.description), have, mark)?),
-        None => Ok(plan::filter_removal(address, have, mark)),
-    }
-}
-
-/// Where the rule stands in the script.
-fn place(object: &EmailForwardingRule, compiled: &Compiled, seen: &mut RuleSeen) {
-    let id = id(object);
-    let placed = compiled.placed.iter().find(|placed| placed.id == id);
-    seen.position = placed.map(|placed| placed.position);
-    seen.shadowed_by = placed.and_then(|placed| placed.shadowed_by.clone());
-    seen.script_hash = compiled.script.as_ref().map(|script| script.hash.clone());
-    if let Some((_, why)) = compiled.refused.iter().find(|(refused, _)| *refused == id) {
-        seen.refused = Some(Why::new(Reason::DoesNotFit, why.clone()));
-    }
-}
-
-/// Takes the rule out of the script; works without its mailbox object and on an invalid spec.
-async fn remove(object: &EmailForwardingRule, ctx: &Context) -> Result<(), Stop> {
     if object.spec.deletion_policy == RemovalPolicy::Retain || !patch::is_held(object) {
         return Ok(());
     }
-    let Some(address) = known_address(object, ctx) else { return Ok(()) };
-    let _turn = ctx.turns.take(&address.to_string()).await;
-    let server = server(ctx)?.client().clone();
-    let have = server.prefilters(&address).await?;
-    let namespace = object.namespace().unwrap_or_default();
-    // The uid plays no part in who owns a mark, and the mailbox object may be gone.
-    let uid = references::mailbox(ctx, object, &object.spec.mailbox_ref).ok().and_then(|(mailbox, _)| mailbox.uid());
-    let mark = Mark::new(&ctx.cluster, &namespace, &object.spec.mailbox_ref.name, &uid.unwrap_or_default());
-    if plan::filter_removal(&address, &have, &mark).is_empty() {
-        return Ok(());
+    let mailboxes = ruleset::mailboxes(ctx, object);
+    for (mailbox, address) in &mailboxes {
+        let script = ctx.scripts.of(mailbox).filter(|script| script.is_of(object));
+        let waits =
+            || Outcome::waiting(Reason::Pending, format!("the rule is being taken out of the script of {address}"));
+        let outcome = script.map_or_else(waits, |script| script.outcome.clone());
+        if !script::is_out(&outcome) {
+            return Err(outcome.into());
+        }
     }
-    let compiled = sieve::compile(&mark, &in_force(object, ctx, (&loops(object, ctx), &address)));
-    let changes = changes(&address, &compiled, &have, &mark)?;
-    may_remove(object, false, &changes)?;
-    server.execute(&changes, None).await?;
-    let have = server.prefilters(&address).await?;
-    read_back(&self::changes(&address, &compiled, &have, &mark)?)
-}
-
-/// The mailbox's address, from the references or the status.
-fn known_address(object: &EmailForwardingRule, ctx: &Context) -> Option<Address> {
-    let found = references::mailbox(ctx, object, &object.spec.mailbox_ref).map(|(_, address)| address).ok();
-    let said = || object.status.as_ref().and_then(|status| Address::parse(status.mailboxes.first()?).ok());
-    found.or_else(said)
+    let remembered = before.mailboxes.first().and_then(|text| Address::parse(text).ok());
+    match (&object.spec.mailbox_ref, remembered) {
+        (Some(reference), Some(address)) if mailboxes.is_empty() => {
+            may_remove_all(object)?;
+            let namespace = object.namespace().unwrap_or_default();
+            match script::bring_gone(ctx, Place::gone(ctx, (&namespace, &reference.name), address)).await {
+                Err(Stop::Told(outcome)) if script::is_out(&outcome) => Ok(()),
+                result => result,
+            }
+        }
+        _ => Ok(()),
+    }
 }

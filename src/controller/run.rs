@@ -12,12 +12,14 @@ use tokio::sync::watch;
 use super::connection::Source;
 use super::context::Context;
 use super::poll::Poll;
+use super::sinks;
 use super::stores::{Stores, Turns, follow, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
 use crate::config::Settings;
 use crate::crd::EmailDomain;
 use crate::dns::Lookup;
+use crate::mail::Sinks;
 use crate::telemetry::{self, Metrics};
 
 /// Why the operator could not start or go on.
@@ -40,6 +42,9 @@ pub enum Error {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The file with the sinks can't be used.
+    #[error("the file with the sinks can't be used: {0}")]
+    Sinks(String),
     /// DNS can't be asked.
     #[error("no DNS resolver: {0}")]
     Resolver(String),
@@ -60,7 +65,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
-    let drivers = drivers(kube, settings, (cluster, lookup, metrics), ready);
+    let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
+    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready);
     tokio::select! {
         () = drivers => Ok(()),
         ended = server => match ended {
@@ -115,10 +121,10 @@ pub(super) async fn ended(mut ending: watch::Receiver<bool>) {
 async fn drivers(
     kube: kube::Client,
     settings: Settings,
-    (cluster, lookup, metrics): (String, Lookup, Metrics),
+    (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
     ready: Arc<AtomicBool>,
 ) {
-    let domains = follow(scoped(&kube, &settings), 3);
+    let domains = follow(scoped(&kube, &settings), 5);
     let mailboxes = follow(scoped(&kube, &settings), 5);
     let aliases = follow(scoped(&kube, &settings), 2);
     let rules = follow(scoped(&kube, &settings), 2);
@@ -131,12 +137,14 @@ async fn drivers(
         rules: rules.reader,
         listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
     };
+    let (scripts, script_results) = super::scripts::Scripts::new();
     let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,
         aliases: aliases.changes,
         rules: rules.changes,
+        scripts: script_results,
         heard,
     };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
@@ -153,6 +161,9 @@ async fn drivers(
         latest: super::latest::Latest::default(),
         ending: ending(),
         turns: Turns::default(),
+        scripts,
+        rings: super::ruleset::Rings::default(),
+        sinks,
     });
     let running = all(handles, &ctx, &server);
     let announce = async {

@@ -146,14 +146,16 @@ pub(super) fn read_back(rest: &[Change]) -> Result<(), Stop> {
     if rest.is_empty() { Ok(()) } else { Err(not_applied(rest).into()) }
 }
 
-fn not_applied(rest: &[Change]) -> Outcome {
+/// What Mailcow took without showing it.
+pub(super) fn not_applied(rest: &[Change]) -> Outcome {
     Outcome::stalled(
         Reason::FieldNotApplied,
         format!("Mailcow took these fields and does not show them: {}; writing has stopped", fields(rest)),
     )
 }
 
-fn is_same_stall(condition: &Condition, object: &impl Resource, stuck: &Outcome) -> bool {
+/// Whether a condition says the same of the same spec.
+pub(super) fn is_same_stall(condition: &Condition, object: &impl Resource, stuck: &Outcome) -> bool {
     condition.type_ == "Stalled"
         && condition.reason == Reason::FieldNotApplied.as_str()
         && condition.observed_generation == object.meta().generation
@@ -181,7 +183,15 @@ pub(super) fn may_remove(
     is_retained: bool,
     changes: &[Change],
 ) -> Result<(), Stop> {
-    if is_paused(object) && !is_retained && !changes.is_empty() {
+    if is_retained || changes.is_empty() { Ok(()) } else { may_remove_all(object) }
+}
+
+/// Stops a removal while the object is paused.
+///
+/// # Errors
+/// [`Reason::Paused`].
+pub(super) fn may_remove_all(object: &impl Resource<DynamicType = ()>) -> Result<(), Stop> {
+    if is_paused(object) {
         return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
     }
     Ok(())

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, Ref};
-use crate::outcome::Reason;
+use super::context::{annotation, is_paused};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref};
 use crate::status;
 
 /// Objects whose `what` changed since they were last seen.
@@ -77,6 +77,18 @@ pub(super) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     ))
 }
 
+/// What of a mailbox its script depends on.
+pub(super) fn mailbox_for_script(mailbox: &EmailMailbox) -> u64 {
+    hashed(&(mailbox_for_others(mailbox), is_paused(mailbox)))
+}
+
+/// What of a rule the scripts of its mailboxes depend on.
+pub(super) fn rule_for_scripts(rule: &EmailForwardingRule) -> u64 {
+    let asked = annotation(rule, RECONCILE_REQUESTED_AT);
+    let meta = &rule.metadata;
+    hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), is_paused(rule), asked))
+}
+
 /// What of a mailbox, an alias or a rule its domain counts.
 pub(super) fn ready_for_domain(conditions: &[Condition]) -> u64 {
     hashed(&status::is_true(conditions, "Ready"))
@@ -122,11 +134,11 @@ impl Refers for EmailAlias {
 
 impl Refers for EmailForwardingRule {
     fn domain(&self) -> Option<&Ref> {
-        None
+        self.spec.domain_ref.as_ref()
     }
 
     fn mailboxes(&self) -> Vec<&Ref> {
-        vec![&self.spec.mailbox_ref]
+        self.spec.mailbox_ref.iter().collect()
     }
 }
 
@@ -138,16 +150,6 @@ pub(super) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &s
 /// Whether `object` refers to the mailbox `name` in `namespace`.
 pub(super) fn needs(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
     object.meta().namespace.as_deref() == namespace && object.mailboxes().iter().any(|mailbox| mailbox.name == name)
-}
-
-/// Whether a change of one rule matters to the other: they share a script, or one was left out because of a rule in its
-/// namespace.
-pub(super) fn are_mates(rule: &EmailForwardingRule, changed: &EmailForwardingRule) -> bool {
-    let mut conditions = rule.status.iter().flat_map(|status| &status.conditions);
-    let is_left_out = conditions.any(|c| c.type_ == "Stalled" && c.reason == Reason::Conflict.as_str());
-    rule.metadata.uid != changed.metadata.uid
-        && rule.metadata.namespace == changed.metadata.namespace
-        && (rule.spec.mailbox_ref == changed.spec.mailbox_ref || is_left_out)
 }
 
 /// The reference of the domain that an object belongs to.

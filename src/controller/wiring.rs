@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -21,7 +22,7 @@ use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
-use super::{alias, domain, mailbox, rule, secret_watch};
+use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::inventory::Moved;
 use crate::outcome::Outcome;
@@ -37,12 +38,32 @@ pub(super) struct Handles {
     pub(super) mailboxes: Vec<Changes<EmailMailbox>>,
     pub(super) aliases: Vec<Changes<EmailAlias>>,
     pub(super) rules: Vec<Changes<EmailForwardingRule>>,
+    /// Rules whose scripts have something new to tell.
+    pub(super) scripts: UnboundedReceiver<ObjectRef<EmailForwardingRule>>,
     /// Changes on Mailcow itself.
     pub(super) heard: Vec<Heard>,
 }
 
+/// What a driver is, beside its passes.
+struct Driver<K: Object> {
+    /// For metrics.
+    kind: &'static str,
+    /// What of its own objects it acts on.
+    matters: fn(&K) -> u64,
+    wakes: Vec<Wakes<K>>,
+    debounce: Duration,
+}
+
+impl<K: Object> Driver<K> {
+    fn new(wakes: Vec<Wakes<K>>) -> Self {
+        Self { kind: K::KIND, matters: wake::own, wakes, debounce: Duration::ZERO }
+    }
+}
+
 /// A stream of objects to look at.
 type Wakes<K> = BoxStream<'static, ObjectRef<K>>;
+/// One pass over an object.
+type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
 /// A driver that runs until the process is told to end.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -50,20 +71,26 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch::Receiver<Server>) {
     let mut drivers: Vec<Running> = Vec::new();
     if let Some(own) = handles.domains.pop() {
-        let wakes = domain_wakes(&mut handles, ctx);
-        drivers.push(drive((own, &ctx.stores.domains), ctx, (server, wakes, DOMAIN_DEBOUNCE), domain::reconcile));
+        let driver = Driver { debounce: DOMAIN_DEBOUNCE, ..Driver::new(domain_wakes(&mut handles, ctx)) };
+        drivers.push(drive((own, &ctx.stores.domains), (ctx, server), driver, domain::reconcile));
     }
     if let Some(own) = handles.mailboxes.pop() {
-        let wakes = mailbox_wakes(&mut handles, ctx);
-        drivers.push(drive((own, &ctx.stores.mailboxes), ctx, (server, wakes, Duration::ZERO), mailbox::reconcile));
+        let driver = Driver::new(mailbox_wakes(&mut handles, ctx));
+        drivers.push(drive((own, &ctx.stores.mailboxes), (ctx, server), driver, mailbox::reconcile));
     }
     if let Some(own) = handles.aliases.pop() {
-        let wakes = alias_wakes(&mut handles, ctx);
-        drivers.push(drive((own, &ctx.stores.aliases), ctx, (server, wakes, Duration::ZERO), alias::reconcile));
+        let driver = Driver::new(alias_wakes(&mut handles, ctx));
+        drivers.push(drive((own, &ctx.stores.aliases), (ctx, server), driver, alias::reconcile));
+    }
+    if let Some(own) = handles.mailboxes.pop() {
+        let wakes = script_wakes(&mut handles, ctx);
+        let driver = Driver { kind: "Script", matters: wake::mailbox_for_script, ..Driver::new(wakes) };
+        drivers.push(drive((own, &ctx.stores.mailboxes), (ctx, server), driver, script::reconcile));
     }
     if let Some(own) = handles.rules.pop() {
-        let wakes = rule_wakes(&mut handles, ctx);
-        drivers.push(drive((own, &ctx.stores.rules), ctx, (server, wakes, Duration::ZERO), rule::reconcile));
+        let domains = handles.domains.pop();
+        let wakes = vec![rules_of_domains(domains, ctx), handles.scripts.boxed()];
+        drivers.push(drive((own, &ctx.stores.rules), (ctx, server), Driver::new(wakes), rule::reconcile));
     }
     futures::future::join_all(drivers).await;
 }
@@ -143,19 +170,54 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
     domains.into_iter().chain(mailboxes).chain(moved).collect()
 }
 
-/// Rules wait for their mailbox, and share its script with the other rules of the namespace.
-fn rule_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailForwardingRule>> {
-    let rules = ctx.stores.rules.clone();
-    let mailboxes = handles.mailboxes.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::mailbox_for_others), rules.clone(), |rule, mailbox| {
-            needs(rule, mailbox.namespace().as_deref(), &mailbox.name_any())
+/// Scripts are made from the rules, and wait for domains and for the installation's sinks.
+fn script_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
+    let mailboxes = ctx.stores.mailboxes.clone();
+    let domains = handles.domains.pop().map(|handle| {
+        all_matching(when_changed(handle, wake::domain_for_others), mailboxes.clone(), |mailbox, domain| {
+            belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
         })
     });
-    let mates = handles.rules.pop().map(|handle| all_matching(when_changed(handle, wake::own), rules, wake::are_mates));
-    let moved = moved(handles, &ctx.stores.rules, |moved, rule| {
-        rule.status.iter().flat_map(|status| &status.mailboxes).any(|address| moved.mailboxes.contains(address))
+    let (scripts, of_rule) = (ctx.clone(), mailboxes.clone());
+    let rules = handles.rules.pop().map(|handle| {
+        let changed = when_changed(handle, wake::rule_for_scripts);
+        changed.flat_map(move |rule| futures::stream::iter(scripts_of(&rule, &scripts, &of_rule))).boxed()
     });
-    mailboxes.into_iter().chain(mates).chain(moved).collect()
+    let mut sinks = ctx.sinks.clone();
+    sinks.mark_unchanged();
+    let sinks = futures::stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
+    let all = move |()| {
+        let objects: Vec<_> = mailboxes.state().iter().map(|m| ObjectRef::from_obj(m.as_ref())).collect();
+        futures::stream::iter(objects)
+    };
+    let doubts = ctx.clone();
+    let moved = moved(handles, &ctx.stores.mailboxes, |moved, mailbox| {
+        let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.mailboxes.contains(address))
+    });
+    let moved = moved.map(|moved| moved.inspect(move |mailbox| doubts.scripts.doubt(mailbox)).boxed());
+    domains.into_iter().chain(rules).chain([sinks.flat_map(all).boxed()]).chain(moved).collect()
+}
+
+/// The mailboxes whose script a change of the rule matters to: its own, and those with rules that may close a ring.
+fn scripts_of(
+    rule: &EmailForwardingRule,
+    ctx: &Context,
+    mailboxes: &Store<EmailMailbox>,
+) -> Vec<ObjectRef<EmailMailbox>> {
+    let is_of = |m: &EmailMailbox| m.metadata.namespace == rule.metadata.namespace && ruleset::applies(rule, m);
+    let own = mailboxes.state_filter(is_of);
+    let linked = ctx.scripts.linked(rule.metadata.namespace.as_deref().unwrap_or_default());
+    own.iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).chain(linked).collect()
+}
+
+/// A domain's rules wait for the domain. What else they wait for, their scripts tell.
+fn rules_of_domains(domains: Option<Changes<EmailDomain>>, ctx: &Arc<Context>) -> Wakes<EmailForwardingRule> {
+    let rules = ctx.stores.rules.clone();
+    let changed = futures::stream::iter(domains).flatten();
+    all_matching(when_changed(changed, wake::domain_for_others), rules, |rule, domain| {
+        belongs_to(rule, domain.namespace().as_deref(), &domain.name_any())
+    })
 }
 
 /// For each event of another kind, those objects of ours that it matters to.
@@ -177,12 +239,12 @@ where
     events.flat_map(found).boxed()
 }
 
-/// Runs the driver of a kind: woken by its own changes, by `wakes`, and all by a change of the connection.
+/// Runs a driver: woken by changes of its own objects, by `wakes`, and for all of them by a change of the connection.
 fn drive<K, F>(
     (own, store): (Changes<K>, &Store<K>),
-    ctx: &Arc<Context>,
-    (server, wakes, debounce): (&watch::Receiver<Server>, Vec<Wakes<K>>, Duration),
-    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+    (ctx, server): (&Arc<Context>, &watch::Receiver<Server>),
+    driver: Driver<K>,
+    reconcile: Reconcile<K, F>,
 ) -> Running
 where
     K: Object + 'static,
@@ -192,11 +254,12 @@ where
     server.mark_unchanged();
     let connection_changed =
         futures::stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
-    let config = controller::Config::default().concurrency(CONCURRENCY).debounce(debounce);
-    let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, reconcile);
-    let running = Controller::for_shared_stream(when_changed(own, wake::own), store.clone())
+    let config = controller::Config::default().concurrency(CONCURRENCY).debounce(driver.debounce);
+    let kind = driver.kind;
+    let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, (kind, reconcile));
+    let running = Controller::for_shared_stream(when_changed(own, driver.matters), store.clone())
         .with_config(config)
-        .reconcile_on(select_all(wakes))
+        .reconcile_on(select_all(driver.wakes))
         .reconcile_all_on(connection_changed)
         .graceful_shutdown_on(super::run::ended(ctx.ending.clone()))
         .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
@@ -208,7 +271,7 @@ where
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
-    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+    (kind, reconcile): (&'static str, Reconcile<K, F>),
 ) -> Result<Action, Failed>
 where
     K: Object,
@@ -223,6 +286,6 @@ where
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
-    ctx.metrics.reconciled(K::KIND, outcome, started.elapsed());
+    ctx.metrics.reconciled(kind, outcome, started.elapsed());
     done.map(|(action, _)| action)
 }

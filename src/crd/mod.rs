@@ -10,6 +10,7 @@ mod domain;
 mod domain_status;
 mod mailbox;
 mod rule;
+mod rule_action;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus, Sink};
 pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy};
@@ -24,9 +25,10 @@ pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,
 };
 pub use rule::{
-    Action, Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Forward, Ignore,
-    IgnoreMode, Match, OnMatch, Operator, Spam,
+    Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match, OnMatch,
+    Operator, Spam,
 };
+pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

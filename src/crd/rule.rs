@@ -5,15 +5,17 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Ref, RemovalPolicy};
+use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
+use super::rule_action::Action;
 
-/// A rule for the incoming mail of a mailbox. All rules of one mailbox become one Sieve script (RFC 5228).
+/// A rule for the incoming mail of a mailbox, or of all mailboxes of a domain. All rules of one mailbox become one Sieve
+/// script (RFC 5228).
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailForwardingRule",
-    doc = "A rule for the incoming mail of a mailbox. All rules of one mailbox become one Sieve script (RFC 5228).",
+    doc = "A rule for the incoming mail of a mailbox, or of all mailboxes of a domain. All rules of one mailbox become one Sieve script (RFC 5228).",
     plural = "emailforwardingrules",
     singular = "emailforwardingrule",
     shortname = "efr",
@@ -22,18 +24,27 @@ use super::common::{Ref, RemovalPolicy};
     status = "EmailForwardingRuleStatus",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Mailbox","type":"string","jsonPath":".spec.mailboxRef.name"}"#,
+    printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".spec.domainRef.name"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
     printcolumn = r#"{"name":"Position","type":"integer","jsonPath":".status.position"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Mailboxes","type":"integer","priority":1,"jsonPath":".status.mailboxCount"}"#,
     printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.mailboxRef) != has(self.domainRef)").message("a rule has exactly one of mailboxRef and domainRef"))]
+#[x_kube(validation = Rule::new("has(self.mailboxRef) == has(oldSelf.mailboxRef) && (!has(self.mailboxRef) || self.mailboxRef == oldSelf.mailboxRef)").message("mailboxRef can't be changed; make another EmailForwardingRule"))]
+#[x_kube(validation = Rule::new("has(self.domainRef) == has(oldSelf.domainRef) && (!has(self.domainRef) || self.domainRef == oldSelf.domainRef)").message("domainRef can't be changed; make another EmailForwardingRule"))]
 pub struct EmailForwardingRuleSpec {
     /// The `EmailMailbox` whose mail the rule sees, in the same namespace. It can't be changed.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("mailboxRef can't be changed; make another EmailForwardingRule"))]
-    pub mailbox_ref: Ref,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_ref: Option<Ref>,
+    /// Instead of `mailboxRef`: the `EmailDomain` in the same namespace whose mailboxes' mail the rule sees, as far as
+    /// they are `EmailMailbox` objects, those that come later too. It can't be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_ref: Option<Ref>,
     /// Whether the rule is in force; default true.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -55,6 +66,15 @@ pub struct EmailForwardingRuleSpec {
     /// leaves the script as it is until another rule of the mailbox changes.
     #[serde(default = "delete")]
     pub deletion_policy: RemovalPolicy,
+    /// What to do when a mailbox has an active prefilter that somebody else made; Mailcow allows one. `Force` switches
+    /// it off, and on again when the last rule goes; `IfUnowned` (default) and `Never` leave it, and the rule waits with
+    /// `FilterSlotTaken`. One rule of the mailbox that says `Force` is enough.
+    #[serde(default)]
+    pub adoption_policy: AdoptionPolicy,
+    /// What to do when somebody changed the script on Mailcow by hand; default `Correct`. One rule of the mailbox that
+    /// says `Report` is enough to leave it as it is until a rule changes; the rules then say `Drifted`.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
 }
 
 fn yes() -> bool {
@@ -169,51 +189,6 @@ pub enum Operator {
     Exists,
 }
 
-/// What happens to a message: exactly one of the fields.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.forward) != has(self.ignore)").message("an action is exactly one of forward and ignore"))]
-pub struct Action {
-    /// Send it on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forward: Option<Forward>,
-    /// Keep it out of the inbox.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ignore: Option<Ignore>,
-}
-
-/// Send the message on to other addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Forward {
-    /// Where to.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 254)))]
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^([^@\\\\s,;\"]+|\"[^\"]+\")@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each address must be one address, such as info@example.com"))]
-    pub to: Vec<String>,
-    /// Whether the mailbox keeps a copy; default true.
-    #[serde(default = "yes")]
-    pub keep_copy: bool,
-}
-
-/// Keep the message out of the inbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Ignore {
-    /// Where it goes; default `Trash`.
-    #[serde(default)]
-    pub mode: IgnoreMode,
-}
-
-/// Where an ignored message goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum IgnoreMode {
-    /// Into the folder Trash.
-    #[default]
-    Trash,
-    /// Nowhere: it is lost.
-    Discard,
-}
-
 /// Whether later rules see the mail too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnMatch {
@@ -239,16 +214,21 @@ pub struct EmailForwardingRuleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,
-    /// The rule's place among the rules of its mailbox, from 1.
+    /// The rule's place among the rules of its mailbox, from 1; of a domain's rule, if it is the same in all mailboxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
-    /// The rule that takes all of this rule's mail before it, as `namespace/name`.
+    /// The rule that takes all of this rule's mail before it, as `namespace/name`; of a domain's rule, if it is the same
+    /// in all mailboxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadowed_by: Option<String>,
-    /// SHA-256 of the mailbox's whole script, in hex.
+    /// SHA-256 of the mailbox's whole script, in hex; of a domain's rule, of all hashes in the order of the addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script_hash: Option<String>,
-    /// Addresses of the mailboxes that the rule is in force for.
+    /// Addresses of the mailboxes whose script the rule belongs to, sorted: the first 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
     pub mailboxes: Vec<String>,
+    /// How many mailboxes there are, those that are not listed too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_count: Option<u32>,
 }

@@ -1,5 +1,6 @@
 //! Manifest → what should exist. Deciding only; what another object has to tell comes as a value.
 
+mod action;
 mod alias;
 mod condition;
 mod domain;
@@ -27,7 +28,7 @@ pub struct Invalid {
 
 impl Invalid {
     /// Of a field, from the error that reading it gave.
-    fn of(field: impl Into<Cow<'static, str>>) -> impl Fn(String) -> Self {
+    pub(crate) fn of(field: impl Into<Cow<'static, str>>) -> impl Fn(String) -> Self {
         let field = field.into();
         move |why| Self { field: field.clone(), why }
     }
@@ -45,5 +46,46 @@ impl Invalid {
 impl From<Invalid> for Outcome {
     fn from(invalid: Invalid) -> Self {
         Self::stalled(Reason::InvalidSpec, invalid.to_string())
+    }
+}
+
+/// Why a rule can't be in force.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A value of its own.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The installation has no sink of this name.
+    #[error(
+        "{field}: the installation has no sink {sink:?}; name one that it has, or have it configured (`sinks` in the chart)"
+    )]
+    SinkNotFound {
+        /// The field's path in the manifest.
+        field: String,
+        /// The name.
+        sink: String,
+    },
+    /// The sink is not for this namespace.
+    #[error(
+        "{field}: the sink {sink:?} is not for rules of the namespace {namespace}; have it allowed there (`sinks` in the chart)"
+    )]
+    SinkNotAllowed {
+        /// The field's path in the manifest.
+        field: String,
+        /// The name.
+        sink: String,
+        /// The rule's namespace.
+        namespace: String,
+    },
+}
+
+impl Unusable {
+    /// The word for machines.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(_) => Reason::InvalidSpec,
+            Self::SinkNotFound { .. } => Reason::SinkNotFound,
+            Self::SinkNotAllowed { .. } => Reason::SinkNotAllowed,
+        }
     }
 }

@@ -1,24 +1,36 @@
-//! `EmailForwardingRule` and its mailbox → the rule that should be in force.
+//! `EmailForwardingRule`, its mailbox and the installation's sinks → the rule that should be in force.
 
-use super::Invalid;
+use super::action::actions;
 use super::condition::conditions;
-use crate::crd::{self, EmailForwardingRuleSpec, IgnoreMode};
-use crate::mail::rule::{Action, Condition, Rule, Target, When};
-use crate::mail::{Address, Quota};
+use super::{Invalid, Unusable};
+use crate::crd::{self, EmailForwardingRuleSpec, OnMatch};
+use crate::mail::rule::{Condition, Rule, When};
+use crate::mail::{Address, Quota, Sinks};
 
 /// The rule that should be in force in `mailbox`. `id` is the object's `namespace/name`, `created` the second it was
 /// made in.
 ///
 /// # Errors
-/// When a value can't be used, no mail could ever meet the conditions, or the mail would go back to the mailbox.
-pub fn rule(id: &str, created: i64, spec: &EmailForwardingRuleSpec, mailbox: &Address) -> Result<Rule, Invalid> {
+/// When a value can't be used, no mail could ever meet the conditions, the mail would go back to the mailbox, or a sink
+/// is not there for the rule.
+pub fn rule(
+    id: &str,
+    created: i64,
+    spec: &EmailForwardingRuleSpec,
+    mailbox: &Address,
+    sinks: &Sinks,
+) -> Result<Rule, Unusable> {
+    let when = when(&spec.matches)?;
+    let actions = actions(id, spec, mailbox, sinks)?;
+    // A domain's rule has nothing to do in the one mailbox that it forwards to.
+    let does_something = !actions.is_empty() || spec.on_match == OnMatch::Stop;
     Ok(Rule {
         id: id.to_owned(),
         priority: spec.priority,
         created,
-        enabled: spec.enabled,
-        when: when(&spec.matches)?,
-        actions: actions(&spec.actions, mailbox)?,
+        enabled: spec.enabled && does_something,
+        when,
+        actions,
         on_match: spec.on_match,
     })
 }
@@ -57,55 +69,18 @@ fn size(field: &'static str, text: Option<&str>) -> Result<Option<Quota>, Invali
     size.map(Some).ok_or_else(|| Invalid::value(field, text, why))
 }
 
-fn actions(spec: &[crd::Action], mailbox: &Address) -> Result<Vec<Action>, Invalid> {
-    if spec.is_empty() {
-        return Err(Invalid::of("spec.actions")("a rule needs at least one action".to_owned()));
-    }
-    let one = |(i, action): (usize, &crd::Action)| {
-        let path = format!("spec.actions[{i}]");
-        match (&action.forward, &action.ignore) {
-            (Some(spec), None) => forward(&path, spec, mailbox),
-            (None, Some(ignore)) if i + 1 == spec.len() => Ok(match ignore.mode {
-                IgnoreMode::Trash => Action::Trash,
-                IgnoreMode::Discard => Action::Discard,
-            }),
-            (None, Some(_)) => Err(Invalid::of(path)("ignore can only be the last action".to_owned())),
-            (Some(_), Some(_)) | (None, None) => {
-                Err(Invalid::of(path)("an action is exactly one of forward and ignore".to_owned()))
-            }
-        }
-    };
-    spec.iter().enumerate().map(one).collect()
-}
-
-fn forward(path: &str, spec: &crd::Forward, mailbox: &Address) -> Result<Action, Invalid> {
-    if spec.to.is_empty() {
-        return Err(Invalid::of(format!("{path}.forward.to"))("a forward needs at least one address".to_owned()));
-    }
-    let one = |(i, text): (usize, &String)| {
-        let field = format!("{path}.forward.to[{i}]");
-        let target = Target::parse(text).map_err(|error| Invalid::of(field.clone())(error.to_string()))?;
-        if target.is_in(mailbox) {
-            let why = format!("is the mailbox {mailbox} itself; leave it out, keepCopy: true keeps the mail there");
-            return Err(Invalid::value(field, text, why));
-        }
-        Ok(target)
-    };
-    let to = spec.to.iter().enumerate().map(one).collect::<Result<_, _>>()?;
-    Ok(Action::Forward { to, keep_copy: spec.keep_copy })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::{OnMatch, Spam};
+    use crate::crd::Spam;
+    use crate::mail::rule::{Action, Target};
 
-    fn want(yaml: &str) -> Result<Rule, Invalid> {
+    fn want(yaml: &str) -> Result<Rule, Unusable> {
         let spec: EmailForwardingRuleSpec = serde_yaml::from_str(yaml).unwrap();
-        rule("mail/r", 7, &spec, &Address::parse("ada@example.com").unwrap())
+        rule("mail/r", 7, &spec, &Address::parse("ada@example.com").unwrap(), &Sinks::default())
     }
 
-    fn with(part: &str) -> Result<Rule, Invalid> {
+    fn with(part: &str) -> Result<Rule, Unusable> {
         want(&format!("mailboxRef: {{name: ada}}\n{part}"))
     }
 
@@ -120,31 +95,6 @@ mod tests {
         assert_eq!(rule.actions, vec![Action::Forward { to, keep_copy: true }]);
         assert_eq!((rule.id.as_str(), rule.created, rule.priority, rule.enabled), ("mail/r", 7, 100, true));
         assert_eq!((rule.when.spam, rule.on_match), (Spam::Never, OnMatch::Stop));
-    }
-
-    #[test]
-    fn ignoring_means_trash_unless_it_says_otherwise() {
-        assert_eq!(with("actions: [{ignore: {}}]").unwrap().actions, vec![Action::Trash]);
-        assert_eq!(with("actions: [{ignore: {mode: Discard}}]").unwrap().actions, vec![Action::Discard]);
-    }
-
-    #[test]
-    fn actions_are_refused_with_their_place() {
-        for (actions, why) in [
-            ("[]", "spec.actions: a rule needs"),
-            ("[{}]", "spec.actions[0]: an action is exactly one"),
-            ("[{ignore: {}}, {forward: {to: [a@b.org]}}]", "spec.actions[0]: ignore can only be the last"),
-            ("[{forward: {to: []}}]", "spec.actions[0].forward.to: a forward needs"),
-            (
-                "[{forward: {to: [a@b.org, 'Al <a@b.org>']}}]",
-                "spec.actions[0].forward.to[1]: \"Al <a@b.org>\" is not an",
-            ),
-            ("[{forward: {to: [a@b]}}]", "at least two labels"),
-            ("[{forward: {to: [ADA+x@example.com]}}]", "is the mailbox ada@example.com itself"),
-        ] {
-            let refusal = refusal(&format!("actions: {actions}"));
-            assert!(refusal.contains(why), "{actions}: {refusal}");
-        }
     }
 
     #[test]

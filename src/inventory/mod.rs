@@ -11,11 +11,10 @@ pub use refresh::Moved;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, MailboxHave};
+use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, MailboxHave};
 use crate::mailcow::{Client, Error};
 use page::{Next, Page};
 
@@ -51,8 +50,6 @@ pub struct Inventory {
     dkim: Page<DomainName, DkimKey>,
     mailboxes: Pages<Address, MailboxHave>,
     aliases: Pages<Catch, AliasHave>,
-    filters: Page<Address, Vec<Filter>>,
-    refreshes: AtomicU32,
     prepared: Once,
 }
 
@@ -71,8 +68,6 @@ impl Inventory {
             dkim: Page::without_list(),
             mailboxes: Mutex::default(),
             aliases: Mutex::default(),
-            filters: Page::without_list(),
-            refreshes: AtomicU32::new(0),
             prepared: Once::new(),
         }
     }
@@ -147,16 +142,6 @@ impl Inventory {
         let page = page_of(&self.aliases, catch.domain());
         let list = || self.client.aliases(catch.domain());
         self.counted(catch.domain(), self.thing((&page, catch, age), list, || self.client.alias(catch)).await)
-    }
-
-    /// The prefilters of a mailbox, by id.
-    ///
-    /// # Errors
-    /// Any [`Error`] but a refusal.
-    pub async fn prefilters(&self, mailbox: &Address, age: Age) -> Result<Vec<Filter>, Error> {
-        let single = || async { self.client.prefilters(mailbox).await.map(Some) };
-        let (filters, _) = self.single((&self.filters, mailbox, age), single).await?;
-        Ok(filters.unwrap_or_default())
     }
 
     /// What is remembered, else what is asked for now, and whether it is as it was remembered; after listing all when that is the cheaper way. One list at a

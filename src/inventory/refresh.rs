@@ -2,23 +2,19 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::page::{Again, Page};
 use super::{Inventory, all};
-use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, MailboxHave};
+use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, MailboxHave};
 use crate::mailcow::Error;
-
-/// Filters can only be read mailbox by mailbox: they are looked at again at every so many refreshes.
-const FILTERS_EVERY: u32 = 6;
 
 /// What is not as it was at the last look: names and addresses as a status has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Names of domains.
     pub domains: HashSet<String>,
-    /// Addresses of mailboxes, also of those whose filters changed.
+    /// Addresses of mailboxes.
     pub mailboxes: HashSet<String>,
     /// What aliases catch.
     pub aliases: HashSet<String>,
@@ -34,9 +30,7 @@ impl Inventory {
     pub async fn refresh(&self, moved: impl Fn(Moved)) -> Result<(), Error> {
         self.refresh_domains(&moved).await?;
         self.refresh_mailboxes(&moved).await?;
-        self.refresh_aliases(&moved).await?;
-        let count = self.refreshes.fetch_add(1, Ordering::Relaxed);
-        if count % FILTERS_EVERY == FILTERS_EVERY - 1 { self.refresh_filters(&moved).await } else { Ok(()) }
+        self.refresh_aliases(&moved).await
     }
 
     async fn refresh_domains(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
@@ -67,13 +61,6 @@ impl Inventory {
             look.again(async || self.client.aliases(&domain).await, single, &tell).await?;
         }
         Ok(())
-    }
-
-    async fn refresh_filters(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
-        let tell = |names: Vec<Address>| moved(Moved { mailboxes: texts(&names), ..Moved::default() });
-        let single = async |mailbox: Address| self.client.prefilters(&mailbox).await.map(Some);
-        let look = Look { page: &self.filters, forget: self.forget, is_same: Vec::<Filter>::eq };
-        look.again(async || Ok(Vec::new()), single, &tell).await
     }
 }
 

@@ -12,6 +12,7 @@ mod mark;
 mod quota;
 mod rate;
 pub mod rule;
+mod sink;
 mod tags;
 mod version;
 
@@ -23,5 +24,6 @@ pub use mailbox::{Access, Mailbox, MailboxHave, Tls};
 pub use mark::Mark;
 pub use quota::{InvalidQuota, Quota};
 pub use rate::RateLimit;
+pub use sink::{InvalidSinks, NoSink, Sink, SinkKind, Sinks};
 pub use tags::Tags;
 pub use version::{Feature, Version};

@@ -1,10 +1,12 @@
 //! Rules in canonical form: parsed, checked values that a script can be compiled from.
 
 mod pattern;
+mod queue;
 mod target;
 mod text;
 
 pub use pattern::{InvalidPattern, Pattern};
+pub use queue::{Queue, QueueKind};
 pub use target::{InvalidTarget, Target};
 pub use text::{Glob, HeaderName, InvalidText, LONGEST_TEXT, Text};
 
@@ -24,7 +26,7 @@ pub struct Rule {
     pub enabled: bool,
     /// Which mail it is for.
     pub when: When,
-    /// What happens, in order; never empty.
+    /// What happens, in order; empty only where a domain's rule meets the mailbox that it forwards to.
     pub actions: Vec<Action>,
     /// Whether later rules see the mail too.
     pub on_match: OnMatch,
@@ -45,6 +47,14 @@ impl Rule {
             }
         }
         found
+    }
+
+    /// Every folder that gets a copy, in the order of the actions.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Queue(queue) => Some(queue),
+            Action::Forward { .. } | Action::Trash | Action::Discard => None,
+        })
     }
 }
 
@@ -120,6 +130,8 @@ pub enum Action {
         /// Whether this action leaves the copy in the mailbox.
         keep_copy: bool,
     },
+    /// A copy waits in a folder until it has become a task or a note.
+    Queue(Queue),
     /// It goes into the folder Trash.
     Trash,
     /// It is lost.

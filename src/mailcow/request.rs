@@ -73,6 +73,10 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             let attr = json!({"script_data": script, "script_desc": description, "active": 1});
             edit_request("edit/filter", id, &attr, ("mailbox_modified", format!("change the filter of {mailbox}")))
         }
+        Change::ActivateFilter { id, mailbox } => {
+            let told = ("mailbox_modified", format!("activate the filter of {mailbox}"));
+            edit_request("edit/filter", id, &json!({"active": 1}), told)
+        }
         Change::DeleteFilter { id, mailbox } => {
             delete_request("delete/filter", id, ("delete_filter", format!("delete the filter of {mailbox}")))
         }

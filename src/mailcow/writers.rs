@@ -60,6 +60,7 @@ pub(super) fn lane(change: &Change) -> Lane {
         Change::EditAlias { id, .. } | Change::DeleteAlias { id } => (View::Rebuilds, vec![format!("alias {id}")]),
         Change::AddFilter { mailbox, .. }
         | Change::EditFilter { mailbox, .. }
+        | Change::ActivateFilter { mailbox, .. }
         | Change::DeleteFilter { mailbox, .. } => (View::Leaves, vec![mailbox.to_string()]),
     };
     Lane { view, things }

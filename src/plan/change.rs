@@ -131,6 +131,13 @@ pub enum Change {
         /// Its description.
         description: String,
     },
+    /// Activate a prefilter as it is; this switches every other prefilter of the mailbox off.
+    ActivateFilter {
+        /// Its number.
+        id: u64,
+        /// The mailbox.
+        mailbox: Address,
+    },
     /// Remove a filter.
     DeleteFilter {
         /// Its number.
@@ -217,7 +224,10 @@ impl Change {
             Self::SetPassword(_) => vec!["password"],
             Self::AddAlias(_) | Self::DeleteAlias { .. } => vec!["address"],
             Self::EditAlias { edit, .. } => edit.fields(),
-            Self::AddFilter { .. } | Self::EditFilter { .. } | Self::DeleteFilter { .. } => vec!["script"],
+            Self::AddFilter { .. }
+            | Self::EditFilter { .. }
+            | Self::ActivateFilter { .. }
+            | Self::DeleteFilter { .. } => vec!["script"],
         }
     }
 }

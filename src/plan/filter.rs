@@ -4,22 +4,29 @@ use super::change::Change;
 use crate::mail::{Address, Filter, Mark};
 use crate::outcome::{Outcome, Reason};
 
-/// Changes that make `script` the mailbox's active prefilter; `script` is its text and its description.
+/// Begins the number of a filter that was switched off by consent, in the description of ours.
+const DISPLACED: &str = " displaced=";
+
+/// Changes that make `script` the mailbox's active prefilter; `script` is its text and its description. `may_displace`:
+/// another active one may be switched off; its number is kept in the description of ours until it comes back.
 ///
 /// # Errors
 /// [`Reason::FilterSlotTaken`] when a person's or another owner's prefilter is active: Mailcow would switch it off.
-pub fn filter(mailbox: &Address, script: (&str, &str), have: &[Filter], mark: &Mark) -> Result<Vec<Change>, Outcome> {
-    if let Some(taken) = have.iter().find(|filter| filter.active && !owned(filter, mark)) {
-        return Err(Outcome::stalled(
-            Reason::FilterSlotTaken,
-            format!(
-                "{mailbox} has the active prefilter {:?} that this operator did not make; Mailcow allows one: deactivate or delete it in Mailcow to let the rules in",
-                taken.description
-            ),
-        ));
+pub fn filter(
+    mailbox: &Address,
+    script: (&str, &str),
+    have: &[Filter],
+    mark: &Mark,
+    may_displace: bool,
+) -> Result<Vec<Change>, Outcome> {
+    let taken = have.iter().find(|filter| filter.active && !owned(filter, mark));
+    if let Some(taken) = taken.filter(|_| !may_displace) {
+        return Err(slot_taken(mailbox, taken));
     }
     let mailbox = mailbox.clone();
-    let (script, description) = (script.0.to_owned(), script.1.to_owned());
+    let displaced = taken.or_else(|| displaced(have, mark)).map(|filter| filter.id);
+    let description = displaced.map_or_else(|| script.1.to_owned(), |id| format!("{}{DISPLACED}{id}", script.1));
+    let script = script.0.to_owned();
     let mut ours = have.iter().filter(|filter| owned(filter, mark));
     let Some(first) = ours.next() else { return Ok(vec![Change::AddFilter { mailbox, script, description }]) };
     let extra = ours.map(|filter| Change::DeleteFilter { id: filter.id, mailbox: mailbox.clone() });
@@ -28,10 +35,42 @@ pub fn filter(mailbox: &Address, script: (&str, &str), have: &[Filter], mark: &M
     Ok(extra.chain((!same).then_some(edit)).collect())
 }
 
-/// Changes that take our prefilter away; a person's stays.
-pub fn filter_removal(mailbox: &Address, have: &[Filter], mark: &Mark) -> Vec<Change> {
+fn slot_taken(mailbox: &Address, taken: &Filter) -> Outcome {
+    // Another owner's description names its object.
+    let whose = match taken.mark() {
+        None => format!("the active prefilter {:?} that this operator did not make", taken.description),
+        Some(_) => "the active prefilter of another owner".to_owned(),
+    };
+    let message = format!(
+        "{mailbox} has {whose}; Mailcow allows one: deactivate or delete it in Mailcow, or set adoptionPolicy: Force on a rule to have it switched off until the last rule goes"
+    );
+    Outcome::stalled(Reason::FilterSlotTaken, message)
+}
+
+/// The filter that ours took the place of, as long as it is there.
+fn displaced<'a>(have: &'a [Filter], mark: &Mark) -> Option<&'a Filter> {
+    let of_ours = |filter: &Filter| filter.description.split_once(DISPLACED)?.1.parse::<u64>().ok();
+    let id = have.iter().filter(|filter| owned(filter, mark)).find_map(of_ours)?;
+    have.iter().find(|filter| filter.id == id && !owned(filter, mark))
+}
+
+/// Whether the script that was made from the same rules was changed or switched off by hand. Its first line says which
+/// rules it was made from.
+pub fn filter_was_changed(text: &str, have: &[Filter], mark: &Mark) -> bool {
+    let first = |script: &str| script.lines().next().map(ToOwned::to_owned);
     let ours = have.iter().filter(|filter| owned(filter, mark));
-    ours.map(|filter| Change::DeleteFilter { id: filter.id, mailbox: mailbox.clone() }).collect()
+    let mut same = ours.filter(|filter| first(&filter.script) == first(text));
+    same.any(|filter| !filter.active || filter.script != text)
+}
+
+/// Changes that take our prefilter away; a person's stays, and the one that ours took the place of comes back.
+pub fn filter_removal(mailbox: &Address, have: &[Filter], mark: &Mark) -> Vec<Change> {
+    let is_free = !have.iter().any(|filter| filter.active && !owned(filter, mark));
+    let back = displaced(have, mark).filter(|_| is_free);
+    let back = back.map(|filter| Change::ActivateFilter { id: filter.id, mailbox: mailbox.clone() });
+    let ours = have.iter().filter(|filter| owned(filter, mark));
+    let gone = ours.map(|filter| Change::DeleteFilter { id: filter.id, mailbox: mailbox.clone() });
+    back.into_iter().chain(gone).collect()
 }
 
 fn owned(filter: &Filter, mark: &Mark) -> bool {
@@ -59,7 +98,11 @@ mod tests {
     }
 
     fn plan(body: &str, have: &[Filter]) -> Result<Vec<Change>, Outcome> {
-        filter(&ada(), (&format!("# {}\n{body}", mark()), "d"), have, &mark())
+        filter(&ada(), (&format!("# {}\n{body}", mark()), "d"), have, &mark(), false)
+    }
+
+    fn forced(body: &str, have: &[Filter]) -> Vec<Change> {
+        filter(&ada(), (&format!("# {}\n{body}", mark()), "d"), have, &mark(), true).unwrap()
     }
 
     #[test]
@@ -95,5 +138,42 @@ mod tests {
     fn removal_leaves_what_people_made() {
         let changes = filter_removal(&ada(), &[theirs(1, false), ours(2, true, "stop;")], &mark());
         assert_eq!(changes, vec![Change::DeleteFilter { id: 2, mailbox: ada() }]);
+    }
+
+    #[test]
+    fn with_consent_it_is_displaced_remembered_and_brought_back() {
+        let description = "d displaced=7".to_owned();
+        let [Change::AddFilter { description: said, .. }] = &forced("stop;", &[theirs(7, true)])[..] else {
+            panic!("not one added")
+        };
+        assert_eq!(*said, description);
+        let there = [theirs(7, false), Filter { description, ..ours(8, true, "stop;") }];
+        assert_eq!(plan("stop;", &there).unwrap(), [], "it stays remembered without further consent");
+        let delete = Change::DeleteFilter { id: 8, mailbox: ada() };
+        let back = Change::ActivateFilter { id: 7, mailbox: ada() };
+        assert_eq!(filter_removal(&ada(), &there, &mark()), [back, delete.clone()]);
+        let half_way = [theirs(7, true), Filter { active: false, ..there[1].clone() }];
+        assert_eq!(filter_removal(&ada(), &half_way, &mark()), std::slice::from_ref(&delete));
+        assert_eq!(filter_removal(&ada(), &there[1..], &mark()), [delete], "it was deleted meanwhile");
+    }
+
+    #[test]
+    fn another_owners_filter_is_not_described() {
+        let other = Mark::new("c2", "secret-tenant", "x", "uid-9");
+        let filter = Filter { script: format!("# {other}\nstop;"), description: other.to_string(), ..theirs(1, true) };
+        let refused = plan("stop;", &[filter]).unwrap_err();
+        assert!(!refused.why().unwrap().message.contains("secret-tenant"));
+    }
+
+    #[test]
+    fn a_change_by_hand_is_told_from_a_change_of_the_rules() {
+        let made = |rest: &str| format!("# {} sha256=1\n{rest}", mark());
+        let have = |active, script: String| Filter { active, script, ..theirs(1, true) };
+        let changed = |filter: Filter| filter_was_changed(&made("stop;"), &[filter], &mark());
+        assert!(!changed(have(true, made("stop;"))));
+        assert!(changed(have(false, made("stop;"))));
+        assert!(changed(have(true, made("stop; keep;"))));
+        assert!(!changed(have(true, format!("# {} sha256=2\nkeep;", mark()))), "the rules have changed");
+        assert!(!changed(theirs(1, true)));
     }
 }

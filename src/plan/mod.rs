@@ -13,7 +13,7 @@ mod ownership;
 pub use alias::{alias, alias_removal};
 pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
-pub use filter::{filter, filter_removal};
+pub use filter::{filter, filter_removal, filter_was_changed};
 pub use mailbox::{mailbox, mailbox_removal};
 pub use ownership::{Claim, Refusal, claim};
 

@@ -13,8 +13,9 @@ use crate::mail::rule::{Rule, Target};
 
 /// The longest script in bytes: the column that Mailcow keeps it in.
 const LONGEST: usize = 65_535;
-/// How many addresses one message may be forwarded to. From 100 on Dovecot drops all actions or files spam wrongly.
-pub const MOST_REDIRECTS: usize = 99;
+/// How many addresses and queue folders one message may go to. Dovecot counts what a message meets, not what the script
+/// holds: from 100 on it drops all actions, or files spam wrongly (`sieve_max_redirects`, `sieve_max_actions`).
+pub const MOST_TARGETS: usize = 99;
 /// Every extension that a script may require.
 const EXTENSIONS: [&str; 6] = ["copy", "envelope", "fileinto", "index", "mailbox", "regex"];
 
@@ -65,6 +66,12 @@ pub fn compile(mark: &Mark, rules: &[Rule]) -> Compiled {
     Compiled { script: draft.script(mark), placed: draft.placed(), refused }
 }
 
+/// Whether a script of ours holds the rule `id`.
+pub fn holds(script: &str, id: &str) -> bool {
+    let line = format!("# {}", print::comment(&translate::comment(id)));
+    script.lines().any(|known| known == line)
+}
+
 /// A script that grows rule by rule.
 struct Draft<'a> {
     rules: Vec<&'a Rule>,
@@ -72,7 +79,7 @@ struct Draft<'a> {
     needs: BTreeSet<&'static str>,
     /// Bytes left for the body.
     room: usize,
-    /// Forwards of the rules that let later rules see the mail.
+    /// Targets of the rules that let later rules see the mail.
     passed: usize,
     /// Where those may have sent a copy to.
     copied: BTreeSet<Target>,
@@ -88,10 +95,10 @@ impl<'a> Draft<'a> {
     /// Adds a rule, or says why it does not fit.
     fn take(&mut self, rule: &'a Rule) -> Result<(), String> {
         let forwards = rule.forwards();
-        let most = self.passed + forwards.len();
-        if most > MOST_REDIRECTS {
+        let most = self.passed + forwards.len() + rule.queues().count();
+        if most > MOST_TARGETS {
             return Err(format!(
-                "a message could be forwarded to {most} addresses with the earlier rules that continue; Mailcow sends none of more than {MOST_REDIRECTS}"
+                "a message could go to {most} addresses and folders with the earlier rules that continue; Mailcow takes at most {MOST_TARGETS}"
             ));
         }
         let printed = print::block(&translate::block(rule, &self.copied));
@@ -159,7 +166,9 @@ pub(super) mod tests {
         let mut value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
         value["mailboxRef"] = serde_json::json!({"name": "ada"});
         let spec: EmailForwardingRuleSpec = serde_json::from_value(value).unwrap();
-        crate::desired::rule(id, 0, &spec, &Address::parse("ada@example.com").unwrap()).unwrap()
+        let sinks = "[{name: tracker, webhook: {url: 'https://t.example'}, namespaces: ['*']}]";
+        let sinks = crate::mail::Sinks::parse(sinks).unwrap();
+        crate::desired::rule(id, 0, &spec, &Address::parse("ada@example.com").unwrap(), &sinks).unwrap()
     }
 
     fn mark() -> Mark {
@@ -227,6 +236,12 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_script_tells_which_rules_it_holds() {
+        let text = compile(&mark(), &[rule("n/rule", IGNORE)]).script.unwrap().text;
+        assert!(holds(&text, "n/rule") && !holds(&text, "n/rul") && !holds(&text, "n/other"));
+    }
+
+    #[test]
     fn positions_count_from_one_and_name_who_takes_the_mail() {
         let placed = compile(&mark(), &[rule("n/a", IGNORE), rule("n/b", IGNORE)]).placed;
         let placed: Vec<_> = placed.iter().map(|p| (p.position, p.shadowed_by.as_deref())).collect();
@@ -247,6 +262,24 @@ pub(super) mod tests {
         assert_eq!(compiled.refused[0].0, "n/b");
         assert!(compiled.refused[0].1.contains("100 addresses"), "{:?}", compiled.refused);
         assert_eq!(compiled.refused[1].0, "n/e");
+    }
+
+    #[test]
+    fn a_copy_for_a_task_counts_like_a_forward() {
+        let task = rule("n/b", "{actions: [{createTask: {sink: tracker}}]}");
+        assert_eq!(order(&[forwards("n/a", 99, "Stop"), task.clone()]), ["n/a", "n/b"]);
+        assert_eq!(order(&[forwards("n/a", 99, "Continue"), task]), ["n/a"]);
+    }
+
+    #[test]
+    fn a_task_is_a_copy_in_a_folder_of_its_own() {
+        let text = |keep| {
+            let yaml =
+                format!("{{match: {{spam: Any}}, actions: [{{createTask: {{sink: tracker, keepCopy: {keep}}}}}]}}");
+            compile(&mark(), &[rule("n/a", &yaml)]).script.unwrap().text
+        };
+        assert!(text(true).contains("  fileinto :copy :create \"Ops/Tasks/n/a@tracker\";\n"), "{}", text(true));
+        assert!(text(false).contains("  fileinto :create \"Ops/Tasks/n/a@tracker\";\n"), "{}", text(false));
     }
 
     #[test]

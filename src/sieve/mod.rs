@@ -7,5 +7,5 @@ mod script;
 mod shadow;
 mod translate;
 
-pub use compile::{Compiled, MOST_REDIRECTS, Placed, Script, compile};
-pub use loops::{Loop, loops};
+pub use compile::{Compiled, MOST_TARGETS, Placed, Script, compile, holds};
+pub use loops::{Ring, Sends, rings};

@@ -55,7 +55,11 @@ impl Printer {
                 format!("redirect :copy {}", quoted(to))
             }
             Command::Redirect { to, copy: false } => format!("redirect {}", quoted(to)),
-            Command::FileInto(folder) => {
+            Command::FileInto { folder, copy: true } => {
+                self.needs.extend(["copy", "fileinto", "mailbox"]);
+                format!("fileinto :copy :create {}", quoted(folder))
+            }
+            Command::FileInto { folder, copy: false } => {
                 self.needs.extend(["fileinto", "mailbox"]);
                 format!("fileinto :create {}", quoted(folder))
             }

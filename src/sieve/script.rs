@@ -19,8 +19,13 @@ pub(super) enum Command {
         /// `:copy`
         copy: bool,
     },
-    /// `fileinto :create`
-    FileInto(&'static str),
+    /// `fileinto :create`, which takes the mail out of the inbox unless it is a copy.
+    FileInto {
+        /// The folder.
+        folder: String,
+        /// `:copy`
+        copy: bool,
+    },
     /// `discard`
     Discard,
     /// `stop`

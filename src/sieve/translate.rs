@@ -9,7 +9,12 @@ use crate::mail::rule::{self, Action, Condition, Glob, Part, Rule, Target, Text,
 
 /// The rule's block. `copied` are targets that an earlier block may have sent a copy to.
 pub(super) fn block(rule: &Rule, copied: &BTreeSet<Target>) -> Block {
-    Block { comment: format!("rule {}", rule.id), test: test(&rule.when), commands: commands(rule, copied) }
+    Block { comment: comment(&rule.id), test: test(&rule.when), commands: commands(rule, copied) }
+}
+
+/// What a reader of the script is told of the rule.
+pub(super) fn comment(id: &str) -> String {
+    format!("rule {id}")
 }
 
 fn commands(rule: &Rule, copied: &BTreeSet<Target>) -> Vec<Command> {
@@ -19,7 +24,10 @@ fn commands(rule: &Rule, copied: &BTreeSet<Target>) -> Vec<Command> {
     for action in &rule.actions {
         match action {
             Action::Forward { .. } => {}
-            Action::Trash => commands.push(Command::FileInto("Trash")),
+            Action::Queue(queue) => {
+                commands.push(Command::FileInto { folder: queue.folder.clone(), copy: queue.keep_copy });
+            }
+            Action::Trash => commands.push(Command::FileInto { folder: "Trash".to_owned(), copy: false }),
             Action::Discard => commands.push(Command::Discard),
         }
     }

@@ -106,8 +106,14 @@ conditioned!(EmailDomainStatus, EmailMailboxStatus, EmailAliasStatus, EmailForwa
 /// `ResolvedRefs`: whether everything that the spec names was found.
 pub(super) fn resolved(outcome: &Outcome) -> Said {
     let missing = outcome.why().filter(|why| {
-        let reasons =
-            [Reason::DomainNotFound, Reason::MailboxNotFound, Reason::SecretNotFound, Reason::SecretKeyInvalid];
+        let reasons = [
+            Reason::DomainNotFound,
+            Reason::MailboxNotFound,
+            Reason::SecretNotFound,
+            Reason::SecretKeyInvalid,
+            Reason::SinkNotFound,
+            Reason::SinkNotAllowed,
+        ];
         reasons.contains(&why.reason)
     });
     match missing {

@@ -10,4 +10,4 @@ pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, Pass, first_touch, is_true, ready};
 pub use domain::{DomainSeen, domain};
 pub use mailbox::{MailboxSeen, mailbox};
-pub use rule::{RuleSeen, rule};
+pub use rule::{InScript, RuleSeen, rule};

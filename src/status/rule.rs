@@ -1,9 +1,31 @@
 //! The status of an `EmailForwardingRule`.
 
+use sha2::{Digest, Sha256};
+
 use super::conditions::{Pass, Said, common, resolved, settled};
 use crate::crd::EmailForwardingRuleStatus;
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason, Why};
+
+/// How many mailboxes a status lists.
+const LISTED: usize = 20;
+
+/// How a rule fares in the script of one mailbox.
+#[derive(Clone, Debug)]
+pub struct InScript {
+    /// The mailbox.
+    pub mailbox: Address,
+    /// Where the whole script stands.
+    pub outcome: Outcome,
+    /// Why the rule was left out, if so.
+    pub refused: Option<Why>,
+    /// Its place in the script, from 1; `None` when it is not in it.
+    pub position: Option<u32>,
+    /// The rule that takes all its mail before it, as `namespace/name`.
+    pub shadowed_by: Option<String>,
+    /// SHA-256 of the script, in hex; `None` when there is none.
+    pub script_hash: Option<String>,
+}
 
 /// What a pass over a rule found out.
 #[derive(Clone, Debug, Default)]
@@ -12,14 +34,114 @@ pub struct RuleSeen {
     pub outcome: Outcome,
     /// Why the rule itself can't be taken, if so.
     pub refused: Option<Why>,
-    /// The mailbox, once it is known.
-    pub mailbox: Option<Address>,
-    /// Its place in the script, from 1.
+    /// The first mailboxes, sorted; empty when they are not known.
+    pub mailboxes: Vec<String>,
+    /// How many there are.
+    pub mailbox_count: Option<u32>,
+    /// In how many of their scripts it is.
+    pub placed: usize,
+    /// Its place in the script, from 1, if it is the same in all.
     pub position: Option<u32>,
-    /// The rule that takes all its mail before it, as `namespace/name`.
+    /// The rule that takes all its mail before it, as `namespace/name`, if it is the same in all.
     pub shadowed_by: Option<String>,
-    /// SHA-256 of the script on Mailcow.
+    /// SHA-256 of the script, or of the hashes of all.
     pub script_hash: Option<String>,
+}
+
+impl RuleSeen {
+    /// Only this; nothing is known of scripts.
+    pub fn of(outcome: Outcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+
+    /// What was said of the scripts before.
+    pub fn of_before(before: &EmailForwardingRuleStatus) -> Self {
+        Self {
+            position: before.position,
+            shadowed_by: before.shadowed_by.clone(),
+            script_hash: before.script_hash.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Of a domain's rule as long as the domain has no managed mailbox.
+    pub fn without_mailbox(refused: Option<Why>) -> Self {
+        Self {
+            outcome: refused.as_ref().map_or(Outcome::InSync, of_rule),
+            refused,
+            mailbox_count: Some(0),
+            ..Self::default()
+        }
+    }
+
+    /// What the scripts of all its mailboxes say together.
+    pub fn in_scripts(mut scripts: Vec<InScript>) -> Self {
+        scripts.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
+        let hashes: Vec<&str> = scripts.iter().filter_map(|script| script.script_hash.as_deref()).collect();
+        let script_hash = match hashes.as_slice() {
+            [] => None,
+            [only] => Some((*only).to_owned()),
+            several => Some(sha256(&several.join("\n"))),
+        };
+        Self {
+            outcome: together(&scripts),
+            refused: scripts.iter().find_map(|script| script.refused.clone()),
+            mailboxes: scripts.iter().take(LISTED).map(|script| script.mailbox.to_string()).collect(),
+            mailbox_count: u32::try_from(scripts.len()).ok(),
+            placed: scripts.iter().filter(|script| script.position.is_some()).count(),
+            position: common_to_all(&scripts, |script| script.position),
+            shadowed_by: common_to_all(&scripts, |script| script.shadowed_by.clone()),
+            script_hash,
+        }
+    }
+}
+
+fn common_to_all<T: PartialEq>(scripts: &[InScript], of: impl Fn(&InScript) -> Option<T>) -> Option<T> {
+    let first = of(scripts.first()?)?;
+    scripts.iter().all(|script| of(script).as_ref() == Some(&first)).then_some(first)
+}
+
+/// Where a rule stands that is left out.
+fn of_rule(why: &Why) -> Outcome {
+    match why.reason {
+        Reason::SinkNotFound | Reason::SinkNotAllowed | Reason::Paused => Outcome::Waiting(why.clone()),
+        _ => Outcome::Stalled(why.clone()),
+    }
+}
+
+/// The worst of all, with how many mailboxes it is true of. A rule that is left out says so, whatever the scripts say.
+fn together(scripts: &[InScript]) -> Outcome {
+    let own = |script: &InScript| script.refused.as_ref().map_or_else(|| script.outcome.clone(), of_rule);
+    let all: Vec<Outcome> = scripts.iter().map(own).collect();
+    let rank = |outcome: &Outcome| match outcome {
+        Outcome::Stalled(_) => 3,
+        Outcome::Unknown(_) => 2,
+        Outcome::Waiting(_) => 1,
+        Outcome::InSync => 0,
+    };
+    // Of equals the first, so that the words stay the same.
+    let worst = all.iter().rev().max_by_key(|outcome| rank(outcome)).cloned().unwrap_or_default();
+    let many = all.iter().filter(|outcome| rank(outcome) == rank(&worst)).count();
+    if scripts.len() < 2 {
+        return worst;
+    }
+    let count = |why: Why| {
+        Why::new(why.reason, format!("in {many} of {} mailboxes, the first: {}", scripts.len(), why.message))
+    };
+    match worst {
+        Outcome::InSync => Outcome::InSync,
+        Outcome::Waiting(why) => Outcome::Waiting(count(why)),
+        Outcome::Unknown(why) => Outcome::Unknown(count(why)),
+        Outcome::Stalled(why) => Outcome::Stalled(count(why)),
+    }
+}
+
+fn sha256(text: &str) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// What is said after a pass.
@@ -29,9 +151,10 @@ pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) ->
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
     let said = common(&seen.outcome, pass.paused).into_iter().chain(own(seen));
     after.conditions = settled(&before.conditions, said.collect(), pass);
-    // One that is gone is remembered: its script is still on Mailcow, and the rule's removal has to find it.
-    if let Some(mailbox) = &seen.mailbox {
-        after.mailboxes = vec![mailbox.to_string()];
+    // Those that are gone are remembered: a script is still on Mailcow, and the rule's removal has to find it.
+    if seen.mailbox_count.is_some() {
+        after.mailboxes.clone_from(&seen.mailboxes);
+        after.mailbox_count = seen.mailbox_count;
     }
     if !matches!(seen.outcome, Outcome::Unknown(_)) {
         after.position = seen.position;
@@ -43,23 +166,37 @@ pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) ->
 
 /// `Accepted`, `ResolvedRefs` and `Programmed`.
 fn own(seen: &RuleSeen) -> Vec<Said> {
-    let accepted = match &seen.refused {
+    let is_bad = |why: &&Why| matches!(why.reason, Reason::InvalidSpec | Reason::Conflict | Reason::DoesNotFit);
+    let accepted = match seen.refused.as_ref().filter(is_bad) {
         Some(why) => Said::is_not("Accepted", why),
         None => Said::is("Accepted", Reason::Accepted, "the rule is valid"),
     };
     let resolved = resolved(&seen.outcome);
-    let programmed = match (&seen.outcome, seen.position) {
-        (Outcome::InSync, Some(position)) => {
-            Said::is("Programmed", Reason::Programmed, format!("rule {position} of the mailbox's script on Mailcow"))
-        }
-        (Outcome::InSync, None) => Said::is_not(
-            "Programmed",
-            &Why::new(Reason::Disabled, "the rule is switched off and left out of the script"),
-        ),
-        (Outcome::Unknown(why), _) => Said::unknown("Programmed", why),
-        (Outcome::Waiting(why) | Outcome::Stalled(why), _) => Said::is_not("Programmed", why),
+    let programmed = match (&seen.outcome, seen.mailbox_count, seen.placed) {
+        (Outcome::InSync, Some(0), _) => Said::is_not("Programmed", &no_mailbox()),
+        (Outcome::InSync, _, 0) => Said::is_not("Programmed", &disabled()),
+        (Outcome::InSync, _, placed) => Said::is("Programmed", Reason::Programmed, in_how_many(seen, placed)),
+        (Outcome::Unknown(why), _, _) => Said::unknown("Programmed", why),
+        (Outcome::Waiting(why) | Outcome::Stalled(why), _, _) => Said::is_not("Programmed", why),
     };
     vec![accepted, resolved, programmed]
+}
+
+fn in_how_many(seen: &RuleSeen, placed: usize) -> String {
+    match (seen.position, placed) {
+        (Some(position), 1) => format!("rule {position} of the mailbox's script on Mailcow"),
+        (Some(position), _) => format!("rule {position} of the scripts of {placed} mailboxes on Mailcow"),
+        (None, _) => format!("in the scripts of {placed} mailboxes on Mailcow"),
+    }
+}
+
+fn no_mailbox() -> Why {
+    let message = "the domain has no EmailMailbox yet; the rule comes into force with the first";
+    Why::new(Reason::NoMailbox, message)
+}
+
+fn disabled() -> Why {
+    Why::new(Reason::Disabled, "the rule is switched off and left out of the script")
 }
 
 #[cfg(test)]
@@ -67,43 +204,102 @@ mod tests {
     use super::super::conditions::{is_true, tests::pass};
     use super::*;
 
-    fn seen(outcome: Outcome, position: Option<u32>) -> RuleSeen {
-        RuleSeen { outcome, refused: None, mailbox: None, position, shadowed_by: None, script_hash: None }
+    fn at(mailbox: &str, outcome: Outcome, position: Option<u32>) -> InScript {
+        let mailbox = Address::parse(mailbox).unwrap();
+        InScript { mailbox, outcome, refused: None, position, shadowed_by: None, script_hash: Some("h".into()) }
+    }
+
+    fn one(outcome: Outcome, position: Option<u32>) -> RuleSeen {
+        RuleSeen::in_scripts(vec![at("ada@example.com", outcome, position)])
     }
 
     fn said(seen: &RuleSeen) -> EmailForwardingRuleStatus {
         rule(&EmailForwardingRuleStatus::default(), seen, &pass(1))
     }
 
+    fn message(status: &EmailForwardingRuleStatus, kind: &str) -> String {
+        status.conditions.iter().find(|c| c.type_ == kind).unwrap().message.clone()
+    }
+
     #[test]
     fn a_rule_in_the_script_is_programmed() {
-        let status = said(&seen(Outcome::InSync, Some(2)));
+        let status = said(&one(Outcome::InSync, Some(2)));
         assert!(["Ready", "Accepted", "ResolvedRefs", "Programmed"].iter().all(|c| is_true(&status.conditions, c)));
+        assert_eq!(
+            (status.position, status.mailbox_count, status.script_hash.as_deref()),
+            (Some(2), Some(1), Some("h"))
+        );
     }
 
     #[test]
     fn a_disabled_rule_is_ready_and_not_programmed() {
-        let status = said(&seen(Outcome::InSync, None));
+        let status = said(&one(Outcome::InSync, None));
         assert!(is_true(&status.conditions, "Ready") && !is_true(&status.conditions, "Programmed"));
     }
 
     #[test]
     fn a_missing_mailbox_is_an_unresolved_reference() {
-        let status = said(&seen(Outcome::waiting(Reason::MailboxNotFound, "no mailbox"), None));
+        let status = said(&RuleSeen::of(Outcome::waiting(Reason::MailboxNotFound, "no mailbox")));
         assert!(!is_true(&status.conditions, "ResolvedRefs") && is_true(&status.conditions, "Accepted"));
     }
 
     #[test]
     fn the_mailbox_is_remembered_when_its_object_is_gone() {
-        let known = RuleSeen { mailbox: Address::parse("ada@example.com").ok(), ..seen(Outcome::InSync, Some(1)) };
-        let gone = seen(Outcome::waiting(Reason::MailboxNotFound, "no mailbox"), None);
-        assert_eq!(rule(&said(&known), &gone, &pass(1)).mailboxes, ["ada@example.com"]);
+        let gone = RuleSeen::of(Outcome::waiting(Reason::MailboxNotFound, "no mailbox"));
+        let before = said(&one(Outcome::InSync, Some(1)));
+        assert_eq!(rule(&before, &gone, &pass(1)).mailboxes, ["ada@example.com"]);
     }
 
     #[test]
-    fn an_invalid_rule_is_not_accepted() {
-        let why = Why::new(Reason::InvalidSpec, "bad regex");
-        let refused = RuleSeen { refused: Some(why.clone()), ..seen(Outcome::Stalled(why), None) };
-        assert!(!is_true(&said(&refused).conditions, "Accepted"));
+    fn an_invalid_rule_is_not_accepted_whatever_its_script_says() {
+        let refused = Some(Why::new(Reason::InvalidSpec, "bad regex"));
+        let unknown = Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"));
+        let status = said(&RuleSeen::in_scripts(vec![InScript { refused, ..at("a@e.com", unknown, None) }]));
+        assert!(!is_true(&status.conditions, "Accepted") && is_true(&status.conditions, "Stalled"));
+    }
+
+    #[test]
+    fn a_sink_that_is_missing_is_an_unresolved_reference_of_a_valid_rule() {
+        let refused = Some(Why::new(Reason::SinkNotFound, "no sink"));
+        let status = said(&RuleSeen::in_scripts(vec![InScript { refused, ..at("a@e.com", Outcome::InSync, None) }]));
+        assert!(is_true(&status.conditions, "Accepted") && !is_true(&status.conditions, "ResolvedRefs"));
+        assert!(!is_true(&status.conditions, "Ready") && !is_true(&status.conditions, "Stalled"));
+    }
+
+    #[test]
+    fn a_domains_rule_lists_the_first_mailboxes_and_counts_all() {
+        let all = (0..30).map(|i| at(&format!("m{i:02}@e.com"), Outcome::InSync, Some(1))).rev().collect();
+        let status = said(&RuleSeen::in_scripts(all));
+        assert_eq!((status.mailboxes.len(), status.mailbox_count, status.position), (20, Some(30), Some(1)));
+        assert_eq!(status.mailboxes[0], "m00@e.com");
+        assert_eq!(message(&status, "Programmed"), "rule 1 of the scripts of 30 mailboxes on Mailcow");
+    }
+
+    #[test]
+    fn of_several_mailboxes_the_worst_counts_and_is_counted() {
+        let taken = || Outcome::stalled(Reason::FilterSlotTaken, "b@e.com has another");
+        let all = vec![
+            at("a@e.com", Outcome::waiting(Reason::MailboxNotReady, "a waits"), Some(1)),
+            at("c@e.com", taken(), Some(2)),
+            at("b@e.com", taken(), Some(1)),
+        ];
+        let status = said(&RuleSeen::in_scripts(all));
+        assert_eq!(message(&status, "Ready"), "in 2 of 3 mailboxes, the first: b@e.com has another");
+        assert_eq!(status.position, None);
+    }
+
+    #[test]
+    fn without_mailboxes_a_domains_rule_is_ready_and_not_programmed() {
+        let status = said(&RuleSeen::without_mailbox(None));
+        assert!(is_true(&status.conditions, "Ready") && !is_true(&status.conditions, "Programmed"));
+        let bad = said(&RuleSeen::without_mailbox(Some(Why::new(Reason::InvalidSpec, "bad"))));
+        assert!(is_true(&bad.conditions, "Stalled"));
+    }
+
+    #[test]
+    fn a_change_by_hand_that_is_left_is_told() {
+        let drifted = Outcome::stalled(Reason::Drifted, "changed by hand");
+        let status = said(&one(drifted, Some(1)));
+        assert!(is_true(&status.conditions, "Drifted") && !is_true(&status.conditions, "Ready"));
     }
 }

@@ -7,7 +7,7 @@ fn manifest(kind: &str, spec: &str) -> String {
 }
 
 /// A kind, a spec that has to be refused, and what the words must hold.
-const REFUSED: [(&str, &str, &str); 33] = [
+const REFUSED: [(&str, &str, &str); 38] = [
     ("EmailDomain", "{domain: example}", "spec.domain"),
     ("EmailDomain", "{domain: a_b.example}", "spec.domain"),
     ("EmailDomain", "{domain: '*.example.com'}", "spec.domain"),
@@ -38,6 +38,19 @@ const REFUSED: [(&str, &str, &str); 33] = [
     ("EmailAlias", "{domainRef: {name: d}, localPart: a}", "exactly one of goto, gotoMailboxRefs and sink"),
     ("EmailAlias", "{domainRef: {name: d}, localPart: a, goto: []}", "spec.goto"),
     ("EmailAlias", "{domainRef: {name: d}, localPart: a, goto: ['a@e.com, b@e.com']}", "each goto must be one address"),
+    ("EmailForwardingRule", "{actions: [{ignore: {}}]}", "exactly one of mailboxRef and domainRef"),
+    (
+        "EmailForwardingRule",
+        "{mailboxRef: {name: m}, domainRef: {name: d}, actions: [{ignore: {}}]}",
+        "exactly one of mailboxRef and domainRef",
+    ),
+    ("EmailForwardingRule", "{mailboxRef: {name: m}, actions: [{createTask: {sink: A b}}]}", "createTask.sink"),
+    ("EmailForwardingRule", "{mailboxRef: {name: m}, actions: [{createNote: {sink: a, url: x}}]}", "createNote.url"),
+    (
+        "EmailForwardingRule",
+        "{mailboxRef: {name: m}, actions: [{createTask: {sink: a}, ignore: {}}]}",
+        "exactly one of",
+    ),
     ("EmailForwardingRule", "{mailboxRef: {name: m}, actions: []}", "spec.actions"),
     ("EmailForwardingRule", "{mailboxRef: {name: m}, actions: [{}]}", "exactly one of"),
     ("EmailForwardingRule", "{mailboxRef: {name: m}, priority: 10001, actions: [{ignore: {}}]}", "spec.priority"),

@@ -25,7 +25,7 @@ async fn on_mailcow(world: &World, count: usize) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_mins(1);
     tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| panic!("{count} in time\n{}", world.logs()));
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mailcow_operator::crd::EmailMailbox;
+use mailcow_operator::crd::{EmailForwardingRule, EmailMailbox};
 
 use crate::world::{DOMAIN, World};
 
@@ -50,6 +50,59 @@ async fn a_thousand_mailboxes_and_a_restart() {
         world.operator.as_ref().unwrap().rss_kib().unwrap()
     );
     assert_eq!(world.mailcow.writes(), 0);
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn a_domains_rule_on_a_thousand_mailboxes() {
+    let mut world = World::new("scalerule").await;
+    let domain = "{domain: example.com, limits: {mailboxes: 5000, totalQuota: 5Ti}}";
+    world.apply(&DOMAIN.replace("{domain: example.com}", domain)).await;
+    world.ready::<mailcow_operator::crd::EmailDomain>("example").await;
+    let mailbox = |n| {
+        format!(
+            "---\napiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}}}\n"
+        )
+    };
+    world.apply(&(0..1000).map(mailbox).collect::<Vec<_>>().concat()).await;
+    all_ready(&world).await;
+    let rule = |to: &str| {
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule\nmetadata: {{name: all}}\nspec: {{domainRef: {{name: example}}, actions: [{{forward: {{to: [{to}]}}}}]}}\n"
+        )
+    };
+    for to in ["a@other.org", "b@other.org", "m0@example.com"] {
+        world.mailcow.clear_log();
+        let started = Instant::now();
+        world.apply(&rule(to)).await;
+        // The mailbox that the rule forwards to has none.
+        let all = if to.starts_with("m0") { 999 } else { 1000 };
+        while world.mailcow.inspect(|state| with_target(state, to)) < all {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        println!("{to}: scripts after {:?}", started.elapsed());
+        while !crate::world::says(&world.api::<EmailForwardingRule>().get("all").await.unwrap(), "Ready", "True") {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        let (took, reads, writes) = (started.elapsed(), world.mailcow.reads(), world.mailcow.writes());
+        println!("{to}: Ready after {took:?}; reads {reads} writes {writes}");
+    }
+    world.mailcow.clear_log();
+    world.operator = None;
+    world.start_operator(&[]);
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    let filters = world.mailcow.requests().iter().filter(|r| r.path.contains("get/filters")).count();
+    println!("restart: reads {} ({filters} of filters) writes {}", world.mailcow.reads(), world.mailcow.writes());
+    assert_eq!(world.mailcow.writes(), 0);
+    let started = Instant::now();
+    world.kubectl(&["delete", "efr", "all", "--wait=true"]).await;
+    println!("deleted in {:?}; writes {}", started.elapsed(), world.mailcow.writes());
+    assert!(world.mailcow.inspect(|state| state.filters.is_empty()));
+}
+
+/// How many active filters hold the target.
+fn with_target(state: &mailcow_simulator::State, to: &str) -> usize {
+    state.filters.values().filter(|f| f.active && f.script.contains(to)).count()
 }
 
 async fn all_ready(world: &World) {

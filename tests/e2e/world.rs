@@ -74,6 +74,12 @@ impl World {
         Self::on(plane, installed, name).await
     }
 
+    /// The same with a Mailcow that takes its time.
+    pub(crate) async fn costly(name: &str, cost: mailcow_simulator::CostModel) -> Self {
+        let options = Options { latency: Some(cost), ..Options::default() };
+        Self { mailcow: Simulator::start(options).await.unwrap(), ..Self::without_mailcow(name).await }
+    }
+
     /// The same on a control plane of its own, which may be broken.
     pub(crate) async fn alone(name: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();

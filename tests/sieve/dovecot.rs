@@ -20,10 +20,11 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// A folder that goes away with the value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    /// An empty one that everybody may write to.
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("sieve-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -32,7 +33,13 @@ impl Folder {
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into it.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
@@ -141,7 +148,7 @@ fn run(config: &Path, home: &str, envelope: &Envelope<'_>, message: &[u8]) {
 }
 
 /// The address is the last word of each call, which a blank in quotes does not part.
-fn sent(path: &Path) -> Vec<String> {
+pub(crate) fn sent(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut to: Vec<String> =
         text.lines().filter_map(|line| line.split_once(" -- ")).map(|(_, to)| to.into()).collect();

@@ -110,3 +110,24 @@ fn a_hostile_name_of_a_rule_is_harmless() {
     rule.id = "n/r\"; */\r\ndiscard;\n\0".to_owned();
     assert!(script(&[rule]).contains("\n# rule n/r\"; */discard;\n"));
 }
+
+#[test]
+fn a_lone_surrogate_never_becomes_a_text() {
+    for bad in [r#""\ud800""#, r#""a\udfffb""#] {
+        assert!(serde_json::from_str::<Value>(bad).is_err(), "{bad}");
+        let yaml = format!("match: {{all: [{{field: Subject, operator: Equals, values: [{bad}]}}]}}");
+        assert!(serde_yaml::from_str::<Value>(&yaml).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_task_takes_no_text_into_the_script() {
+    let action = |title: &str| json!({"createTask": {"sink": "tracker", "title": title, "labels": ["\"; discard; #"]}});
+    let text = |title: &str| script(&[rule("n/r", json!({"actions": [action(title)]})).unwrap()]);
+    assert_eq!(text("\"; discard; # ${1}".replace(['{', '}'], "").as_str()), text("plain"));
+    for bad in ["a\r\nb", "\0", "{body}", "${1}"] {
+        assert!(rule("n/r", json!({"actions": [action(bad)]})).is_err(), "{bad:?}");
+    }
+    let dotted = rule("n/a.b", json!({"actions": [action("x")]})).unwrap();
+    assert!(script(&[dotted]).contains("\"Ops/Tasks/n/a_b@tracker\""));
+}

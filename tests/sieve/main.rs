@@ -1,6 +1,6 @@
 //! Scripts before their judges: Dovecot's own compiler and delivery, and Mailcow's check.
 //!
-//! Without Debian's dovecot-core and dovecot-sieve the tests say `skipped`; where `CI` is set they fail.
+//! Without Debian's dovecot-core, dovecot-sieve and dovecot-lmtpd the tests say `skipped`; where `CI` is set they fail.
 
 #[cfg(test)]
 mod dovecot;
@@ -8,10 +8,17 @@ mod dovecot;
 mod world;
 
 #[cfg(test)]
+mod lmtp;
+
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod chain;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod speed;

@@ -88,7 +88,9 @@ fn action() -> impl Strategy<Value = Value> {
     let to = prop_oneof![r"[a-z!#$%&'*+/=?^_`{|}~-]{1,10}@[a-z]{1,8}[.]test", r#""[ -!#-\[\]-~]{1,9}"@b[.]test"#];
     let forward =
         (vec(to, 1..4), any::<bool>()).prop_map(|(to, keep)| json!({"forward": {"to": to, "keepCopy": keep}}));
-    prop_oneof![4 => forward, 1 => Just(json!({"ignore": {}})), 1 => Just(json!({"ignore": {"mode": "Discard"}}))]
+    let task = (select(vec!["createTask", "createNote"]), select(vec!["tracker", "board"]), any::<bool>())
+        .prop_map(|(kind, sink, keep)| json!({kind: {"sink": sink, "keepCopy": keep}}));
+    prop_oneof![4 => forward, 2 => task, 1 => Just(json!({"ignore": {}})), 1 => Just(json!({"ignore": {"mode": "Discard"}}))]
 }
 
 fn spec() -> impl Strategy<Value = Value> {
@@ -146,6 +148,17 @@ proptest! {
             prop_assert_eq!(mailcow_simulator::check_sieve(&text), Ok(()));
             prop_assert_eq!(dovecot::compile(&text), Ok(()), "{}", text);
             prop_assert_eq!(compiled.placed.len() + compiled.refused.len(), rules.len());
+        }
+    }
+
+    #[test]
+    fn each_rule_alone_is_taken_too(specs in vec(spec(), 1..8)) {
+        for rule in taken(specs) {
+            let text = compiled(&[rule]).script.unwrap().text;
+            prop_assert_eq!(mailcow_simulator::check_sieve(&text), Ok(()));
+            if dovecot::is_there() {
+                prop_assert_eq!(dovecot::compile(&text), Ok(()), "{}", text);
+            }
         }
     }
 

@@ -3,18 +3,29 @@
 use mailcow_operator::crd::EmailForwardingRuleSpec;
 use mailcow_operator::desired;
 use mailcow_operator::mail::rule::Rule;
-use mailcow_operator::mail::{Address, Mark};
+use mailcow_operator::mail::{Address, Mark, Sinks};
 use mailcow_operator::sieve::{Compiled, compile};
 use serde_json::{Value, json};
 
 /// The mailbox that all rules are for.
 pub(crate) const MAILBOX: &str = "box@acme.test";
 
+/// The sinks that all rules may use.
+fn sinks() -> Sinks {
+    Sinks::parse(
+        "
+- {name: tracker, webhook: {url: 'https://tracker.test/hook'}, namespaces: ['*']}
+- {name: board, email: {address: in@board.test}, namespaces: ['*']}
+",
+    )
+    .unwrap()
+}
+
 /// A rule from its spec without the mailbox.
 pub(crate) fn rule(id: &str, mut spec: Value) -> Result<Rule, String> {
     spec["mailboxRef"] = json!({"name": "box"});
     let spec: EmailForwardingRuleSpec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
-    desired::rule(id, 0, &spec, &Address::parse(MAILBOX).unwrap()).map_err(|error| error.to_string())
+    desired::rule(id, 0, &spec, &Address::parse(MAILBOX).unwrap(), &sinks()).map_err(|error| error.to_string())
 }
 
 /// Rules from YAML; their names are `n/r0`, `n/r1`, …

@@ -1,0 +1,73 @@
+//! Folders of a mailbox in which copies wait until they have become tasks or notes outside.
+
+use sha2::{Digest, Sha256};
+
+/// The longest name of a rule that is part of a folder's name as it is. On disk the whole path of a folder is one name
+/// of at most 255 bytes, and the worker's own folders come below it.
+const LONGEST_NAME: usize = 80;
+
+/// A folder and what becomes of the messages in it. Each action of each rule has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// What they become.
+    pub kind: QueueKind,
+    /// Name of the folder; `/` parts it from the folders above.
+    pub folder: String,
+    /// Name of the sink that gets them.
+    pub sink: String,
+    /// The title with `{subject}`, `{sender}` and `{recipient}` to fill in; `None` for the subject.
+    pub title: Option<String>,
+    /// Labels for the tool.
+    pub labels: Vec<String>,
+    /// Whether the action leaves the copy in the inbox.
+    pub keep_copy: bool,
+}
+
+/// What a message becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Something to do.
+    Task,
+    /// Something to know.
+    Note,
+}
+
+impl QueueKind {
+    /// The folder of an action: `Ops/Tasks/<namespace>/<rule>@<sink>`. Two actions that differ in rule, kind or sink
+    /// have two folders. A dot, which Dovecot may keep for itself, becomes `_`; a long name is cut and gets a hash.
+    pub fn folder(self, rule: &str, sink: &str) -> String {
+        let above = match self {
+            Self::Task => "Ops/Tasks",
+            Self::Note => "Ops/Notes",
+        };
+        let (namespace, name) = rule.split_once('/').unwrap_or(("", rule));
+        format!("{above}/{namespace}/{}@{sink}", short(name).replace('.', "_"))
+    }
+}
+
+fn short(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let hash = Sha256::digest(name.as_bytes());
+    let kept: String = name.chars().take(LONGEST_NAME - 9).collect();
+    format!("{kept}~{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_kind_and_sink_has_a_folder_of_its_own() {
+        assert_eq!(QueueKind::Task.folder("mail/invoices", "tracker"), "Ops/Tasks/mail/invoices@tracker");
+        assert_eq!(QueueKind::Note.folder("mail/a.b", "wiki"), "Ops/Notes/mail/a_b@wiki");
+    }
+
+    #[test]
+    fn a_long_name_fits_and_stays_apart() {
+        let folder = |last| QueueKind::Task.folder(&format!("{}/{}{last}", "n".repeat(63), "x".repeat(252)), "s");
+        assert_ne!(folder("a"), folder("b"));
+        assert!(folder("a").len() + "@".len() + 62 + "/Failed".len() < 255);
+    }
+}

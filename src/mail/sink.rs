@@ -1,0 +1,170 @@
+//! Sinks: tools outside that make tasks and notes of messages. The installation names them; rules use the names.
+
+use serde::Deserialize;
+
+use super::rule::Target;
+
+/// Every sink of the installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sinks(Vec<Sink>);
+
+/// One sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub kind: SinkKind,
+    /// Namespaces whose rules may use it; `*` stands for every one.
+    namespaces: Vec<String>,
+}
+
+/// How a sink is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// By HTTP; copies wait for the worker in a folder.
+    Webhook {
+        /// Where to; holds no secret.
+        url: String,
+    },
+    /// By email: the message is forwarded.
+    Email {
+        /// Where to.
+        address: Target,
+    },
+}
+
+/// Why a sink can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSink {
+    /// There is none of this name.
+    Unknown,
+    /// The namespace is not one that may use it.
+    NotAllowed,
+}
+
+/// Why the list of sinks can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the list of sinks can't be used: {0}")]
+pub struct InvalidSinks(String);
+
+/// A sink as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    webhook: Option<Webhook>,
+    email: Option<Email>,
+    namespaces: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Email {
+    address: String,
+}
+
+impl Sinks {
+    /// Reads a list in YAML: each with `name`, one of `webhook: {url}` and `email: {address}`, and `namespaces`.
+    ///
+    /// # Errors
+    /// When it is no such list, or a name is there twice.
+    pub fn parse(yaml: &str) -> Result<Self, InvalidSinks> {
+        if yaml.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let written: Vec<Written> = serde_yaml::from_str(yaml).map_err(|error| InvalidSinks(error.to_string()))?;
+        let mut sinks: Vec<Sink> = Vec::new();
+        for (i, one) in written.into_iter().enumerate() {
+            let sink = read(one).map_err(|why| InvalidSinks(format!("[{i}]{why}")))?;
+            if sinks.iter().any(|known| known.name == sink.name) {
+                return Err(InvalidSinks(format!("[{i}].name: {:?} is there twice", sink.name)));
+            }
+            sinks.push(sink);
+        }
+        Ok(Self(sinks))
+    }
+
+    /// The sink of this name, for a rule of this namespace.
+    ///
+    /// # Errors
+    /// [`NoSink`].
+    pub fn find(&self, name: &str, namespace: &str) -> Result<&Sink, NoSink> {
+        let sink = self.0.iter().find(|sink| sink.name == name).ok_or(NoSink::Unknown)?;
+        let may = sink.namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace);
+        if may { Ok(sink) } else { Err(NoSink::NotAllowed) }
+    }
+}
+
+fn read(written: Written) -> Result<Sink, String> {
+    let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !(1..=63).contains(&written.name.len()) || !written.name.bytes().all(is_name) {
+        let name = &written.name;
+        return Err(format!(".name: {name:?} is no name: write 1 to 63 of a to z, 0 to 9 and -"));
+    }
+    let kind = match (written.webhook, written.email) {
+        (Some(webhook), None) => {
+            let is_url = webhook.url.starts_with("https://") || webhook.url.starts_with("http://");
+            if !is_url || webhook.url.contains(['@', ' ']) {
+                return Err(".webhook.url: write https://… without user or password".to_owned());
+            }
+            SinkKind::Webhook { url: webhook.url }
+        }
+        (None, Some(email)) => {
+            let address = Target::parse(&email.address).map_err(|error| format!(".email.address: {error}"))?;
+            SinkKind::Email { address }
+        }
+        (Some(_), Some(_)) | (None, None) => return Err(": write exactly one of webhook and email".to_owned()),
+    };
+    Ok(Sink { name: written.name, kind, namespaces: written.namespaces })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SINKS: &str = "
+- {name: tracker, webhook: {url: https://tracker.example/hook}, namespaces: [mail]}
+- {name: board, email: {address: In@Board.example}, namespaces: ['*']}
+";
+
+    #[test]
+    fn a_sink_is_found_by_those_who_may_use_it() {
+        let sinks = Sinks::parse(SINKS).unwrap();
+        assert!(matches!(sinks.find("tracker", "mail").unwrap().kind, SinkKind::Webhook { .. }));
+        let board = sinks.find("board", "any").unwrap();
+        assert_eq!(board.kind, SinkKind::Email { address: Target::parse("In@board.example").unwrap() });
+        assert_eq!(sinks.find("tracker", "other"), Err(NoSink::NotAllowed));
+        assert_eq!(sinks.find("nothing", "mail"), Err(NoSink::Unknown));
+    }
+
+    #[test]
+    fn no_list_is_no_sinks() {
+        assert_eq!(Sinks::parse(" \n").unwrap(), Sinks::default());
+        assert_eq!(Sinks::parse("[]").unwrap(), Sinks::default());
+    }
+
+    #[test]
+    fn a_bad_list_is_refused_with_the_place() {
+        for (yaml, why) in [
+            ("[{name: a, namespaces: []}]", "[0]: write exactly one of"),
+            ("[{name: A, webhook: {url: 'https://a'}, namespaces: []}]", "[0].name: \"A\" is no name"),
+            ("[{name: a, webhook: {url: 'ftp://a'}, namespaces: []}]", "[0].webhook.url"),
+            ("[{name: a, webhook: {url: 'https://u:p@a'}, namespaces: []}]", "without user or password"),
+            ("[{name: a, email: {address: nobody}, namespaces: []}]", "[0].email.address"),
+            ("[{name: a, email: {address: a@b.org}}]", "namespaces"),
+            ("[{name: a, secret: x, email: {address: a@b.org}, namespaces: []}]", "secret"),
+        ] {
+            let error = Sinks::parse(yaml).unwrap_err().to_string();
+            assert!(error.contains(why), "{yaml}: {error}");
+        }
+        let twice = format!("{SINKS}{}", SINKS.trim_start());
+        assert!(Sinks::parse(&twice).unwrap_err().to_string().contains("twice"));
+    }
+}

@@ -1,0 +1,221 @@
+//! Figures, not tests: `make bench` prints them. What they stand on: a real API server, the simulator of Mailcow, and
+//! two cores shared by all of it.
+
+#![expect(clippy::print_stdout, reason = "figures are for people")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use kube::api::{ListParams, PostParams};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
+use mailcow_operator::mail::DomainName;
+use mailcow_operator::mailcow::{Client, Connection};
+use mailcow_simulator::CostModel;
+use secrecy::SecretString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::world::{Email, World, says};
+
+/// How many of what.
+#[derive(Clone, Copy)]
+struct Size {
+    domains: usize,
+    mailboxes: usize,
+    aliases: usize,
+}
+
+impl Size {
+    fn domain(self, n: usize) -> String {
+        format!("d{}", n % self.domains)
+    }
+
+    fn yaml_of_domain(self, n: usize) -> String {
+        let (mailboxes, aliases) = (self.mailboxes, self.aliases);
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {{name: d{n}}}\nspec: {{domain: d{n}.example, limits: {{mailboxes: {mailboxes}, aliases: {}, mailboxQuota: 1Gi, totalQuota: {mailboxes}Gi}}}}",
+            aliases.max(1)
+        )
+    }
+
+    fn yaml_of_mailbox(self, n: usize) -> String {
+        let domain = self.domain(n);
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: {domain}}}, displayName: Number {n}}}"
+        )
+    }
+
+    fn yaml_of_alias(self, n: usize) -> String {
+        let domain = self.domain(n);
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {{name: a{n}}}\nspec: {{localPart: a{n}, domainRef: {{name: {domain}}}, gotoMailboxRefs: [{{name: m{n}}}]}}"
+        )
+    }
+}
+
+async fn create<K: Email + Serialize>(world: &World, count: usize, yaml: impl Fn(usize) -> String) {
+    let api = world.api::<K>();
+    let objects: Vec<K> = (0..count).map(|n| serde_yaml::from_str(&yaml(n)).unwrap()).collect();
+    let (api, none) = (&api, PostParams::default());
+    let done = stream::iter(&objects).map(|object| api.create(&none, object)).buffer_unordered(16);
+    done.for_each(|created| async { drop(created.unwrap()) }).await;
+}
+
+/// How many of a kind are Ready.
+async fn ready<K: Email + DeserializeOwned>(world: &World) -> usize {
+    let list = world.api::<K>().list(&ListParams::default()).await.unwrap();
+    list.items.iter().filter(|object| says(*object, "Ready", "True")).count()
+}
+
+async fn all_ready(world: &World, size: Size) {
+    let started = Instant::now();
+    loop {
+        let found =
+            (ready::<EmailDomain>(world).await, ready::<EmailMailbox>(world).await, ready::<EmailAlias>(world).await);
+        if found == (size.domains, size.mailboxes, size.aliases) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_mins(20), "{found:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn everything(world: &World, size: Size) {
+    create::<EmailDomain>(world, size.domains, |n| size.yaml_of_domain(n)).await;
+    create::<EmailMailbox>(world, size.mailboxes, |n| size.yaml_of_mailbox(n)).await;
+    create::<EmailAlias>(world, size.aliases, |n| size.yaml_of_alias(n)).await;
+}
+
+fn figures(world: &World, what: &str, took: Duration) {
+    let rss = world.operator.as_ref().unwrap().rss_kib().unwrap() / 1024;
+    let (reads, writes) = (world.mailcow.reads(), world.mailcow.writes());
+    println!("| {what} | {:.1} s | {reads} | {writes} | {rss} MiB |", took.as_secs_f64());
+}
+
+/// Waits until the operator asks nothing any more for three seconds; gives the time up to the last request.
+async fn quiet(world: &World) -> Duration {
+    let started = Instant::now();
+    let (mut last, mut since) = (world.mailcow.requests().len(), Instant::now());
+    let mut busy = Duration::ZERO;
+    while since.elapsed() < Duration::from_secs(3) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = world.mailcow.requests().len();
+        if now != last {
+            (last, since, busy) = (now, Instant::now(), started.elapsed());
+        }
+    }
+    busy
+}
+
+/// The cheapest complete look that a bare client can take: one list of the domains, and for each its key and two lists.
+async fn bare_look(world: &World, size: Size) {
+    let client = bare(world);
+    world.mailcow.clear_log();
+    let started = Instant::now();
+    assert_eq!(client.domains().await.unwrap().len(), size.domains);
+    for n in 0..size.domains {
+        let name = DomainName::parse(&format!("d{n}.example")).unwrap();
+        client.dkim(&name).await.unwrap();
+        client.mailboxes(&name).await.unwrap();
+        client.aliases(&name).await.unwrap();
+    }
+    println!("| a bare client's look | {:.1} s | {} | 0 | |", started.elapsed().as_secs_f64(), world.mailcow.reads());
+}
+
+fn bare(world: &World) -> Client {
+    let api_key = SecretString::from(world.mailcow.api_key());
+    let connection = Connection { url: world.mailcow.url(), api_key, ca: None };
+    Client::new(&connection, Arc::new(|_, _, _| ())).unwrap()
+}
+
+async fn start_and_poll(size: Size) {
+    let mut world = World::without_mailcow("bench").await;
+    world.connect().await;
+    let options = ["--resync", "1h", "--poll-interval", "20s", "--dns-mode", "recursive"];
+    world.start_operator(&options);
+    println!("\n{} domains, {} mailboxes, {} aliases", size.domains, size.mailboxes, size.aliases);
+    println!("| what | time | reads | writes | RSS |\n|---|---|---|---|---|");
+    let started = Instant::now();
+    everything(&world, size).await;
+    all_ready(&world, size).await;
+    figures(&world, "created, all Ready", started.elapsed());
+    world.operator = None;
+    world.mailcow.clear_log();
+    world.start_operator(&["--resync", "1h", "--poll-interval", "1h", "--dns-mode", "recursive"]);
+    let took = quiet(&world).await;
+    figures(&world, "restart, nothing to do", took);
+    assert_eq!(world.mailcow.writes(), 0);
+    world.operator = None;
+    world.start_operator(&options);
+    quiet(&world).await;
+    world.mailcow.clear_log();
+    let poll = quiet_after_a_poll(&world).await;
+    figures(&world, "one steady look", poll);
+    bare_look(&world, size).await;
+}
+
+/// Waits for the next look to begin and to end.
+async fn quiet_after_a_poll(world: &World) -> Duration {
+    while world.mailcow.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    quiet(world).await
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn bench_five_thousand_of_each_in_fifty_domains() {
+    start_and_poll(Size { domains: 50, mailboxes: 5000, aliases: 5000 }).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn bench_ten_thousand_of_each() {
+    start_and_poll(Size { domains: 100, mailboxes: 10_000, aliases: 10_000 }).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn bench_a_thousand_new_mailboxes_at_the_real_server_s_pace() {
+    let size = Size { domains: 10, mailboxes: 1000, aliases: 0 };
+    let mut world = World::costly("burst", CostModel::measured()).await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1h", "--dns-mode", "recursive"]);
+    create::<EmailDomain>(&world, size.domains, |n| size.yaml_of_domain(n)).await;
+    all_ready(&world, Size { mailboxes: 0, ..size }).await;
+    world.operator = None;
+    create::<EmailMailbox>(&world, size.mailboxes, |n| size.yaml_of_mailbox(n)).await;
+    world.mailcow.clear_log();
+    world.start_operator(&["--resync", "1h", "--dns-mode", "recursive"]);
+    let started = Instant::now();
+    all_ready(&world, size).await;
+    println!("\n| what | time | reads | writes | RSS |\n|---|---|---|---|---|");
+    figures(&world, "1,000 new mailboxes, Ready", started.elapsed());
+    let written: Vec<_> = world.mailcow.requests().into_iter().filter(|request| request.method == "POST").collect();
+    let (first, last) = (written.first().unwrap(), written.last().unwrap());
+    let busy = (last.at + last.took).saturating_sub(first.at);
+    let bare = two_bare_writers(written).await;
+    println!("| from the first write to the last | {:.1} s | | | |", busy.as_secs_f64());
+    println!("| the same writes by two bare writers | {:.1} s | | | |", bare.as_secs_f64());
+}
+
+/// Sends the same writes to a fresh server of the same pace, two at a time.
+async fn two_bare_writers(written: Vec<mailcow_simulator::Request>) -> Duration {
+    let options = mailcow_simulator::Options { latency: Some(CostModel::measured()), ..Default::default() };
+    let server = mailcow_simulator::Simulator::start(options).await.unwrap();
+    server.edit(|state| {
+        for n in 0..10 {
+            state.seed_domain(&format!("d{n}.example"));
+        }
+    });
+    let (http, server) = (reqwest::Client::new(), &server);
+    let started = Instant::now();
+    let sent = stream::iter(written).map(|request| {
+        let call = http.post(format!("{}/api/v1/{}", server.url(), request.path)).body(request.body);
+        let call = call.header("content-type", "application/json").header("x-api-key", server.api_key());
+        async move { call.send().await.unwrap().bytes().await.unwrap() }
+    });
+    sent.buffered(2).for_each(|_| std::future::ready(())).await;
+    started.elapsed()
+}

@@ -1,5 +1,7 @@
 //! Changes as requests: the routes and bodies that Mailcow takes.
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -49,14 +51,7 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             let action = format!("take tags off the mailbox {address}");
             untag("delete/mailbox/tag", address, tags, ("mailbox_modified", action))
         }
-        Change::SetAttributes { address, attributes } => {
-            let attr = json!({
-                "attribute": attributes.keys().collect::<Vec<_>>(),
-                "value": attributes.values().collect::<Vec<_>>(),
-            });
-            let action = format!("mark the mailbox {address}");
-            edit_request("edit/mailbox/custom-attribute", address, &attr, ("mailbox_modified", action))
-        }
+        Change::SetAttributes { address, attributes } => set_attributes(address, attributes),
         Change::SetPassword(address) => edit_mailbox(address, &password_attr(password)),
         Change::DeleteMailbox(address) => {
             delete_request("delete/mailbox", address, ("mailbox_removed", format!("delete the mailbox {address}")))
@@ -90,6 +85,15 @@ fn edit_request(route: &'static str, item: &impl ToString, attr: &Value, told: (
 
 fn delete_request(route: &'static str, item: &impl ToString, told: (&'static str, String)) -> Request {
     Request { route, name: None, body: json!([item.to_string()]), success: told.0, action: told.1 }
+}
+
+fn set_attributes(address: &Address, attributes: &BTreeMap<String, String>) -> Request {
+    let attr = json!({
+        "attribute": attributes.keys().collect::<Vec<_>>(),
+        "value": attributes.values().collect::<Vec<_>>(),
+    });
+    let action = format!("mark the mailbox {address}");
+    edit_request("edit/mailbox/custom-attribute", address, &attr, ("mailbox_modified", action))
 }
 
 fn untag_domain(name: &DomainName, tags: &[String], what: &str) -> Request {

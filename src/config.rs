@@ -98,9 +98,21 @@ pub struct DnsSettings {
     /// Whom to ask: the zones' own name servers, or only the recursive resolvers.
     #[arg(long, env = "DNS_MODE", value_enum, default_value_t = DnsMode::Authoritative)]
     pub dns_mode: DnsMode,
+    /// The certificate authority of Mailcow's certificates, as CAA records name it.
+    #[arg(long, env = "CERTIFICATE_AUTHORITY", default_value = "letsencrypt.org")]
+    pub certificate_authority: String,
     /// Port of authoritative name servers; other than 53 only in tests.
     #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]
     pub dns_authoritative_port: u16,
+    /// Port that MTA-STS policies are fetched from; other than 443 only in tests.
+    #[arg(long, env = "POLICY_PORT", default_value_t = 443, hide = true)]
+    pub policy_port: u16,
+    /// Port that mail arrives at; other than 25 only in tests.
+    #[arg(long, env = "SMTP_PORT", default_value_t = 25, hide = true)]
+    pub smtp_port: u16,
+    /// File with a certificate authority in PEM for MTA-STS policies, beside the public ones; only in tests.
+    #[arg(long, env = "POLICY_CA_FILE", hide = true)]
+    pub policy_ca_file: Option<PathBuf>,
 }
 
 /// How logs are written.

@@ -11,17 +11,20 @@
 //!
 //! EmailDomain ──dns::expected──▶ [Expected] ──dns::check──▶ [Verdict] ──dns::settle_all──▶ records ──status──▶ .status
 //! rules of one mailbox ──desired──▶ [mail::rule::Rule] ──sieve::compile──▶ Script ──plan──▶ …
+//!                                                    └──evaluate, with a message──▶ Outcome
 //! ```
 //!
 //! The rooms are those steps; [`controller`] is the only place where they meet. [`mail`], [`desired`], [`plan`],
-//! [`sieve`], [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
+//! [`sieve`], [`evaluate`], [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod dns;
+pub mod evaluate;
 pub mod inventory;
 pub mod mail;
 pub mod mailcow;

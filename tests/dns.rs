@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsSpec, DnsVerdict};
 use mailcow_operator::dns::{
-    Answer, Expected, Kind, Known, Lookup, Mode, Need, Options, Outcome, Question, Verdict, Wanted, check, dkim, dmarc,
-    expected, spf_verdict,
+    Answer, Expected, Kind, Known, Lookup, Mode, Need, Options, Outcome, Question, Reach, Verdict, Wanted, check, dkim,
+    dmarc, expected, spf_verdict,
 };
 use mailcow_operator::mail::{DkimKey, DomainName};
 use nameserver::rdata::TXT;
@@ -87,6 +87,7 @@ fn wanted() -> Wanted {
         domain: DomainName::parse("example.test").unwrap(),
         mail_host: DomainName::parse("mail.host.test").unwrap(),
         egress: Vec::new(),
+        certificate_authority: "letsencrypt.org".into(),
         dkim: Some(key),
         spec: DnsSpec::default(),
     }
@@ -224,9 +225,9 @@ async fn a_record_has_to_be_on_all_servers() {
     let found = world.row(Dmarc).await;
     assert_eq!(found.verdict, Invalid);
     assert!(found.message.starts_with("the zone's servers disagree; at worst: "), "{}", found.message);
-    let told = found.warnings.iter().find(|warning| warning.reason == "Disagree").unwrap();
-    assert!(told.message.contains("ns1.example.test (127.0.0.2)"), "{}", told.message);
-    assert!(told.message.contains("ns2.example.test (127.0.0.3)"), "{}", told.message);
+    let Some(Reach::Disagree { servers }) = found.propagation else { panic!("{found:#?}") };
+    assert!(servers[0].contains("ns1.example.test (127.0.0.2)"), "{servers:?}");
+    assert!(servers[0].contains("ns2.example.test (127.0.0.3)"), "{servers:?}");
 }
 
 #[tokio::test]
@@ -234,7 +235,8 @@ async fn servers_that_disagree_but_are_both_right_verify() {
     let world = World::start().await;
     world.second.set_zone("example.test", &EXAMPLE.replace("MX 10", "MX 20")).unwrap();
     let found = world.row(Mx).await;
-    assert_eq!((found.verdict, reasons(&found)), (Verified, vec!["Disagree"]));
+    assert_eq!((found.verdict, reasons(&found)), (Verified, vec![]));
+    assert!(matches!(found.propagation, Some(Reach::Disagree { .. })), "{found:#?}");
 }
 
 #[tokio::test]
@@ -382,9 +384,9 @@ async fn an_older_answer_of_a_resolver_is_told() {
     world.resolver.set_zone("example.test", &old).unwrap();
     let found = world.check().await;
     assert!(found.iter().all(|verdict| verdict.verdict == Verified), "{found:#?}");
-    let pending = found.iter().filter(|verdict| reasons(verdict) == ["Pending"]).map(|verdict| verdict.kind);
-    assert_eq!(pending.collect::<Vec<_>>(), [Mx, Dmarc]);
-    assert_eq!(found[0].warnings[0].message, "a resolver still has an older answer, for at most 60 s");
+    let reach = found.iter().map(|verdict| verdict.propagation.clone().unwrap()).collect::<Vec<_>>();
+    let pending = Reach::Pending { seconds: 60 };
+    assert_eq!(reach, [pending.clone(), Reach::Everywhere, Reach::Everywhere, pending]);
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ pub(super) fn options(settings: &DnsSettings) -> Options {
             DnsMode::Recursive => Mode::Recursive,
         },
         authoritative_port: settings.dns_authoritative_port,
+        https_port: settings.policy_port,
+        smtp_port: settings.smtp_port,
+        certificate_authority: settings.policy_ca_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()),
         ..Options::default()
     }
 }
@@ -65,6 +68,7 @@ fn wanted(object: &EmailDomain, ctx: &Context, seen: &DomainSeen, before: &Email
         domain: seen.name.clone()?,
         mail_host: ctx.mail_host().and_then(|host| DomainName::parse(&host).ok())?,
         egress: ctx.settings.dns.egress_ips.clone(),
+        certificate_authority: ctx.settings.dns.certificate_authority.clone(),
         dkim: key.or_else(|| last_key(before)),
         spec: object.spec.dns.clone().unwrap_or_default(),
     })

@@ -195,10 +195,10 @@ fn key_size() -> u16 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DnsSpec {
-    /// The records that `DNSVerified` needs. Default: MX, SPF, DKIM and DMARC. The others are verified and shown all
-    /// the same.
+    /// The records that `DNSVerified` needs. Default: MX, SPF, DKIM and DMARC; these four are verified and shown all the
+    /// same when they are left out. The others are looked up only when they stand here.
     #[serde(default = "all_records")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 13))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub required: Vec<DnsRecordKind>,
     /// What the DMARC record has to say. Omitted: any valid record will do.

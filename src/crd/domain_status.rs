@@ -69,24 +69,52 @@ pub struct DkimStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DnsStatus {
-    /// One entry for each record, sorted by type.
+    /// One entry for each record, sorted by type and name.
     #[serde(default)]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned(), "name".to_owned()]))]
     pub records: Vec<DnsRecordStatus>,
 }
 
 /// A DNS record that mail needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
 pub enum DnsRecordKind {
     /// Where mail for the domain goes (RFC 5321, section 5.1).
+    #[serde(rename = "MX")]
     Mx,
     /// Who may send for the domain (RFC 7208).
+    #[serde(rename = "SPF")]
     Spf,
     /// The key that signatures are checked with (RFC 6376).
+    #[serde(rename = "DKIM")]
     Dkim,
     /// What receivers do with mail that fails (RFC 9989).
+    #[serde(rename = "DMARC")]
     Dmarc,
+    /// Where Outlook and others find a mail client's settings.
+    Autodiscover,
+    /// Where Thunderbird and others find a mail client's settings.
+    Autoconfig,
+    /// Which hosts and ports serve mail clients (RFC 6186, RFC 8314).
+    #[serde(rename = "SRV")]
+    Srv,
+    /// That senders must use TLS (RFC 8461).
+    #[serde(rename = "MTASTS")]
+    MtaSts,
+    /// Where senders report trouble with TLS (RFC 8460).
+    #[serde(rename = "TLSRPT")]
+    TlsRpt,
+    /// The key that the mail host shows on port 25 (RFC 7672).
+    #[serde(rename = "TLSA")]
+    Tlsa,
+    /// The names of the addresses that mail is sent from (RFC 1912, section 2.1).
+    #[serde(rename = "PTR")]
+    Ptr,
+    /// Which certificate authorities may issue for the hosts (RFC 8659).
+    #[serde(rename = "CAA")]
+    Caa,
+    /// The logo beside the domain's mail.
+    #[serde(rename = "BIMI")]
+    Bimi,
 }
 
 impl DnsRecordKind {
@@ -97,6 +125,15 @@ impl DnsRecordKind {
             Self::Spf => "SPF",
             Self::Dkim => "DKIM",
             Self::Dmarc => "DMARC",
+            Self::Autodiscover => "Autodiscover",
+            Self::Autoconfig => "Autoconfig",
+            Self::Srv => "SRV",
+            Self::MtaSts => "MTASTS",
+            Self::TlsRpt => "TLSRPT",
+            Self::Tlsa => "TLSA",
+            Self::Ptr => "PTR",
+            Self::Caa => "CAA",
+            Self::Bimi => "BIMI",
         }
     }
 }
@@ -144,13 +181,20 @@ pub struct DnsRecordStatus {
     pub hint: Option<String>,
     /// Who answered.
     pub source: DnsSource,
+    /// Whether the rest of the world sees the same; omitted while it was not asked, as when the record is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propagation: Option<DnsPropagation>,
+    /// Whether the resolver says that the answer is signed and valid (DNSSEC, the AD bit); omitted while it was not
+    /// asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dnssec: Option<bool>,
     /// How many checks in a row gave a bad answer after a good one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
     /// Since when checks find it other than wanted, or get no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Time>,
-    /// When a check last got an answer.
+    /// When a check last got an answer; omitted when that was the last check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answered: Option<Time>,
     /// When it was last looked up.
@@ -181,6 +225,30 @@ pub enum DnsVerdict {
     Invalid,
     /// No answer that can be trusted: time-out, SERVFAIL, REFUSED.
     TempError,
+}
+
+/// How far a record has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DnsPropagation {
+    /// In one word.
+    pub state: DnsReach,
+    /// For `Pending`: when the resolver will have forgotten the older answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// For `Disagree`: which server of the zone says what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+}
+
+/// How far a record has come, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DnsReach {
+    /// The zone's servers and the resolver say the same.
+    Everywhere,
+    /// The zone's servers have it; the resolver still holds an older answer.
+    Pending,
+    /// The zone's servers say different things.
+    Disagree,
 }
 
 /// Who answered a DNS check.

@@ -18,8 +18,8 @@ pub use domain::{
     DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
 };
 pub use domain_status::{
-    Attached, DkimStatus, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict, DnsWarning, DomainUsage,
-    EmailDomainStatus, ServerStatus,
+    Attached, DkimStatus, DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict,
+    DnsWarning, DomainUsage, EmailDomainStatus, ServerStatus,
 };
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,

@@ -18,6 +18,22 @@ pub enum Kind {
     Txt,
     /// Names of an address.
     Ptr,
+    /// Hosts and ports of a service.
+    Srv,
+    /// Certificate authorities that may issue.
+    Caa,
+    /// Keys that a TLS server shows.
+    Tlsa,
+    /// The MTA-STS policy that the host serves over HTTPS (RFC 8461, section 3.3).
+    Policy,
+    /// The certificate that the host shows on port 25 (RFC 3207).
+    Certificate,
+    /// Whether a validating resolver vouches for the MX records.
+    SecureMx,
+    /// Whether a validating resolver vouches for the addresses.
+    SecureHost,
+    /// Whether a validating resolver vouches for the TLSA records.
+    SecureTlsa,
 }
 
 /// A question to DNS.
@@ -45,6 +61,54 @@ pub struct Mx {
     pub exchange: String,
 }
 
+/// One SRV record (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Srv {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// The share among records of one priority.
+    pub weight: u16,
+    /// The port.
+    pub port: u16,
+    /// The host, canonical; empty when the service is declared to be off.
+    pub target: String,
+}
+
+/// One CAA record (RFC 8659).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caa {
+    /// Whether an authority that does not know the tag must not issue.
+    pub critical: bool,
+    /// `issue`, `issuewild`, `iodef`, …, in lower case.
+    pub tag: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// One TLSA record (RFC 6698).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tlsa {
+    /// Certificate usage.
+    pub usage: u8,
+    /// 0: the whole certificate; 1: its key.
+    pub selector: u8,
+    /// 0: the bytes; 1: SHA-256; 2: SHA-512.
+    pub matching: u8,
+    /// What has to match.
+    pub data: Vec<u8>,
+}
+
+/// What an HTTPS server sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Page {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type without parameters, in lower case; empty when none is said.
+    pub media_type: String,
+    /// The start of the body, at most 64 KiB.
+    pub body: Vec<u8>,
+}
+
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -56,6 +120,20 @@ pub enum Outcome {
     Txt(Vec<Vec<u8>>),
     /// PTR records.
     Names(Vec<String>),
+    /// SRV records.
+    Srv(Vec<Srv>),
+    /// CAA records.
+    Caa(Vec<Caa>),
+    /// TLSA records.
+    Tlsa(Vec<Tlsa>),
+    /// What the HTTPS server sent.
+    Page(Page),
+    /// The certificates that a server shows, its own first, in DER.
+    Certificates(Vec<Vec<u8>>),
+    /// The server's certificate can't be trusted, and why.
+    Untrusted(String),
+    /// Whether the resolver vouches for the answer.
+    Secure(bool),
     /// The name exists, but has no record of this type.
     NoData,
     /// The name does not exist.
@@ -109,6 +187,11 @@ impl Answer {
             Outcome::Failed(why) => Some(why),
             _ => None,
         }
+    }
+
+    /// Whether there are records of the type.
+    pub(super) fn has_records(&self) -> bool {
+        !self.is_void() && !matches!(self.outcome, Outcome::AliasLoop | Outcome::Failed(_))
     }
 
     /// Whether DNS says that there is no such record (a void lookup of RFC 7208, section 4.6.4).

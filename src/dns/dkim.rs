@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::answer::{Answer, Kind, Outcome};
+use super::der::element;
 use super::known::{Known, Need};
 use super::tags::Tags;
 use super::verdict::Verdict;
@@ -212,21 +213,6 @@ fn modulus_bits(der: &[u8]) -> Option<usize> {
     let significant = modulus.get(first..)?;
     let leading = usize::try_from(significant.first()?.leading_zeros()).ok()?;
     Some(significant.len() * 8 - leading)
-}
-
-/// The content of a DER element with this tag, and what follows it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let [found, first, rest @ ..] = der else { return None };
-    if *found != tag {
-        return None;
-    }
-    let (length, rest) = match first {
-        0..=127 => (usize::from(*first), rest),
-        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
-        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
-        _ => return None,
-    };
-    Some((rest.get(..length)?, rest.get(length..)?))
 }
 
 #[cfg(test)]

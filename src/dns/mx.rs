@@ -50,7 +50,11 @@ fn missing(wanted: &Wanted, known: &Known, answer: &Answer, verdict: Verdict) ->
     let [own, mail] = Need::all([addresses(known, domain), addresses(known, host)])?
         .try_into()
         .unwrap_or_else(|_| [BTreeSet::new(), BTreeSet::new()]);
+    let doubled = format!("{domain}.{domain}");
+    let elsewhere = matches!(known.ask(&doubled, Kind::Mx)?.outcome, Outcome::Mx(_));
+    let hint = format!("a record stands at {doubled}: the zone appends its name, so leave out {domain} there");
     let verdict = verdict.found(DnsVerdict::Missing, format!("{domain} has no MX record"));
+    let verdict = verdict.hint(elsewhere.then_some(hint));
     if own.is_disjoint(&mail) {
         return Ok(verdict);
     }
@@ -185,6 +189,7 @@ mod tests {
             learn(&mut known, host, Kind::A, Outcome::Addresses(vec![ip.parse().unwrap()]));
             learn(&mut known, host, Kind::Aaaa, Outcome::NoData);
         }
+        learn(&mut known, "example.com.example.com", Kind::Mx, Outcome::NxDomain);
         for (host, outcome) in [("example.com", Outcome::NoData), ("gone.test", Outcome::NxDomain)] {
             learn(&mut known, host, Kind::A, outcome.clone());
             learn(&mut known, host, Kind::Aaaa, outcome);
@@ -251,6 +256,14 @@ mod tests {
         learn(&mut known, "example.com", Kind::A, Outcome::Addresses(vec!["192.0.2.1".parse().unwrap()]));
         let found = mx(&wanted(), &known).unwrap();
         assert_eq!((found.verdict, found.warnings[0].reason.as_str()), (DnsVerdict::Missing, "ImplicitMx"));
+    }
+
+    #[test]
+    fn a_doubled_name_is_recognised() {
+        let mut known = world(&[]);
+        let record = Mx { preference: 10, exchange: "mail.example.net".into() };
+        learn(&mut known, "example.com.example.com", Kind::Mx, Outcome::Mx(vec![record]));
+        assert!(mx(&wanted(), &known).unwrap().hint.unwrap().contains("stands at example.com.example.com"));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::verdict::{Verdict, warning};
-use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict};
+use super::verdict::{Reach, Verdict, warning};
+use crate::crd::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict};
 
 /// Bad checks in a row before a verified record counts as bad.
 const BAD_CHECKS: u32 = 3;
@@ -46,7 +46,9 @@ fn wait(record: &DnsRecordStatus, now: Timestamp) -> SignedDuration {
 /// one counts from the third check in a row, at least 30 minutes after the first; one without an answer changes nothing
 /// for 24 hours. `next_check` is left for [`settle_all`].
 pub fn settle(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
-    let same = before.filter(|before| before.expected == verdict.expected && before.name == verdict.name);
+    let unanswered_now = verdict.verdict == DnsVerdict::TempError;
+    let same = before.filter(|before| before.name == verdict.name);
+    let same = same.filter(|before| unanswered_now || before.expected == verdict.expected);
     match same {
         Some(before) if verdict.verdict == DnsVerdict::TempError => unanswered(before, verdict, now),
         Some(before) if before.verdict == DnsVerdict::Verified && verdict.verdict != DnsVerdict::Verified => {
@@ -61,7 +63,8 @@ fn accepted(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp) 
     let good = verdict.verdict == DnsVerdict::Verified;
     let since = before.and_then(|before| before.failing_since.clone()).unwrap_or(Time(now));
     let answered = verdict.verdict != DnsVerdict::TempError;
-    let last_answered = if answered { Some(Time(now)) } else { before.and_then(|before| before.last_answered.clone()) };
+    let last_answered = if answered { None } else { before.and_then(answered_at) };
+    let propagation = verdict.propagation.map(|reach| propagation(reach, before, now));
     DnsRecordStatus {
         kind: verdict.kind,
         name: verdict.name,
@@ -73,12 +76,36 @@ fn accepted(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp) 
         message: verdict.message,
         hint: verdict.hint,
         source: verdict.source,
+        propagation,
+        dnssec: verdict.dnssec,
         failures: 0,
         failing_since: (!good).then_some(since),
         last_answered,
         last_checked: Some(Time(now)),
         next_check: None,
     }
+}
+
+/// When a check last got an answer.
+fn answered_at(record: &DnsRecordStatus) -> Option<Time> {
+    let last = record.last_checked.clone().filter(|_| record.verdict != DnsVerdict::TempError);
+    record.last_answered.clone().or(last)
+}
+
+/// The time at which a cache forgets stays what it was while only seconds of rounding are between two checks.
+fn propagation(reach: Reach, before: Option<&DnsRecordStatus>, now: Timestamp) -> DnsPropagation {
+    let (state, seconds, servers) = match reach {
+        Reach::Everywhere => (DnsReach::Everywhere, None, Vec::new()),
+        Reach::Pending { seconds } => (DnsReach::Pending, Some(seconds), Vec::new()),
+        Reach::Disagree { servers } => (DnsReach::Disagree, None, servers),
+    };
+    let known = before.and_then(|before| before.propagation.as_ref()?.until.clone());
+    let until = seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds.into())).ok());
+    let until = until.map(|until| {
+        let close = |known: &Time| until.duration_since(known.0).abs() <= SignedDuration::from_secs(5);
+        known.filter(close).unwrap_or(Time(until))
+    });
+    DnsPropagation { state, until, servers }
 }
 
 /// The verdict before stays, with a warning.
@@ -94,11 +121,14 @@ fn kept(before: &DnsRecordStatus, reason: &str, message: String, now: Timestamp)
 
 /// No answer: the verdict before stays for a day.
 fn unanswered(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
-    let fresh = before.last_answered.as_ref().is_some_and(|last| now.duration_since(last.0) < UNANSWERED_FOR);
+    let last = answered_at(before);
+    let fresh = last.as_ref().is_some_and(|last| now.duration_since(last.0) < UNANSWERED_FOR);
     if !fresh || before.verdict == DnsVerdict::TempError {
         return accepted(Some(before), verdict, now);
     }
-    kept(before, "CheckFailing", verdict.message, now)
+    let mut kept = kept(before, "CheckFailing", verdict.message, now);
+    kept.last_answered = last;
+    kept
 }
 
 /// Bad after good: it counts when it lasts. What a resolver says counts only when it is always the one asked.
@@ -114,11 +144,12 @@ fn suspicious(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> Dns
     kept.failures = failures;
     kept.failing_since = Some(Time(since));
     kept.observed = verdict.observed;
-    kept.last_answered = Some(Time(now));
+    kept.last_answered = None;
+    kept.propagation = verdict.propagation.map(|reach| propagation(reach, Some(before), now));
     kept
 }
 
-/// The status of all records after a check of the domain, sorted by type, with the time of the next check.
+/// The status of all records after a check of the domain, sorted by type and name, with the time of the next check.
 pub fn settle_all(
     before: Option<&DnsStatus>,
     verdicts: Vec<Verdict>,
@@ -127,13 +158,14 @@ pub fn settle_all(
     jitter: f64,
 ) -> DnsStatus {
     let settled = verdicts.into_iter().map(|verdict| {
-        let old = before.and_then(|before| before.records.iter().find(|record| record.kind == verdict.kind));
+        let is_it = |record: &&DnsRecordStatus| record.kind == verdict.kind && record.name == verdict.name;
+        let old = before.and_then(|before| before.records.iter().find(is_it));
         let mut record = settle(old, verdict, now);
         record.required = required.contains(&record.kind);
         record
     });
     let mut records = settled.collect::<Vec<_>>();
-    records.sort_by_key(|record| record.kind);
+    records.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let next = next_check(&records, now, jitter);
     for record in &mut records {
         record.next_check = Some(Time(next));

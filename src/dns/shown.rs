@@ -1,6 +1,6 @@
 //! Values as they stand in a zone.
 
-use super::answer::{Mx, Outcome};
+use super::answer::{Caa, Mx, Outcome, Srv, Tlsa};
 
 /// At most this many values are shown.
 const SHOWN_VALUES: usize = 16;
@@ -14,12 +14,44 @@ pub(super) fn shown(outcome: &Outcome) -> Vec<String> {
         Outcome::Mx(all) => all.iter().take(SHOWN_VALUES).map(shown_mx).collect(),
         Outcome::Names(names) => names.iter().take(SHOWN_VALUES).map(|name| format!("{name}.")).collect(),
         Outcome::Txt(texts) => texts.iter().take(SHOWN_VALUES).map(|text| shown_text(text)).collect(),
-        Outcome::NoData | Outcome::NxDomain | Outcome::AliasLoop | Outcome::Failed(_) => Vec::new(),
+        Outcome::Srv(all) => all.iter().take(SHOWN_VALUES).map(shown_srv).collect(),
+        Outcome::Caa(all) => all.iter().take(SHOWN_VALUES).map(shown_caa).collect(),
+        Outcome::Tlsa(all) => all.iter().take(SHOWN_VALUES).map(shown_tlsa).collect(),
+        Outcome::Page(_)
+        | Outcome::Certificates(_)
+        | Outcome::Untrusted(_)
+        | Outcome::Secure(_)
+        | Outcome::NoData
+        | Outcome::NxDomain
+        | Outcome::AliasLoop
+        | Outcome::Failed(_) => Vec::new(),
     }
 }
 
 fn shown_mx(mx: &Mx) -> String {
     format!("{} {}.", mx.preference, mx.exchange)
+}
+
+fn shown_srv(srv: &Srv) -> String {
+    format!("{} {} {} {}.", srv.priority, srv.weight, srv.port, srv.target)
+}
+
+pub(super) fn shown_caa(caa: &Caa) -> String {
+    format!("{} {} {}", if caa.critical { 128 } else { 0 }, caa.tag, shown_text(&caa.value))
+}
+
+pub(super) fn shown_tlsa(tlsa: &Tlsa) -> String {
+    let data = hex(tlsa.data.get(..64).unwrap_or(&tlsa.data));
+    format!("{} {} {} {data}", tlsa.usage, tlsa.selector, tlsa.matching)
+}
+
+/// Two lower-case digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// Texts, as they stand in a zone.

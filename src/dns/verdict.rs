@@ -26,6 +26,27 @@ pub struct Verdict {
     pub hint: Option<String>,
     /// Who answered.
     pub source: DnsSource,
+    /// Whether the rest of the world sees the same; `None` when it was not asked.
+    pub propagation: Option<Reach>,
+    /// Whether a validating resolver vouches for the answer; `None` when it was not asked.
+    pub dnssec: Option<bool>,
+}
+
+/// How far a record has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The zone's servers and the resolver say the same.
+    Everywhere,
+    /// The resolver still holds an older answer.
+    Pending {
+        /// For at most so many seconds.
+        seconds: u32,
+    },
+    /// The zone's servers say different things.
+    Disagree {
+        /// Which server says what, one line for each name.
+        servers: Vec<String>,
+    },
 }
 
 impl Verdict {
@@ -35,12 +56,14 @@ impl Verdict {
             kind,
             name: name.to_owned(),
             verdict: DnsVerdict::TempError,
-            expected: expected_values(wanted, kind),
+            expected: expected_values(wanted, kind, name),
             observed: shown(&answer.outcome),
             warnings: answer.notes.clone(),
             message: String::new(),
             hint: None,
             source: answer.source,
+            propagation: None,
+            dnssec: None,
         }
     }
 

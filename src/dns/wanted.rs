@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::shown::quoted;
+use sha2::{Digest, Sha256};
+
+use super::shown::{hex, quoted};
 use crate::crd::{DmarcPolicy, DnsRecordKind, DnsSpec};
 use crate::mail::{DkimKey, DomainName};
 
@@ -15,6 +17,8 @@ pub struct Wanted {
     pub mail_host: DomainName,
     /// The addresses that Mailcow sends from, when they are not those of `mail_host`; empty: those of `mail_host`.
     pub egress: Vec<IpAddr>,
+    /// The certificate authority that Mailcow's certificates come from, as CAA records name it: `letsencrypt.org`.
+    pub certificate_authority: String,
     /// The DKIM key that Mailcow signs with; `None` when it has none yet.
     pub dkim: Option<DkimKey>,
     /// What the user demands.
@@ -28,7 +32,7 @@ pub struct Expected {
     pub kind: DnsRecordKind,
     /// The owner name, without the last dot.
     pub name: String,
-    /// `MX` or `TXT`.
+    /// `MX`, `TXT`, `CNAME` or `SRV`.
     pub record_type: &'static str,
     /// The value in one piece and without quotes, as web forms take it.
     pub value: String,
@@ -42,27 +46,122 @@ impl Expected {
         Self { kind, name, record_type: "TXT", value, zone_value }
     }
 
+    fn of(kind: DnsRecordKind, name: String, record_type: &'static str, value: String) -> Self {
+        Self { kind, name, record_type, zone_value: value.clone(), value }
+    }
+
     /// The whole line of a zone file.
     pub fn zone_line(&self) -> String {
         format!("{}. IN {} {}", self.name, self.record_type, self.zone_value)
     }
 }
 
-/// The records to publish, in the order of the rows. There is none for DKIM while Mailcow has no key.
-pub fn expected(wanted: &Wanted) -> Vec<Expected> {
-    let rows = [Some(mx(wanted)), Some(spf(wanted)), dkim(wanted), Some(dmarc(wanted))];
-    rows.into_iter().flatten().collect()
+impl Wanted {
+    /// Whether a row is looked up: the four that mail needs always, the others when they are required.
+    pub fn asks_for(&self, kind: DnsRecordKind) -> bool {
+        let always = [DnsRecordKind::Mx, DnsRecordKind::Spf, DnsRecordKind::Dkim, DnsRecordKind::Dmarc];
+        always.contains(&kind) || self.spec.required.contains(&kind)
+    }
 }
 
-/// What the status shows as expected in a row.
-pub(super) fn expected_values(wanted: &Wanted, kind: DnsRecordKind) -> Vec<String> {
-    expected(wanted).into_iter().filter(|record| record.kind == kind).map(|record| record.zone_value).collect()
+/// The records to publish in the domain's zone, in the order of the rows, for the rows that are looked up.
+///
+/// There is none for DKIM while Mailcow has no key, nor for what stands in another zone (TLSA, PTR), what is best left
+/// away (CAA), or only the owner can tell (BIMI).
+pub fn expected(wanted: &Wanted) -> Vec<Expected> {
+    let mut rows = vec![mx(wanted), spf(wanted)];
+    rows.extend(dkim(wanted));
+    rows.push(dmarc(wanted));
+    rows.extend([alias(wanted, DnsRecordKind::Autodiscover), alias(wanted, DnsRecordKind::Autoconfig)]);
+    rows.extend(SERVICES.iter().filter(|service| service.demanded).map(|service| srv(wanted, service)));
+    rows.extend([sts(wanted), alias(wanted, DnsRecordKind::MtaSts), tls_rpt(wanted)]);
+    rows.retain(|row| wanted.asks_for(row.kind));
+    rows
+}
+
+/// What the status shows as expected for a record.
+pub(super) fn expected_values(wanted: &Wanted, kind: DnsRecordKind, name: &str) -> Vec<String> {
+    let known = expected(wanted).into_iter().filter(|record| record.kind == kind && record.name == name);
+    known.map(|record| record.zone_value).collect()
+}
+
+/// A service that mail clients look for by an SRV record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    /// The first label.
+    pub(super) label: &'static str,
+    /// Mailcow's port for it.
+    pub(super) port: u16,
+    /// Whether it has to be there; the others are only looked at when they are.
+    pub(super) demanded: bool,
+    /// The path that a TXT record beside it has to name (RFC 6764, section 4).
+    pub(super) path: Option<&'static str>,
+}
+
+impl Service {
+    const fn new(label: &'static str, port: u16, demanded: bool) -> Self {
+        Self { label, port, demanded, path: None }
+    }
+
+    const fn with_path(label: &'static str) -> Self {
+        Self { label, port: 443, demanded: false, path: Some("/SOGo/dav/") }
+    }
+
+    /// Where its records stand.
+    pub(super) fn name(&self, domain: &DomainName) -> String {
+        format!("{}._tcp.{domain}", self.label)
+    }
+}
+
+/// Mailcow's services (RFC 6186, RFC 8314, RFC 5804, RFC 6764).
+pub(super) const SERVICES: [Service; 9] = [
+    Service::new("_autodiscover", 443, true),
+    Service::new("_imaps", 993, true),
+    Service::new("_submissions", 465, true),
+    Service::new("_submission", 587, false),
+    Service::new("_imap", 143, false),
+    Service::new("_pop3s", 995, false),
+    Service::new("_sieve", 4190, false),
+    Service::with_path("_caldavs"),
+    Service::with_path("_carddavs"),
+];
+
+/// The host names that a domain has beside Mailcow's own.
+pub(super) fn alias_name(wanted: &Wanted, kind: DnsRecordKind) -> String {
+    let label = match kind {
+        DnsRecordKind::Autodiscover => "autodiscover",
+        DnsRecordKind::Autoconfig => "autoconfig",
+        _ => "mta-sts",
+    };
+    format!("{label}.{}", wanted.domain)
+}
+
+fn alias(wanted: &Wanted, kind: DnsRecordKind) -> Expected {
+    Expected::of(kind, alias_name(wanted, kind), "CNAME", format!("{}.", wanted.mail_host))
+}
+
+fn srv(wanted: &Wanted, service: &Service) -> Expected {
+    let value = format!("0 1 {} {}.", service.port, wanted.mail_host);
+    Expected::of(DnsRecordKind::Srv, service.name(&wanted.domain), "SRV", value)
+}
+
+/// Senders fetch the policy again when the id changes; ours changes with the host that the policy names.
+fn sts(wanted: &Wanted) -> Expected {
+    let digest = Sha256::digest(format!("{} {}", wanted.domain, wanted.mail_host));
+    let id = hex(digest.get(..8).unwrap_or_default());
+    Expected::text(DnsRecordKind::MtaSts, format!("_mta-sts.{}", wanted.domain), format!("v=STSv1; id={id}"))
+}
+
+fn tls_rpt(wanted: &Wanted) -> Expected {
+    let reports = wanted.spec.dmarc.as_ref().and_then(|dmarc| dmarc.report_to.first().cloned());
+    let address = reports.unwrap_or_else(|| format!("postmaster@{}", wanted.domain));
+    let name = format!("_smtp._tls.{}", wanted.domain);
+    Expected::text(DnsRecordKind::TlsRpt, name, format!("v=TLSRPTv1; rua=mailto:{address}"))
 }
 
 fn mx(wanted: &Wanted) -> Expected {
     let value = format!("10 {}.", wanted.mail_host);
-    let name = wanted.domain.to_string();
-    Expected { kind: DnsRecordKind::Mx, name, record_type: "MX", zone_value: value.clone(), value }
+    Expected::of(DnsRecordKind::Mx, wanted.domain.to_string(), "MX", value)
 }
 
 fn spf(wanted: &Wanted) -> Expected {
@@ -116,6 +215,7 @@ pub(super) mod tests {
             domain: DomainName::parse("example.com").unwrap(),
             mail_host: DomainName::parse("mail.example.net").unwrap(),
             egress: Vec::new(),
+            certificate_authority: "letsencrypt.org".to_owned(),
             dkim: None,
             spec: DnsSpec::default(),
         }
@@ -130,6 +230,24 @@ pub(super) mod tests {
                 "example.com. IN MX 10 mail.example.net.",
                 "example.com. IN TXT \"v=spf1 mx -all\"",
                 "_dmarc.example.com. IN TXT \"v=DMARC1; p=quarantine\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_other_records_are_there_when_they_are_asked_for() {
+        let mut asking = wanted();
+        asking.spec.required = vec![DnsRecordKind::Autodiscover, DnsRecordKind::Srv, DnsRecordKind::MtaSts];
+        let lines = expected(&asking).iter().skip(3).map(Expected::zone_line).collect::<Vec<_>>();
+        assert_eq!(
+            lines,
+            [
+                "autodiscover.example.com. IN CNAME mail.example.net.",
+                "_autodiscover._tcp.example.com. IN SRV 0 1 443 mail.example.net.",
+                "_imaps._tcp.example.com. IN SRV 0 1 993 mail.example.net.",
+                "_submissions._tcp.example.com. IN SRV 0 1 465 mail.example.net.",
+                "_mta-sts.example.com. IN TXT \"v=STSv1; id=4c8d60d0d93df95a\"",
+                "mta-sts.example.com. IN CNAME mail.example.net.",
             ]
         );
     }

@@ -60,39 +60,58 @@ fn usage(have: &DomainHave) -> DomainUsage {
     }
 }
 
-/// One condition for each record, and `DNSVerified` for those that are required.
+/// One condition for each row, `DNSVerified` for the rows that are required, and whether mail can come and go.
 fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
-    let mut said: Vec<Said> = records.iter().map(|record| record_said(record, condition_name(record.kind))).collect();
-    let worst = records
-        .iter()
-        .filter(|r| r.required && r.verdict != DnsVerdict::Verified)
-        .min_by_key(|r| r.verdict == DnsVerdict::TempError);
-    let bad: Vec<&str> =
-        records.iter().filter(|r| r.required && r.verdict != DnsVerdict::Verified).map(|r| r.kind.as_str()).collect();
-    match worst {
-        _ if records.is_empty() => {
-            let why = "not checked yet; the mail host is known when Mailcow or the chart's dns.mailHost is configured";
-            said.push(Said::unknown("DNSVerified", &Why::new(Reason::Pending, why)));
-        }
-        None => said.push(Said::is("DNSVerified", Reason::Verified, "every required DNS record is as it should be")),
-        Some(record) if record.verdict == DnsVerdict::TempError => {
-            said.push(Said::unknown("DNSVerified", &Why::new(Reason::CheckFailing, record.message.clone())));
-        }
-        Some(record) => {
-            let message = format!("{} not verified; {}: {}", bad.join(", "), record.kind.as_str(), advice(record));
-            said.push(Said::is_not("DNSVerified", &Why::new(Reason::NotVerified, message)));
-        }
-    }
+    let mut kinds: Vec<DnsRecordKind> = records.iter().map(|record| record.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    let row = |kind: DnsRecordKind| summed(records, condition_name(kind), |r| r.kind == kind);
+    let mut said: Vec<Said> = kinds.into_iter().map(row).collect();
+    said.push(summed(records, "DNSVerified", |record| record.required));
+    said.push(summed(records, "InboundReady", |record| record.kind == DnsRecordKind::Mx));
+    let signs = [DnsRecordKind::Spf, DnsRecordKind::Dkim];
+    said.push(summed(records, "OutboundReady", |record| signs.contains(&record.kind)));
     said
 }
 
-fn record_said(record: &DnsRecordStatus, condition: &'static str) -> Said {
-    match record.verdict {
-        DnsVerdict::Verified => Said::is(condition, Reason::Verified, record.message.clone()),
-        DnsVerdict::TempError => Said::unknown(condition, &Why::new(Reason::CheckFailing, record.message.clone())),
-        DnsVerdict::Missing | DnsVerdict::Mismatch | DnsVerdict::Multiple | DnsVerdict::Invalid => {
+/// One condition for some of the records: True when all are verified, Unknown when no more is wrong than that an answer
+/// is missing.
+fn summed(records: &[DnsRecordStatus], condition: &'static str, counts: impl Fn(&DnsRecordStatus) -> bool) -> Said {
+    let counted: Vec<&DnsRecordStatus> = records.iter().filter(|record| counts(record)).collect();
+    let bad: Vec<&DnsRecordStatus> =
+        counted.iter().copied().filter(|record| record.verdict != DnsVerdict::Verified).collect();
+    let mut kinds: Vec<&str> = bad.iter().map(|record| record.kind.as_str()).collect();
+    kinds.dedup();
+    match bad.iter().min_by_key(|record| record.verdict == DnsVerdict::TempError) {
+        _ if records.is_empty() => {
+            let why = "not checked yet; the mail host is known when Mailcow or the chart's dns.mailHost is configured";
+            Said::unknown(condition, &Why::new(Reason::Pending, why))
+        }
+        None => Said::is(condition, Reason::Verified, all_is_well(condition, &counted)),
+        Some(record) if record.verdict == DnsVerdict::TempError => {
+            Said::unknown(condition, &Why::new(Reason::CheckFailing, record.message.clone()))
+        }
+        Some(record) if is_row(condition, record.kind) => {
             Said::is_not(condition, &Why::new(Reason::NotVerified, advice(record)))
         }
+        Some(record) => {
+            let message = format!("{} not verified; {}: {}", kinds.join(", "), record.kind.as_str(), advice(record));
+            Said::is_not(condition, &Why::new(Reason::NotVerified, message))
+        }
+    }
+}
+
+fn is_row(condition: &str, kind: DnsRecordKind) -> bool {
+    condition == condition_name(kind)
+}
+
+fn all_is_well(condition: &str, counted: &[&DnsRecordStatus]) -> String {
+    match (condition, counted) {
+        ("InboundReady", _) => "mail for the domain reaches the server".to_owned(),
+        ("OutboundReady", _) => "the server may send, and its signatures can be checked".to_owned(),
+        ("DNSVerified", _) => "every required DNS record is as it should be".to_owned(),
+        (_, [only]) => only.message.clone(),
+        (_, several) => format!("all {} records are as they should be", several.len()),
     }
 }
 
@@ -110,6 +129,15 @@ const fn condition_name(kind: DnsRecordKind) -> &'static str {
         DnsRecordKind::Spf => "SPFVerified",
         DnsRecordKind::Dkim => "DKIMVerified",
         DnsRecordKind::Dmarc => "DMARCVerified",
+        DnsRecordKind::Autodiscover => "AutodiscoverVerified",
+        DnsRecordKind::Autoconfig => "AutoconfigVerified",
+        DnsRecordKind::Srv => "SRVVerified",
+        DnsRecordKind::MtaSts => "MTASTSVerified",
+        DnsRecordKind::TlsRpt => "TLSRPTVerified",
+        DnsRecordKind::Tlsa => "TLSAVerified",
+        DnsRecordKind::Ptr => "PTRVerified",
+        DnsRecordKind::Caa => "CAAVerified",
+        DnsRecordKind::Bimi => "BIMIVerified",
     }
 }
 
@@ -131,6 +159,8 @@ mod tests {
             message: "said".into(),
             hint: Some("do this".into()),
             source: DnsSource::Authoritative,
+            propagation: None,
+            dnssec: None,
             failures: 0,
             failing_since: None,
             last_answered: None,
@@ -172,6 +202,29 @@ mod tests {
         let sum = bad.conditions.iter().find(|c| c.type_ == "DNSVerified").unwrap();
         assert_eq!((sum.status.as_str(), sum.reason.as_str()), ("False", "NotVerified"));
         assert_eq!(sum.message, "SPF, DKIM not verified; DKIM: said: do this");
+    }
+
+    #[test]
+    fn mail_in_and_mail_out_are_told_apart() {
+        let bad = said(vec![
+            record(DnsRecordKind::Mx, DnsVerdict::Mismatch, true),
+            record(DnsRecordKind::Spf, DnsVerdict::Verified, true),
+            record(DnsRecordKind::Dkim, DnsVerdict::Verified, true),
+        ]);
+        assert!(!is_true(&bad.conditions, "InboundReady") && is_true(&bad.conditions, "OutboundReady"));
+        let unknown = said(vec![]);
+        let status = |name: &str| unknown.conditions.iter().find(|c| c.type_ == name).map(|c| c.status.as_str());
+        assert_eq!((status("InboundReady"), status("OutboundReady")), (Some("Unknown"), Some("Unknown")));
+    }
+
+    #[test]
+    fn a_row_of_several_records_has_one_condition() {
+        let mut wrong = record(DnsRecordKind::Srv, DnsVerdict::Missing, true);
+        wrong.message = "no record at _imaps".into();
+        let bad = said(vec![record(DnsRecordKind::Srv, DnsVerdict::Verified, true), wrong]);
+        let found: Vec<_> = bad.conditions.iter().filter(|c| c.type_ == "SRVVerified").collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].message, "no record at _imaps: do this");
     }
 
     #[test]

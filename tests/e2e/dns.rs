@@ -79,3 +79,83 @@ async fn silent_servers_make_it_unknown_and_not_bad() {
     let domain = world.condition::<EmailDomain>("example", ("DNSVerified", "Unknown", "CheckFailing")).await;
     assert!(says(&domain, "Ready", "True"));
 }
+
+/// A domain of this object's name, with every row asked for that needs no more than DNS.
+fn asking(name: &str, domain: &str) -> String {
+    format!(
+        "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {{name: {name}}}\nspec:\n  domain: {domain}\n  \
+         dns: {{required: [MX, SPF, DKIM, DMARC, Autodiscover, Autoconfig, SRV, TLSRPT, CAA]}}\n"
+    )
+}
+
+#[tokio::test]
+async fn three_broken_domains_say_what_is_wrong_with_each() {
+    let world = World::new("broken").await;
+    let dotless = "@ MX 10 mail.host.test\n@ TXT \"v=spf1 mx -all\"\n@ TXT \"v=DMARC1; p=reject\"\n\
+        autodiscover CNAME mail.host.test\n_imaps._tcp SRV 0 1 143 mail.host.test.\n";
+    let contradictory = "@ MX 0 .\n@ TXT \"v=spf1 mx ~all\"\n@ TXT \"v=spf1 ip4:192.0.2.1 -all\"\n_dmarc TXT \"v=DMARC1; p=none\"\n\
+        autoconfig CNAME loop\nloop CNAME autoconfig\n_smtp._tls TXT \"v=TLSRPTv1; rua=http://r.test\"\n";
+    let elsewhere = "@ MX 5 mx.other.test.\n@ TXT \"v=spf1 include:gone.test -all\"\n_dmarc TXT \"v=DMARC1\\; p=reject\"\n\
+        autodiscover A 192.0.2.9\n_imaps._tcp SRV 0 0 0 .\n@ CAA 0 issue \";\"\n";
+    for (name, domain, zone) in [
+        ("dotless", "dotless.example", dotless),
+        ("contradictory", "contradictory.example", contradictory),
+        ("elsewhere", "elsewhere.example", elsewhere),
+    ] {
+        world.dns.zone(domain, zone).unwrap();
+        world.apply(&asking(name, domain)).await;
+    }
+    for (name, words) in [
+        (
+            "dotless",
+            &["with the dot at the end", "move it to _dmarc.dotless.example", "143, not to mail.host.test:993"][..],
+        ),
+        ("contradictory", &["takes no mail", "put them together", "circle", "neither mailto"]),
+        ("elsewhere", &["mx.other.test has no address", "gone.test", "proxy", "DeclaredOff", "forbid every authority"]),
+    ] {
+        let domain = world.condition::<EmailDomain>(name, ("DNSVerified", "False", "NotVerified")).await;
+        assert!(says(&domain, "Ready", "True"), "{domain:#?}");
+        let path = "jsonpath={range .status.dns.records[*]}{.type} {.name} {.verdict}: {.message} {.hint} {.warnings[*].reason}{\"\\n\"}{end}";
+        let printed = world.kubectl(&["get", "edom", name, "-o", path]).await;
+        for word in words {
+            assert!(printed.contains(word), "{name} does not say {word:?}:\n{printed}");
+        }
+        println!("{name}\n{printed}");
+    }
+    println!("{}", world.kubectl(&["get", "edom", "-o", "wide"]).await);
+}
+
+#[tokio::test]
+async fn mail_in_and_out_and_how_far_a_record_has_come_are_told() {
+    let world = World::new("reach").await;
+    world.dns.zone("example.com", "@ MX 10 mail.host.test.").unwrap();
+    world.apply(DOMAIN).await;
+    let domain = world.condition::<EmailDomain>("example", ("InboundReady", "True", "Verified")).await;
+    assert!(says(&domain, "OutboundReady", "False"), "{domain:#?}");
+    let state = "jsonpath={.status.dns.records[?(@.type==\"MX\")].propagation.state}";
+    assert_eq!(world.kubectl(&["get", "edom", "example", "-o", state]).await, "Everywhere");
+    world
+        .dns
+        .authority
+        .set_zone("example.com", "@ NS ns1.example.com.\nns1 A 127.0.0.2\n@ MX 20 mail.host.test.")
+        .unwrap();
+    check(&world, "one").await;
+    assert_eq!(world.kubectl(&["get", "edom", "example", "-o", state]).await, "Pending");
+}
+
+#[tokio::test]
+async fn a_check_that_finds_the_same_changes_only_its_times() {
+    let world = World::new("stable").await;
+    world.dns.zone("example.com", "@ MX 10 mail.host.test.\n@ TXT \"v=spf1 mx -all\"").unwrap();
+    world.apply(DOMAIN).await;
+    world.condition::<EmailDomain>("example", ("InboundReady", "True", "Verified")).await;
+    let bare = |domain: EmailDomain| {
+        let mut records = domain.status.unwrap().dns.unwrap().records;
+        for record in &mut records {
+            (record.last_checked, record.next_check) = (None, None);
+        }
+        records
+    };
+    let first = bare(check(&world, "one").await);
+    assert_eq!(bare(check(&world, "two").await), first);
+}

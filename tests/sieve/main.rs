@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod dovecot;
 #[cfg(test)]
+mod mails;
+#[cfg(test)]
+mod pigeonhole;
+#[cfg(test)]
 mod world;
 
 #[cfg(test)]
@@ -18,6 +22,8 @@ mod chain;
 mod delivery;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod judged;
 #[cfg(test)]
 mod random;
 #[cfg(test)]

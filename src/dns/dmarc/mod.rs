@@ -45,6 +45,9 @@ fn strangeness(text: &[u8]) -> String {
     if text.contains(&b'"') {
         return "the record holds quotation marks; leave them out".to_owned();
     }
+    if text.contains(&b'\\') {
+        return "the record holds a backslash; write ; without it".to_owned();
+    }
     "the record must begin with exactly v=DMARC1; receivers ignore it".to_owned()
 }
 
@@ -52,7 +55,11 @@ fn strangeness(text: &[u8]) -> String {
 fn own(wanted: &Wanted, known: &Known, text: &[u8], verdict: Verdict) -> Result<Verdict, Need> {
     let record = match Record::parse(text) {
         Ok(record) => record,
-        Err(problem) => return Ok(verdict.found(DnsVerdict::Invalid, problem)),
+        Err(problem) => {
+            let escaped = text.windows(2).any(|pair| pair == b"\\;");
+            let hint = escaped.then(|| "write ; without the backslash".to_owned());
+            return Ok(verdict.found(DnsVerdict::Invalid, problem).hint(hint));
+        }
     };
     let policy = record.policy;
     let message = format!("receivers apply p={}", policy_word(policy));
@@ -115,6 +122,21 @@ fn refusal(domain: &str, host: &str, known: &Known) -> Result<Option<DnsWarning>
     Ok(Some(warning("ReportsNotAuthorised", message)))
 }
 
+/// What receivers that still go by the public suffix list do otherwise: they ask one name above the domain, its
+/// registered part (RFC 7489, section 6.6.3).
+fn by_suffix_list(domain: &str, known: &Known, met: Option<&walk::Met>) -> Result<Option<DnsWarning>, Need> {
+    let Some(registered) = psl::domain_str(domain).filter(|registered| *registered != domain) else { return Ok(None) };
+    let answer = known.ask(&format!("_dmarc.{registered}"), Kind::Txt)?;
+    let theirs = walk::record_of(answer).map(|_| registered);
+    if answer.failure().is_some() || theirs == met.map(|met| met.domain.as_str()) {
+        return Ok(None);
+    }
+    let theirs = theirs.map_or("no record".to_owned(), |domain| format!("the record of {domain}"));
+    let message =
+        format!("receivers that go by the public suffix list (RFC 7489) find {theirs}; publish a record of your own");
+    Ok(Some(warning("SuffixListDiffers", message)))
+}
+
 /// The domain has no record of its own: perhaps one above it counts.
 fn none(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
     let domain = wanted.domain.as_str();
@@ -122,6 +144,8 @@ fn none(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Nee
     if let Some(why) = found.failure {
         return Ok(verdict.found(DnsVerdict::TempError, why));
     }
+    let mut verdict = verdict;
+    verdict.warnings.extend(by_suffix_list(domain, known, found.inherited.as_ref())?);
     let Some(met) = found.inherited else {
         return missing(wanted, known, verdict);
     };

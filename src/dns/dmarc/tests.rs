@@ -114,3 +114,26 @@ fn reports_to_another_organization_need_its_consent() {
     assert!(found.warnings[0].message.ends_with("example.com._report._dmarc.reports.test. IN TXT \"v=DMARC1\""));
     assert!(judge(&[record, ("example.com._report._dmarc.reports.test", "v=DMARC1")]).warnings.is_empty());
 }
+
+#[test]
+fn receivers_that_go_by_the_suffix_list_may_find_another_record() {
+    let mut below = wanted();
+    below.domain = crate::mail::DomainName::parse("a.b.example.com").unwrap();
+    let middle = ("_dmarc.b.example.com", "v=DMARC1; p=reject; psd=n; rua=mailto:a@example.com");
+    let found = judge_for(&below, &[middle]);
+    assert_eq!((found.verdict, reasons(&found)), (DnsVerdict::Verified, vec!["SuffixListDiffers", "InheritedFrom"]));
+    assert!(found.warnings[0].message.contains("find no record"), "{}", found.warnings[0].message);
+    let both = [middle, ("_dmarc.example.com", "v=DMARC1; p=none")];
+    assert!(judge_for(&below, &both).warnings[0].message.contains("find the record of example.com"));
+    let top = judge_for(&below, &[("_dmarc.example.com", "v=DMARC1; p=reject; rua=mailto:a@example.com")]);
+    assert_eq!(reasons(&top), ["InheritedFrom"]);
+}
+
+#[test]
+fn a_backslash_from_a_zone_file_is_told() {
+    let found = judge(&[(AT, "v=DMARC1\\; p=reject")]);
+    assert_eq!(found.verdict, DnsVerdict::Invalid);
+    assert!(found.message.contains("backslash"), "{}", found.message);
+    let later = judge(&[(AT, "v=DMARC1; p=reject\\; sp=none")]);
+    assert!(later.hint.unwrap().contains("without the backslash"));
+}

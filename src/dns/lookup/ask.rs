@@ -1,6 +1,7 @@
 //! One question, all the way: to every server of the zone, through aliases, to the resolver when all else fails.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::PoisonError;
 
 use futures::FutureExt as _;
@@ -53,6 +54,33 @@ struct Round {
 impl Lookup {
     /// Asks one question. There is one answer, or one for each group of the zone's servers that agree.
     pub async fn ask(&self, question: &Question) -> Vec<Answer> {
+        let (name, kind) = (question.name.as_str(), question.kind);
+        let outcome = match kind {
+            Kind::Policy => self.policy(name).await,
+            Kind::Certificate => self.certificates(name).await,
+            Kind::SecureMx | Kind::SecureHost | Kind::SecureTlsa => self.secure(name, kind).await,
+            _ => return self.ask_dns(question).await,
+        };
+        vec![Answer::new(outcome, DnsSource::Recursive)]
+    }
+
+    /// Where a host listens at a port, IPv4 first.
+    ///
+    /// # Errors
+    /// Why that can't be told, in words.
+    pub(super) async fn addresses_of(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let questions = [Kind::A, Kind::Aaaa].map(|kind| Question::new(host, kind));
+        let answers = join_all(questions.iter().map(|question| self.ask_dns(question))).await.concat();
+        let found = answers.iter().flat_map(Answer::addresses).map(|ip| SocketAddr::new(*ip, port));
+        let found = found.collect::<Vec<_>>();
+        match answers.iter().find_map(Answer::failure) {
+            Some(why) if found.is_empty() => Err(why.to_owned()),
+            None if found.is_empty() => Err(format!("{host} has no address")),
+            _ => Ok(found),
+        }
+    }
+
+    async fn ask_dns(&self, question: &Question) -> Vec<Answer> {
         if query(&question.name, question.kind).is_none() {
             return vec![Answer::new(Outcome::NxDomain, DnsSource::Authoritative)];
         }

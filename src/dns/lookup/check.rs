@@ -3,44 +3,46 @@
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::answer::{Answer, Kind, Outcome, Question};
+use super::super::answer::{Answer, Outcome, Question};
 use super::super::known::{Known, Need};
+use super::super::rows::{Row, rows};
 use super::super::spf::{Evaluation, Sender, SpfResult, evaluate};
-use super::super::verdict::{Verdict, severity};
+use super::super::verdict::{Reach, Verdict, severity};
 use super::super::wanted::Wanted;
-use super::super::{dkim, dmarc, mx, spf};
 use super::Lookup;
-use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict};
+use crate::crd::DnsSource;
 
 /// At most this many questions are asked for one row.
 const MOST_QUESTIONS: usize = 300;
-
-/// A row of the status: pure, see [`crate::dns`].
-type Row = fn(&Wanted, &Known) -> Result<Verdict, Need>;
 
 /// Checks all rows side by side. It takes no longer than [`super::Options::check_timeout`] and never fails: what gets
 /// no answer is a `TempError`.
 pub async fn check(lookup: &Lookup, wanted: &Wanted) -> Vec<Verdict> {
     let deadline = Instant::now() + lookup.options.check_timeout;
-    let rows: [Row; 4] = [mx::mx, spf::verdict, dkim::dkim, dmarc::dmarc];
-    let found = join_all(rows.map(|row| check_row(lookup, deadline, wanted, row))).await;
+    let rows = rows(wanted);
+    let found = join_all(rows.iter().map(|row| check_row(lookup, deadline, wanted, row))).await;
     found.into_iter().flatten().collect()
 }
 
-async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: Row) -> Option<Verdict> {
+async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: &Row<'_>) -> Option<Verdict> {
     let mut known = Known::default();
-    let verdicts = drive(lookup, deadline, &mut known, |known| row(wanted, known)).await;
-    let verdict = worst(wanted.domain.as_str(), verdicts, &known)?;
-    let good = verdict.verdict == DnsVerdict::Verified && verdict.source == DnsSource::Authoritative;
-    let question = Question::new(&verdict.name, if verdict.kind == DnsRecordKind::Mx { Kind::Mx } else { Kind::Txt });
-    let Some(answer) = known.ask(&question.name, question.kind).ok().filter(|answer| good && !answer.is_void()) else {
+    let verdicts = drive(lookup, deadline, &mut known, |known| row.verdict(known)).await;
+    let mut verdict = worst(verdicts)?;
+    let servers = known.disagreements(wanted.domain.as_str());
+    if !servers.is_empty() {
+        verdict.propagation = Some(Reach::Disagree { servers });
+        return Some(verdict);
+    }
+    let question = Question::new(&verdict.name, row.kind());
+    let there = known.ask(&question.name, question.kind).ok().filter(|answer| answer.has_records());
+    let Some(answer) = there.filter(|answer| answer.source == DnsSource::Authoritative) else {
         return Some(verdict);
     };
-    let pending = timeout_at(deadline, lookup.pending(&question, &answer.outcome)).await.ok().flatten();
-    Some(match pending {
-        Some(message) => verdict.warn("Pending", message),
-        None => verdict,
-    })
+    if let Ok(Some(seen)) = timeout_at(deadline, lookup.world(&question, &answer.outcome)).await {
+        verdict.propagation = Some(seen.reach);
+        verdict.dnssec = Some(seen.secure);
+    }
+    Some(verdict)
 }
 
 /// Evaluates SPF for a sender as a receiver does (RFC 7208, section 4), within the same time as a check.
@@ -87,12 +89,14 @@ fn too_late(question: &Question) -> Answer {
     Answer::new(Outcome::Failed(why), DnsSource::Authoritative)
 }
 
-/// The worst of the views counts: a record has to be on all servers that answer.
-fn worst(domain: &str, verdicts: Vec<Verdict>, known: &Known) -> Option<Verdict> {
+/// The worst of the views counts: a record has to be on all servers that answer. A view without a verdict says that
+/// there is nothing to tell.
+fn worst(verdicts: Vec<Option<Verdict>>) -> Option<Verdict> {
+    let verdicts = verdicts.into_iter().flatten().collect::<Vec<_>>();
     let best = verdicts.iter().map(|verdict| severity(verdict.verdict)).min();
     let mut worst = verdicts.into_iter().max_by_key(|verdict| severity(verdict.verdict))?;
     if best != Some(severity(worst.verdict)) {
         worst.message = format!("the zone's servers disagree; at worst: {}", worst.message);
     }
-    Some(known.disagreements(domain).into_iter().fold(worst, |verdict, message| verdict.warn("Disagree", message)))
+    Some(worst)
 }

@@ -75,6 +75,7 @@ async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Trou
 fn request(query: &Query, recursion: bool, edns: bool) -> Message {
     let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = recursion;
+    message.metadata.authentic_data = recursion; // asks a resolver to say whether it vouches (RFC 6840, section 5.7)
     message.add_query(query.clone());
     if edns {
         let mut options = Edns::new();

@@ -8,8 +8,11 @@ mod ask;
 mod check;
 mod cuts;
 mod exchange;
-mod pending;
+mod https;
+
 mod reply;
+mod smtp;
+mod world;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +24,9 @@ use tokio::time::Instant;
 
 pub use check::{check, check_host};
 use cuts::Cut;
+
+/// How long a server that is not asked for DNS may take in all.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whom to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,12 @@ pub struct Options {
     pub mode: Mode,
     /// The port of the zones' own servers: 53, but for tests.
     pub authoritative_port: u16,
+    /// The port that policies are fetched from: 443, but for tests.
+    pub https_port: u16,
+    /// The port that mail arrives at: 25, but for tests.
+    pub smtp_port: u16,
+    /// A certificate authority in PEM that policies' hosts may have beside the public ones; for tests.
+    pub certificate_authority: Option<String>,
     /// How long one question to one server may take.
     pub timeout: Duration,
     /// How often a server is asked before it counts as silent; at least 1.
@@ -56,6 +68,9 @@ impl Default for Options {
             resolvers: Vec::new(),
             mode: Mode::Authoritative,
             authoritative_port: 53,
+            https_port: 443,
+            smtp_port: 25,
+            certificate_authority: None,
             timeout: Duration::from_secs(2),
             tries: 2,
             check_timeout: Duration::from_secs(15),

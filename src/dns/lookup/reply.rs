@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-use super::super::answer::{Kind, Mx, Outcome};
+use super::super::answer::{Caa, Kind, Mx, Outcome, Srv, Tlsa};
 use super::super::name;
 use super::exchange::Trouble;
 
@@ -33,11 +33,14 @@ pub(super) fn query_of(name: &str, kind: RecordType) -> Option<Query> {
 
 fn record_type(kind: Kind) -> RecordType {
     match kind {
-        Kind::A => RecordType::A,
+        Kind::A | Kind::SecureHost | Kind::Policy | Kind::Certificate => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
-        Kind::Mx => RecordType::MX,
+        Kind::Mx | Kind::SecureMx => RecordType::MX,
         Kind::Txt => RecordType::TXT,
         Kind::Ptr => RecordType::PTR,
+        Kind::Srv => RecordType::SRV,
+        Kind::Caa => RecordType::CAA,
+        Kind::Tlsa | Kind::SecureTlsa => RecordType::TLSA,
     }
 }
 
@@ -114,11 +117,11 @@ fn collect(records: &[&Record], kind: Kind) -> Option<Outcome> {
         Kind::A | Kind::Aaaa => sorted(data.filter_map(|data| address(data, kind))).map(Outcome::Addresses),
         Kind::Mx => sorted(data.filter_map(exchanger)).map(Outcome::Mx),
         Kind::Txt => sorted(data.filter_map(text)).map(Outcome::Txt),
-        Kind::Ptr => some(data.filter_map(|data| match data {
-            RData::PTR(target) => Some(text_name(&target.0)),
-            _ => None,
-        }))
-        .map(Outcome::Names),
+        Kind::Ptr => sorted(data.filter_map(pointer)).map(Outcome::Names),
+        Kind::Srv => sorted(data.filter_map(service)).map(Outcome::Srv),
+        Kind::Caa => sorted(data.filter_map(authority)).map(Outcome::Caa),
+        Kind::Tlsa => sorted(data.filter_map(association)).map(Outcome::Tlsa),
+        Kind::Policy | Kind::Certificate | Kind::SecureMx | Kind::SecureHost | Kind::SecureTlsa => None,
     }
 }
 
@@ -151,6 +154,45 @@ fn exchanger(data: &RData) -> Option<Mx> {
 fn text(data: &RData) -> Option<Vec<u8>> {
     match data {
         RData::TXT(txt) => Some(txt.txt_data.concat()),
+        _ => None,
+    }
+}
+
+fn pointer(data: &RData) -> Option<String> {
+    match data {
+        RData::PTR(target) => Some(text_name(&target.0)),
+        _ => None,
+    }
+}
+
+fn service(data: &RData) -> Option<Srv> {
+    match data {
+        RData::SRV(srv) => {
+            let target = text_name(&srv.target);
+            Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target })
+        }
+        _ => None,
+    }
+}
+
+fn authority(data: &RData) -> Option<Caa> {
+    match data {
+        RData::CAA(caa) => {
+            let tag = caa.tag.to_ascii_lowercase();
+            Some(Caa { critical: caa.issuer_critical, tag, value: caa.value.clone() })
+        }
+        _ => None,
+    }
+}
+
+fn association(data: &RData) -> Option<Tlsa> {
+    match data {
+        RData::TLSA(tlsa) => Some(Tlsa {
+            usage: tlsa.cert_usage.into(),
+            selector: tlsa.selector.into(),
+            matching: tlsa.matching.into(),
+            data: tlsa.cert_data.clone(),
+        }),
         _ => None,
     }
 }

@@ -13,6 +13,8 @@ fn verdict(found: DnsVerdict) -> Verdict {
         message: format!("{found:?}"),
         hint: None,
         source: DnsSource::Authoritative,
+        propagation: None,
+        dnssec: None,
     }
 }
 
@@ -145,4 +147,34 @@ fn waits_grow_too_while_only_a_resolver_answers() {
         status = settle(Some(&status), recursive.clone(), at(minute));
     }
     assert_eq!(next_check(&[status], at(70), 0.0).duration_since(at(70)).as_mins(), 10);
+}
+
+#[test]
+fn an_unchanged_check_changes_only_its_times() {
+    let seen = |seconds| Verdict { propagation: Some(Reach::Pending { seconds }), ..verdict(Verified) };
+    let first = settle(None, seen(3600), at(0));
+    let mut second = settle(Some(&first), seen(1801), at(30));
+    assert_eq!(second.last_checked, Some(Time(at(30))));
+    second.last_checked.clone_from(&first.last_checked);
+    assert_eq!(second, first);
+    let later = settle(Some(&first), seen(3600), at(30));
+    assert_eq!(later.propagation.unwrap().until, Some(Time(at(90))), "a cache that was filled anew holds it longer");
+}
+
+#[test]
+fn the_time_of_the_last_answer_is_kept_while_there_is_none() {
+    let failing = after(&[(0, Verified), (10, TempError), (20, TempError)]);
+    assert_eq!((failing.last_answered, failing.last_checked), (Some(Time(at(0))), Some(Time(at(20)))));
+    assert_eq!(after(&[(0, Verified), (10, TempError), (20, Verified)]).last_answered, None);
+}
+
+#[test]
+fn records_of_one_row_are_settled_by_their_names() {
+    let named = |name: &str, found| Verdict { name: name.into(), kind: DnsRecordKind::Srv, ..verdict(found) };
+    let both = vec![named("_imaps", Verified), named("_autodiscover", Missing)];
+    let first = settle_all(None, both.clone(), &[DnsRecordKind::Srv], at(0), 0.0);
+    assert_eq!(first.records.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["_autodiscover", "_imaps"]);
+    let bad = vec![named("_imaps", Missing), named("_autodiscover", Missing)];
+    let second = settle_all(Some(&first), bad, &[DnsRecordKind::Srv], at(1), 0.0);
+    assert_eq!(second.records.iter().map(|r| r.verdict).collect::<Vec<_>>(), [Missing, Verified]);
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::answer::Kind;
+use super::super::hosts::egress;
 use super::super::known::{Known, Need};
 use super::super::shown::quoted;
 use super::super::verdict::Verdict;
@@ -33,7 +34,7 @@ pub fn verdict(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text)).collect::<Vec<_>>();
     let verdict = verdict.observed(records.clone());
     match records.as_slice() {
-        [] => Ok(missing(answer.texts(), verdict)),
+        [] => missing(known, answer.texts(), verdict),
         [text] => match Record::parse(text) {
             Ok(record) => judge(wanted, known, (text, &record), verdict),
             Err(problem) => Ok(verdict.found(DnsVerdict::Invalid, format!("malformed term {problem}"))),
@@ -46,7 +47,7 @@ pub fn verdict(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     }
 }
 
-fn missing(texts: &[Vec<u8>], verdict: Verdict) -> Verdict {
+fn missing(known: &Known, texts: &[Vec<u8>], verdict: Verdict) -> Result<Verdict, Need> {
     let message = format!("{} has no SPF record", verdict.name);
     let near = texts.iter().find(|text| {
         let text = String::from_utf8_lossy(text).to_ascii_lowercase();
@@ -57,7 +58,14 @@ fn missing(texts: &[Vec<u8>], verdict: Verdict) -> Verdict {
         None => verdict,
     };
     let hint = near.map(|_| "an SPF record begins with exactly v=spf1 and a blank, without quotation marks".to_owned());
-    verdict.found(DnsVerdict::Missing, message).hint(hint)
+    if hint.is_some() {
+        return Ok(verdict.found(DnsVerdict::Missing, message).hint(hint));
+    }
+    let places = [format!("{0}.{0}", verdict.name), format!("_spf.{}", verdict.name)];
+    let probes = Need::all(places.iter().map(|place| known.ask(place, Kind::Txt)))?;
+    let found = places.iter().zip(probes).find(|(_, probe)| probe.texts().iter().any(|text| is_record(text)));
+    let hint = found.map(|(place, _)| format!("a record stands at {place}: move it to {}", verdict.name));
+    Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
 
 /// One record that says what all of them say; the strictest `all` wins.
@@ -96,18 +104,6 @@ fn judge(wanted: &Wanted, known: &Known, (text, record): (&[u8], &Record), verdi
         return Ok(verdict);
     }
     Ok(advise(text, record, &costs, verdict))
-}
-
-/// The addresses that Mailcow sends from, or why they can't be told.
-fn egress(wanted: &Wanted, known: &Known) -> Result<Result<Vec<IpAddr>, String>, Need> {
-    if !wanted.egress.is_empty() {
-        return Ok(Ok(wanted.egress.clone()));
-    }
-    let answers = known.host(wanted.mail_host.as_str())?;
-    if let Some(why) = answers.iter().find_map(|answer| answer.failure()) {
-        return Ok(Err(why.to_owned()));
-    }
-    Ok(Ok(answers.iter().flat_map(|answer| answer.addresses()).copied().collect()))
 }
 
 fn sender(wanted: &Wanted, ip: IpAddr) -> Sender {

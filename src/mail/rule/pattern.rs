@@ -2,6 +2,7 @@
 //! 1003.1, chapter 9.4). Mailcow's Dovecot runs on musl, others on glibc; what they read differently is refused.
 
 mod bracket;
+mod engine;
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -10,8 +11,6 @@ use super::Text;
 
 /// How often at most something may be repeated (`RE_DUP_MAX` of POSIX).
 const MOST_REPETITIONS: u32 = 255;
-/// How much memory in bytes a compiled expression may take.
-const LARGEST: usize = 1 << 20;
 
 /// Why an expression can't be used; read after the expression itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +19,12 @@ pub struct InvalidPattern(pub String);
 
 /// A portable POSIX extended regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pattern(String);
+pub struct Pattern {
+    /// For a script.
+    posix: String,
+    /// The same for Rust.
+    rust: String,
+}
 
 impl Pattern {
     /// Reads an expression. Needless backslashes go away.
@@ -37,24 +41,18 @@ impl Pattern {
             before: Before::Nothing,
         };
         scan.whole()?;
-        regex::bytes::RegexBuilder::new(&scan.rust)
-            .unicode(false)
-            .case_insensitive(true)
-            .dot_matches_new_line(true)
-            .size_limit(LARGEST)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    InvalidPattern("is too large when its repetitions are written out".into())
-                }
-                other => InvalidPattern(format!("is malformed: {other}")),
-            })?;
-        Ok(Self(scan.posix))
+        engine::built(&scan.rust)?;
+        Ok(Self { posix: scan.posix, rust: scan.rust })
     }
 
     /// The expression itself.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.posix
+    }
+
+    /// Whether some part of the bytes fits it, letters of ASCII in any case.
+    pub fn is_found_in(&self, bytes: &[u8]) -> bool {
+        engine::built(&self.rust).is_ok_and(|regex| regex.is_match(bytes))
     }
 }
 

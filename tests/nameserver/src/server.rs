@@ -45,6 +45,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Inner {
     zones: Vec<Zone>,
+    signed: Vec<LowerName>,
     faults: Faults,
     seen: Vec<Seen>,
 }
@@ -100,6 +101,11 @@ impl Server {
         let mut inner = self.state.lock();
         inner.zones.retain(|old| old.origin() != zone.origin());
         inner.zones.push(zone);
+    }
+
+    /// Vouches for the answers of a zone (AD=1) as a validating resolver does for a signed one.
+    pub fn vouch_for(&self, origin: &str) {
+        self.state.lock().signed.push(LowerName::from(name(origin)));
     }
 
     /// Forgets a zone.
@@ -200,7 +206,7 @@ impl State {
     async fn handle(&self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let request = wire::request(bytes)?;
         let query = request.queries.first()?.clone();
-        let (reply, fault) = {
+        let (reply, fault, signed) = {
             let mut inner = self.lock();
             inner.seen.push(Seen {
                 name: query.name.to_lowercase().to_string(),
@@ -209,9 +215,12 @@ impl State {
                 recursion_desired: request.metadata.recursion_desired,
             });
             let fault = inner.faults.find(&LowerName::from(&query.name), query.query_type);
-            (inner.answer(&query.name, query.query_type, self.recursive), fault)
+            let asked = LowerName::from(&query.name);
+            let signed = inner.signed.iter().any(|zone| zone.zone_of(&asked));
+            (inner.answer(&query.name, query.query_type, self.recursive), fault, signed)
         };
-        let message = wire::response(&request, reply, self.recursive);
+        let mut message = wire::response(&request, reply, self.recursive);
+        message.metadata.authentic_data = self.recursive && signed && request.metadata.authentic_data;
         match fault {
             Some(fault) => misbehave(fault, message, &request, transport).await,
             None => Some(wire::encode(&message, &request, transport)),

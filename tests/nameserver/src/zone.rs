@@ -168,7 +168,8 @@ impl Zone {
 
     /// Whether the name or one below it has records.
     fn exists(&self, node: &LowerName) -> bool {
-        self.nodes.keys().any(|name| node.zone_of(name))
+        // In the canonical order of names what is below a name follows it at once (RFC 4034, section 6.1).
+        self.nodes.range(node..).next().is_some_and(|(name, _)| node.zone_of(name))
     }
 
     fn of_type(&self, node: &LowerName, kind: RecordType) -> Vec<Record> {

@@ -1,0 +1,245 @@
+//! Rules of files with the operator's verdict on each, mailbox by mailbox.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Input;
+use super::manifests::{Manifests, Object, Owner, read};
+use super::show::Show;
+use crate::crd::{self, EmailForwardingRuleSpec, ToSink};
+use crate::desired;
+use crate::mail::rule::{Queue, QueueKind, Rule};
+use crate::mail::{Address, Sinks};
+use crate::sieve::{self, Compiled, Sends};
+
+/// The rules of all mailboxes, each valid or not.
+pub(super) struct Checked {
+    /// By the mailbox.
+    pub(super) groups: BTreeMap<String, Group>,
+    /// Every rule by its id with what is wrong with it, in the order of the files.
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+/// A rule, the mailboxes that it is for, and what is wrong with it.
+pub(super) struct Verdict {
+    /// `namespace/name`
+    pub(super) id: String,
+    /// What people call them; none when the rule can't be read.
+    pub(super) mailboxes: BTreeSet<String>,
+    /// Nothing when it is valid.
+    pub(super) wrong: Vec<String>,
+}
+
+impl Verdict {
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let Self { id, mailboxes, wrong } = self;
+        json!({"rule": id, "mailboxes": mailboxes, "valid": wrong.is_empty(), "problems": wrong})
+    }
+}
+
+/// The rules of one mailbox.
+pub(super) struct Group {
+    /// The mailbox.
+    pub(super) owner: Owner,
+    /// The valid ones.
+    pub(super) rules: Vec<Rule>,
+    /// What is wrong with the others.
+    bad: Vec<String>,
+}
+
+impl Checked {
+    /// Reads and judges the rules.
+    pub(super) fn read(input: &Input) -> Result<Self, Vec<String>> {
+        let one = |why: String| vec![why];
+        let manifests = Manifests::read(&input.files, &input.namespace).map_err(one)?;
+        let parse = |text: &String| Address::parse(text).map_err(|error| vec![format!("--mailbox: {error}")]);
+        let given = input.mailbox.as_ref().map(parse).transpose()?;
+        let sinks = sinks(input.sinks.as_deref(), &manifests).map_err(one)?;
+        let mut checked = Self { groups: BTreeMap::new(), verdicts: Vec::new() };
+        for rule in &manifests.rules {
+            checked.add(rule, &manifests, given.as_ref(), &sinks);
+        }
+        checked.find_rings();
+        Ok(checked)
+    }
+
+    fn add(
+        &mut self,
+        rule: &Object<Result<EmailForwardingRuleSpec, String>>,
+        manifests: &Manifests,
+        given: Option<&Address>,
+        sinks: &Sinks,
+    ) {
+        let id = rule.id();
+        let (mut mailboxes, mut wrong) = (BTreeSet::new(), Vec::new());
+        let spec = rule.spec.as_ref().map_err(Clone::clone);
+        let owners = spec.and_then(|spec| Ok((spec, manifests.owners(rule, spec, given)?)));
+        match owners {
+            Ok((spec, owners)) => {
+                for owner in owners {
+                    mailboxes.insert(owner.label.clone());
+                    let read = desired::rule(&id, rule.created, spec, &owner.address, sinks);
+                    let group = self.groups.entry(owner.label.clone()).or_insert_with(|| Group::new(owner));
+                    match read {
+                        Ok(rule) => group.rules.push(rule),
+                        Err(why) => {
+                            group.bad.push(format!("{id}: {why}"));
+                            wrong.push(why.to_string());
+                        }
+                    }
+                }
+            }
+            Err(why) => wrong.push(why),
+        }
+        if self.verdicts.iter().any(|known| known.id == id) {
+            wrong.push("another rule of the files has the same namespace and name".to_owned());
+        }
+        wrong.dedup();
+        self.verdicts.push(Verdict { id, mailboxes, wrong });
+    }
+
+    /// Of each ring of rules that send mail round, the youngest is wrong.
+    fn find_rings(&mut self) {
+        let mut sends: BTreeMap<&str, Sends> = BTreeMap::new();
+        for group in self.groups.values() {
+            for rule in group.rules.iter().filter(|rule| rule.enabled) {
+                let new = Sends { id: rule.id.clone(), created: rule.created, from: vec![], to: vec![] };
+                let one = sends.entry(&rule.id).or_insert(new);
+                one.from.push(group.owner.address.clone());
+                one.to.extend(rule.forwards().into_iter().map(|(to, _)| to.clone()));
+            }
+        }
+        let sends: Vec<Sends> = sends.into_values().collect();
+        for ring in sieve::rings(&sends) {
+            let id = ring.rule;
+            let way: Vec<String> =
+                ring.mailboxes.iter().chain(ring.mailboxes.first()).map(ToString::to_string).collect();
+            let others =
+                if ring.others.is_empty() { String::new() } else { format!(" with {}", ring.others.join(", ")) };
+            let why = format!("spec.actions: mail would go round{others}: {}", way.join(" → "));
+            for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == id)) {
+                group.rules.retain(|rule| rule.id != id);
+                group.bad.push(format!("{id}: {why}"));
+            }
+            let verdicts = self.verdicts.iter_mut().filter(|known| known.id == id);
+            verdicts.for_each(|verdict| verdict.wrong.push(why.clone()));
+        }
+    }
+
+    /// The rules of the one mailbox that is meant; those that can't be read count for every mailbox.
+    pub(super) fn only(mut self, input: &Input, to: Option<&Address>) -> Result<Group, Vec<String>> {
+        if self.verdicts.is_empty() {
+            return Err(vec![format!("no EmailForwardingRule in {}", shown(&input.files))]);
+        }
+        let wanted = input.mailbox.as_ref().and_then(|text| Address::parse(text).ok());
+        let label = self.label(wanted.as_ref(), to)?;
+        let unread: Vec<String> = self.verdicts.iter().filter(|one| one.mailboxes.is_empty()).flat_map(said).collect();
+        let nobody = || wanted.or_else(|| to.cloned()).map(Owner::of).map(Group::new);
+        let mut group = self.groups.remove(&label).or_else(nobody).ok_or_else(|| unread.clone())?;
+        group.bad.extend(unread);
+        if group.rules.is_empty() && group.bad.is_empty() {
+            return Err(vec![format!("no rule of {} is for {label}", shown(&input.files))]);
+        }
+        Ok(group)
+    }
+
+    /// What the mailbox that is meant is called.
+    fn label(&self, wanted: Option<&Address>, to: Option<&Address>) -> Result<String, Vec<String>> {
+        let of = |address: &Address| {
+            let is_it = |group: &&Group| group.owner.is_known && group.owner.address == *address;
+            self.groups.values().find(is_it).map(|group| group.owner.label.clone())
+        };
+        if let Some(address) = wanted {
+            return Ok(of(address).unwrap_or_else(|| address.to_string()));
+        }
+        if let Some(label) = to.and_then(|to| of(to).or_else(|| of(&without_tag(to)?))) {
+            return Ok(label);
+        }
+        if self.groups.len() <= 1 {
+            return Ok(self.groups.keys().next().cloned().unwrap_or_default());
+        }
+        let labels: Vec<&str> = self.groups.keys().map(String::as_str).collect();
+        Err(vec![format!("the rules are of several mailboxes ({}); say --mailbox", labels.join(", "))])
+    }
+}
+
+impl Group {
+    fn new(owner: Owner) -> Self {
+        Self { owner, rules: Vec::new(), bad: Vec::new() }
+    }
+
+    /// The script; what is wrong ends it, or is said and left out.
+    pub(super) fn compiled(&self, skip_invalid: bool, show: &Show) -> Result<Compiled, Vec<String>> {
+        let compiled = sieve::compile(&self.owner.mark(), &self.rules);
+        let refused = compiled.refused.iter().map(|(id, why)| format!("{id}: {why}"));
+        let bad: Vec<String> = self.bad.iter().cloned().chain(refused).collect();
+        if !bad.is_empty() && !skip_invalid {
+            return Err(bad);
+        }
+        bad.iter().for_each(|problem| show.problem(problem));
+        Ok(compiled)
+    }
+
+    /// The rules in the script, in its order.
+    pub(super) fn placed(&self, compiled: &Compiled) -> Vec<&Rule> {
+        let of = |id: &String| self.rules.iter().find(|rule| rule.id == *id);
+        compiled.placed.iter().filter_map(|placed| of(&placed.id)).collect()
+    }
+
+    /// The folders that wait for tasks and notes, with the rule and the action of each.
+    pub(super) fn queues(&self, compiled: &Compiled) -> Value {
+        let one = |rule: &Rule, queue: &Queue| {
+            let value = json!({"rule": rule.id, "action": queue_action(queue.kind), "sink": queue.sink});
+            (queue.folder.clone(), value)
+        };
+        let all = self.placed(compiled);
+        all.into_iter().flat_map(|rule| rule.queues().map(move |queue| one(rule, queue))).collect()
+    }
+}
+
+/// The installation's sinks from a file, or every sink that a rule names.
+fn sinks(file: Option<&Path>, manifests: &Manifests) -> Result<Sinks, String> {
+    if let Some(file) = file {
+        let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: it is no UTF-8", file.display()))?;
+        return Sinks::parse(&text).map_err(|error| format!("{}: {error}", file.display()));
+    }
+    let specs = manifests.rules.iter().filter_map(|rule| rule.spec.as_ref().ok());
+    let named = |action: &crd::Action| [action.create_task.clone(), action.create_note.clone()];
+    let to: BTreeSet<String> =
+        specs.flat_map(|spec| spec.actions.iter().flat_map(named)).flatten().map(|to: ToSink| to.sink).collect();
+    // A name that no sink can have stays unknown.
+    let list = |names: &mut dyn Iterator<Item = &String>| -> Value {
+        names
+            .map(|name| json!({"name": name, "webhook": {"url": "https://sink.invalid"}, "namespaces": ["*"]}))
+            .collect()
+    };
+    let is_name = |name: &&String| Sinks::parse(&list(&mut std::iter::once(*name)).to_string()).is_ok();
+    Sinks::parse(&list(&mut to.iter().filter(is_name)).to_string()).map_err(|error| error.to_string())
+}
+
+/// The files as they were named.
+pub(super) fn shown(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The address without `+tag`; `None` when it has none.
+pub(super) fn without_tag(address: &Address) -> Option<Address> {
+    let (local, _) = address.local().split_once('+')?;
+    Address::new(local, address.domain().clone()).ok()
+}
+
+/// The action that fills a folder of this kind, as the contract names it.
+pub(super) fn queue_action(kind: QueueKind) -> &'static str {
+    match kind {
+        QueueKind::Task => "CreateTask",
+        QueueKind::Note => "CreateNote",
+    }
+}
+
+/// What is wrong, with the rule's name.
+fn said(verdict: &Verdict) -> impl Iterator<Item = String> {
+    verdict.wrong.iter().map(|why| format!("{}: {why}", verdict.id))
+}

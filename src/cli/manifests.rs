@@ -1,0 +1,297 @@
+//! Manifests from files: rules, and the mailboxes and domains that they refer to.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::crd::{EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, GROUP, Ref};
+use crate::desired;
+use crate::mail::{Address, Mark};
+
+/// What the files hold.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    /// The rules; a spec that can't be read is the reason why.
+    pub(super) rules: Vec<Object<Result<EmailForwardingRuleSpec, String>>>,
+    mailboxes: Vec<Object<EmailMailboxSpec>>,
+    domains: Vec<Object<EmailDomainSpec>>,
+}
+
+/// An object of a file.
+#[derive(Debug)]
+pub(super) struct Object<T> {
+    namespace: String,
+    name: String,
+    uid: String,
+    /// The second it was made in, if the file says so.
+    pub(super) created: i64,
+    /// Its spec.
+    pub(super) spec: T,
+}
+
+/// A mailbox that rules are for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Owner {
+    /// Its address; one that nobody has where the files don't tell.
+    pub(super) address: Address,
+    /// What people call it: its address, or the reference.
+    pub(super) label: String,
+    /// Whether the files tell the address.
+    pub(super) is_known: bool,
+    object: (String, String, String),
+}
+
+impl Owner {
+    /// A mailbox by its address alone.
+    pub(super) fn of(address: Address) -> Self {
+        let object = ("offline".to_owned(), address.local().to_owned(), "0".to_owned());
+        Self { label: address.to_string(), address, is_known: true, object }
+    }
+
+    /// The mark in the script; a cluster would tell its own id.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::new("offline", &self.object.0, &self.object.1, &self.object.2)
+    }
+}
+
+impl<T> Object<T> {
+    /// `namespace/name`
+    pub(super) fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    fn is(&self, namespace: &str, name: &str) -> bool {
+        self.namespace == namespace && self.name == name
+    }
+}
+
+impl Manifests {
+    /// Reads files, folders and standard input (`-`).
+    pub(super) fn read(files: &[PathBuf], namespace: &str) -> Result<Self, String> {
+        let mut manifests = Self::default();
+        for file in files {
+            for path in listed(file)? {
+                let text =
+                    String::from_utf8(read(&path)?).map_err(|_| format!("{}: it is no UTF-8", path.display()))?;
+                manifests.add(&text, namespace).map_err(|why| format!("{}: {why}", path.display()))?;
+            }
+        }
+        Ok(manifests)
+    }
+
+    fn add(&mut self, text: &str, namespace: &str) -> Result<(), String> {
+        for document in serde_yaml::Deserializer::from_str(text) {
+            let value = Value::deserialize(document).map_err(|error| error.to_string())?;
+            match value["items"].as_array() {
+                Some(items) if value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
+                    items.iter().try_for_each(|item| self.take(item, namespace))?;
+                }
+                _ => self.take(&value, namespace)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an object of a kind that matters here; others are passed over.
+    fn take(&mut self, value: &Value, namespace: &str) -> Result<(), String> {
+        let group = value["apiVersion"].as_str().and_then(|version| version.split('/').next());
+        if group != Some(GROUP) {
+            return Ok(());
+        }
+        match value["kind"].as_str() {
+            Some("EmailForwardingRule") => self.rules.push(object(value, namespace, spec(value))?),
+            Some("EmailMailbox") => self.mailboxes.push(readable(value, namespace)?),
+            Some("EmailDomain") => self.domains.push(readable(value, namespace)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The mailboxes that a rule is for. One whose address the files don't tell is `given`, if that is something.
+    pub(super) fn owners<T>(
+        &self,
+        rule: &Object<T>,
+        spec: &EmailForwardingRuleSpec,
+        given: Option<&Address>,
+    ) -> Result<Vec<Owner>, String> {
+        let mut owners = match (&spec.mailbox_ref, &spec.domain_ref) {
+            (Some(to), None) => self.mailbox(&rule.namespace, to),
+            (None, Some(to)) => self.in_domain(&rule.namespace, to),
+            _ => return Err("spec: a rule has exactly one of mailboxRef and domainRef".to_owned()),
+        };
+        if owners.is_empty() {
+            owners = match (given, spec.mailbox_ref.as_ref().or(spec.domain_ref.as_ref())) {
+                (Some(address), _) => vec![Owner::of(address.clone())],
+                (None, to) => vec![unknown(&rule.namespace, to.map_or("", |to| &to.name))?],
+            };
+        }
+        Ok(owners)
+    }
+
+    fn mailbox(&self, namespace: &str, to: &Ref) -> Vec<Owner> {
+        self.mailboxes.iter().filter(|mailbox| mailbox.is(namespace, &to.name)).filter_map(|m| self.owner(m)).collect()
+    }
+
+    fn in_domain(&self, namespace: &str, to: &Ref) -> Vec<Owner> {
+        let is_in = |mailbox: &&Object<EmailMailboxSpec>| {
+            let domain = &mailbox.spec.domain_ref;
+            domain.name == to.name && mailbox.namespace == namespace
+        };
+        self.mailboxes.iter().filter(is_in).filter_map(|mailbox| self.owner(mailbox)).collect()
+    }
+
+    /// `None` when its domain is not among the files, or one of both is invalid: that is another check's matter.
+    fn owner(&self, mailbox: &Object<EmailMailboxSpec>) -> Option<Owner> {
+        let domain = self.domains.iter().find(|domain| domain.is(&mailbox.namespace, &mailbox.spec.domain_ref.name))?;
+        let address = desired::mailbox_address(&mailbox.spec, &domain.spec).ok()?;
+        let object = (mailbox.namespace.clone(), mailbox.name.clone(), mailbox.uid.clone());
+        Some(Owner { label: address.to_string(), address, is_known: true, object })
+    }
+}
+
+/// A mailbox whose address nobody told; nothing is sent to it.
+fn unknown(namespace: &str, name: &str) -> Result<Owner, String> {
+    let address = Address::parse("mailbox@unknown.invalid").map_err(|error| error.to_string())?;
+    let object = (namespace.to_owned(), name.to_owned(), "0".to_owned());
+    Ok(Owner { address, label: format!("{namespace}/{name}"), is_known: false, object })
+}
+
+/// The files of a folder, sorted, or the file itself.
+fn listed(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let bad = |error: std::io::Error| format!("{}: {error}", path.display());
+    let entries = std::fs::read_dir(path).map_err(bad)?.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+    let is_manifest = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        path.is_file() && matches!(ending, Some("yaml" | "yml" | "json"))
+    };
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_manifest).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The bytes of a file, or of standard input for `-`.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let done = if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(path).map(|read| bytes = read)
+    };
+    done.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(bytes)
+}
+
+fn object<T>(value: &Value, namespace: &str, spec: T) -> Result<Object<T>, String> {
+    let metadata = &value["metadata"];
+    let text = |name: &str| metadata[name].as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+    let kind = value["kind"].as_str().unwrap_or_default();
+    let created = text("creationTimestamp").and_then(|time| time.parse::<k8s_openapi::jiff::Timestamp>().ok());
+    Ok(Object {
+        namespace: text("namespace").unwrap_or_else(|| namespace.to_owned()),
+        name: text("name").ok_or_else(|| format!("{kind} without metadata.name"))?,
+        uid: text("uid").unwrap_or_else(|| "0".to_owned()),
+        created: created.map_or(0, k8s_openapi::jiff::Timestamp::as_second),
+        spec,
+    })
+}
+
+fn readable<T: DeserializeOwned>(value: &Value, namespace: &str) -> Result<Object<T>, String> {
+    let id = object(value, namespace, ())?.id();
+    let spec = spec(value).map_err(|why| format!("{} {id}: {why}", value["kind"].as_str().unwrap_or_default()))?;
+    object(value, namespace, spec)
+}
+
+/// The spec, or what is wrong with which of its fields.
+fn spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(&value["spec"]).map_err(|error| {
+        let path = error.path().to_string();
+        let dot = if path.starts_with('[') { "" } else { "." };
+        let path = if path == "." { String::new() } else { format!("{dot}{path}") };
+        format!("spec{path}: {}", error.into_inner())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailDomain
+metadata: {name: acme}
+spec: {domain: acme.test}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailMailbox
+metadata: {name: box, uid: 7}
+spec: {localPart: Box, domainRef: {name: acme}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other}
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: email.askrobots.com/v1alpha1
+  kind: EmailForwardingRule
+  metadata: {name: r, creationTimestamp: '1970-01-01T00:01:00Z'}
+  spec: {mailboxRef: {name: box}, actions: [{ignore: {}}]}
+";
+
+    fn manifests(text: &str) -> Manifests {
+        let mut manifests = Manifests::default();
+        manifests.add(text, "mail").unwrap();
+        manifests
+    }
+
+    fn labels(text: &str, given: Option<&str>) -> Vec<String> {
+        let manifests = manifests(text);
+        let given = given.map(|given| Address::parse(given).unwrap());
+        let rule = &manifests.rules[0];
+        let owners = manifests.owners(rule, rule.spec.as_ref().unwrap(), given.as_ref()).unwrap();
+        owners.into_iter().map(|owner| owner.label).collect()
+    }
+
+    #[test]
+    fn documents_and_lists_are_read_and_other_kinds_passed_over() {
+        let manifests = manifests(FILE);
+        assert_eq!((manifests.rules[0].id(), manifests.rules[0].created), ("mail/r".to_owned(), 60));
+    }
+
+    #[test]
+    fn a_rule_finds_its_mailbox_by_name_or_through_the_domain_or_as_it_was_given() {
+        assert_eq!(labels(FILE, None), ["box@acme.test"]);
+        assert_eq!(labels(FILE, Some("x@y.test")), ["box@acme.test"]);
+        assert_eq!(
+            labels(&FILE.replace("mailboxRef: {name: box}", "domainRef: {name: acme}"), None),
+            ["box@acme.test"]
+        );
+        let elsewhere = FILE.replace("mailboxRef: {name: box}", "mailboxRef: {name: other}");
+        assert_eq!(labels(&elsewhere, None), ["mail/other"]);
+        assert_eq!(labels(&elsewhere, Some("x@y.test")), ["x@y.test"]);
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_read_says_where() {
+        let bad = FILE.replace("ignore: {}", "ignore: {mode: Shred}");
+        let why = manifests(&bad).rules[0].spec.clone().unwrap_err();
+        assert!(why.starts_with("spec.actions[0].ignore.mode: unknown variant `Shred`"), "{why}");
+    }
+
+    #[test]
+    fn a_broken_file_is_no_empty_file() {
+        assert!(Manifests::default().add("a: [", "mail").is_err());
+        assert!(
+            Manifests::default()
+                .add("apiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule", "n")
+                .is_err()
+        );
+    }
+}

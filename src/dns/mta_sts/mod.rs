@@ -1,0 +1,153 @@
+//! The MTA-STS rows: a record that names the policy's version, and a host that serves the policy (RFC 8461).
+
+mod policy;
+
+use super::answer::{Kind, Outcome};
+use super::client_host::leads_to_host;
+use super::known::{Known, Need};
+use super::tags::Tags;
+use super::verdict::Verdict;
+use super::wanted::{Wanted, alias_name};
+use crate::crd::{DnsRecordKind, DnsVerdict};
+pub use policy::{Mode as PolicyMode, Policy};
+
+/// Policies that are to be forgotten sooner protect little (RFC 8461, section 3.2); in seconds.
+const SHORT_AGE: u32 = 86_400;
+
+/// What `_mta-sts.<domain>` is worth.
+///
+/// # Errors
+/// When something has to be asked first.
+pub fn mta_sts_record(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
+    let name = format!("_mta-sts.{}", wanted.domain);
+    let answer = known.ask(&name, Kind::Txt)?;
+    let verdict = Verdict::new(wanted, DnsRecordKind::MtaSts, &name, answer);
+    if let Some(done) = verdict.without_records(answer) {
+        return Ok(done);
+    }
+    let records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text)).collect::<Vec<_>>();
+    let verdict = if records.is_empty() { verdict } else { verdict.observed(records.clone()) };
+    match records.as_slice() {
+        [] => absent(wanted, known, verdict),
+        [text] => Ok(match version(text) {
+            Ok(id) => verdict.found(DnsVerdict::Verified, format!("senders know version {id} of the policy")),
+            Err(problem) => verdict.found(DnsVerdict::Invalid, problem),
+        }),
+        several => {
+            let message = format!("{} records stand at {name}; senders act as if there were none", several.len());
+            Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some("leave one of them".to_owned())))
+        }
+    }
+}
+
+fn is_record(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase().replace([' ', '"', '\\'], "");
+    text.starts_with("v=stsv1")
+}
+
+fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
+    let places = [format!("{}.{}", verdict.name, wanted.domain), format!("mta-sts.{}", wanted.domain)];
+    let probes = Need::all(places.iter().map(|place| known.ask(place, Kind::Txt)))?;
+    let found = places.iter().zip(probes).find(|(_, probe)| probe.texts().iter().any(|text| is_record(text)));
+    let hint = found.map(|(place, _)| format!("the record stands at {place}: move it to {}", verdict.name));
+    let message = format!("no MTA-STS record at {}", verdict.name);
+    Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
+}
+
+/// The policy's id (RFC 8461, section 3.1).
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn version(text: &[u8]) -> Result<String, String> {
+    let tags = Tags::parse(text)?;
+    if tags.get("v") != Some("STSv1") || tags.place("v") != Some(0) {
+        return Err("the record must begin with exactly v=STSv1".to_owned());
+    }
+    let id = tags.get("id").ok_or("it has no id=")?;
+    if !(1..=32).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(format!("id={id} is not 1 to 32 letters and digits"));
+    }
+    Ok(id.to_owned())
+}
+
+/// What `mta-sts.<domain>` and the policy behind it are worth.
+///
+/// # Errors
+/// When something has to be asked first.
+pub fn mta_sts_host(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
+    let verdict = leads_to_host(wanted, known, DnsRecordKind::MtaSts)?;
+    if verdict.verdict != DnsVerdict::Verified {
+        return Ok(verdict);
+    }
+    let name = alias_name(wanted, DnsRecordKind::MtaSts);
+    let answer = known.ask(&name, Kind::Policy)?;
+    let page = match &answer.outcome {
+        Outcome::Page(page) => page,
+        Outcome::Untrusted(why) => {
+            let message = format!("the certificate of https://{name} can't be trusted: {why}");
+            let hint = "let Mailcow get a certificate for the name (ADDITIONAL_SAN, ACME)".to_owned();
+            return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(hint)));
+        }
+        Outcome::Failed(why) => return Ok(verdict.failed(&format!("the policy of {name}"), why)),
+        _ => return Ok(verdict.failed(&format!("the policy of {name}"), "nothing came back")),
+    };
+    if let 300..=399 = page.status {
+        let message = format!("https://{name} redirects; senders don't follow that (RFC 8461, section 3.3)");
+        return Ok(verdict.found(DnsVerdict::Invalid, message));
+    }
+    if page.status != 200 {
+        let message = format!("https://{name} answers {} in place of the policy", page.status);
+        let hint = "turn MTA-STS on for the domain in Mailcow".to_owned();
+        return Ok(verdict.found(DnsVerdict::Missing, message).hint(Some(hint)));
+    }
+    match Policy::parse(&page.body) {
+        Ok(policy) => covered(wanted, known, &policy, typed(&page.media_type, verdict)),
+        Err(problem) => Ok(verdict.found(DnsVerdict::Invalid, format!("the policy is malformed: {problem}"))),
+    }
+}
+
+fn typed(media_type: &str, verdict: Verdict) -> Verdict {
+    if media_type == "text/plain" {
+        return verdict;
+    }
+    let message = format!("the policy is sent as {media_type:?}; strict senders want text/plain");
+    verdict.warn("PolicyMediaType", message)
+}
+
+/// Whether every mail server of the domain stands in the policy.
+fn covered(wanted: &Wanted, known: &Known, policy: &Policy, verdict: Verdict) -> Result<Verdict, Need> {
+    let domain = wanted.domain.as_str();
+    let answer = known.ask(domain, Kind::Mx)?;
+    if let Some(why) = answer.failure() {
+        return Ok(verdict.failed(domain, why));
+    }
+    let Outcome::Mx(records) = &answer.outcome else {
+        return Ok(
+            verdict.found(DnsVerdict::Mismatch, format!("{domain} has no MX record that the policy could cover"))
+        );
+    };
+    let left_out = records.iter().find(|mx| !policy.covers(&mx.exchange));
+    if let Some(mx) = left_out.filter(|_| policy.mode != PolicyMode::None) {
+        let consequence = match policy.mode {
+            PolicyMode::Enforce => "; senders must not deliver there",
+            PolicyMode::Testing | PolicyMode::None => "",
+        };
+        let message = format!("the policy leaves out the mail server {}{consequence}", mx.exchange);
+        let hint = format!("add the line \"mx: {}\" to the policy", mx.exchange);
+        return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
+    }
+    let message = format!("the policy is served, with mode {}", policy.mode.word());
+    let mut verdict = verdict.found(DnsVerdict::Verified, message);
+    if policy.mode != PolicyMode::Enforce {
+        let message = format!("mode {}: senders deliver without TLS too", policy.mode.word());
+        verdict = verdict.warn("StsNotEnforced", message);
+    }
+    if policy.max_age < SHORT_AGE {
+        let message = format!("max_age {} is less than a day", policy.max_age);
+        verdict = verdict.warn("ShortMaxAge", message);
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! DMARC records.
+
+#![no_main]
+
+mod world;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| world::text(mailcow_operator::dns::dmarc, data));

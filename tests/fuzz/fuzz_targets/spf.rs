@@ -1,0 +1,7 @@
+//! SPF records.
+
+#![no_main]
+
+mod world;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| world::text(mailcow_operator::dns::spf_verdict, data));

@@ -1,0 +1,7 @@
+//! MTA-STS records.
+
+#![no_main]
+
+mod world;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| world::text(mailcow_operator::dns::mta_sts_record, data));

@@ -6,17 +6,18 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
+use super::drift::Standing;
 use super::patch;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
-    still_shown,
+    still_shown, told,
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
 use crate::crd::{Attached, DeletionPolicy, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::DomainName;
+use crate::mail::{DomainName, Tags};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, DomainSeen, Pass};
@@ -58,6 +59,8 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         outcome: Outcome::InSync,
         name: desired::domain_name(&object.spec).ok(),
         have: None,
+        version: None,
+        tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         dns: before.dns.clone().unwrap_or_default().records,
         attached: attached(object, ctx),
     }
@@ -68,10 +71,12 @@ async fn steps(
     ctx: &Context,
     seen: &mut DomainSeen,
 ) -> Result<(), Stop> {
-    let want = desired::domain(&object.spec, ctx.mark(object))?;
+    let mut want = desired::domain(&object.spec, ctx.mark(object))?;
+    want.tags = seen.tags.clone();
     let server = server(ctx)?;
     let policy = object.spec.adoption_policy;
-    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, (before.observed_generation, handled));
     let mut have = server.domain(&want.name, age).await?;
     if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.domain(&want.name, Age::Now).await?;
@@ -79,10 +84,15 @@ async fn steps(
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.
     seen.have = have;
+    seen.version = server.client().known_version().await.ok();
+    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled));
+    let (changes, drifted) = standing.judge(changes);
     if bring(ctx, (object, &before.conditions), &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
+        standing.corrected(ctx, object, &changes).await;
     }
+    told(drifted)?;
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
 }
 
@@ -96,7 +106,7 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Attached {
-        mailboxes: count(mailboxes.len()),
+        mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),
         aliases: count(aliases.len()),
         rules: count(ctx.stores.rules.state_filter(of_domain).len()),
     }

@@ -10,6 +10,7 @@ mod bench;
 mod deletion;
 mod dns;
 mod domain;
+mod fields;
 mod killed;
 mod mailbox;
 mod outage;

@@ -26,6 +26,10 @@ pub enum Reason {
     PasswordRejected,
     /// Mailcow took a field and does not show it; writing has stopped.
     FieldNotApplied,
+    /// The server's version of Mailcow does not have a field that the spec asks for.
+    FieldNotSupported,
+    /// Mailcow was changed by hand and `driftPolicy: Report` leaves it so.
+    Drifted,
     /// Mailcow has another DKIM key than `spec.dkim` asks for; an existing key is never replaced.
     DkimKeyDiffers,
     /// The thing on Mailcow carries another owner's mark.
@@ -52,12 +56,12 @@ pub enum Reason {
     InvalidSpec,
     /// Deleting would destroy mail; the annotation `email.askrobots.com/confirm-delete` is needed.
     ConfirmationNeeded,
+    /// A system mailbox is never deleted on Mailcow.
+    SystemMailbox,
     /// The domain can't be deleted while it holds mailboxes.
     DomainNotEmpty,
     /// The annotation `email.askrobots.com/paused` stops all writes.
     Paused,
-    /// The thing was changed by hand on Mailcow and `driftPolicy: Report` leaves it so.
-    Drifted,
     /// The mailbox has an active filter that a person made; it is not replaced.
     FilterSlotTaken,
     /// The mailbox's script has no room for the rule: it is at most 65,535 bytes, and sends one message to at
@@ -115,6 +119,8 @@ impl Reason {
             Self::RefusedByMailcow => "RefusedByMailcow",
             Self::PasswordRejected => "PasswordRejected",
             Self::FieldNotApplied => "FieldNotApplied",
+            Self::FieldNotSupported => "FieldNotSupported",
+            Self::Drifted => "Drifted",
             Self::DkimKeyDiffers => "DkimKeyDiffers",
             Self::OwnedByAnother => "OwnedByAnother",
             Self::NotAdopted => "NotAdopted",
@@ -128,9 +134,9 @@ impl Reason {
             Self::SecretNotOurs => "SecretNotOurs",
             Self::InvalidSpec => "InvalidSpec",
             Self::ConfirmationNeeded => "ConfirmationNeeded",
+            Self::SystemMailbox => "SystemMailbox",
             Self::DomainNotEmpty => "DomainNotEmpty",
             Self::Paused => "Paused",
-            Self::Drifted => "Drifted",
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
             Self::SinkNotFound => "SinkNotFound",

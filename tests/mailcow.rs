@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use mailcow_operator::crd::Per;
 use mailcow_operator::mail::{
-    Access, Address, Alias, Catch, Dkim, DomainName, Limits, Mailbox, MailboxHave, Mark, Quota, RateLimit,
+    Access, Address, Alias, Catch, Dkim, DomainName, Goto, Limits, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tags,
+    Tls,
 };
 use mailcow_operator::mailcow::{Client, Connection, Error};
 use mailcow_operator::plan::{AliasEdit, Change, DomainEdit, MailboxEdit};
@@ -56,7 +57,8 @@ fn add_domain() -> Change {
                 mailbox_quota: Some(Quota::gib(1)),
                 total_quota: Some(Quota::gib(4)),
             },
-            tag: Some(mark().to_string()),
+            mark: Some(mark().to_string()),
+            ..DomainEdit::default()
         },
         dkim: Dkim { selector: "s1".into(), key_size: 2048, is_demanded: true },
         rate: Some(RateLimit::Limit { messages: 9, per: Per::Day }),
@@ -70,6 +72,11 @@ fn add_mailbox() -> Change {
         quota: Quota::mib(256),
         access: Access::Active,
         rate_limit: Some(RateLimit::Limit { messages: 3, per: Per::Minute }),
+        protocols: None,
+        tls: Tls::default(),
+        force_password_change: None,
+        sender_acl: None,
+        tags: Tags::default(),
         mark: mark(),
     })
 }
@@ -102,13 +109,13 @@ async fn every_change_of_a_domain_is_confirmed() {
     let edit = DomainEdit {
         active: Some(false),
         limits: Limits { mailboxes: Some(0), ..Limits::default() },
-        tag: Some("another".into()),
+        tags: vec!["another".into()],
         ..DomainEdit::default()
     };
     let changes = [
         add_domain(),
         Change::EditDomain { name: name.clone(), edit },
-        Change::UntagDomain { name: name.clone(), tag: mark().to_string() },
+        Change::UnmarkDomain { name: name.clone(), tag: mark().to_string() },
         Change::LimitDomain { name: name.clone(), rate: RateLimit::Unlimited },
     ];
     client.execute(&changes, None).await.unwrap();
@@ -130,8 +137,12 @@ async fn every_change_of_a_mailbox_is_confirmed() {
         (MailboxHave::MARK.to_owned(), mark().to_string()),
         ("theirs".to_owned(), "me & <you>".to_owned()),
     ]);
-    let edit =
-        MailboxEdit { quota: Some(Quota::UNLIMITED), access: Some(Access::LoginDisabled), name: Some("N".into()) };
+    let edit = MailboxEdit {
+        quota: Some(Quota::UNLIMITED),
+        access: Some(Access::LoginDisabled),
+        name: Some("N".into()),
+        ..MailboxEdit::default()
+    };
     let changes = [
         Change::SetAttributes { address: ada(), attributes: attributes.clone() },
         Change::EditMailbox { address: ada(), edit },
@@ -153,14 +164,22 @@ async fn aliases_and_catch_alls_are_found_by_address() {
     for catch in ["sales@example.com", "@example.com"] {
         let catch = Catch::parse(catch).unwrap();
         assert_eq!(client.alias(&catch).await.unwrap(), None);
-        let alias = Alias { catch: catch.clone(), goto: vec![ada()], active: true, mark: mark() };
+        let alias = Alias {
+            catch: catch.clone(),
+            goto: Goto::Addresses(vec![ada()]),
+            active: true,
+            visible_in_sogo: None,
+            sender_allowed: None,
+            public_comment: None,
+            mark: mark(),
+        };
         client.execute(&[Change::AddAlias(alias)], None).await.unwrap();
         let have = client.alias(&catch).await.unwrap().unwrap();
         assert_eq!(
             (have.goto.as_slice(), have.active, have.mark()),
             ([ada().to_string()].as_slice(), true, Some(mark()))
         );
-        let edit = AliasEdit { active: Some(false), private_comment: Some(String::new()), goto: None };
+        let edit = AliasEdit { active: Some(false), private_comment: Some(String::new()), ..AliasEdit::default() };
         client.execute(&[Change::EditAlias { id: have.id, edit }], None).await.unwrap();
         let have = client.alias(&catch).await.unwrap().unwrap();
         assert_eq!((have.active, have.mark()), (false, None));
@@ -283,4 +302,22 @@ async fn no_cookie_is_ever_sent_back() {
     let seen = seen.lock().unwrap().to_lowercase();
     assert_eq!(seen.matches("x-api-key: key-1").count(), 2);
     assert!(!seen.contains("cookie"), "{seen}");
+}
+
+#[tokio::test]
+async fn held_back_mail_is_listed_released_and_deleted() {
+    let (server, client) = world().await;
+    assert_eq!(client.quarantine().await.unwrap(), vec![]);
+    let id = server.edit(|state| state.seed_quarantine("a@e.com", "s@ext.example", "Spam <b>&</b>", 22.5));
+    let id = u64::try_from(id).unwrap();
+    let [mail] = client.quarantine().await.unwrap().try_into().unwrap();
+    assert_eq!((mail.id, mail.subject.as_str(), mail.recipient.as_str()), (id, "Spam <b>&</b>", "a@e.com"));
+    let error = client.release_quarantined(id).await.unwrap_err();
+    assert!(matches!(&error, Error::Refused { code, .. } if code == "release_send_failed"), "{error}");
+    assert_eq!(client.quarantine().await.unwrap().len(), 1, "what could not be handed over stays");
+    let error = client.release_quarantined(999).await.unwrap_err();
+    assert!(matches!(&error, Error::Refused { code, .. } if code == "access_denied"), "{error}");
+    client.delete_quarantined(id).await.unwrap();
+    client.delete_quarantined(id).await.unwrap();
+    assert_eq!(client.quarantine().await.unwrap(), vec![]);
 }

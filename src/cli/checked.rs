@@ -77,22 +77,15 @@ impl Checked {
         let (mut mailboxes, mut wrong) = (BTreeSet::new(), Vec::new());
         let spec = rule.spec.as_ref().map_err(Clone::clone);
         let owners = spec.and_then(|spec| Ok((spec, manifests.owners(rule, spec, given)?)));
-        match owners {
-            Ok((spec, owners)) => {
-                for owner in owners {
-                    mailboxes.insert(owner.label.clone());
-                    let read = desired::rule(&id, rule.created, spec, &owner.address, sinks);
-                    let group = self.groups.entry(owner.label.clone()).or_insert_with(|| Group::new(owner));
-                    match read {
-                        Ok(rule) => group.rules.push(rule),
-                        Err(why) => {
-                            group.bad.push(format!("{id}: {why}"));
-                            wrong.push(why.to_string());
-                        }
-                    }
-                }
-            }
-            Err(why) => wrong.push(why),
+        let (spec, owners) = match owners {
+            Ok(found) => found,
+            Err(why) => return self.verdicts.push(Verdict { id, mailboxes, wrong: vec![why] }),
+        };
+        for owner in owners {
+            mailboxes.insert(owner.label.clone());
+            let read = desired::rule(&id, rule.created, spec, &owner.address, sinks).map_err(|why| why.to_string());
+            wrong.extend(read.as_ref().err().cloned());
+            self.groups.entry(owner.label.clone()).or_insert_with(|| Group::new(owner)).take(&id, read);
         }
         if self.verdicts.iter().any(|known| known.id == id) {
             wrong.push("another rule of the files has the same namespace and name".to_owned());
@@ -171,6 +164,13 @@ impl Group {
         Self { owner, rules: Vec::new(), bad: Vec::new() }
     }
 
+    fn take(&mut self, id: &str, rule: Result<Rule, String>) {
+        match rule {
+            Ok(rule) => self.rules.push(rule),
+            Err(why) => self.bad.push(format!("{id}: {why}")),
+        }
+    }
+
     /// The script; what is wrong ends it, or is said and left out.
     pub(super) fn compiled(&self, skip_invalid: bool, show: &Show) -> Result<Compiled, Vec<String>> {
         let compiled = sieve::compile(&self.owner.mark(), &self.rules);
@@ -179,7 +179,9 @@ impl Group {
         if !bad.is_empty() && !skip_invalid {
             return Err(bad);
         }
-        bad.iter().for_each(|problem| show.problem(problem));
+        for problem in &bad {
+            show.problem(problem);
+        }
         Ok(compiled)
     }
 

@@ -19,7 +19,7 @@ pub(super) fn run(command: &RulesCommand, show: &Show) -> Result<(), Vec<String>
             let compiled = group.compiled(*skip_invalid, show)?;
             let script = compiled.script.as_ref().map_or("", |script| &script.text);
             let answer = json!({"script": script, "queues": group.queues(&compiled)});
-            show.answer(input.output, &answer, || script.to_owned())
+            Show::answer(input.output, &answer, || script.to_owned())
         }
         RulesCommand::Test { input, skip_invalid, from, to, message } => {
             let to = Address::parse(to).map_err(|error| vec![format!("--to: {error}")])?;
@@ -45,7 +45,7 @@ fn check(input: &Input, show: &Show) -> Result<(), Vec<String>> {
     }
     let is_bad = verdicts.iter().filter(|one| !one.wrong.is_empty()).count();
     let answer: Value = verdicts.iter().map(Verdict::json).collect();
-    show.answer(input.output, &answer, || {
+    Show::answer(input.output, &answer, || {
         let mut rows = vec![head(&["RULE", "VALID", "WHY NOT"])];
         for Verdict { id, wrong, .. } in &verdicts {
             let valid = if wrong.is_empty() { ("yes".to_owned(), Tone::Good) } else { ("no".to_owned(), Tone::Bad) };

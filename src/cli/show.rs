@@ -35,7 +35,7 @@ impl Show {
     }
 
     /// Writes a text; a reader that goes away early is no error.
-    pub(super) fn text(&self, text: &str) -> Result<(), Vec<String>> {
+    fn write(text: &str) -> Result<(), Vec<String>> {
         match std::io::stdout().lock().write_all(text.as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(vec![format!("standard output: {error}")])
@@ -45,15 +45,15 @@ impl Show {
     }
 
     /// Writes a value for programs; for people the text.
-    pub(super) fn answer(&self, output: Output, value: &Value, text: impl Fn() -> String) -> Result<(), Vec<String>> {
+    pub(super) fn answer(output: Output, value: &Value, text: impl Fn() -> String) -> Result<(), Vec<String>> {
         let bad = |error: &dyn std::fmt::Display| vec![error.to_string()];
         match output {
-            Output::Text => self.text(&text()),
+            Output::Text => Self::write(&text()),
             Output::Json => {
                 let text = serde_json::to_string_pretty(value).map_err(|error| bad(&error))?;
-                self.text(&format!("{text}\n"))
+                Self::write(&format!("{text}\n"))
             }
-            Output::Yaml => self.text(&serde_yaml::to_string(value).map_err(|error| bad(&error))?),
+            Output::Yaml => Self::write(&serde_yaml::to_string(value).map_err(|error| bad(&error))?),
         }
     }
 

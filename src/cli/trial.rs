@@ -60,7 +60,7 @@ impl Answer {
             "trash": trash,
             "inbox": inbox,
         });
-        show.answer(input.output, &answer, || self.text(show))
+        Show::answer(input.output, &answer, || self.text(show))
     }
 
     fn text(&self, show: &Show) -> String {

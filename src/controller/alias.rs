@@ -5,15 +5,17 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
+use super::drift::Standing;
 use super::references;
 use super::sync::{
-    Failed, Stop, age, bring, gone, is_not_configured, may_remove, outcome, read_back, server, still_shown,
+    Failed, Stop, age, bring, gone, is_not_configured, may_remove, outcome, read_back, server, still_shown, told,
+    unsupported,
 };
 use super::{ownership, patch};
 use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::{Address, Alias, Catch};
+use crate::mail::{Address, Alias, Catch, Feature, Goto};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, AliasSeen};
@@ -49,11 +51,17 @@ async fn steps(
     let catch = desired::alias_catch(&object.spec, &domain.spec)?;
     seen.catch = Some(catch.clone());
     let mailboxes = mailboxes(object, ctx)?;
-    let want = desired::alias(&object.spec, catch, &mailboxes, ctx.mark(object))?;
+    let mut want = desired::alias(&object.spec, catch, &mailboxes, ctx.mark(object))?;
     seen.external = external(&want);
     let server = server(ctx)?;
+    let lacking = match want.sender_allowed {
+        Some(_) => unsupported(&server, Feature::SenderAllowed).await?,
+        None => None,
+    };
+    want.sender_allowed = want.sender_allowed.filter(|_| lacking.is_none());
     let policy = object.spec.adoption_policy;
-    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, (before.observed_generation, handled));
     let mut have = server.alias(&want.catch, age).await?;
     if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
@@ -65,11 +73,14 @@ async fn steps(
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.
     seen.have = have;
-    if !bring(ctx, (object, &before.conditions), &changes, None).await? {
-        return Ok(());
+    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled));
+    let (changes, drifted) = standing.judge(changes);
+    if bring(ctx, (object, &before.conditions), &changes, None).await? {
+        seen.have = server.alias(&want.catch, Age::Now).await?;
+        read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
+        standing.corrected(ctx, object, &changes).await;
     }
-    seen.have = server.alias(&want.catch, Age::Now).await?;
-    read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)
+    told(drifted.into_iter().chain(lacking))
 }
 
 fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
@@ -89,7 +100,8 @@ fn mailboxes_are_there(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
 /// Goto addresses outside the alias' own domain.
 fn external(alias: &Alias) -> Vec<String> {
     let own = alias.catch.domain();
-    alias.goto.iter().filter(|to| to.domain() != own).map(ToString::to_string).collect()
+    let Goto::Addresses(goto) = &alias.goto else { return Vec::new() };
+    goto.iter().filter(|to| to.domain() != own).map(ToString::to_string).collect()
 }
 
 /// Lets the alias go as the deletion policy says; works without its domain and on an invalid spec.

@@ -7,9 +7,10 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context};
+use super::drift::Standing;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
-    still_shown,
+    still_shown, told,
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
@@ -17,7 +18,7 @@ use super::{ownership, patch, publish};
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::DomainName;
+use crate::mail::{DomainName, Tags};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, DomainSeen, Pass, Publishing};
@@ -77,6 +78,8 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         outcome: Outcome::InSync,
         name: desired::domain_name(&object.spec).ok(),
         have: None,
+        version: None,
+        tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         dns: before.dns.clone().unwrap_or_default().records,
         attached: attached(object, ctx),
         gate: object.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default(),
@@ -92,9 +95,11 @@ async fn steps(
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
     ownership::is_proven(seen.ownership.as_ref())?;
+    want.tags = seen.tags.clone();
     let server = server(ctx)?;
     let policy = object.spec.adoption_policy;
-    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, (before.observed_generation, handled));
     let mut have = server.domain(&want.name, age).await?;
     let is_gated = seen.gate == DnsGate::Activate && before.dns_verified_at.is_none();
     // A domain that is active is never switched off for DNS.
@@ -104,11 +109,19 @@ async fn steps(
     }
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.
+    let is_gate_open = seen.gate == DnsGate::Activate && have.as_ref().is_some_and(|have| !have.active);
     seen.have = have;
+    seen.version = server.client().known_version().await.ok();
+    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled));
+    // A domain that the gate lets become active was not changed by hand.
+    let standing = standing.and(!is_gate_open);
+    let (changes, drifted) = standing.judge(changes);
     if bring(ctx, (object, &before.conditions), &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
+        standing.corrected(ctx, object, &changes).await;
     }
+    told(drifted)?;
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
 }
 
@@ -122,7 +135,7 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Attached {
-        mailboxes: count(mailboxes.len()),
+        mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),
         aliases: count(aliases.len()),
         rules: count(ctx.stores.rules.state_filter(of_domain).len()),
     }

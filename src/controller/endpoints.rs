@@ -157,7 +157,8 @@ async fn is_installed(ctx: &Context) -> Result<(), Hindered> {
     match ctx.kube.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {
         Ok(list) if list.resources.iter().any(|resource| resource.kind == KIND) => Ok(()),
         Ok(_) => Err(missing()),
-        Err(kube::Error::Api(error)) if error.is_not_found() => Err(missing()),
+        // A group that nobody serves is answered in plain text.
+        Err(kube::Error::Api(error)) if error.code == 404 => Err(missing()),
         Err(error) => Err(error.into()),
     }
 }

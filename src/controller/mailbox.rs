@@ -5,16 +5,17 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use super::context::{self, Context, is_paused};
+use super::drift::Standing;
 use super::patch;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
-    still_shown,
+    still_shown, told,
 };
 use super::{ownership, references, script, secrets};
-use crate::crd::{DeletionPolicy, EmailMailbox, EmailMailboxStatus};
+use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
-use crate::mail::{Address, Mailbox, MailboxHave, Mark};
+use crate::mail::{Address, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
@@ -31,9 +32,9 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
             return Ok((Action::await_change(), Outcome::InSync));
         };
-        MailboxSeen { outcome: left, ..start(&before) }
+        MailboxSeen { outcome: left, ..start(&object, &before) }
     } else {
-        let mut seen = start(&before);
+        let mut seen = start(&object, &before);
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
         seen
     };
@@ -43,11 +44,15 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
 }
 
 /// What is known before anything was looked up.
-fn start(before: &EmailMailboxStatus) -> MailboxSeen {
+fn start(object: &EmailMailbox, before: &EmailMailboxStatus) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
         address: None,
         have: None,
+        tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
+        domain_generation: None,
+        sender_acl: before.sender_acl.clone(),
+        password_change_asked: before.password_change_asked,
         secret_name: before.credentials_secret_name.clone(),
         password_version: before.password_version.clone(),
     }
@@ -60,32 +65,75 @@ async fn steps(
 ) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
-    let want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
+    let want = wanted(object, before, &domain, ctx)?;
     seen.address = Some(want.address.clone());
+    seen.domain_generation = domain.metadata.generation;
     let server = server(ctx)?;
     let policy = object.spec.adoption_policy;
-    let age = age(object, (before.observed_generation, before.last_handled_reconcile_at.as_deref()));
-    let mut have = server.mailbox(&want.address, age).await?;
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, (before.observed_generation, handled));
+    let mut have = recalled(server.mailbox(&want.address, age).await?, seen.sender_acl.as_deref());
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
-        have = server.mailbox(&want.address, Age::Now).await?;
+        have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
     if have.is_none() {
         references::domain_is_there(&domain)?;
     }
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
-    plan::mailbox(&want, have.as_ref(), policy, false)?;
+    let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
+    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled))
+        .and(before.synced_domain_generation == domain.metadata.generation);
+    let (mut changes, drifted) = standing.judge(changes);
     seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
     let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
-    let changes = plan::mailbox(&want, have.as_ref(), policy, is_due)?;
-    let secret = password.as_ref().map(|password| &password.value);
-    if !bring(ctx, (object, &before.conditions), &changes, secret).await? {
-        return Ok(());
+    let corrections = changes.clone();
+    if is_due && have.is_some() {
+        changes.push(Change::SetPassword(want.address.clone()));
     }
-    seen.password_version = password.map(|password| password.version);
-    seen.have = server.mailbox(&want.address, Age::Now).await?;
-    read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)
+    let secret = password.as_ref().map(|password| &password.value);
+    if bring(ctx, (object, &before.conditions), &changes, secret).await? {
+        // A mailbox that is gone and only to be reported so takes no password.
+        seen.password_version = password.map(|password| password.version);
+        let shown = server.mailbox(&want.address, Age::Now).await?;
+        // What can't be shown is known from its being taken.
+        let is_hidden = shown.as_ref().is_some_and(|have| have.sender_acl.is_none());
+        seen.sender_acl = want.sender_acl.as_ref().filter(|_| is_hidden).map(|acl| acl.iter().cloned().collect());
+        seen.have = recalled(shown, seen.sender_acl.as_deref());
+        if drifted.is_none() {
+            read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)?;
+        }
+        standing.corrected(ctx, object, &corrections).await;
+    }
+    told(drifted)?;
+    seen.password_change_asked = object.spec.force_password_change == Some(true);
+    Ok(())
+}
+
+/// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have
+/// done it.
+fn wanted(
+    object: &EmailMailbox,
+    before: &EmailMailboxStatus,
+    domain: &EmailDomain,
+    ctx: &Context,
+) -> Result<Mailbox, desired::Invalid> {
+    let mut want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
+    want.tags.placed.clone_from(&before.tags);
+    if before.password_change_asked && want.force_password_change == Some(true) {
+        want.force_password_change = None;
+    }
+    Ok(want)
+}
+
+/// What Mailcow's version can't show of a mailbox is what it was last set to.
+fn recalled(have: Option<MailboxHave>, sender_acl: Option<&[String]>) -> Option<MailboxHave> {
+    let mut have = have?;
+    if have.sender_acl.is_none() {
+        have.sender_acl = sender_acl.map(|acl| acl.iter().cloned().collect());
+    }
+    Some(have)
 }
 
 /// The password to set, if passwords of this mailbox are managed: one is given, or one was generated, or the mailbox is
@@ -144,7 +192,7 @@ async fn removal(
     match server.mailbox(address, Age::Now).await {
         Ok(have) => {
             let is_confirmed = is_confirmed(object, &address.to_string());
-            Ok(plan::mailbox_removal(have.as_ref(), mark, policy, is_confirmed)?)
+            Ok(plan::mailbox_removal(have.as_ref(), mark, policy, (is_confirmed, object.spec.system))?)
         }
         Err(mailcow::Error::Refused { code, .. })
             if code == "half_deleted" && was_ours && policy == DeletionPolicy::Delete =>

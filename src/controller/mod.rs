@@ -7,6 +7,7 @@ mod backoff;
 mod connection;
 mod context;
 mod domain;
+mod drift;
 mod endpoints;
 mod latest;
 mod mailbox;

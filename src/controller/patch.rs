@@ -96,7 +96,9 @@ pub(super) async fn say<K: Object>(
 /// An event when `Ready` says something else than before.
 fn changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
     let now = status::ready(after)?;
-    let said = |c: &Condition| (c.status.clone(), c.reason.clone());
+    // Other fields that drift are news too.
+    let drifted = |c: &Condition| (c.reason == "Drifted").then(|| c.message.clone());
+    let said = |c: &Condition| (c.status.clone(), c.reason.clone(), drifted(c));
     if status::ready(before).map(said) == Some(said(now)) || now.reason == "Pending" {
         return None;
     }

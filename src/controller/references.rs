@@ -54,7 +54,7 @@ pub(super) fn address(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> 
 
 /// A domain of ours that was seen on Mailcow and can't be brought to all that its spec asks still takes mailboxes.
 fn is_there_but_differs(domain: &EmailDomain) -> bool {
-    let harmless = [Reason::DkimKeyDiffers, Reason::RefusedByMailcow, Reason::FieldNotApplied];
+    let harmless = [Reason::DkimKeyDiffers, Reason::RefusedByMailcow, Reason::FieldNotApplied, Reason::Drifted];
     let Some(status) = domain.status.as_ref().filter(|status| status.usage.is_some()) else { return false };
     let stalled = status.conditions.iter().find(|c| c.type_ == "Stalled");
     stalled.is_some_and(|stalled| harmless.iter().any(|reason| reason.as_str() == stalled.reason))
@@ -81,7 +81,7 @@ pub(super) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
 /// [`Reason::MailboxNotReady`].
 pub(super) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
     let conditions = mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    if status::is_true(conditions, "Synced") {
+    if status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted") {
         return Ok(());
     }
     let _why =

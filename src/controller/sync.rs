@@ -9,6 +9,7 @@ use super::context::{Context, is_paused, key};
 use super::patch::{self, Object};
 use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN};
 use crate::inventory::{Age, Inventory};
+use crate::mail::{Feature, Version};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -113,6 +114,30 @@ pub(super) fn age(object: &impl Resource<DynamicType = ()>, (observed, handled):
     if is_new { Age::Now } else { Age::Recent }
 }
 
+/// Ends a pass that wrote all that it may: what is not written is told.
+///
+/// # Errors
+/// What is told.
+pub(super) fn told(left: impl IntoIterator<Item = Outcome>) -> Result<(), Stop> {
+    left.into_iter().next().map_or(Ok(()), |outcome| Err(outcome.into()))
+}
+
+/// Says that the server's version lacks a field; `None` when it has it, or when its version is no release.
+///
+/// # Errors
+/// When the version can't be asked for.
+pub(super) async fn unsupported(server: &Inventory, feature: Feature) -> Result<Option<Outcome>, Stop> {
+    let said = server.client().known_version().await?;
+    let lacks = Version::parse(&said).filter(|version| !version.has(feature));
+    Ok(lacks.map(|version| {
+        let (field, since) = (feature.field(), feature.since());
+        let message = format!(
+            "spec.{field} needs Mailcow {since}, and the server has {version}; update it, or leave the field out: everything else is written"
+        );
+        Outcome::stalled(Reason::FieldNotSupported, message)
+    }))
+}
+
 /// What is left after reading back.
 ///
 /// # Errors
@@ -137,7 +162,8 @@ pub(super) fn is_same_stall(condition: &Condition, object: &impl Resource, stuck
         && stuck.why().is_some_and(|why| why.message == condition.message)
 }
 
-fn fields(changes: &[Change]) -> String {
+/// The fields that changes set, for people.
+pub(super) fn fields(changes: &[Change]) -> String {
     let mut names: Vec<&str> = changes.iter().flat_map(Change::fields).collect();
     names.dedup();
     names.join(", ")

@@ -2,9 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, Ref, RemovalPolicy};
+use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
 
 /// An alias: mail to it goes to other addresses.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -29,7 +30,7 @@ use super::common::{AdoptionPolicy, Ref, RemovalPolicy};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.localPart) != (has(self.catchAll) && self.catchAll)").message("give exactly one of localPart and catchAll: true"))]
-#[x_kube(validation = Rule::new("has(self.goto) != has(self.gotoMailboxRefs)").message("give exactly one of goto and gotoMailboxRefs"))]
+#[x_kube(validation = Rule::new("[has(self.goto), has(self.gotoMailboxRefs), has(self.sink)].filter(given, given).size() == 1").message("give exactly one of goto, gotoMailboxRefs and sink"))]
 #[x_kube(validation = Rule::new("has(self.localPart) == has(oldSelf.localPart) && (!has(self.localPart) || self.localPart == oldSelf.localPart)").message("localPart and catchAll can't be changed; make another EmailAlias"))]
 pub struct EmailAliasSpec {
     /// The `EmailDomain` of the alias, in the same namespace. It can't be changed.
@@ -53,6 +54,20 @@ pub struct EmailAliasSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub goto_mailbox_refs: Option<Vec<Ref>>,
+    /// What happens to its mail instead of going to addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<Sink>,
+    /// Whether the groupware offers the alias as a sender. Omitted: left as it is on Mailcow (true when new).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible_in_sogo: Option<bool>,
+    /// Whether the mailboxes it goes to may send as the alias. Needs Mailcow 2026-01. Omitted: left as it is on Mailcow
+    /// (true when new).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_allowed: Option<bool>,
+    /// A comment that the domain's people see, at most 160 bytes; empty takes it away. Omitted: left as it is on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 160))]
+    pub public_comment: Option<String>,
     /// Whether the alias takes mail; default true.
     #[serde(default = "yes")]
     pub active: bool,
@@ -62,6 +77,20 @@ pub struct EmailAliasSpec {
     /// What to do when the alias already exists on Mailcow; default `IfUnowned`.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
+    /// What to do when Mailcow was changed by hand; default `Correct`.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+}
+
+/// What happens to mail that goes to no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Sink {
+    /// It is thrown away.
+    Discard,
+    /// The spam filter learns it as spam, and it is thrown away.
+    LearnSpam,
+    /// The spam filter learns it as no spam, and it is thrown away.
+    LearnHam,
 }
 
 fn yes() -> bool {
@@ -79,6 +108,9 @@ pub struct EmailAliasStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_generation: Option<i64>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -88,10 +120,11 @@ pub struct EmailAliasStatus {
     /// The alias' number on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias_id: Option<u64>,
-    /// Where mail goes, as Mailcow says it.
+    /// Where mail goes, as Mailcow says it: addresses, or `null@localhost`, `spam@localhost` or `ham@localhost`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub goto: Vec<String>,
-    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Drifted`,
+    /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,

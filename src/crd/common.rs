@@ -37,14 +37,32 @@ pub enum AdoptionPolicy {
     Force,
 }
 
-/// What to do when Mailcow was changed by hand.
+/// What to do when Mailcow shows something else than it did when the object was last in sync, and the spec is the same:
+/// somebody changed it by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DriftPolicy {
-    /// Put it back.
+    /// Put it back, and say in an event which fields were.
     #[default]
     Correct,
-    /// Leave it and say so in the condition `Drifted`.
+    /// Write nothing and say so in the condition `Drifted`. A change of the spec, or a new value of the annotation
+    /// `email.askrobots.com/reconcile-requested-at`, writes once.
     Report,
+}
+
+/// A way to reach a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// Reading mail that stays on the server.
+    #[serde(rename = "IMAP")]
+    Imap,
+    /// Fetching mail.
+    #[serde(rename = "POP3")]
+    Pop3,
+    /// Sending mail.
+    #[serde(rename = "SMTP")]
+    Smtp,
+    /// Editing one's own filters.
+    Sieve,
 }
 
 /// A reference to an object in the same namespace.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit, RemovalPolicy};
+use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, RemovalPolicy};
 use super::domain_status::{DnsRecordKind, EmailDomainStatus};
 use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
 
@@ -59,6 +59,20 @@ pub struct EmailDomainSpec {
     /// How many messages each sender of the domain may send. Omitted: left as it is on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// Whether the domain's mailboxes find each other in the groupware's address book. Omitted: left as it is on Mailcow
+    /// (true when new).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_address_list: Option<bool>,
+    /// How mail is relayed to or through other servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
+    /// Tags on Mailcow, at most 25. Tags that others add stay; one that was listed here and no longer is, is removed.
+    /// Compared without regard to case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must have no blanks at its ends and must not begin with mailcow-operator, which marks the owner"))]
+    pub tags: Vec<String>,
     /// The DKIM key that Mailcow signs with. An existing key is never deleted or replaced: where it is another than is
     /// asked for here, the domain says `DkimKeyDiffers`. Omitted: an existing key will do, else one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +90,9 @@ pub struct EmailDomainSpec {
     /// What to do when the domain already exists on Mailcow; default `IfUnowned`.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
+    /// What to do when Mailcow was changed by hand; default `Correct`.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
 }
 
 fn yes() -> bool {
@@ -110,6 +127,28 @@ pub struct Limits {
     pub total_quota: Option<String>,
 }
 
+/// How mail is relayed to or through other servers. What is omitted is left as it is on Mailcow (off when new).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(has(self.allRecipients) && self.allRecipients) || (has(self.backupMx) && self.backupMx)").message("allRecipients needs backupMx: true: Mailcow switches it on with it"))]
+#[x_kube(validation = Rule::new("!(has(self.unknownOnly) && self.unknownOnly) || (has(self.allRecipients) && self.allRecipients)").message("unknownOnly needs backupMx: true and allRecipients: true: Mailcow switches them on with it"))]
+pub struct Relay {
+    /// Whether this server only takes mail for the domain and hands it on to the server that holds the mailboxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_mx: Option<bool>,
+    /// Whether mail to any recipient is handed on, known here or not. Needs `backupMx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_recipients: Option<bool>,
+    /// Whether mailboxes that exist here are delivered here, and only the others handed on. Needs `allRecipients`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_only: Option<bool>,
+    /// The number of the sender-dependent transport (relay host) on Mailcow that the domain's mail leaves by; 0 is none.
+    /// Mailcow does not check that it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub host: Option<u32>,
+}
+
 /// What a mailbox gets when it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -118,6 +157,14 @@ pub struct MailboxDefaults {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
     pub quota: Option<String>,
+    /// How many messages each mailbox may send. Omitted: what is set on Mailcow stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// The ways in which each mailbox can be reached; an empty list is none. Omitted: what is set on Mailcow stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub protocols: Option<Vec<Protocol>>,
 }
 
 /// The DKIM key that Mailcow makes for the domain (RFC 6376).

@@ -14,6 +14,9 @@ pub struct EmailDomainStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_generation: Option<i64>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -21,10 +24,16 @@ pub struct EmailDomainStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified` and
-    /// `Published`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+    /// `Published`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
+    /// The Mailcow server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerStatus>,
+    /// The tags on Mailcow that the spec put there or names: those that go when the spec no longer lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The DKIM key in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<DkimStatus>,
@@ -46,6 +55,13 @@ pub struct EmailDomainStatus {
     /// What is attached to the domain in Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
+}
+
+/// The Mailcow server that holds the domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ServerStatus {
+    /// Its version, such as `2026-07a`.
+    pub version: String,
 }
 
 /// The DKIM key in use: public data only.

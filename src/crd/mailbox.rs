@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DeletionPolicy, RateLimit, Ref};
+use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, Ref};
 
 /// A mailbox. Its password lives in a Secret and nowhere else.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -65,7 +65,39 @@ pub struct EmailMailboxSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub credentials_secret_name: Option<String>,
-    /// How many messages the mailbox may send. Omitted: left as it is on Mailcow.
+    /// Whether it serves the platform and not a tenant: it is never deleted on Mailcow, whatever `deletionPolicy` says,
+    /// and not counted among the domain's `status.attached.mailboxes`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
+    /// The ways in which it can be reached; an empty list is none. Omitted: what the domain's `mailboxDefaults` say, else left
+    /// as it is on Mailcow (all when new).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub protocols: Option<Vec<Protocol>>,
+    /// Whether mail from and to other servers must be encrypted on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Whether its owner has to choose a new password at the next login; asked for once, and again only after it was
+    /// `false` or left out. The owner's new password is then in no Secret. Omitted: left as it is on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_password_change: Option<bool>,
+    /// What it may send as, beside its own address and its aliases: addresses that exist on Mailcow, `@example.com` for
+    /// a whole domain, or `*` for anything. An empty list takes all of it away. Omitted: left as it is on Mailcow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(a, a == '*' || a.matches('^[^@\\\\s,;]*@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each senderAcl entry must be an address, @ and a domain, or *"))]
+    pub sender_acl: Option<Vec<String>>,
+    /// Tags on Mailcow, at most 25. Tags that others add stay; one that was listed here and no longer is, is removed.
+    /// Compared without regard to case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must have no blanks at its ends and must not begin with mailcow-operator, which marks the owner"))]
+    pub tags: Vec<String>,
+    /// How many messages the mailbox may send. Omitted: what the domain's `mailboxDefaults` say, else left as it is on
+    /// Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
     /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` destroys the mail in it; when it
@@ -75,10 +107,25 @@ pub struct EmailMailboxSpec {
     /// What to do when the mailbox already exists on Mailcow; default `IfUnowned`.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
+    /// What to do when Mailcow was changed by hand; default `Correct`.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
 }
 
 fn retain() -> DeletionPolicy {
     DeletionPolicy::Retain
+}
+
+/// Whether mail from and to other servers must be encrypted on its way. What is omitted is left as it is on Mailcow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tls {
+    /// Whether mail that comes unencrypted is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforce_incoming: Option<bool>,
+    /// Whether mail to servers that can't encrypt is held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforce_outgoing: Option<bool>,
 }
 
 /// Whether mail comes in and people can log in.
@@ -117,13 +164,20 @@ pub struct EmailMailboxStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_generation: Option<i64>,
+    /// The generation of the `EmailDomain` whose `mailboxDefaults` were taken then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_domain_generation: Option<i64>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
     /// The whole address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Drifted`,
+    /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -139,6 +193,16 @@ pub struct EmailMailboxStatus {
     /// The Secret with what a mail client needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_name: Option<String>,
+    /// The tags on Mailcow that the spec put there or names: those that go when the spec no longer lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What `senderAcl` was last set to, where the server's version can't show it (before 2026-07a): it is written when
+    /// the spec says something else than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_acl: Option<Vec<String>>,
+    /// Whether a password change was asked for and not taken back: it is not asked for again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password_change_asked: bool,
     /// Which version of which Secret was last set as password on Mailcow (its uid and resourceVersion).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,

@@ -13,15 +13,17 @@ mod publishing;
 mod rule;
 mod rule_action;
 
-pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus};
-pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, RateLimit, Ref, RemovalPolicy};
-pub use domain::{DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults};
+pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus, Sink};
+pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy};
+pub use domain::{
+    DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
+};
 pub use domain_status::{
     Attached, DkimStatus, DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict,
-    DnsWarning, DomainUsage, EmailDomainStatus,
+    DnsWarning, DomainUsage, EmailDomainStatus, ServerStatus,
 };
 pub use mailbox::{
-    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef,
+    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,
 };
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
 pub use rule::{

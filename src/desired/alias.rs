@@ -3,7 +3,10 @@
 use super::Invalid;
 use super::domain::domain_name;
 use crate::crd::{EmailAliasSpec, EmailDomainSpec};
-use crate::mail::{Address, Alias, Catch, Mark};
+use crate::mail::{Address, Alias, Catch, Goto, Mark};
+
+/// The longest comment that a new alias takes, in bytes (recording `05_alias/add_comment_too_long`).
+const LONGEST_COMMENT: usize = 160;
 
 /// What the alias catches.
 ///
@@ -24,17 +27,37 @@ pub fn alias_catch(spec: &EmailAliasSpec, domain: &EmailDomainSpec) -> Result<Ca
 /// # Errors
 /// When a value can't be used, or the alias would go to itself.
 pub fn alias(spec: &EmailAliasSpec, catch: Catch, mailboxes: &[Address], mark: Mark) -> Result<Alias, Invalid> {
+    let public_comment = spec.public_comment.clone();
+    if public_comment.as_ref().is_some_and(|comment| comment.len() > LONGEST_COMMENT) {
+        let why = format!("it is longer than the {LONGEST_COMMENT} bytes that Mailcow takes");
+        return Err(Invalid::of("spec.publicComment")(why));
+    }
+    Ok(Alias {
+        goto: goto(spec, &catch, mailboxes)?,
+        catch,
+        active: spec.active,
+        visible_in_sogo: spec.visible_in_sogo,
+        sender_allowed: spec.sender_allowed,
+        public_comment,
+        mark,
+    })
+}
+
+fn goto(spec: &EmailAliasSpec, catch: &Catch, mailboxes: &[Address]) -> Result<Goto, Invalid> {
+    if let Some(sink) = spec.sink {
+        return Ok(Goto::Sink(sink));
+    }
     let given = spec.goto.iter().flatten().map(|text| Address::parse(text));
     let mut goto: Vec<Address> =
         given.collect::<Result<_, _>>().map_err(|error| Invalid::of("spec.goto")(error.to_string()))?;
     goto.extend_from_slice(mailboxes);
     goto.sort();
     goto.dedup();
-    if goto.iter().any(|to| catch == Catch::One(to.clone())) {
+    if goto.iter().any(|to| *catch == Catch::One(to.clone())) {
         let why = format!("{catch} can't go to itself; Mailcow drops such an address silently");
         return Err(Invalid::of("spec.goto")(why));
     }
-    Ok(Alias { catch, goto, active: spec.active, mark })
+    Ok(Goto::Addresses(goto))
 }
 
 #[cfg(test)]
@@ -51,20 +74,31 @@ mod tests {
     #[test]
     fn addresses_are_sorted_and_each_is_there_once() {
         let alias = want("localPart: s\ndomainRef: {name: d}\ngoto: [z@e.com, A@e.com, a@E.com]", &[]).unwrap();
-        let goto: Vec<String> = alias.goto.iter().map(ToString::to_string).collect();
-        assert_eq!(goto, ["a@e.com", "z@e.com"]);
+        assert_eq!(alias.goto.texts(), ["a@e.com", "z@e.com"]);
     }
 
     #[test]
     fn a_unicode_domain_becomes_an_a_label() {
         let alias = want("localPart: s\ndomainRef: {name: d}\ngoto: [x@bücher.example]", &[]).unwrap();
-        assert_eq!(alias.goto[0].to_string(), "x@xn--bcher-kva.example");
+        assert_eq!(alias.goto.texts(), ["x@xn--bcher-kva.example"]);
     }
 
     #[test]
     fn mailboxes_stand_for_their_addresses() {
         let alias = want("catchAll: true\ndomainRef: {name: d}\ngotoMailboxRefs: [{name: m}]", &["m@e.com"]).unwrap();
-        assert_eq!((alias.catch.to_string(), alias.goto[0].to_string()), ("@e.com".into(), "m@e.com".into()));
+        assert_eq!((alias.catch.to_string(), alias.goto.texts()[0].clone()), ("@e.com".into(), "m@e.com".into()));
+    }
+
+    #[test]
+    fn a_sink_is_no_address() {
+        let alias = want("localPart: s\ndomainRef: {name: d}\nsink: LearnHam", &[]).unwrap();
+        assert_eq!(alias.goto.texts(), ["ham@localhost"]);
+    }
+
+    #[test]
+    fn a_comment_is_measured_in_bytes() {
+        let yaml = format!("localPart: s\ndomainRef: {{name: d}}\nsink: Discard\npublicComment: {}", "ü".repeat(81));
+        assert_eq!(want(&yaml, &[]).unwrap_err().field, "spec.publicComment");
     }
 
     #[test]

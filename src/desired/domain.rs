@@ -2,7 +2,7 @@
 
 use super::Invalid;
 use crate::crd::EmailDomainSpec;
-use crate::mail::{Dkim, Domain, DomainName, Limits, Mark, Quota};
+use crate::mail::{Dkim, Domain, DomainName, Limits, Mark, Quota, Relay, Tags};
 
 /// The canonical name.
 ///
@@ -12,7 +12,7 @@ pub fn domain_name(spec: &EmailDomainSpec) -> Result<DomainName, Invalid> {
     DomainName::parse(&spec.domain).map_err(|error| Invalid::of("spec.domain")(error.to_string()))
 }
 
-/// The domain that should exist, with the owner's mark.
+/// The domain that should exist, with the owner's mark. Which tags an earlier spec placed is not known here.
 ///
 /// # Errors
 /// When a value can't be used.
@@ -21,6 +21,7 @@ pub fn domain(spec: &EmailDomainSpec, mark: Mark) -> Result<Domain, Invalid> {
     let default_quota = spec.mailbox_defaults.as_ref().and_then(|defaults| defaults.quota.as_deref());
     let is_demanded = spec.dkim.is_some();
     let dkim = spec.dkim.clone().unwrap_or_default();
+    let relay = spec.relay.clone().unwrap_or_default();
     Ok(Domain {
         name: domain_name(spec)?,
         description: spec.description.clone(),
@@ -33,6 +34,14 @@ pub fn domain(spec: &EmailDomainSpec, mark: Mark) -> Result<Domain, Invalid> {
             total_quota: quota("spec.limits.totalQuota", limits.total_quota.as_deref())?,
         },
         rate_limit: spec.rate_limit.as_ref().map(Into::into),
+        address_list: spec.global_address_list,
+        relay: Relay {
+            backup_mx: relay.backup_mx,
+            all_recipients: relay.all_recipients,
+            unknown_only: relay.unknown_only,
+            host: relay.host,
+        },
+        tags: Tags { wanted: spec.tags.clone(), placed: Vec::new() },
         dkim: Dkim { selector: dkim.selector, key_size: dkim.key_size, is_demanded },
         mark,
     })

@@ -3,7 +3,8 @@
 use super::Invalid;
 use super::domain::{domain_name, quota};
 use crate::crd::{EmailDomainSpec, EmailMailboxSpec, MailboxState};
-use crate::mail::{Access, Address, Mailbox, Mark, Quota};
+use crate::mail::{Access, Address, DomainName, Mailbox, Mark, Quota, Tags, Tls};
+use std::collections::BTreeSet;
 
 /// Quota of a mailbox when neither it nor its domain says.
 const DEFAULT_QUOTA: Quota = Quota::gib(1);
@@ -17,15 +18,16 @@ pub fn mailbox_address(spec: &EmailMailboxSpec, domain: &EmailDomainSpec) -> Res
         .map_err(|error| Invalid::of("spec.localPart")(error.to_string()))
 }
 
-/// The mailbox that should exist, with the owner's mark.
+/// The mailbox that should exist, with the owner's mark. Which tags an earlier spec placed is not known here.
 ///
 /// # Errors
 /// When a value can't be used.
 pub fn mailbox(spec: &EmailMailboxSpec, domain: &EmailDomainSpec, mark: Mark) -> Result<Mailbox, Invalid> {
-    let default = domain.mailbox_defaults.as_ref().and_then(|defaults| defaults.quota.as_deref());
+    let defaults = domain.mailbox_defaults.clone().unwrap_or_default();
+    let tls = spec.tls.clone().unwrap_or_default();
     let wanted = match quota("spec.quota", spec.quota.as_deref())? {
         Some(quota) => quota,
-        None => quota("the domain's spec.mailboxDefaults.quota", default)?.unwrap_or(DEFAULT_QUOTA),
+        None => quota("the domain's spec.mailboxDefaults.quota", defaults.quota.as_deref())?.unwrap_or(DEFAULT_QUOTA),
     };
     Ok(Mailbox {
         address: mailbox_address(spec, domain)?,
@@ -36,9 +38,25 @@ pub fn mailbox(spec: &EmailMailboxSpec, domain: &EmailDomainSpec, mark: Mark) ->
             MailboxState::LoginDisabled => Access::LoginDisabled,
             MailboxState::Inactive => Access::Inactive,
         },
-        rate_limit: spec.rate_limit.as_ref().map(Into::into),
+        rate_limit: spec.rate_limit.as_ref().or(defaults.rate_limit.as_ref()).map(Into::into),
+        protocols: spec.protocols.as_ref().or(defaults.protocols.as_ref()).map(|list| list.iter().copied().collect()),
+        tls: Tls { incoming: tls.enforce_incoming, outgoing: tls.enforce_outgoing },
+        force_password_change: spec.force_password_change,
+        sender_acl: spec.sender_acl.as_deref().map(senders).transpose()?,
+        tags: Tags { wanted: spec.tags.clone(), placed: Vec::new() },
         mark,
     })
+}
+
+/// Addresses, `@domain` and `*`, as Mailcow shows them.
+fn senders(entries: &[String]) -> Result<BTreeSet<String>, Invalid> {
+    let bad = |error: &dyn std::fmt::Display| Invalid::of("spec.senderAcl")(error.to_string());
+    let canonical = |entry: &String| match entry.strip_prefix('@') {
+        _ if entry == "*" => Ok(entry.clone()),
+        Some(name) => DomainName::parse(name).map(|name| format!("@{name}")).map_err(|error| bad(&error)),
+        None => Address::parse(entry).map(|address| address.to_string()).map_err(|error| bad(&error)),
+    };
+    entries.iter().map(canonical).collect()
 }
 
 #[cfg(test)]
@@ -60,6 +78,25 @@ mod tests {
         assert_eq!(want(ADA, defaults).unwrap().quota, Quota::gib(2));
         assert_eq!(want(ADA, "domain: e.com").unwrap().quota, Quota::gib(1));
         assert_eq!(want(&format!("{ADA}\nquota: '0'"), "domain: e.com").unwrap().quota, Quota::UNLIMITED);
+    }
+
+    #[test]
+    fn limits_and_protocols_come_from_the_mailbox_then_the_domain_or_are_not_managed() {
+        let defaults = "domain: e.com\nmailboxDefaults: {rateLimit: {messages: 5, per: Hour}, protocols: [IMAP]}";
+        let inherited = want(ADA, defaults).unwrap();
+        assert_eq!(inherited.protocols, Some([crate::crd::Protocol::Imap].into()));
+        assert!(inherited.rate_limit.is_some());
+        assert_eq!(want(&format!("{ADA}\nprotocols: []"), defaults).unwrap().protocols, Some([].into()));
+        let plain = want(ADA, "domain: e.com").unwrap();
+        assert_eq!((plain.protocols, plain.rate_limit, plain.sender_acl), (None, None, None));
+    }
+
+    #[test]
+    fn senders_are_written_as_mailcow_shows_them() {
+        let of = |list: &str| want(&format!("{ADA}\nsenderAcl: {list}"), "domain: e.com");
+        let shown = of("['B@E.com', '@BÜCHER.example', '*']").unwrap().sender_acl.unwrap();
+        assert_eq!(shown, ["b@e.com", "@xn--bcher-kva.example", "*"].map(String::from).into());
+        assert_eq!(of("['@-']").unwrap_err().field, "spec.senderAcl");
     }
 
     #[test]

@@ -24,19 +24,16 @@ impl Message {
         let mut fields = Vec::new();
         let mut open: Option<Vec<u8>> = None;
         for line in lines(bytes) {
-            match &mut open {
-                Some(lines) if line.first().copied().is_some_and(is_blank) => {
-                    lines.push(b'\n');
-                    lines.extend(line);
-                }
-                _ => {
-                    fields.extend(open.take().as_deref().and_then(field));
-                    if line.is_empty() {
-                        break;
-                    }
-                    open = Some(line.to_vec());
-                }
+            if let Some(folded) = open.as_mut().filter(|_| line.first().copied().is_some_and(is_blank)) {
+                folded.push(b'\n');
+                folded.extend(line);
+                continue;
             }
+            fields.extend(open.take().as_deref().and_then(field));
+            if line.is_empty() {
+                break;
+            }
+            open = Some(line.to_vec());
         }
         fields.extend(open.as_deref().and_then(field));
         Self { fields, size: bytes.len() as u64 }

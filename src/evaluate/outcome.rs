@@ -59,21 +59,23 @@ impl Outcome {
         match action {
             Action::Forward { to, keep_copy } => {
                 for target in to {
-                    if !self.forwards.contains(target) {
-                        self.forwards.push(target.clone());
-                    }
+                    add_once(&mut self.forwards, target);
                 }
                 self.inbox &= keep_copy;
             }
             Action::Queue(queue) => {
-                if !self.queues.iter().any(|known| known.folder == queue.folder) {
-                    self.queues.push(queue.clone());
-                }
+                add_once(&mut self.queues, queue);
                 self.inbox &= queue.keep_copy;
             }
             Action::Trash => (self.trash, self.inbox) = (true, false),
             Action::Discard => self.inbox = false,
         }
+    }
+}
+
+fn add_once<T: Clone + PartialEq>(list: &mut Vec<T>, new: &T) {
+    if !list.contains(new) {
+        list.push(new.clone());
     }
 }
 
@@ -149,10 +151,10 @@ fn is_from(test: &Test, address: &Found) -> bool {
     address.domain().is_some_and(is_domain)
 }
 
-/// Whether a text ends in an `@` and one of the test's domains.
-fn is_in_domain(test: &Test, text: &[u8]) -> bool {
+/// Whether an address ends in an `@` and one of the test's domains.
+fn is_in_domain(test: &Test, address: &[u8]) -> bool {
     let Test::Domain(names) = test else { return false };
-    names.iter().any(|name| ends(text, format!("@{name}").as_bytes()))
+    names.iter().any(|name| ends(address, format!("@{name}").as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,18 +1,52 @@
 //! Aliases: what is wanted and what is there.
 
 use super::{Address, Catch, Mark};
+use crate::crd::Sink;
 
 /// An alias as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
     /// What it catches.
     pub catch: Catch,
-    /// Where its mail goes: sorted, each once, never empty.
-    pub goto: Vec<Address>,
+    /// Where its mail goes.
+    pub goto: Goto,
     /// Whether it takes mail.
     pub active: bool,
+    /// Whether the groupware offers it as a sender.
+    pub visible_in_sogo: Option<bool>,
+    /// Whether those it goes to may send as it; not on every version of Mailcow.
+    pub sender_allowed: Option<bool>,
+    /// The comment that the domain's people see; empty is none.
+    pub public_comment: Option<String>,
     /// Who manages it.
     pub mark: Mark,
+}
+
+/// Where the mail of an alias goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goto {
+    /// To these addresses: sorted, each once, never empty.
+    Addresses(Vec<Address>),
+    /// To none.
+    Sink(Sink),
+}
+
+impl Goto {
+    /// As Mailcow shows it (recordings `05_alias/add_goto_null` and the like).
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect(),
+            Self::Sink(sink) => vec![written(*sink).to_owned()],
+        }
+    }
+}
+
+const fn written(sink: Sink) -> &'static str {
+    match sink {
+        Sink::Discard => "null@localhost",
+        Sink::LearnSpam => "spam@localhost",
+        Sink::LearnHam => "ham@localhost",
+    }
 }
 
 /// An alias as Mailcow has it.
@@ -26,6 +60,12 @@ pub struct AliasHave {
     pub goto: Vec<String>,
     /// Whether it takes mail.
     pub active: bool,
+    /// Whether the groupware offers it as a sender.
+    pub visible_in_sogo: bool,
+    /// Whether those it goes to may send as it; true where the server's version does not ask.
+    pub sender_allowed: bool,
+    /// The comment that the domain's people see; empty when there is none.
+    pub public_comment: String,
     /// The comment for administrators, the mark's place.
     pub private_comment: String,
 }
@@ -34,5 +74,11 @@ impl AliasHave {
     /// Who manages it, if anybody does.
     pub fn mark(&self) -> Option<Mark> {
         Mark::find(&self.private_comment)
+    }
+
+    /// The sink that it goes to, if any.
+    pub fn sink(&self) -> Option<Sink> {
+        let [only] = self.goto.as_slice() else { return None };
+        [Sink::Discard, Sink::LearnSpam, Sink::LearnHam].into_iter().find(|sink| written(*sink) == only)
     }
 }

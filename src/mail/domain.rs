@@ -1,6 +1,6 @@
 //! Domains: what is wanted and what is there.
 
-use super::{DomainName, Mark, Quota, RateLimit};
+use super::{DomainName, Mark, Quota, RateLimit, Tags};
 
 /// A domain as it should be; `None` is not managed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub struct Domain {
     pub limits: Limits<Option<u32>, Option<Quota>>,
     /// The limit of each of its senders.
     pub rate_limit: Option<RateLimit>,
+    /// Whether its mailboxes find each other in the address book.
+    pub address_list: Option<bool>,
+    /// How its mail is relayed.
+    pub relay: Relay<Option<bool>, Option<u32>>,
+    /// Its tags, but for the mark.
+    pub tags: Tags,
     /// The DKIM key to make where there is none.
     pub dkim: Dkim,
     /// Who manages it.
@@ -34,6 +40,10 @@ pub struct DomainHave {
     pub limits: Limits<u32, Quota>,
     /// The limit of each of its senders.
     pub rate_limit: RateLimit,
+    /// Whether its mailboxes find each other in the address book.
+    pub address_list: bool,
+    /// How its mail is relayed.
+    pub relay: Relay<bool, u32>,
     /// Its tags, the mark's among them.
     pub tags: Vec<String>,
     /// The DKIM key; `None` when it has none.
@@ -75,6 +85,20 @@ pub struct Limits<N, Q> {
     pub mailbox_quota: Q,
     /// The sum of all quotas.
     pub total_quota: Q,
+}
+
+/// How a domain's mail is relayed. Each switch turns those before it on, and turning it off leaves them on (recording
+/// `02_domain`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relay<B, N> {
+    /// Whether this server hands all of it on.
+    pub backup_mx: B,
+    /// Whether any recipient will do.
+    pub all_recipients: B,
+    /// Whether only recipients without a mailbox here are handed on.
+    pub unknown_only: B,
+    /// The number of the relay host for mail that leaves; 0 is none.
+    pub host: N,
 }
 
 /// A DKIM key to make.

@@ -1,8 +1,9 @@
 //! Mailboxes: what is wanted and what is there. Passwords are not among it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Address, Mark, Quota, RateLimit};
+use super::{Address, Mark, Quota, RateLimit, Tags};
+use crate::crd::Protocol;
 
 /// Who gets in (Mailcow's `active` 0, 1 and 2; recording `04_mailbox/edit_active_2`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,16 @@ pub struct Mailbox {
     pub access: Access,
     /// Its own rate limit.
     pub rate_limit: Option<RateLimit>,
+    /// The ways in which it can be reached.
+    pub protocols: Option<BTreeSet<Protocol>>,
+    /// Whether its mail must be encrypted on its way.
+    pub tls: Tls<Option<bool>>,
+    /// Whether its owner has to choose a new password.
+    pub force_password_change: Option<bool>,
+    /// What it may send as: addresses, `@domain`, `*`; lower case.
+    pub sender_acl: Option<BTreeSet<String>>,
+    /// Its tags.
+    pub tags: Tags,
     /// Who manages it.
     pub mark: Mark,
 }
@@ -45,6 +56,16 @@ pub struct MailboxHave {
     pub access: Access,
     /// Its own rate limit, not its domain's.
     pub rate_limit: RateLimit,
+    /// The ways in which it can be reached.
+    pub protocols: BTreeSet<Protocol>,
+    /// Whether its mail must be encrypted on its way.
+    pub tls: Tls<bool>,
+    /// Whether its owner has to choose a new password.
+    pub force_password_change: bool,
+    /// What it may send as; `None` where the server's version can't show it (before 2026-07a).
+    pub sender_acl: Option<BTreeSet<String>>,
+    /// Its tags.
+    pub tags: Vec<String>,
     /// Custom attributes, the mark's among them; an edit replaces them all.
     pub attributes: BTreeMap<String, String>,
     /// Bytes in it.
@@ -53,6 +74,15 @@ pub struct MailboxHave {
     pub messages: u64,
     /// Last logins by IMAP, SMTP and POP3 in Unix seconds; 0 is never.
     pub last_logins: [i64; 3],
+}
+
+/// Whether mail must be encrypted on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tls<B> {
+    /// Mail that comes in.
+    pub incoming: B,
+    /// Mail that goes out.
+    pub outgoing: B,
 }
 
 impl MailboxHave {

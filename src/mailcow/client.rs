@@ -64,6 +64,7 @@ pub struct Client {
     breaker: Breaker,
     limits: Limits,
     observer: Observer,
+    pub(super) version: super::version::Remembered,
 }
 
 impl fmt::Debug for Client {
@@ -107,6 +108,7 @@ impl Client {
             breaker: Breaker::default(),
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
+            version: super::version::Remembered::default(),
         })
     }
 
@@ -174,22 +176,21 @@ impl Client {
 
     /// The one place that talks to the server.
     async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
-        let is_write = method != Method::GET;
         self.breaker.allow(rand::random())?;
-        let path = url.path().to_owned();
+        let (path, is_write) = (url.path().to_owned(), method != Method::GET);
         let limit = if is_write { self.limits.write } else { self.limits.read };
         let mut request = self.http.request(method, url).timeout(limit);
         if let Some(body) = body {
             request = request.json(body);
         }
         let broken = |error: &reqwest::Error| self.broken(error, is_write, &path, limit);
-        let answer = async {
+        let asked = async {
             let response = request.send().await.map_err(|error| broken(&error))?;
             let status = response.status();
             let body = response.bytes().await.map_err(|error| broken(&error))?;
             self.judged(status, &body, &path).map(|()| body.to_vec())
         };
-        let answer = answer.await;
+        let answer = asked.await;
         match &answer {
             Err(error @ Error::KeyRejected { .. }) => self.breaker.rejected(error.clone()),
             Err(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. })) => {

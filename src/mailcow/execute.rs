@@ -24,7 +24,7 @@ impl Client {
         Ok(())
     }
 
-    async fn write(&self, request: &Request, lane: &Lane) -> Result<(), Error> {
+    pub(super) async fn write(&self, request: &Request, lane: &Lane) -> Result<(), Error> {
         let parts: Vec<&str> = request.name.as_deref().into_iter().collect();
         let mut tries = 0;
         loop {

@@ -7,10 +7,13 @@ mod client;
 mod error;
 mod execute;
 mod observe;
+mod quarantine;
 mod reply;
 mod request;
+mod version;
 mod wire;
 mod writers;
 
 pub use client::{Client, Connection, Observer};
 pub use error::Error;
+pub use quarantine::Quarantined;

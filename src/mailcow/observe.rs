@@ -6,10 +6,19 @@ use serde_json::Value;
 use super::client::Client;
 use super::error::Error;
 use super::wire::{WireAlias, WireDkim, WireDomain, WireFilter, WireMailbox, WireRate};
-use crate::crd::Per;
+use crate::crd::{Per, Protocol};
 use crate::mail::{
     Access, Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, Limits, MailboxHave, Quota, RateLimit,
+    Relay, Tls,
 };
+
+/// The switch of each protocol among a mailbox's attributes.
+pub(super) const PROTOCOLS: [(Protocol, &str); 4] = [
+    (Protocol::Imap, "imap_access"),
+    (Protocol::Pop3, "pop3_access"),
+    (Protocol::Smtp, "smtp_access"),
+    (Protocol::Sieve, "sieve_access"),
+];
 
 impl Client {
     /// Looks a domain up, without its DKIM key; `None` when it does not exist.
@@ -144,7 +153,11 @@ impl Client {
     }
 
     /// A list; Mailcow writes `{}` for an empty one.
-    async fn list<T: DeserializeOwned>(&self, action: &'static str, parts: &[&str]) -> Result<Vec<T>, Error> {
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        parts: &[&str],
+    ) -> Result<Vec<T>, Error> {
         let value = self.get(action, parts).await?;
         if is_nothing(&value) {
             return Ok(Vec::new());
@@ -188,6 +201,13 @@ fn domain_have(name: DomainName, wire: WireDomain) -> DomainHave {
             total_quota: Quota::bytes(wire.max_quota_for_domain),
         },
         rate_limit: rate(&wire.rl),
+        address_list: wire.gal != 0,
+        relay: Relay {
+            backup_mx: wire.backupmx != 0,
+            all_recipients: wire.relay_all_recipients != 0,
+            unknown_only: wire.relay_unknown_only != 0,
+            host: count(wire.relayhost),
+        },
         tags: wire.tags,
         dkim: None,
         mailboxes: count(wire.mboxes_in_domain),
@@ -209,8 +229,16 @@ fn unsplit(text: &str) -> String {
 fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
     let own_limit = wire.rl_scope.as_deref().is_none_or(|scope| scope == "mailbox");
     let time = |seconds: u64| i64::try_from(seconds).unwrap_or_default();
+    let is_on = |key: &str| wire.attributes.get(key).is_some_and(|value| value == "1");
+    let protocols = PROTOCOLS.into_iter().filter(|(_, key)| is_on(key)).map(|(protocol, _)| protocol);
+    let senders = wire.sender_acl.as_ref().map(|acl| acl.iter().map(|sender| sender.to_lowercase()).collect());
     MailboxHave {
         address,
+        protocols: protocols.collect(),
+        tls: Tls { incoming: is_on("tls_enforce_in"), outgoing: is_on("tls_enforce_out") },
+        force_password_change: is_on("force_pw_update"),
+        sender_acl: senders,
+        tags: wire.tags,
         name: wire.name.unwrap_or_default(),
         quota: Quota::bytes(wire.quota),
         access: match wire.active {
@@ -235,6 +263,9 @@ fn alias_have(catch: Catch, wire: WireAlias) -> AliasHave {
         catch,
         goto,
         active: wire.active != 0,
+        visible_in_sogo: wire.sogo_visible != 0,
+        sender_allowed: wire.sender_allowed.is_none_or(|value| value == 1 || value == "1" || value == true),
+        public_comment: wire.public_comment.unwrap_or_default(),
         private_comment: wire.private_comment.unwrap_or_default(),
     }
 }

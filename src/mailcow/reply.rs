@@ -54,6 +54,11 @@ pub(super) fn write_outcome(body: &[u8], action: &str, expected: &str) -> Result
     if let Some(deadlock) = entries.iter().map(Entry::words).find(|words| is_sqlstate(words)) {
         return Err(unknown(&deadlock.join(" ")));
     }
+    let failure =
+        entries.iter().map(Entry::words).find(|words| words.first().is_some_and(|c| c == "release_send_failed"));
+    if let Some(failure) = failure {
+        return Err(refused(&failure, action));
+    }
     let done = entries.iter().map(Entry::words).find(|words| words.first().is_some_and(|code| code == expected));
     done.ok_or_else(|| unknown("the answer does not confirm it"))
 }
@@ -106,6 +111,10 @@ fn in_words(code: &str, args: &[String]) -> String {
         "max_quota_in_use" => format!("limits.mailboxQuota is below a mailbox's quota of {} MiB", arg(0)),
         "password_complexity" => "the password does not meet the server's password policy".to_owned(),
         "rl_timeframe" => "the time of the rate limit is not taken".to_owned(),
+        "sender_acl_invalid" => {
+            format!("{} in senderAcl is neither a mailbox, an alias nor a domain that exists there", arg(0))
+        }
+        "release_send_failed" => format!("the mail could not be handed over for delivery ({})", arg(0)),
         "sieve_error" => format!("the Sieve script is refused: {}", arg(0)),
         "tag_limit_exceeded" => "there are too many tags".to_owned(),
         _ if args.is_empty() => code.to_owned(),

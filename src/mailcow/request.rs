@@ -1,10 +1,13 @@
 //! Changes as requests: the routes and bodies that Mailcow takes.
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use crate::crd::Per;
-use crate::mail::{Access, Address, Alias, Dkim, DomainName, Limits, Mailbox, Quota, RateLimit};
+use super::observe::PROTOCOLS;
+use crate::crd::{Per, Sink};
+use crate::mail::{Access, Address, Alias, Dkim, DomainName, Goto, Limits, Mailbox, Quota, RateLimit, Tls};
 use crate::plan::{AliasEdit, Change, DomainEdit, MailboxEdit};
 
 /// A request: the route, more parts of its path, the body, the expected success, and the act in words.
@@ -24,7 +27,8 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             let attr = domain_attr(edit);
             edit_request("edit/domain", name, &attr, ("domain_modified", format!("change the domain {name}")))
         }
-        Change::UntagDomain { name, tag } => untag_domain(name, tag),
+        Change::UnmarkDomain { name, tag } => untag_domain(name, std::slice::from_ref(tag), "the operator's mark"),
+        Change::UntagDomain { name, tags } => untag_domain(name, tags, "tags"),
         Change::LimitDomain { name, rate } => {
             let action = format!("set the rate limit of the domain {name}");
             edit_request("edit/rl-domain", name, &rate_attr(*rate), ("rl_saved", action))
@@ -39,14 +43,15 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             let action = format!("set the rate limit of the mailbox {address}");
             edit_request("edit/rl-mbox", address, &rate_attr(*rate), ("rl_saved", action))
         }
-        Change::SetAttributes { address, attributes } => {
-            let attr = json!({
-                "attribute": attributes.keys().collect::<Vec<_>>(),
-                "value": attributes.values().collect::<Vec<_>>(),
-            });
-            let action = format!("mark the mailbox {address}");
-            edit_request("edit/mailbox/custom-attribute", address, &attr, ("mailbox_modified", action))
+        Change::EncryptMailbox { address, tls } => {
+            let action = format!("set the encryption of the mailbox {address}");
+            edit_request("edit/tls_policy", address, &tls_attr(*tls), ("mailbox_modified", action))
         }
+        Change::UntagMailbox { address, tags } => {
+            let action = format!("take tags off the mailbox {address}");
+            untag("delete/mailbox/tag", address, tags, ("mailbox_modified", action))
+        }
+        Change::SetAttributes { address, attributes } => set_attributes(address, attributes),
         Change::SetPassword(address) => edit_mailbox(address, &password_attr(password)),
         Change::DeleteMailbox(address) => {
             delete_request("delete/mailbox", address, ("mailbox_removed", format!("delete the mailbox {address}")))
@@ -82,14 +87,21 @@ fn delete_request(route: &'static str, item: &impl ToString, told: (&'static str
     Request { route, name: None, body: json!([item.to_string()]), success: told.0, action: told.1 }
 }
 
-fn untag_domain(name: &DomainName, tag: &str) -> Request {
-    Request {
-        route: "delete/domain/tag",
-        name: Some(name.to_string()),
-        body: json!([tag]),
-        success: "domain_modified",
-        action: format!("take the operator's mark off the domain {name}"),
-    }
+fn set_attributes(address: &Address, attributes: &BTreeMap<String, String>) -> Request {
+    let attr = json!({
+        "attribute": attributes.keys().collect::<Vec<_>>(),
+        "value": attributes.values().collect::<Vec<_>>(),
+    });
+    let action = format!("mark the mailbox {address}");
+    edit_request("edit/mailbox/custom-attribute", address, &attr, ("mailbox_modified", action))
+}
+
+fn untag_domain(name: &DomainName, tags: &[String], what: &str) -> Request {
+    untag("delete/domain/tag", name, tags, ("domain_modified", format!("take {what} off the domain {name}")))
+}
+
+fn untag(route: &'static str, thing: &impl ToString, tags: &[String], told: (&'static str, String)) -> Request {
+    Request { route, name: Some(thing.to_string()), body: json!(tags), success: told.0, action: told.1 }
 }
 
 fn add_dkim(name: &DomainName, dkim: &Dkim) -> Request {
@@ -133,9 +145,18 @@ fn add_domain(name: &DomainName, edit: &DomainEdit, dkim: &Dkim, rate: Option<Ra
 
 fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
     let address = &mailbox.address;
-    let edit = MailboxEdit { name: mailbox.name.clone(), quota: Some(mailbox.quota), access: Some(mailbox.access) };
+    let edit = MailboxEdit {
+        name: mailbox.name.clone(),
+        quota: Some(mailbox.quota),
+        access: Some(mailbox.access),
+        protocols: mailbox.protocols.clone(),
+        force_password_change: mailbox.force_password_change,
+        sender_acl: None,
+        tags: mailbox.tags.missing(&[]),
+    };
     let mut body = mailbox_attr(&edit);
     extend(&mut body, json!({"local_part": address.local(), "domain": address.domain().as_str()}));
+    extend(&mut body, tls_attr(mailbox.tls));
     extend(&mut body, password_attr(password));
     extend(&mut body, mailbox.rate_limit.map_or(Value::Null, rate_attr));
     Request {
@@ -147,15 +168,23 @@ fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
     }
 }
 
-/// `active` and `sogo_visible` are 0 when omitted (recording `05_alias/add_minimal`).
+/// `active`, `sogo_visible` and `sender_allowed` are 0 when omitted (recording `05_alias/add_minimal`).
 fn add_alias(alias: &Alias) -> Request {
+    let mut body = json!({
+        "address": alias.catch.to_string(), "active": u8::from(alias.active),
+        "sogo_visible": u8::from(alias.visible_in_sogo.unwrap_or(true)),
+        "sender_allowed": u8::from(alias.sender_allowed.unwrap_or(true)), "private_comment": alias.mark.to_string(),
+    });
+    let goto = AliasEdit {
+        goto: Some(alias.goto.clone()),
+        public_comment: alias.public_comment.clone().filter(|comment| !comment.is_empty()),
+        ..AliasEdit::default()
+    };
+    extend(&mut body, alias_attr(&goto));
     Request {
         route: "add/alias",
         name: None,
-        body: json!({
-            "address": alias.catch.to_string(), "goto": joined(&alias.goto), "active": u8::from(alias.active),
-            "sogo_visible": 1, "private_comment": alias.mark.to_string(),
-        }),
+        body,
         success: "alias_added",
         action: format!("add the alias {}", alias.catch),
     }
@@ -171,7 +200,13 @@ fn domain_attr(edit: &DomainEdit) -> Value {
     put(&mut attr, "defquota", default_quota.map(Quota::as_mib));
     put(&mut attr, "maxquota", mailbox_quota.map(Quota::as_mib));
     put(&mut attr, "quota", total_quota.map(Quota::as_mib));
-    put(&mut attr, "tags", edit.tag.as_ref().map(|tag| vec![tag.clone()]));
+    put(&mut attr, "gal", edit.address_list.map(u8::from));
+    put(&mut attr, "backupmx", edit.relay.backup_mx.map(u8::from));
+    put(&mut attr, "relay_all_recipients", edit.relay.all_recipients.map(u8::from));
+    put(&mut attr, "relay_unknown_only", edit.relay.unknown_only.map(u8::from));
+    put(&mut attr, "relayhost", edit.relay.host);
+    let tags: Vec<String> = edit.mark.iter().chain(&edit.tags).cloned().collect();
+    put(&mut attr, "tags", (!tags.is_empty()).then_some(tags));
     Value::Object(attr)
 }
 
@@ -180,14 +215,43 @@ fn mailbox_attr(edit: &MailboxEdit) -> Value {
     put(&mut attr, "name", edit.name.as_deref());
     put(&mut attr, "quota", edit.quota.map(Quota::as_mib));
     put(&mut attr, "active", edit.access.map(access_number));
+    for (protocol, key) in PROTOCOLS {
+        put(&mut attr, key, edit.protocols.as_ref().map(|on| u8::from(on.contains(&protocol))));
+    }
+    put(&mut attr, "force_pw_update", edit.force_password_change.map(u8::from));
+    put(&mut attr, "sender_acl", edit.sender_acl.as_ref().map(|acl| acl.iter().cloned().collect::<Vec<_>>()));
+    put(&mut attr, "tags", (!edit.tags.is_empty()).then(|| edit.tags.clone()));
     Value::Object(attr)
 }
 
 fn alias_attr(edit: &AliasEdit) -> Value {
     let mut attr = Map::new();
-    put(&mut attr, "goto", edit.goto.as_deref().map(joined));
+    match (&edit.goto, edit.kept_sink) {
+        (Some(Goto::Addresses(goto)), _) => put(&mut attr, "goto", Some(joined(goto))),
+        (Some(Goto::Sink(sink)), _) => put(&mut attr, sink_key(*sink), Some(1)),
+        (None, Some(sink)) => put(&mut attr, sink_key(sink), Some(1)),
+        (None, None) => {}
+    }
+    put(&mut attr, "sogo_visible", edit.visible_in_sogo.map(u8::from));
+    put(&mut attr, "sender_allowed", edit.sender_allowed.map(u8::from));
+    put(&mut attr, "public_comment", edit.public_comment.as_deref());
     put(&mut attr, "active", edit.active.map(u8::from));
     put(&mut attr, "private_comment", edit.private_comment.as_deref());
+    Value::Object(attr)
+}
+
+const fn sink_key(sink: Sink) -> &'static str {
+    match sink {
+        Sink::Discard => "goto_null",
+        Sink::LearnSpam => "goto_spam",
+        Sink::LearnHam => "goto_ham",
+    }
+}
+
+fn tls_attr(tls: Tls<Option<bool>>) -> Value {
+    let mut attr = Map::new();
+    put(&mut attr, "tls_enforce_in", tls.incoming.map(u8::from));
+    put(&mut attr, "tls_enforce_out", tls.outgoing.map(u8::from));
     Value::Object(attr)
 }
 
@@ -258,7 +322,7 @@ mod tests {
         };
         let change = Change::AddDomain {
             name: DomainName::parse("e.com").unwrap(),
-            edit: DomainEdit { limits, active: Some(true), tag: Some("t".into()), ..DomainEdit::default() },
+            edit: DomainEdit { limits, active: Some(true), mark: Some("t".into()), ..DomainEdit::default() },
             dkim: Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: true },
             rate: Some(RateLimit::Limit { messages: 9, per: Per::Hour }),
         };
@@ -281,8 +345,11 @@ mod tests {
     fn an_alias_is_visible_and_carries_the_mark() {
         let alias = Alias {
             catch: crate::mail::Catch::parse("@e.com").unwrap(),
-            goto: vec![Address::parse("a@e.com").unwrap(), Address::parse("b@e.com").unwrap()],
+            goto: Goto::Addresses(vec![Address::parse("a@e.com").unwrap(), Address::parse("b@e.com").unwrap()]),
             active: false,
+            visible_in_sogo: None,
+            sender_allowed: None,
+            public_comment: None,
             mark: Mark::new("c", "n", "a", "u"),
         };
         let body = request(&Change::AddAlias(alias), None).body;

@@ -26,8 +26,18 @@ pub(super) struct WireDomain {
     pub(super) max_quota_for_domain: u64,
     #[serde(default)]
     pub(super) rl: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) tags: Vec<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) gal: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) backupmx: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) relay_all_recipients: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) relay_unknown_only: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) relayhost: u64,
     #[serde(default, deserialize_with = "number")]
     pub(super) mboxes_in_domain: u64,
     #[serde(default, deserialize_with = "number")]
@@ -68,6 +78,14 @@ pub(super) struct WireMailbox {
     pub(super) rl_scope: Option<String>,
     #[serde(default, deserialize_with = "map")]
     pub(super) custom_attributes: BTreeMap<String, String>,
+    /// Switches are the texts `"0"` and `"1"`.
+    #[serde(default, deserialize_with = "map")]
+    pub(super) attributes: BTreeMap<String, String>,
+    /// Since 2026-07a, and not in reduced lists.
+    #[serde(default)]
+    pub(super) sender_acl: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) tags: Vec<String>,
     #[serde(default, deserialize_with = "number")]
     pub(super) last_imap_login: u64,
     #[serde(default, deserialize_with = "number")]
@@ -88,6 +106,34 @@ pub(super) struct WireAlias {
     pub(super) active: u64,
     #[serde(default)]
     pub(super) private_comment: Option<String>,
+    #[serde(default)]
+    pub(super) public_comment: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) sogo_visible: u64,
+    /// Since 2026-01.
+    #[serde(default)]
+    pub(super) sender_allowed: Option<Value>,
+}
+
+/// One of `get/quarantine/all`.
+#[derive(Deserialize)]
+pub(super) struct WireQuarantined {
+    #[serde(deserialize_with = "number")]
+    pub(super) id: u64,
+    #[serde(default)]
+    pub(super) qid: String,
+    #[serde(default)]
+    pub(super) subject: Option<String>,
+    #[serde(default)]
+    pub(super) score: Option<f64>,
+    #[serde(default)]
+    pub(super) rcpt: String,
+    #[serde(default)]
+    pub(super) sender: Option<String>,
+    #[serde(default)]
+    pub(super) action: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) created: u64,
 }
 
 /// One of `get/filters/{mailbox}`.
@@ -122,11 +168,17 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     })
 }
 
+/// A list that may be null.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A map that PHP writes as `[]` when it is empty.
 fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     let Value::Object(entries) = Value::deserialize(deserializer)? else { return Ok(BTreeMap::new()) };
     let text = |value: Value| match value {
         Value::String(text) => text,
+        Value::Bool(on) => u8::from(on).to_string(),
         other => other.to_string(),
     };
     Ok(entries.into_iter().map(|(key, value)| (key, text(value))).collect())

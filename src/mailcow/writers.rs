@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
-use crate::mail::{Access, Alias};
+use crate::mail::{Access, Alias, Goto};
 use crate::plan::Change;
 
 /// Writes at once; more gain nothing.
@@ -32,19 +32,28 @@ pub(super) struct Lane {
     things: Vec<String>,
 }
 
+/// The lane of an act on a mail that is held back.
+pub(super) fn quarantine_lane(id: u64) -> Lane {
+    Lane { view: View::Leaves, things: vec![format!("held back mail {id}")] }
+}
+
 /// The lane of a change.
 pub(super) fn lane(change: &Change) -> Lane {
     let (view, things) = match change {
-        Change::AddDomain { name, .. } | Change::UntagDomain { name, .. } => (View::Touches, vec![name.to_string()]),
+        Change::AddDomain { name, .. } | Change::UntagDomain { name, .. } | Change::UnmarkDomain { name, .. } => {
+            (View::Touches, vec![name.to_string()])
+        }
         Change::EditDomain { name, .. } | Change::DeleteDomain(name) => (View::Rebuilds, vec![name.to_string()]),
         Change::LimitDomain { name, .. } | Change::AddDkim { name, .. } => (View::Leaves, vec![name.to_string()]),
         Change::AddMailbox(mailbox) => (View::Touches, vec![mailbox.address.domain().to_string()]),
         Change::EditMailbox { address, edit } if edit.access == Some(Access::Inactive) => {
             (View::Rebuilds, vec![address.to_string()])
         }
-        Change::EditMailbox { address, .. } | Change::SetAttributes { address, .. } | Change::SetPassword(address) => {
-            (View::Touches, vec![address.to_string()])
-        }
+        Change::EditMailbox { address, .. }
+        | Change::EncryptMailbox { address, .. }
+        | Change::UntagMailbox { address, .. }
+        | Change::SetAttributes { address, .. }
+        | Change::SetPassword(address) => (View::Touches, vec![address.to_string()]),
         Change::LimitMailbox { address, .. } => (View::Leaves, vec![address.to_string()]),
         Change::DeleteMailbox(address) => (View::Rebuilds, vec![address.domain().to_string(), address.to_string()]),
         Change::AddAlias(alias) => (of_alias(alias), vec![alias.catch.domain().to_string()]),
@@ -59,7 +68,10 @@ pub(super) fn lane(change: &Change) -> Lane {
 
 /// An alias that goes anywhere but to an active mailbox of the server rebuilds; beyond its own domain that is likely.
 fn of_alias(alias: &Alias) -> View {
-    let is_local = alias.goto.iter().all(|to| to.domain() == alias.catch.domain());
+    let is_local = match &alias.goto {
+        Goto::Addresses(goto) => goto.iter().all(|to| to.domain() == alias.catch.domain()),
+        Goto::Sink(_) => false,
+    };
     if is_local { View::Touches } else { View::Rebuilds }
 }
 
@@ -173,7 +185,15 @@ mod tests {
 
     fn alias(to: &str) -> Alias {
         let mark = Mark::new("c", "n", "a", "u");
-        Alias { catch: Catch::parse("sales@e.com").unwrap(), goto: vec![address(to)], active: true, mark }
+        Alias {
+            catch: Catch::parse("sales@e.com").unwrap(),
+            goto: Goto::Addresses(vec![address(to)]),
+            active: true,
+            visible_in_sogo: None,
+            sender_allowed: None,
+            public_comment: None,
+            mark,
+        }
     }
 
     #[test]

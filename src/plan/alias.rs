@@ -14,14 +14,24 @@ pub fn alias(want: &Alias, have: Option<&AliasHave>, policy: AdoptionPolicy) -> 
     let Some(have) = have else { return Ok(vec![Change::AddAlias(want.clone())]) };
     let there = have.mark();
     let claim = claim(&want.mark, there.as_ref(), policy, &want.catch)?;
-    let same_goto = want.goto.iter().map(ToString::to_string).eq(have.goto.iter().cloned());
+    let goto = (want.goto.texts() != have.goto).then(|| want.goto.clone());
     let edit = AliasEdit {
-        goto: (!same_goto).then(|| want.goto.clone()),
+        goto,
+        kept_sink: None,
         active: differs(Some(&want.active), &have.active),
+        visible_in_sogo: differs(want.visible_in_sogo.as_ref(), &have.visible_in_sogo),
+        sender_allowed: differs(want.sender_allowed.as_ref(), &have.sender_allowed),
+        public_comment: differs(want.public_comment.as_ref(), &have.public_comment),
         private_comment: (claim == Claim::Adopt).then(|| want.mark.to_string()),
     };
     let changed = edit != AliasEdit::default();
-    Ok(changed.then_some(Change::EditAlias { id: have.id, edit }).into_iter().collect())
+    Ok(changed.then_some(edited(have, edit)).into_iter().collect())
+}
+
+/// An edit says again what sink the alias goes to, where it is to stay with it.
+fn edited(have: &AliasHave, edit: AliasEdit) -> Change {
+    let kept_sink = have.sink().filter(|_| edit.goto.is_none());
+    Change::EditAlias { id: have.id, edit: AliasEdit { kept_sink, ..edit } }
 }
 
 /// Changes that let an alias go as the policy says. Nothing without our mark is touched.
@@ -35,7 +45,7 @@ pub fn alias_removal(have: Option<&AliasHave>, mark: &Mark, policy: RemovalPolic
     Ok(vec![match policy {
         RemovalPolicy::Retain => {
             let edit = AliasEdit { private_comment: Some(String::new()), ..AliasEdit::default() };
-            Change::EditAlias { id: have.id, edit }
+            edited(have, edit)
         }
         RemovalPolicy::Delete => Change::DeleteAlias { id: have.id },
     }])
@@ -44,7 +54,8 @@ pub fn alias_removal(have: Option<&AliasHave>, mark: &Mark, policy: RemovalPolic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Address, Catch};
+    use crate::crd::Sink;
+    use crate::mail::{Address, Catch, Goto};
 
     fn mark() -> Mark {
         Mark::new("c1", "mail", "sales", "uid-1")
@@ -53,8 +64,13 @@ mod tests {
     fn want() -> Alias {
         Alias {
             catch: Catch::parse("sales@example.com").unwrap(),
-            goto: vec![Address::parse("ada@example.com").unwrap(), Address::parse("x@other.org").unwrap()],
+            goto: Goto::Addresses(
+                ["ada@example.com", "x@other.org"].map(|text| Address::parse(text).unwrap()).to_vec(),
+            ),
             active: true,
+            visible_in_sogo: None,
+            sender_allowed: None,
+            public_comment: None,
             mark: mark(),
         }
     }
@@ -65,6 +81,9 @@ mod tests {
             catch: Catch::parse("sales@example.com").unwrap(),
             goto: vec!["ada@example.com".into(), "x@other.org".into()],
             active: true,
+            visible_in_sogo: true,
+            sender_allowed: true,
+            public_comment: String::new(),
             private_comment: mark().to_string(),
         }
     }
@@ -81,9 +100,22 @@ mod tests {
     }
 
     #[test]
+    fn every_edit_of_an_alias_with_a_sink_says_the_sink_again() {
+        let sink = AliasHave { goto: vec!["spam@localhost".into()], ..have() };
+        let wanted = Alias { goto: Goto::Sink(Sink::LearnSpam), public_comment: Some("new".into()), ..want() };
+        let edit =
+            AliasEdit { kept_sink: Some(Sink::LearnSpam), public_comment: Some("new".into()), ..AliasEdit::default() };
+        let changes = alias(&wanted, Some(&sink), AdoptionPolicy::Never).unwrap();
+        assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
+        let released = alias_removal(Some(&sink), &mark(), RemovalPolicy::Retain).unwrap();
+        assert!(matches!(&released[0], Change::EditAlias { edit, .. } if edit.kept_sink == Some(Sink::LearnSpam)));
+    }
+
+    #[test]
     fn a_discarding_alias_gets_its_addresses_and_the_mark() {
         let have = AliasHave { goto: vec!["null@localhost".into()], private_comment: String::new(), ..have() };
-        let edit = AliasEdit { goto: Some(want().goto), active: None, private_comment: Some(mark().to_string()) };
+        let edit =
+            AliasEdit { goto: Some(want().goto), private_comment: Some(mark().to_string()), ..AliasEdit::default() };
         let changes = alias(&want(), Some(&have), AdoptionPolicy::IfUnowned).unwrap();
         assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
     }

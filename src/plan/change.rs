@@ -1,8 +1,9 @@
 //! Changes as data: what is to be asked of Mailcow, one request each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::mail::{Access, Address, Alias, Dkim, DomainName, Limits, Mailbox, Quota, RateLimit};
+use crate::crd::{Protocol, Sink};
+use crate::mail::{Access, Address, Alias, Dkim, DomainName, Goto, Limits, Mailbox, Quota, RateLimit, Relay, Tls};
 
 /// One request to Mailcow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +26,19 @@ pub enum Change {
         /// The fields that differ.
         edit: DomainEdit,
     },
-    /// Take a tag off a domain.
+    /// Take the mark off a domain.
+    UnmarkDomain {
+        /// Its name.
+        name: DomainName,
+        /// The mark's tag.
+        tag: String,
+    },
+    /// Take tags off a domain.
     UntagDomain {
         /// Its name.
         name: DomainName,
-        /// The tag.
-        tag: String,
+        /// The tags.
+        tags: Vec<String>,
     },
     /// Set a domain's rate limit.
     LimitDomain {
@@ -63,6 +71,20 @@ pub enum Change {
         address: Address,
         /// The limit.
         rate: RateLimit,
+    },
+    /// Set whether a mailbox's mail must be encrypted on its way.
+    EncryptMailbox {
+        /// Its address.
+        address: Address,
+        /// What differs; `None` is left alone.
+        tls: Tls<Option<bool>>,
+    },
+    /// Take tags off a mailbox.
+    UntagMailbox {
+        /// Its address.
+        address: Address,
+        /// The tags.
+        tags: Vec<String>,
     },
     /// Replace a mailbox's custom attributes.
     SetAttributes {
@@ -134,8 +156,14 @@ pub struct DomainEdit {
     pub active: Option<bool>,
     /// The limits that differ.
     pub limits: Limits<Option<u32>, Option<Quota>>,
-    /// A tag to add; it must not be there yet (recording `02_domain/edit_tags_duplicate`).
-    pub tag: Option<String>,
+    /// Whether its mailboxes find each other in the address book.
+    pub address_list: Option<bool>,
+    /// How its mail is relayed. `host` is not taken for a new domain (recording `02_domain`).
+    pub relay: Relay<Option<bool>, Option<u32>>,
+    /// The mark to add as a tag.
+    pub mark: Option<String>,
+    /// Tags to add; none of them may be there yet (recording `02_domain/edit_tags_duplicate`).
+    pub tags: Vec<String>,
 }
 
 /// Fields of a mailbox to set; `None` is left alone.
@@ -147,15 +175,32 @@ pub struct MailboxEdit {
     pub quota: Option<Quota>,
     /// Who gets in.
     pub access: Option<Access>,
+    /// The ways in which it can be reached.
+    pub protocols: Option<BTreeSet<Protocol>>,
+    /// Whether its owner has to choose a new password.
+    pub force_password_change: Option<bool>,
+    /// All that it may send as. Not taken for a new mailbox (recording `04_mailbox`).
+    pub sender_acl: Option<BTreeSet<String>>,
+    /// Tags to add.
+    pub tags: Vec<String>,
 }
 
 /// Fields of an alias to set; `None` is left alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AliasEdit {
     /// Where its mail goes.
-    pub goto: Option<Vec<Address>>,
+    pub goto: Option<Goto>,
+    /// The sink that it goes to and stays with: every edit has to say it again, else nothing of it is saved (recording
+    /// `05_alias/edit_null_alias_other_field`).
+    pub kept_sink: Option<Sink>,
     /// Whether it takes mail.
     pub active: Option<bool>,
+    /// Whether the groupware offers it as a sender.
+    pub visible_in_sogo: Option<bool>,
+    /// Whether those it goes to may send as it.
+    pub sender_allowed: Option<bool>,
+    /// The comment that the domain's people see; empty takes it away.
+    pub public_comment: Option<String>,
     /// The comment for administrators.
     pub private_comment: Option<String>,
 }
@@ -166,7 +211,12 @@ impl Change {
         match self {
             Self::AddDomain { .. } | Self::DeleteDomain(_) => vec!["domain"],
             Self::EditDomain { edit, .. } => edit.fields(),
-            Self::UntagDomain { .. } | Self::SetAttributes { .. } => vec!["ownership mark"],
+            Self::UnmarkDomain { .. } | Self::SetAttributes { .. } => vec!["ownership mark"],
+            Self::UntagDomain { .. } | Self::UntagMailbox { .. } => vec!["tags"],
+            Self::EncryptMailbox { tls, .. } => named(&[
+                (tls.incoming.is_some(), "tls.enforceIncoming"),
+                (tls.outgoing.is_some(), "tls.enforceOutgoing"),
+            ]),
             Self::LimitDomain { .. } | Self::LimitMailbox { .. } => vec!["rateLimit"],
             Self::AddDkim { .. } => vec!["dkim"],
             Self::AddMailbox(_) | Self::DeleteMailbox(_) => vec!["localPart"],
@@ -197,7 +247,13 @@ impl DomainEdit {
             (self.limits.default_quota.is_some(), "mailboxDefaults.quota"),
             (self.limits.mailbox_quota.is_some(), "limits.mailboxQuota"),
             (self.limits.total_quota.is_some(), "limits.totalQuota"),
-            (self.tag.is_some(), "ownership mark"),
+            (self.address_list.is_some(), "globalAddressList"),
+            (self.relay.backup_mx.is_some(), "relay.backupMx"),
+            (self.relay.all_recipients.is_some(), "relay.allRecipients"),
+            (self.relay.unknown_only.is_some(), "relay.unknownOnly"),
+            (self.relay.host.is_some(), "relay.host"),
+            (!self.tags.is_empty(), "tags"),
+            (self.mark.is_some(), "ownership mark"),
         ])
     }
 }
@@ -208,6 +264,10 @@ impl MailboxEdit {
             (self.name.is_some(), "displayName"),
             (self.quota.is_some(), "quota"),
             (self.access.is_some(), "state"),
+            (self.protocols.is_some(), "protocols"),
+            (self.force_password_change.is_some(), "forcePasswordChange"),
+            (self.sender_acl.is_some(), "senderAcl"),
+            (!self.tags.is_empty(), "tags"),
         ])
     }
 }
@@ -217,6 +277,9 @@ impl AliasEdit {
         named(&[
             (self.goto.is_some(), "goto"),
             (self.active.is_some(), "active"),
+            (self.visible_in_sogo.is_some(), "visibleInSogo"),
+            (self.sender_allowed.is_some(), "senderAllowed"),
+            (self.public_comment.is_some(), "publicComment"),
             (self.private_comment.is_some(), "ownership mark"),
         ])
     }

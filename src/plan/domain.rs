@@ -4,7 +4,7 @@ use super::Removal;
 use super::change::{Change, DomainEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, DeletionPolicy};
-use crate::mail::{Domain, DomainHave, Limits, Mark, Quota};
+use crate::mail::{Domain, DomainHave, Limits, Mark, Quota, Relay};
 use crate::outcome::{Outcome, Reason};
 
 /// What a new domain gets where the spec says nothing. Mailcow's own template is not asked: an administrator may
@@ -23,19 +23,26 @@ const NEW: Limits<u32, Quota> = Limits {
 /// # Errors
 /// [`Refusal`] when the domain exists and may not be touched.
 pub fn domain(want: &Domain, have: Option<&DomainHave>, policy: AdoptionPolicy) -> Result<Vec<Change>, Refusal> {
-    let Some(have) = have else { return Ok(vec![added(want)]) };
+    let Some(have) = have else { return Ok(added(want)) };
     let there = have.mark();
     let claim = claim(&want.mark, there.as_ref(), policy, &want.name)?;
     let mut changes = Vec::new();
     if let Some(stale) = stale_tag(have, &want.mark).filter(|_| claim == Claim::Adopt) {
-        changes.push(Change::UntagDomain { name: want.name.clone(), tag: stale });
+        changes.push(Change::UnmarkDomain { name: want.name.clone(), tag: stale });
     }
     let edit = DomainEdit {
         description: differs(want.description.as_ref(), &have.description),
         active: differs(Some(&want.active), &have.active),
         limits: changed_limits(fitted(&want.limits, have.limits), have.limits),
-        tag: (claim == Claim::Adopt).then(|| want.mark.to_string()),
+        address_list: differs(want.address_list.as_ref(), &have.address_list),
+        relay: changed_relay(want.relay, have.relay),
+        mark: (claim == Claim::Adopt).then(|| want.mark.to_string()),
+        tags: want.tags.missing(&have.tags),
     };
+    let stale = want.tags.stale(&have.tags);
+    if !stale.is_empty() {
+        changes.push(Change::UntagDomain { name: want.name.clone(), tags: stale });
+    }
     if edit != DomainEdit::default() {
         changes.push(Change::EditDomain { name: want.name.clone(), edit });
     }
@@ -75,7 +82,7 @@ pub fn domain_removal(have: Option<&DomainHave>, mark: &Mark, policy: DeletionPo
         return Ok(Vec::new());
     };
     let name = have.name.clone();
-    let untag = Change::UntagDomain { name: name.clone(), tag };
+    let untag = Change::UnmarkDomain { name: name.clone(), tag };
     match policy {
         DeletionPolicy::Retain => Ok(vec![untag]),
         DeletionPolicy::Deactivate => {
@@ -99,9 +106,9 @@ pub fn domain_removal(have: Option<&DomainHave>, mark: &Mark, policy: DeletionPo
     }
 }
 
-fn added(want: &Domain) -> Change {
+fn added(want: &Domain) -> Vec<Change> {
     let limits = fitted(&want.limits, NEW);
-    Change::AddDomain {
+    let add = Change::AddDomain {
         name: want.name.clone(),
         edit: DomainEdit {
             description: want.description.clone(),
@@ -113,10 +120,26 @@ fn added(want: &Domain) -> Change {
                 mailbox_quota: Some(limits.mailbox_quota),
                 total_quota: Some(limits.total_quota),
             },
-            tag: Some(want.mark.to_string()),
+            address_list: want.address_list,
+            relay: Relay { host: None, ..want.relay },
+            mark: Some(want.mark.to_string()),
+            tags: want.tags.missing(&[]),
         },
         dkim: want.dkim.clone(),
         rate: want.rate_limit,
+    };
+    let relay = Relay { host: want.relay.host.filter(|host| *host != 0), ..Relay::default() };
+    let edit = DomainEdit { relay, ..DomainEdit::default() };
+    let relayed = relay.host.map(|_| Change::EditDomain { name: want.name.clone(), edit });
+    [add].into_iter().chain(relayed).collect()
+}
+
+fn changed_relay(want: Relay<Option<bool>, Option<u32>>, have: Relay<bool, u32>) -> Relay<Option<bool>, Option<u32>> {
+    Relay {
+        backup_mx: differs(want.backup_mx.as_ref(), &have.backup_mx),
+        all_recipients: differs(want.all_recipients.as_ref(), &have.all_recipients),
+        unknown_only: differs(want.unknown_only.as_ref(), &have.unknown_only),
+        host: differs(want.host.as_ref(), &have.host),
     }
 }
 
@@ -174,6 +197,9 @@ mod tests {
             active: true,
             limits: Limits::default(),
             rate_limit: None,
+            address_list: None,
+            relay: Relay::default(),
+            tags: crate::mail::Tags::default(),
             dkim: Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: false },
             mark: mark(),
         }
@@ -186,6 +212,8 @@ mod tests {
             active: true,
             limits: NEW,
             rate_limit: RateLimit::Unlimited,
+            address_list: true,
+            relay: Relay::default(),
             tags: vec!["theirs".into(), mark().to_string()],
             dkim: Some(DkimKey {
                 selector: "dkim".into(),
@@ -213,7 +241,7 @@ mod tests {
         assert_eq!(edit.limits.mailbox_quota, Some(Quota::gib(5)), "the template's 10Gi would be refused");
         assert_eq!(edit.limits.default_quota, Some(Quota::gib(1)));
         assert_eq!(edit.limits.mailboxes, Some(10));
-        assert_eq!(edit.tag, Some(mark().to_string()));
+        assert_eq!(edit.mark, Some(mark().to_string()));
     }
 
     #[test]
@@ -269,8 +297,8 @@ mod tests {
         let before = Mark::new("c1", "mail", "example-com", "uid-0").to_string();
         let have = DomainHave { tags: vec![before.clone()], ..have() };
         let changes = plan(&want(), &have);
-        assert!(matches!(&changes[0], Change::UntagDomain { tag, .. } if *tag == before));
-        assert!(matches!(&changes[1], Change::EditDomain { edit, .. } if edit.tag == Some(mark().to_string())));
+        assert!(matches!(&changes[0], Change::UnmarkDomain { tag, .. } if *tag == before));
+        assert!(matches!(&changes[1], Change::EditDomain { edit, .. } if edit.mark == Some(mark().to_string())));
     }
 
     #[test]
@@ -284,13 +312,13 @@ mod tests {
     #[test]
     fn retain_only_takes_the_mark_off() {
         let changes = domain_removal(Some(&have()), &mark(), DeletionPolicy::Retain, false).unwrap();
-        assert!(matches!(changes.as_slice(), [Change::UntagDomain { .. }]));
+        assert!(matches!(changes.as_slice(), [Change::UnmarkDomain { .. }]));
     }
 
     #[test]
     fn deactivate_switches_off_and_keeps_the_rest() {
         let changes = domain_removal(Some(&have()), &mark(), DeletionPolicy::Deactivate, false).unwrap();
-        assert!(matches!(changes.as_slice(), [Change::EditDomain { .. }, Change::UntagDomain { .. }]));
+        assert!(matches!(changes.as_slice(), [Change::EditDomain { .. }, Change::UnmarkDomain { .. }]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::Removal;
 use super::change::{Change, MailboxEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy};
-use crate::mail::{Access, Mailbox, MailboxHave, Mark};
+use crate::mail::{Access, Mailbox, MailboxHave, Mark, Tls};
 use crate::outcome::{Outcome, Reason};
 
 /// What the mark's attribute says when nobody manages the mailbox any more. Mailcow replaces all attributes at once,
@@ -35,9 +35,24 @@ pub fn mailbox(
         name: differs(want.name.as_ref(), &have.name),
         quota: differs(Some(&want.quota), &have.quota),
         access: differs(Some(&want.access), &have.access),
+        protocols: differs(want.protocols.as_ref(), &have.protocols),
+        force_password_change: differs(want.force_password_change.as_ref(), &have.force_password_change),
+        sender_acl: want.sender_acl.clone().filter(|acl| have.sender_acl.as_ref() != Some(acl)),
+        tags: want.tags.missing(&have.tags),
     };
     if edit != MailboxEdit::default() {
         changes.push(Change::EditMailbox { address: address(), edit });
+    }
+    let tls = Tls {
+        incoming: differs(want.tls.incoming.as_ref(), &have.tls.incoming),
+        outgoing: differs(want.tls.outgoing.as_ref(), &have.tls.outgoing),
+    };
+    if tls != Tls::default() {
+        changes.push(Change::EncryptMailbox { address: address(), tls });
+    }
+    let stale = want.tags.stale(&have.tags);
+    if !stale.is_empty() {
+        changes.push(Change::UntagMailbox { address: address(), tags: stale });
     }
     if let Some(rate) = differs(want.rate_limit.as_ref(), &have.rate_limit) {
         changes.push(Change::LimitMailbox { address: address(), rate });
@@ -51,8 +66,14 @@ pub fn mailbox(
 /// Changes that let a mailbox go as the policy says. Nothing without our mark is touched.
 ///
 /// # Errors
-/// [`Reason::ConfirmationNeeded`] when mail would be destroyed unconfirmed.
-pub fn mailbox_removal(have: Option<&MailboxHave>, mark: &Mark, policy: DeletionPolicy, confirmed: bool) -> Removal {
+/// [`Reason::ConfirmationNeeded`] when mail would be destroyed unconfirmed, [`Reason::SystemMailbox`] when it is
+/// protected.
+pub fn mailbox_removal(
+    have: Option<&MailboxHave>,
+    mark: &Mark,
+    policy: DeletionPolicy,
+    (confirmed, is_system): (bool, bool),
+) -> Removal {
     let Some(have) = have.filter(|have| have.mark().is_some_and(|there| there.same_owner(mark))) else {
         return Ok(Vec::new());
     };
@@ -64,6 +85,12 @@ pub fn mailbox_removal(have: Option<&MailboxHave>, mark: &Mark, policy: Deletion
             let off = (have.access != Access::Inactive).then_some(Change::EditMailbox { address, edit });
             Ok(off.into_iter().chain([marked(have, RELEASED.to_owned())]).collect())
         }
+        DeletionPolicy::Delete if is_system => Err(Outcome::stalled(
+            Reason::SystemMailbox,
+            format!(
+                "{address} is a system mailbox, which is never deleted on Mailcow; to let the object go, set deletionPolicy: Retain or Deactivate; to delete the mailbox, set system: false"
+            ),
+        )),
         DeletionPolicy::Delete if have.messages > 0 && !confirmed => Err(Outcome::stalled(
             Reason::ConfirmationNeeded,
             format!(
@@ -77,7 +104,13 @@ pub fn mailbox_removal(have: Option<&MailboxHave>, mark: &Mark, policy: Deletion
 
 fn added(want: &Mailbox) -> Vec<Change> {
     let attributes = BTreeMap::from([(MailboxHave::MARK.to_owned(), want.mark.to_string())]);
-    vec![Change::AddMailbox(want.clone()), Change::SetAttributes { address: want.address.clone(), attributes }]
+    let address = || want.address.clone();
+    let senders = want.sender_acl.clone().filter(|acl| !acl.is_empty()).map(|acl| Change::EditMailbox {
+        address: address(),
+        edit: MailboxEdit { sender_acl: Some(acl), ..MailboxEdit::default() },
+    });
+    let made = [Change::AddMailbox(want.clone()), Change::SetAttributes { address: address(), attributes }];
+    made.into_iter().chain(senders).collect()
 }
 
 /// All attributes that are there, with the mark's set to `text`.
@@ -104,6 +137,11 @@ mod tests {
             quota: Quota::gib(1),
             access: Access::Active,
             rate_limit: None,
+            protocols: None,
+            tls: Tls::default(),
+            force_password_change: None,
+            sender_acl: None,
+            tags: crate::mail::Tags::default(),
             mark: mark(),
         }
     }
@@ -115,6 +153,11 @@ mod tests {
             quota: Quota::gib(1),
             access: Access::Active,
             rate_limit: RateLimit::Unlimited,
+            protocols: std::collections::BTreeSet::new(),
+            tls: Tls::default(),
+            force_password_change: false,
+            sender_acl: None,
+            tags: Vec::new(),
             attributes: BTreeMap::from([
                 ("theirs".into(), "kept".into()),
                 (MailboxHave::MARK.into(), mark().to_string()),
@@ -175,9 +218,45 @@ mod tests {
     #[test]
     fn mail_is_only_destroyed_confirmed() {
         let full = MailboxHave { messages: 3, ..have() };
-        let removal = |confirmed| mailbox_removal(Some(&full), &mark(), DeletionPolicy::Delete, confirmed);
+        let removal = |confirmed| mailbox_removal(Some(&full), &mark(), DeletionPolicy::Delete, (confirmed, false));
         assert!(matches!(removal(false), Err(Outcome::Stalled(why)) if why.reason == Reason::ConfirmationNeeded));
         assert_eq!(removal(true), Ok(vec![Change::DeleteMailbox(full.address.clone())]));
+    }
+
+    #[test]
+    fn a_system_mailbox_is_never_deleted() {
+        let removal = |policy| mailbox_removal(Some(&have()), &mark(), policy, (true, true));
+        let refused = removal(DeletionPolicy::Delete);
+        assert!(matches!(refused, Err(Outcome::Stalled(why)) if why.reason == Reason::SystemMailbox));
+        assert!(removal(DeletionPolicy::Retain).is_ok() && removal(DeletionPolicy::Deactivate).is_ok());
+    }
+
+    #[test]
+    fn senders_that_cannot_be_shown_are_written_and_those_of_a_new_mailbox_in_a_second_step() {
+        let acl: std::collections::BTreeSet<String> = ["*".to_owned()].into();
+        let wanted = Mailbox { sender_acl: Some(acl.clone()), ..want() };
+        let edit = MailboxEdit { sender_acl: Some(acl.clone()), ..MailboxEdit::default() };
+        let change = Change::EditMailbox { address: want().address, edit };
+        assert_eq!(plan(&wanted, &have()), vec![change.clone()]);
+        assert_eq!(plan(&wanted, &MailboxHave { sender_acl: Some(acl), ..have() }), vec![]);
+        assert_eq!(mailbox(&wanted, None, AdoptionPolicy::Never, true).unwrap()[2], change);
+    }
+
+    #[test]
+    fn encryption_goes_to_its_own_endpoint_and_tags_of_others_stay() {
+        let tags = crate::mail::Tags { wanted: vec!["new".into()], placed: vec!["old".into()] };
+        let tls = Tls { incoming: Some(true), outgoing: Some(false) };
+        let have = MailboxHave { tags: vec!["old".into(), "theirs".into()], ..have() };
+        let changes = plan(&Mailbox { tls, tags, ..want() }, &have);
+        let address = want().address;
+        let edit = MailboxEdit { tags: vec!["new".into()], ..MailboxEdit::default() };
+        let tls = Tls { incoming: Some(true), outgoing: None };
+        let expected = vec![
+            Change::EditMailbox { address: address.clone(), edit },
+            Change::EncryptMailbox { address: address.clone(), tls },
+            Change::UntagMailbox { address, tags: vec!["old".into()] },
+        ];
+        assert_eq!(changes, expected);
     }
 
     #[test]
@@ -186,13 +265,13 @@ mod tests {
             let mut have = have();
             have.attributes.remove(MailboxHave::MARK);
             have.attributes.extend(text.map(|text| (MailboxHave::MARK.to_owned(), text)));
-            assert_eq!(mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, true), Ok(vec![]));
+            assert_eq!(mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, (true, false)), Ok(vec![]));
         }
     }
 
     #[test]
     fn what_was_released_is_nobodys() {
-        let changes = mailbox_removal(Some(&have()), &mark(), DeletionPolicy::Retain, false).unwrap();
+        let changes = mailbox_removal(Some(&have()), &mark(), DeletionPolicy::Retain, (false, false)).unwrap();
         let [Change::SetAttributes { attributes, .. }] = changes.as_slice() else { panic!("{changes:?}") };
         assert_eq!(MailboxHave { attributes: attributes.clone(), ..have() }.mark(), None);
         assert_eq!(attributes["theirs"], "kept");

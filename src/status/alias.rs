@@ -1,6 +1,6 @@
 //! The status of an `EmailAlias`.
 
-use super::conditions::{Pass, common, resolved, settled};
+use super::conditions::{Pass, common, resolved, settled, synced};
 use crate::crd::EmailAliasStatus;
 use crate::mail::{AliasHave, Catch};
 use crate::outcome::Outcome;
@@ -26,6 +26,7 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, pass: &Pass) -> EmailA
     let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
     after.conditions = settled(&before.conditions, said.collect(), pass);
     after.address = seen.catch.as_ref().map(ToString::to_string).or(after.address);
+    after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
     if let Some(have) = &seen.have {
         after.alias_id = Some(have.id);
         after.goto.clone_from(&have.goto);
@@ -61,6 +62,9 @@ mod tests {
                 catch: Catch::parse("sales@example.com").unwrap(),
                 goto: vec!["ada@example.com".into()],
                 active: true,
+                visible_in_sogo: true,
+                sender_allowed: true,
+                public_comment: String::new(),
                 private_comment: String::new(),
             }),
             external: vec![],

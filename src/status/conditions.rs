@@ -49,7 +49,7 @@ impl Said {
     }
 }
 
-/// `Ready`, `Synced`, and while they hold `Reconciling`, `Stalled`, `Paused`.
+/// `Ready`, `Synced`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
 pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<Said> {
     let pause = paused.then(|| {
         Said::is(
@@ -79,7 +79,14 @@ pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<Said> {
             Said::is("Stalled", why.reason, why.message.clone()),
         ],
     };
-    said.into_iter().chain(pause).collect()
+    let drifted = outcome.why().filter(|why| why.reason == Reason::Drifted);
+    let drift = drifted.map(|why| Said::is("Drifted", why.reason, why.message.clone()));
+    said.into_iter().chain(drift).chain(pause).collect()
+}
+
+/// The generation that Mailcow last showed in full.
+pub(super) fn synced(outcome: &Outcome, before: Option<i64>, pass: &Pass) -> Option<i64> {
+    if *outcome == Outcome::InSync { pass.generation } else { before }
 }
 
 /// What the statuses of all kinds have in common.
@@ -217,6 +224,20 @@ pub(super) mod tests {
         assert!(is_true(&stalled, "Stalled") && !is_true(&stalled, "Reconciling"));
         let done = said(&Outcome::InSync, &stalled, 2);
         assert_eq!(done.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ["Ready", "Synced"]);
+    }
+
+    #[test]
+    fn drift_is_a_stall_and_said_only_while_it_is() {
+        let drifted = said(&Outcome::stalled(Reason::Drifted, "displayName"), &[], 1);
+        assert!(is_true(&drifted, "Drifted") && is_true(&drifted, "Stalled") && !is_true(&drifted, "Synced"));
+        assert!(!is_true(&said(&Outcome::InSync, &drifted, 2), "Drifted"));
+    }
+
+    #[test]
+    fn the_generation_in_sync_moves_only_with_a_sync() {
+        let stalled = Outcome::stalled(Reason::Drifted, "x");
+        assert_eq!(synced(&stalled, Some(0), &pass(1)), Some(0));
+        assert_eq!(synced(&Outcome::InSync, Some(0), &pass(1)), Some(1));
     }
 
     #[test]

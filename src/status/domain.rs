@@ -1,11 +1,11 @@
 //! The status of an `EmailDomain`.
 
-use super::conditions::{Pass, Said, common, settled};
+use super::conditions::{Pass, Said, common, settled, synced};
 use crate::crd::{
     Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
-    EmailDomainStatus, OwnershipStatus,
+    EmailDomainStatus, OwnershipStatus, ServerStatus,
 };
-use crate::mail::{DomainHave, DomainName};
+use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason, Why};
 
 /// What a pass over a domain found out.
@@ -17,6 +17,10 @@ pub struct DomainSeen {
     pub name: Option<DomainName>,
     /// The domain on Mailcow, if it was looked up.
     pub have: Option<DomainHave>,
+    /// The server's version, if it was asked for.
+    pub version: Option<String>,
+    /// The tags of the spec, and those of earlier ones.
+    pub tags: Tags,
     /// What DNS says, from this pass or an earlier one.
     pub dns: Vec<DnsRecordStatus>,
     /// What is attached to it in Kubernetes.
@@ -67,7 +71,10 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
     after.domain = seen.name.as_ref().map(ToString::to_string).or(after.domain);
     after.attached = Some(seen.attached.clone());
     after.dns = (!seen.dns.is_empty()).then(|| DnsStatus { records: seen.dns.clone() });
+    after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
+    after.server = seen.version.clone().map(|version| ServerStatus { version }).or(after.server);
     if let Some(have) = &seen.have {
+        after.tags = seen.tags.ours(&have.tags);
         after.usage = Some(usage(have));
         after.dkim = have.dkim.as_ref().map(|key| DkimStatus {
             selector: key.selector.clone(),
@@ -231,6 +238,8 @@ mod tests {
             outcome: Outcome::InSync,
             name: None,
             have: None,
+            version: None,
+            tags: Tags::default(),
             dns,
             attached: Attached::default(),
             gate: DnsGate::None,

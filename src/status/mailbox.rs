@@ -3,9 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{Pass, common, resolved, settled};
+use super::conditions::{Pass, common, resolved, settled, synced};
 use crate::crd::{EmailMailboxStatus, LastLogin, QuotaStatus};
-use crate::mail::{Address, MailboxHave, Quota};
+use crate::mail::{Address, MailboxHave, Quota, Tags};
 use crate::outcome::Outcome;
 
 /// What a pass over a mailbox found out.
@@ -17,6 +17,14 @@ pub struct MailboxSeen {
     pub address: Option<Address>,
     /// The mailbox on Mailcow, if it was looked up.
     pub have: Option<MailboxHave>,
+    /// The tags of the spec, and those of earlier ones.
+    pub tags: Tags,
+    /// The generation of its domain.
+    pub domain_generation: Option<i64>,
+    /// What `senderAcl` was set to, where Mailcow can't show it.
+    pub sender_acl: Option<Vec<String>>,
+    /// Whether a password change was asked for.
+    pub password_change_asked: bool,
     /// The Secret with its credentials.
     pub secret_name: Option<String>,
     /// The version of the Secret that Mailcow has, if it was set in this pass or before.
@@ -33,7 +41,14 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, pass: &Pass) -> 
     after.address = seen.address.as_ref().map(ToString::to_string).or(after.address);
     after.credentials_secret_name.clone_from(&seen.secret_name);
     after.password_version.clone_from(&seen.password_version);
+    after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
+    if seen.outcome == Outcome::InSync {
+        after.synced_domain_generation = seen.domain_generation;
+    }
+    after.sender_acl.clone_from(&seen.sender_acl);
+    after.password_change_asked = seen.password_change_asked;
     if let Some(have) = &seen.have {
+        after.tags = seen.tags.ours(&have.tags);
         after.quota = Some(quota(have.quota, have.used));
         after.messages = Some(have.messages);
         after.last_login = last_login(have.last_logins);
@@ -73,11 +88,20 @@ mod tests {
                 quota: Quota::gib(1),
                 access: Access::Active,
                 rate_limit: RateLimit::Unlimited,
+                protocols: std::collections::BTreeSet::new(),
+                tls: crate::mail::Tls::default(),
+                force_password_change: false,
+                sender_acl: None,
+                tags: Vec::new(),
                 attributes: std::collections::BTreeMap::new(),
                 used: Quota::mib(256),
                 messages: 7,
                 last_logins: [100, 0, 0],
             }),
+            tags: Tags::default(),
+            domain_generation: Some(1),
+            sender_acl: None,
+            password_change_asked: false,
             secret_name: Some("ada-mailbox".into()),
             password_version: Some("uid/1".into()),
         }

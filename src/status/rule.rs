@@ -164,7 +164,7 @@ pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) ->
     after
 }
 
-/// `Accepted`, `ResolvedRefs`, `Programmed`, and `Drifted` while it holds.
+/// `Accepted`, `ResolvedRefs` and `Programmed`.
 fn own(seen: &RuleSeen) -> Vec<Said> {
     let is_bad = |why: &&Why| matches!(why.reason, Reason::InvalidSpec | Reason::Conflict | Reason::DoesNotFit);
     let accepted = match seen.refused.as_ref().filter(is_bad) {
@@ -179,9 +179,7 @@ fn own(seen: &RuleSeen) -> Vec<Said> {
         (Outcome::Unknown(why), _, _) => Said::unknown("Programmed", why),
         (Outcome::Waiting(why) | Outcome::Stalled(why), _, _) => Said::is_not("Programmed", why),
     };
-    let drifted = seen.outcome.why().filter(|why| why.reason == Reason::Drifted);
-    let drifted = drifted.map(|why| Said::is("Drifted", why.reason, why.message.clone()));
-    [accepted, resolved, programmed].into_iter().chain(drifted).collect()
+    vec![accepted, resolved, programmed]
 }
 
 fn in_how_many(seen: &RuleSeen, placed: usize) -> String {

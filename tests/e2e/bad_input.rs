@@ -35,7 +35,7 @@ const REFUSED: [(&str, &str, &str); 38] = [
     ),
     ("EmailAlias", "{domainRef: {name: d}, goto: [a@e.com]}", "exactly one of localPart and catchAll"),
     ("EmailAlias", "{domainRef: {name: d}, localPart: a, catchAll: true, goto: [a@e.com]}", "exactly one of"),
-    ("EmailAlias", "{domainRef: {name: d}, localPart: a}", "exactly one of goto and gotoMailboxRefs"),
+    ("EmailAlias", "{domainRef: {name: d}, localPart: a}", "exactly one of goto, gotoMailboxRefs and sink"),
     ("EmailAlias", "{domainRef: {name: d}, localPart: a, goto: []}", "spec.goto"),
     ("EmailAlias", "{domainRef: {name: d}, localPart: a, goto: ['a@e.com, b@e.com']}", "each goto must be one address"),
     ("EmailForwardingRule", "{actions: [{ignore: {}}]}", "exactly one of mailboxRef and domainRef"),

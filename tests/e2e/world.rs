@@ -36,7 +36,7 @@ async fn installed() -> (&'static ControlPlane, Installed) {
 async fn install(plane: &ControlPlane) -> Installed {
     let namespace = plane.namespace("release").await.unwrap();
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
-    let chart = plane.install_chart(&chart, &[], &namespace).await.unwrap();
+    let chart = plane.install_chart(&chart, &[("dns.publishing.enabled", "true")], &namespace).await.unwrap();
     assert_eq!(chart.crds.len(), 4);
     let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
     Installed { kubeconfig, rendered: chart.rendered }

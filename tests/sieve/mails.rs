@@ -111,20 +111,16 @@ const ADDRESSES: [&[u8]; 44] = [
     b"\n ",
 ];
 
-fn concat(parts: Vec<&'static [u8]>) -> Vec<u8> {
-    parts.concat()
-}
-
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let long = (1_usize..4).prop_map(|n| b"abcdefghi ".repeat(n * 50).into_iter().take(985).collect());
-    prop_oneof![20 => vec(select(WORDS.to_vec()), 0..7).prop_map(concat), 1 => long]
+    prop_oneof![20 => vec(select(WORDS.to_vec()), 0..7).prop_map(|parts| parts.concat()), 1 => long]
 }
 
 fn senders() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        2 => vec(select(ADDRESSES.to_vec()), 0..4).prop_map(concat),
-        1 => vec(select(ADDRESSES.to_vec()), 0..8).prop_map(concat),
-        1 => vec(select(WORDS.to_vec()), 0..4).prop_map(concat),
+        2 => vec(select(ADDRESSES.to_vec()), 0..4).prop_map(|parts| parts.concat()),
+        1 => vec(select(ADDRESSES.to_vec()), 0..8).prop_map(|parts| parts.concat()),
+        1 => vec(select(WORDS.to_vec()), 0..4).prop_map(|parts| parts.concat()),
     ]
 }
 

@@ -146,6 +146,7 @@ mod tests {
             domain: DomainName::parse("example.com").unwrap(),
             mail_host: DomainName::parse("mail.host.test").unwrap(),
             egress: Vec::new(),
+            certificate_authority: String::new(),
             dkim: None,
             spec: DnsSpec { cutover, ..DnsSpec::default() },
         }

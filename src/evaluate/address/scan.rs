@@ -185,27 +185,22 @@ impl<'a> Scan<'a> {
         if self.peek() == Some(b'[') { self.literal(into) } else { self.dot_atom(into) }
     }
 
+    /// `domain-literal`; its backslashes stay.
     fn literal(&mut self, into: &mut Vec<u8>) -> Result<bool, Broken> {
         self.skip();
         into.push(b'[');
+        let mut is_escaped = false;
         while let Some(byte) = self.peek() {
             self.skip();
             match byte {
-                b'[' => return Err(Broken),
-                b'\n' => continue,
-                b'\\' => {
-                    into.push(byte);
-                    if !matches!(self.peek(), Some(b'\r' | b'\n')) {
-                        into.push(self.peek().ok_or(Broken)?);
-                        self.skip();
-                    }
-                    continue;
-                }
+                b'[' if !is_escaped => return Err(Broken),
+                b'\n' => {}
                 byte => into.push(byte),
             }
-            if byte == b']' {
+            if byte == b']' && !is_escaped {
                 return self.blanks();
             }
+            is_escaped = byte == b'\\' && !is_escaped;
         }
         Err(Broken)
     }

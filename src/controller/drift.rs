@@ -1,0 +1,103 @@
+//! What is done about changes by hand: a difference that no change of the spec explains.
+
+use kube::Resource;
+use kube::runtime::events::{Event, EventType};
+
+use super::context::{self, Context};
+use super::patch::{self, Object};
+use super::sync::fields;
+use crate::crd::DriftPolicy;
+use crate::outcome::{Outcome, Reason, Why};
+use crate::plan::Change;
+
+/// Whether Mailcow once showed this very spec, so that a difference is somebody's work there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    policy: DriftPolicy,
+    was_in_sync: bool,
+}
+
+impl Standing {
+    /// Of an object that was last in sync at generation `synced`, and whose last request that was acted on is `handled`:
+    /// a new request lifts `Report` for one pass.
+    pub(super) fn new(
+        object: &impl Resource<DynamicType = ()>,
+        policy: DriftPolicy,
+        (synced, handled): (Option<i64>, Option<&str>),
+    ) -> Self {
+        let pass = context::pass(object);
+        let was_in_sync = synced.is_some() && synced == pass.generation && handled == pass.requested_at.as_deref();
+        Self { policy, was_in_sync }
+    }
+
+    /// The same where what the object inherits may have changed.
+    pub(super) fn and(self, is_unchanged: bool) -> Self {
+        Self { was_in_sync: self.was_in_sync && is_unchanged, ..self }
+    }
+
+    /// What to write, and what to say of that which is not written.
+    pub(super) fn judge(self, changes: Vec<Change>) -> (Vec<Change>, Option<Outcome>) {
+        if changes.is_empty() || !self.was_in_sync || self.policy == DriftPolicy::Correct {
+            return (changes, None);
+        }
+        let message = format!(
+            "changed on Mailcow by hand, and driftPolicy is Report: {}; to write the spec's values once, set the annotation {} to a new value",
+            fields(&changes),
+            crate::crd::RECONCILE_REQUESTED_AT
+        );
+        (Vec::new(), Some(Outcome::Stalled(Why::new(Reason::Drifted, message))))
+    }
+
+    /// Tells in an event what was put back.
+    pub(super) async fn corrected<K: Object>(self, ctx: &Context, object: &K, changes: &[Change]) {
+        if !self.was_in_sync || changes.is_empty() {
+            return;
+        }
+        let event = Event {
+            type_: EventType::Normal,
+            reason: "DriftCorrected".to_owned(),
+            note: Some(format!("changed on Mailcow by hand and put back: {}", fields(changes))),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        patch::publish(ctx, object, event).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::EmailMailbox;
+    use crate::mail::Address;
+
+    fn mailbox() -> EmailMailbox {
+        let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("{localPart: a, domainRef: {name: d}}").unwrap());
+        mailbox.metadata.generation = Some(2);
+        mailbox
+    }
+
+    fn change() -> Vec<Change> {
+        vec![Change::DeleteMailbox(Address::parse("a@e.com").unwrap())]
+    }
+
+    #[test]
+    fn only_a_spec_that_was_in_sync_can_drift() {
+        for (synced, handled, is_written) in
+            [(Some(2), None, false), (Some(1), None, true), (None, None, true), (Some(2), Some("x"), true)]
+        {
+            let standing = Standing::new(&mailbox(), DriftPolicy::Report, (synced, handled));
+            let (written, told) = standing.judge(change());
+            assert_eq!((written.is_empty(), told.is_some()), (!is_written, !is_written), "{synced:?} {handled:?}");
+        }
+    }
+
+    #[test]
+    fn drift_is_put_back_unless_it_is_only_to_be_reported() {
+        let standing = Standing::new(&mailbox(), DriftPolicy::Correct, (Some(2), None));
+        assert!(matches!(standing.judge(change()), (changes, None) if changes == change()));
+        let report = Standing::new(&mailbox(), DriftPolicy::Report, (Some(2), None));
+        assert!(report.and(false).judge(change()).1.is_none() && report.judge(Vec::new()).1.is_none());
+        let told = report.judge(change()).1.unwrap();
+        assert!(told.why().unwrap().message.contains("localPart"));
+    }
+}

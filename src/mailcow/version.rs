@@ -1,0 +1,31 @@
+//! The server's version, asked for now and then: a server is updated while the operator runs.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::client::Client;
+use super::error::Error;
+
+/// How long an answer is good.
+const KEEP: Duration = Duration::from_mins(5);
+
+/// The last answer and when it came.
+#[derive(Debug, Default)]
+pub(super) struct Remembered(Mutex<Option<(Instant, String)>>);
+
+impl Client {
+    /// The server's version, such as `2026-07a`, at most five minutes old.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn known_version(&self) -> Result<String, Error> {
+        let mut remembered = self.version.0.lock().await;
+        if let Some((_, version)) = remembered.as_ref().filter(|(since, _)| since.elapsed() < KEEP) {
+            return Ok(version.clone());
+        }
+        let version = self.version().await?;
+        *remembered = Some((Instant::now(), version.clone()));
+        Ok(version)
+    }
+}

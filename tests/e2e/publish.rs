@@ -1,0 +1,173 @@
+//! What leaves the operator towards DNS: records for external-dns, a ConfigMap, the proof of ownership, the gates.
+
+use ground::wait_until;
+use k8s_openapi::api::core::v1::ConfigMap;
+use mailcow_operator::crd::{EmailDomain, EmailMailbox};
+
+use crate::world::{ADA, DOMAIN, LIMIT, World, message, says};
+
+/// The custom resource of external-dns, as far as it is of use here; after its v0.22.
+const DNS_ENDPOINT: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: dnsendpoints.externaldns.k8s.io
+  annotations: {api-approved.kubernetes.io: https://github.com/kubernetes-sigs/external-dns/pull/2007}
+spec:
+  group: externaldns.k8s.io
+  scope: Namespaced
+  names: {kind: DNSEndpoint, listKind: DNSEndpointList, plural: dnsendpoints, singular: dnsendpoint}
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          apiVersion: {type: string}
+          kind: {type: string}
+          metadata: {type: object}
+          spec:
+            type: object
+            properties:
+              endpoints:
+                type: array
+                items:
+                  type: object
+                  properties:
+                    dnsName: {type: string}
+                    labels: {type: object, additionalProperties: {type: string}}
+                    providerSpecific: {type: array, items: {type: object, properties: {name: {type: string}, value: {type: string}}}}
+                    recordTTL: {type: integer, format: int64}
+                    recordType: {type: string}
+                    setIdentifier: {type: string}
+                    targets: {type: array, items: {type: string}}
+          status: {type: object, properties: {observedGeneration: {type: integer, format: int64}}}
+";
+
+fn domain(more: &str) -> String {
+    DOMAIN.replace("{domain: example.com}", &format!("{{domain: example.com, {more}}}"))
+}
+
+/// Asks for a pass with a new check and waits until it is done.
+async fn checked(world: &World, request: &str) -> EmailDomain {
+    let annotation = format!("email.askrobots.com/reconcile-requested-at={request}");
+    world.kubectl(&["annotate", "--overwrite", "edom", "example", &annotation]).await;
+    let is_done =
+        |d: &EmailDomain| d.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref()) == Some(request);
+    world.until("example", "the request is echoed", is_done).await
+}
+
+/// The targets of a published set.
+async fn targets(world: &World, purpose: &str) -> String {
+    let name = format!("example-{purpose}");
+    world.kubectl(&["get", "dnsendpoint", &name, "-o", "jsonpath={.spec.endpoints[*].targets[*]}"]).await
+}
+
+#[tokio::test]
+async fn a_config_map_holds_a_zone_that_verifies_and_goes_with_the_domain() {
+    let world = World::new("configmap").await;
+    world.dns.zone("example.com", "").unwrap();
+    world.apply(&domain("dns: {publish: ConfigMap}")).await;
+    let published = world.condition::<EmailDomain>("example", ("Published", "True", "Published")).await;
+    assert!(message(&published, "Published").contains("example-dns"), "{published:#?}");
+    let maps = kube::Api::<ConfigMap>::namespaced(world.kube.clone(), &world.namespace);
+    let data = maps.get("example-dns").await.unwrap().data.unwrap();
+    assert!(["zone", "terraform", "table", "records.json"].iter().all(|key| data.contains_key(*key)), "{data:?}");
+    world.dns.zone("example.com", &data["zone"]).unwrap_or_else(|error| panic!("{error}\n{}", data["zone"]));
+    assert!(says(&checked(&world, "one").await, "DNSVerified", "True"), "{}", data["zone"]);
+    world.kubectl(&["delete", "edom", "example"]).await;
+    let gone = wait_until(LIMIT, "the ConfigMap to be gone", async || match maps.get_opt("example-dns").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    gone.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_config_map_of_another_is_left_alone() {
+    let world = World::new("foreignmap").await;
+    world.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: example-dns}\ndata: {mine: x}\n").await;
+    world.apply(&domain("dns: {publish: ConfigMap}")).await;
+    let taken = world.condition::<EmailDomain>("example", ("Published", "False", "PublishedNameTaken")).await;
+    assert!(says(&taken, "Ready", "True"), "publishing does not hold the mail back: {taken:#?}");
+    let maps = kube::Api::<ConfigMap>::namespaced(world.kube.clone(), &world.namespace);
+    assert_eq!(maps.get("example-dns").await.unwrap().data.unwrap().into_keys().collect::<Vec<_>>(), ["mine"]);
+}
+
+#[tokio::test]
+async fn external_dns_is_given_sets_when_it_comes_and_nothing_that_would_replace_others() {
+    let world = World::alone("endpoints").await;
+    world.connect().await;
+    let mut world = world;
+    world.start_operator(&[]);
+    let zone = "@ TXT \"site-verification=1\"\n";
+    world.dns.zone("example.com", zone).unwrap();
+    world.apply(&domain("dns: {publish: DNSEndpoint}")).await;
+    world.condition::<EmailDomain>("example", ("Published", "False", "DNSEndpointNotInstalled")).await;
+    world.apply(DNS_ENDPOINT).await;
+    world.plane.established(&["dnsendpoints.externaldns.k8s.io".to_owned()]).await.unwrap();
+    let held = checked(&world, "one").await;
+    let words = message(&held, "Published");
+    assert!(words.contains("SPF") && words.contains("1 other TXT"), "{held:#?}");
+    assert!(targets(&world, "mx").await.starts_with("10 "), "{}", world.logs());
+    assert!(targets(&world, "dkim").await.starts_with("v=DKIM1"));
+    assert!(targets(&world, "spf").await.contains("not found"), "SPF is held back");
+    world.apply(&domain("dns: {publish: DNSEndpoint, apexTxt: [\"site-verification=1\"]}")).await;
+    world.condition::<EmailDomain>("example", ("Published", "True", "Published")).await;
+    assert!(targets(&world, "spf").await.contains("site-verification=1"));
+    let version =
+        async || world.kubectl(&["get", "dnsendpoints", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]).await;
+    let before = version().await;
+    checked(&world, "two").await;
+    assert_eq!(version().await, before, "what is as it should be is not written");
+    world.kubectl(&["delete", "edom", "example"]).await;
+    world.gone::<EmailDomain>("example").await;
+    assert!(targets(&world, "mx").await.starts_with("10 "), "the records outlive the domain");
+}
+
+#[tokio::test]
+async fn nothing_is_made_before_the_ownership_is_proven() {
+    let world = World::new("ownership").await;
+    world.dns.zone("example.com", "").unwrap();
+    world.apply(&format!("{}{ADA}", domain("ownership: {method: TXT}"))).await;
+    let open = world.condition::<EmailDomain>("example", ("OwnershipVerified", "False", "OwnershipNotVerified")).await;
+    assert!(says(&open, "Ready", "False"));
+    world.condition::<EmailMailbox>("ada", ("Ready", "False", "OwnershipNotVerified")).await;
+    assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
+    let ownership = open.status.unwrap().ownership.unwrap();
+    let copied = ownership.value.replace('=', "=x");
+    world.dns.zone("example.com", &format!("{}. TXT \"{copied}\"\n", ownership.name)).unwrap();
+    assert!(says(&checked(&world, "one").await, "OwnershipVerified", "False"), "another's value proves nothing");
+    world.dns.zone("example.com", &format!("{}. TXT \"{}\"\n", ownership.name, ownership.value)).unwrap();
+    checked(&world, "two").await;
+    world.ready::<EmailDomain>("example").await;
+    world.ready::<EmailMailbox>("ada").await;
+}
+
+#[tokio::test]
+async fn a_gate_holds_ready_or_the_domain_back_until_dns_is_verified() {
+    let world = World::new("gate").await;
+    world.dns.zone("example.com", "").unwrap();
+    world.apply(&domain("dns: {gate: Activate, publish: ConfigMap}")).await;
+    world.condition::<EmailDomain>("example", ("Published", "True", "Published")).await;
+    let active = |world: &World| world.mailcow.inspect(|state| state.domain("example.com").unwrap().active);
+    assert_eq!(active(&world), 0, "{}", world.logs());
+    let maps = kube::Api::<ConfigMap>::namespaced(world.kube.clone(), &world.namespace);
+    let zone = maps.get("example-dns").await.unwrap().data.unwrap()["zone"].clone();
+    world.dns.zone("example.com", &zone).unwrap();
+    checked(&world, "one").await;
+    let opened = wait_until(LIMIT, "the domain to be active", async || match active(&world) {
+        1 => Ok(()),
+        other => Err(other),
+    });
+    opened.await.unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+    world.apply(&domain("dns: {gate: Ready, publish: ConfigMap}")).await;
+    world.ready::<EmailDomain>("example").await;
+    world.dns.zone("example.com", "").unwrap();
+    world.apply(&domain("dns: {gate: Activate, required: [MX, CAA]}")).await;
+    world.condition::<EmailDomain>("example", ("DNSVerified", "False", "NotVerified")).await;
+    assert_eq!(active(&world), 1, "what is active stays active");
+}

@@ -1,6 +1,7 @@
 //! Tags that a spec puts on a thing on Mailcow, among those of others.
 
-/// Tags of a thing; compared without regard to case, as Mailcow's database does.
+/// Tags of a thing; compared without regard to case. No recording shows how Mailcow compares them; this is
+/// the careful side, since a tag that a domain gets twice breaks the call off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// Those that should be there.

@@ -47,7 +47,8 @@ impl Client {
     /// [`Error::Refused`] with the code `access_denied` when it is not there, or `release_send_failed` when it could not
     /// be handed over: it is still held back then. Or any other of a call.
     pub async fn release_quarantined(&self, id: u64) -> Result<(), Error> {
-        // No recording shows a release that worked, as there was no Postfix; the word is that of Mailcow's source.
+        // UNVERIFIED: no recording shows a release that worked, as there was no Postfix. Another word than this one makes a
+        // release that worked an unknown outcome, which is not tried again by itself.
         let request = Request {
             route: "edit/qitem",
             name: None,

@@ -1,4 +1,4 @@
-//! Hands a domain's records on: into `DNSEndpoint` objects of external-dns, or into a ConfigMap.
+//! Hands a domain's records on: into `DNSEndpoint` objects of external-dns, or into a `ConfigMap`.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ async fn steps(
     }
 }
 
-/// Writes the ConfigMap where it differs.
+/// Writes the `ConfigMap` where it differs.
 async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Result<String, Hindered> {
     let (api, name) = (config_maps(ctx, object), config_map_name(object));
     let there = api.get_opt(&name).await?;
@@ -130,7 +130,7 @@ async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Res
     Ok(format!("{} records stand in the ConfigMap {name}", records.len()))
 }
 
-/// Removes the ConfigMap; one of another is left alone.
+/// Removes the `ConfigMap`; one of another is left alone.
 async fn leave_config_map(ctx: &Context, object: &EmailDomain) -> Result<(), Hindered> {
     let (api, name) = (config_maps(ctx, object), config_map_name(object));
     if let Some(map) = api.get_opt(&name).await?.filter(|map| is_ours(map, object)) {

@@ -14,7 +14,7 @@ pub enum DnsPublish {
     /// Into `DNSEndpoint` objects, which external-dns (0.22 or newer) brings into DNS.
     #[serde(rename = "DNSEndpoint")]
     DnsEndpoint,
-    /// Into the ConfigMap `<name>-dns`: as lines of a zone, as Terraform, as a table and as JSON.
+    /// Into the `ConfigMap` named `<name>-dns`: as lines of a zone, as Terraform, as a table and as JSON.
     ConfigMap,
 }
 

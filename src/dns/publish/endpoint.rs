@@ -39,14 +39,13 @@ pub fn purposes(records: &[Expected], apex_txt: &[String]) -> Vec<Purpose> {
     let mut purposes: Vec<Purpose> = Vec::new();
     for record in records {
         let Some(target) = target(record) else { continue };
-        match purposes.iter_mut().find(|purpose| purpose.kind == record.kind) {
-            Some(purpose) => add(&mut purpose.endpoints, record, target),
-            None => {
-                let mut endpoints = Vec::new();
-                add(&mut endpoints, record, target);
-                purposes.push(Purpose { kind: record.kind, endpoints });
-            }
+        if let Some(purpose) = purposes.iter_mut().find(|purpose| purpose.kind == record.kind) {
+            add(&mut purpose.endpoints, record, target);
+            continue;
         }
+        let mut endpoints = Vec::new();
+        add(&mut endpoints, record, target);
+        purposes.push(Purpose { kind: record.kind, endpoints });
     }
     for purpose in purposes.iter_mut().filter(|purpose| purpose.kind == DnsRecordKind::Spf) {
         for endpoint in &mut purpose.endpoints {

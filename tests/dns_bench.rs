@@ -112,7 +112,14 @@ async fn checks(world: &World, domains: usize, required: &'static [DnsRecordKind
     let started = Instant::now();
     let all = futures::stream::iter(0..domains).map(|n| {
         let lookup = Arc::clone(&lookup);
-        tokio::spawn(async move { is_good(&check(&lookup, &wanted(n, required)).await) })
+        tokio::spawn(async move {
+            let found = check(&lookup, &wanted(n, required)).await;
+            let good = is_good(&found);
+            if !good {
+                println!("{found:#?}");
+            }
+            good
+        })
     });
     all.buffer_unordered(OUTSTANDING)
         .for_each(async |found| {

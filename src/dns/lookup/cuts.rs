@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::future::join_all;
-use hickory_resolver::proto::op::Message;
+use hickory_resolver::proto::op::{Message, Query};
 use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ impl Lookup {
         let query = query_of(name, kind).ok_or(Trouble::Malformed)?;
         for _ in 0..self.options.tries.max(1) {
             for server in &self.resolvers {
-                match exchange(*server, &query, self.manner(true)).await.and_then(usable) {
+                match self.exchange(*server, &query, true).await.and_then(usable) {
                     Ok(message) => return Ok(message),
                     Err(error) => trouble = error,
                 }
@@ -55,8 +55,13 @@ impl Lookup {
         Err(trouble)
     }
 
-    pub(super) fn manner(&self, recursion: bool) -> Manner {
-        Manner { recursion, patience: self.options.timeout }
+    /// Asks one server once, in turn when many questions are under way; waiting for that is not the server's silence.
+    ///
+    /// # Errors
+    /// When nothing usable comes back.
+    async fn exchange(&self, server: SocketAddr, query: &Query, recursion: bool) -> Result<Message, Trouble> {
+        let _turn = self.outstanding.acquire().await.ok();
+        exchange(server, query, Manner { recursion, patience: self.options.timeout }).await
     }
 
     /// The zone to begin with for a name: it holds the name, or a referral leads from it to the one that does.
@@ -151,7 +156,7 @@ impl Lookup {
         let attempts = host.addresses.iter().cycle().take(rounds * host.addresses.len());
         for ip in attempts.filter(|ip| !self.is_silent(**ip)) {
             let server = SocketAddr::new(*ip, self.options.authoritative_port);
-            match exchange(server, &query, self.manner(false)).await {
+            match self.exchange(server, &query, false).await {
                 Ok(message) => return usable(message).map(|message| (*ip, message)),
                 Err(Trouble::Silent) => waited += 1,
                 Err(error) => trouble = error,

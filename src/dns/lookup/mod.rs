@@ -20,6 +20,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hickory_resolver::system_conf::read_system_conf;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use check::{check, check_host};
@@ -52,6 +53,9 @@ pub struct Options {
     pub smtp_port: u16,
     /// A certificate authority in PEM that policies' hosts may have beside the public ones; for tests.
     pub certificate_authority: Option<String>,
+    /// How many questions may be under way at once, so that thousands of domains don't drown a server or lose datagrams;
+    /// at least 1.
+    pub outstanding: usize,
     /// How long one question to one server may take.
     pub timeout: Duration,
     /// How often a server is asked before it counts as silent; at least 1.
@@ -71,6 +75,7 @@ impl Default for Options {
             https_port: 443,
             smtp_port: 25,
             certificate_authority: None,
+            outstanding: 256,
             timeout: Duration::from_secs(2),
             tries: 2,
             check_timeout: Duration::from_secs(15),
@@ -95,6 +100,7 @@ pub enum BadResolvers {
 pub struct Lookup {
     options: Options,
     resolvers: Vec<SocketAddr>,
+    outstanding: Semaphore,
     cuts: Mutex<HashMap<String, (Instant, Cut)>>,
     silent: Mutex<HashMap<IpAddr, Instant>>,
     silent_zones: Mutex<HashMap<String, Instant>>,
@@ -108,6 +114,7 @@ impl Lookup {
     pub fn new(options: Options) -> Result<Self, BadResolvers> {
         let resolvers = if options.resolvers.is_empty() { system_resolvers()? } else { options.resolvers.clone() };
         Ok(Self {
+            outstanding: Semaphore::new(options.outstanding.max(1)),
             options,
             resolvers,
             cuts: Mutex::default(),

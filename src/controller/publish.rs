@@ -13,7 +13,7 @@ use super::context::{Context, is_paused};
 use super::patch::MANAGER;
 use super::{endpoints, sync::Failed};
 use crate::crd::{DnsPublish, EmailDomain, EmailDomainStatus};
-use crate::dns::{Wanted, expected, publish};
+use crate::dns::{Wanted, expected, hex, publish};
 use crate::outcome::{Reason, Why};
 use crate::status::Publishing;
 
@@ -223,7 +223,7 @@ fn fitted(text: &str, longest: usize) -> String {
     if text.len() <= longest {
         return text.to_owned();
     }
-    let digits = Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits = hex(&Sha256::digest(text)[..5]);
     let start = text.get(..longest - digits.len() - 1).unwrap_or_default();
     format!("{}-{digits}", start.trim_end_matches(['-', '.']))
 }

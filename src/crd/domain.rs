@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, RemovalPolicy};
-use super::domain_status::{DnsRecordKind, EmailDomainStatus};
+use super::dns_status::DnsRecordKind;
+use super::domain_status::EmailDomainStatus;
 use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
 
 /// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.

@@ -6,6 +6,7 @@
 
 mod alias;
 mod common;
+mod dns_status;
 mod domain;
 mod domain_status;
 mod mailbox;
@@ -15,13 +16,11 @@ mod rule_action;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus, Sink};
 pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy};
+pub use dns_status::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsVerdict, DnsWarning};
 pub use domain::{
     DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
 };
-pub use domain_status::{
-    Attached, DkimStatus, DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict,
-    DnsWarning, DomainUsage, EmailDomainStatus, ServerStatus,
-};
+pub use domain_status::{Attached, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,
 };

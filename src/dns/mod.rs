@@ -53,6 +53,7 @@ pub use ownership::{Challenge, Claimant, Proof, challenge, proof, question, sett
 pub use ptr::ptr;
 pub use rows::{Row, rows};
 pub use schedule::{next_check, settle, settle_all};
+pub use shown::hex;
 pub use spf::verdict as spf_verdict;
 pub use tls_rpt::{reports, tls_rpt};
 pub use tlsa::tlsa;

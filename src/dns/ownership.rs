@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, Kind, Outcome, Question};
 use super::schedule::{BAD_CHECKS, BAD_FOR, next_after};
+use super::shown::hex;
 use crate::crd::{DnsSource, OwnershipStatus};
 use crate::mail::DomainName;
 
@@ -56,7 +57,7 @@ pub fn challenge(domain: &DomainName, claimant: Claimant<'_>) -> Challenge {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part);
     }
-    let digits = hash.finalize().iter().take(20).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits = hex(&hash.finalize()[..20]);
     Challenge { name: format!("{LABEL}.{domain}"), value: format!("{TAG}{digits}") }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn shown_tlsa(tlsa: &Tlsa) -> String {
 }
 
 /// Two lower-case digits a byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 15])

@@ -1,4 +1,4 @@
-//! What leaves the operator towards DNS: records for external-dns, a ConfigMap, the proof of ownership, the gates.
+//! What leaves the operator towards DNS: records for external-dns, a `ConfigMap`, the proof of ownership, the gates.
 
 use ground::wait_until;
 use k8s_openapi::api::core::v1::ConfigMap;

@@ -33,7 +33,8 @@ test: tools ground sieve ## All tests, on a real Kubernetes API server and a sim
 	); echo "$${none:-  nothing}"; exit $$status
 
 bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
-	cargo test --profile bench --locked --test e2e -- --ignored --nocapture --test-threads 1 bench_$(ONLY)
+	cargo test --profile bench --locked --test e2e --test inventory --test dns_bench -- \
+	  --ignored --nocapture --test-threads 1 bench_$(ONLY)
 
 lint: tools chart ## Format, clippy, documentation and the chart
 	cargo fmt --all --check

@@ -88,10 +88,55 @@ fn plain(condition: &Condition) -> Test {
         rule::Test::Contains(values) => texts(part, How::Contains, values, |text| text.as_str().to_owned()),
         rule::Test::StartsWith(values) => texts(part, How::Matches, values, |text| format!("{}*", literal(text))),
         rule::Test::EndsWith(values) => texts(part, How::Matches, values, |text| format!("*{}", literal(text))),
-        rule::Test::Glob(values) => texts(part, How::Matches, values, |glob| glob.as_str().to_owned()),
+        rule::Test::Glob(values) => globs(part, values),
         rule::Test::Regex(values) => texts(part, How::Regex, values, |pattern| pattern.as_str().to_owned()),
         rule::Test::Domain(names) => domain(part, names.iter().map(ToString::to_string).collect()),
     }
+}
+
+/// Patterns as they are, but for those that Pigeonhole misreads (0.5.19 was tried): behind a `?` and a `*` it forgets that
+/// what stands between them has to fit. Those are written as expressions.
+fn globs(part: &Part, values: &[Glob]) -> Test {
+    let (misread, sound): (Vec<&Glob>, Vec<&Glob>) = values.iter().partition(|glob| is_misread(glob));
+    let mut tests = Vec::new();
+    if !sound.is_empty() {
+        tests.push(texts(part, How::Matches, &sound, |glob| glob.as_str().to_owned()));
+    }
+    if !misread.is_empty() {
+        tests.push(texts(part, How::Regex, &misread, |glob| expression(glob)));
+    }
+    one_or(Test::Any, tests)
+}
+
+fn is_misread(glob: &Glob) -> bool {
+    let plain = glob.as_str().replace(r"\\", "").replace(r"\?", "").replace(r"\*", "");
+    plain.split_once('?').is_some_and(|(_, rest)| rest.contains('*'))
+}
+
+/// The POSIX extended regular expression that fits what the pattern fits.
+fn expression(glob: &Glob) -> String {
+    let mut expression = "^".to_owned();
+    let mut chars = glob.as_str().chars();
+    while let Some(c) = chars.next() {
+        let literal = match c {
+            '*' => {
+                expression.push_str(".*");
+                continue;
+            }
+            '?' => {
+                expression.push('.');
+                continue;
+            }
+            '\\' => chars.next().unwrap_or(c),
+            c => c,
+        };
+        if r".[(){+^$|*?\".contains(literal) {
+            expression.push('\\');
+        }
+        expression.push(literal);
+    }
+    expression.push('$');
+    expression
 }
 
 fn literal(text: &Text) -> String {
@@ -139,4 +184,27 @@ fn header(part: &Part) -> &str {
 
 fn compare(what: What, how: How, keys: Vec<String>) -> Test {
     Test::Compare { what, how, keys }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glob(text: &str) -> Glob {
+        Glob::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_run_behind_one_byte_is_written_as_an_expression() {
+        assert!(is_misread(&glob("?nvoice*")) && is_misread(&glob(r"a\??b*")));
+        assert!(!is_misread(&glob("*nvoice?")) && !is_misread(&glob(r"\?nvoice*")) && !is_misread(&glob(r"?nvoice\*")));
+        assert_eq!(expression(&glob(r"?a.b\*(c*\\")), r"^.a\.b\*\(c.*\\$");
+    }
+
+    #[test]
+    fn sound_and_misread_patterns_stand_side_by_side() {
+        let Test::Any(tests) = globs(&Part::Subject, &[glob("a*"), glob("?b*")]) else { panic!("two tests") };
+        let how = |test: &Test| matches!(test, Test::Compare { how: How::Matches, .. });
+        assert_eq!(tests.iter().map(how).collect::<Vec<_>>(), [true, false]);
+    }
 }

@@ -116,7 +116,7 @@ fn what_becomes_of_a_message_is_the_same_offline_and_in_pigeonhole() {
 }
 
 #[test]
-fn a_pattern_with_a_run_behind_one_byte_is_misread_by_pigeonhole_only() {
+fn a_pattern_with_a_run_behind_one_byte_fits_what_it_says() {
     if !dovecot::is_there() {
         return;
     }
@@ -131,8 +131,7 @@ fn a_pattern_with_a_run_behind_one_byte_is_misread_by_pigeonhole_only() {
     assert_eq!(evaluated(&rules, &mail("Invoice 7")).1.len(), 1);
     assert_eq!(evaluated(&rules, &mail("holiday")).1.len(), 0);
     assert_eq!(asked(&judge, &rules, &mail("Invoice 7")).folders.len(), 1);
-    let misread = asked(&judge, &rules, &mail("holiday")).folders.len();
-    dovecot::report(&format!("Pigeonhole finds ?nvoice* in \"holiday\": {}", misread == 1));
+    assert_eq!(asked(&judge, &rules, &mail("holiday")).folders.len(), 0, "as `:matches` Pigeonhole would find it");
 }
 
 #[test]

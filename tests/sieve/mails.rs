@@ -203,18 +203,10 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Whether a `*` comes after a `?`: Pigeonhole 0.5.19 forgets then that what stands between them did not fit.
-pub(crate) fn is_misread(glob: &str) -> bool {
-    let plain = glob.replace(r"\\", "").replace(r"\?", "").replace(r"\*", "");
-    plain.find('?').is_some_and(|one| plain[one..].contains('*'))
-}
-
 fn glob() -> impl Strategy<Value = String> {
     let parts =
         vec!["*", "*", "?", "a", "b", "ab", "x", "@", "b.test", "grün", "in", "\\*", "\\?", "\\\\", "[", ".", " "];
-    vec(select(parts), 1..7)
-        .prop_map(|parts| parts.concat())
-        .prop_filter("Pigeonhole misreads it", |glob| !is_misread(glob))
+    vec(select(parts), 1..7).prop_map(|parts| parts.concat())
 }
 
 fn regex() -> impl Strategy<Value = String> {

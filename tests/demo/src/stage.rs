@@ -113,6 +113,11 @@ async fn install(plane: &ControlPlane, mailcow: &Simulator, dns: &Dns) -> Result
     plane.apply(&secret, RELEASE).await?;
     let kubeconfig = plane.service_account_kubeconfig(RELEASE, &chart.service_accounts[0]).await?;
     let mut args = deployment_args(&chart.rendered)?;
+    // What the Deployment mounts: the file with the sinks.
+    let sinks = plane.folder().write("sinks.yaml", config_file(&chart.rendered, "sinks.yaml")?)?;
+    for arg in args.iter_mut().filter(|arg| arg.starts_with("--sinks-file=")) {
+        *arg = format!("--sinks-file={}", sinks.display());
+    }
     args.extend(dns.operator_args());
     args.push("--listen=127.0.0.1:0".to_owned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -122,13 +127,25 @@ async fn install(plane: &ControlPlane, mailcow: &Simulator, dns: &Dns) -> Result
 
 /// The arguments of the chart's container.
 fn deployment_args(rendered: &str) -> Result<Vec<String>> {
-    let unreadable = |why: String| Error::Unreadable { what: "the chart's Deployment", why };
+    let deployment =
+        found(rendered, "the chart's Deployment", |document| document["kind"].as_str() == Some("Deployment"))?;
+    let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_sequence();
+    Ok(args.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+}
+
+/// A file in one of the chart's `ConfigMap`s.
+fn config_file(rendered: &str, key: &str) -> Result<String> {
+    let map = found(rendered, "the chart's ConfigMap", |document| document["data"][key].is_string())?;
+    Ok(map["data"][key].as_str().unwrap_or_default().to_owned())
+}
+
+/// The first document of that kind.
+fn found(rendered: &str, what: &'static str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
+    let unreadable = |why: String| Error::Unreadable { what, why };
     for document in serde_yaml::Deserializer::from_str(rendered) {
         let document = Value::deserialize(document).map_err(|error| unreadable(error.to_string()))?;
-        if document["kind"].as_str() == Some("Deployment") {
-            let args = document["spec"]["template"]["spec"]["containers"][0]["args"].as_sequence();
-            let args = args.into_iter().flatten().filter_map(Value::as_str);
-            return Ok(args.map(ToOwned::to_owned).collect());
+        if is_it(&document) {
+            return Ok(document);
         }
     }
     Err(unreadable("there is none".to_owned()))
@@ -164,5 +181,12 @@ mod tests {
                         [{args: [run, --resync=10m]}]}}}\n";
         assert_eq!(deployment_args(rendered).unwrap(), ["run", "--resync=10m"]);
         assert!(deployment_args("kind: Secret").is_err());
+    }
+
+    #[test]
+    fn a_mounted_file_is_that_of_the_config_map() {
+        let rendered = "---\nkind: Secret\n---\nkind: ConfigMap\ndata: {sinks.yaml: '[]'}\n";
+        assert_eq!(config_file(rendered, "sinks.yaml").unwrap(), "[]");
+        assert!(config_file(rendered, "other").is_err());
     }
 }

@@ -109,7 +109,7 @@ async fn external_dns_is_given_sets_when_it_comes_and_nothing_that_would_replace
     let zone = "@ TXT \"site-verification=1\"\n";
     world.dns.zone("example.com", zone).unwrap();
     world.apply(&domain("dns: {publish: DNSEndpoint}")).await;
-    world.condition::<EmailDomain>("example", ("Published", "False", "DNSEndpointNotInstalled")).await;
+    world.condition::<EmailDomain>("example", ("Published", "False", "DnsEndpointNotInstalled")).await;
     world.apply(DNS_ENDPOINT).await;
     world.plane.established(&["dnsendpoints.externaldns.k8s.io".to_owned()]).await.unwrap();
     let held = checked(&world, "one").await;

@@ -6,7 +6,7 @@
 //! manifest ──desired──▶ mail::Mailbox ─┐
 //!                                      ├─ plan ──▶ [Change] ──▶ mailcow::execute ──▶ Outcome ──status──▶ .status
 //! inventory ──────────▶ mail::Mailbox ─┘
-//!    ▲ lists a domain once for many questions; whoever finds a difference asks again before writing
+//!    ▲ looked at on a timer: what changed wakes its objects; whoever finds a difference asks again before writing
 //! Mailcow ──mailcow::observe
 //!
 //! EmailDomain ──dns::expected──▶ [Expected] ──dns::check──▶ [Verdict] ──dns::settle_all──▶ records ──status──▶ .status

@@ -24,12 +24,11 @@ fn first_column(text: &str, heading: &str) -> BTreeSet<String> {
     rows.map(ToOwned::to_owned).collect()
 }
 
-/// The variants of `Reason`, from its source.
+/// The words of `Reason`, from its source.
 fn reasons() -> BTreeSet<String> {
     let source = read("src/outcome.rs");
-    let body = source.split("pub enum Reason {").nth(1).unwrap().split("\n}").next().unwrap();
-    let variants = body.lines().map(str::trim).filter_map(|line| line.strip_suffix(','));
-    variants.filter(|line| line.chars().all(char::is_alphanumeric)).map(ToOwned::to_owned).collect()
+    let body = source.split("impl Reason {").nth(1).unwrap().split("\n}").next().unwrap();
+    body.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).map(ToOwned::to_owned).collect()
 }
 
 /// The first words of `warn("Word", …)` and `warning("Word", …)` in a folder's sources.

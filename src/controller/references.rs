@@ -69,8 +69,6 @@ pub(super) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
     if status::is_true(conditions, "Synced") || is_there_but_differs(domain) {
         return Ok(());
     }
-    let _why =
-        status::ready(conditions).map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
     let message = format!("the EmailDomain {} is not on Mailcow yet; its own status says why", domain.name_any());
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
@@ -84,8 +82,6 @@ pub(super) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
     if status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted") {
         return Ok(());
     }
-    let _why =
-        status::ready(conditions).map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
     let message = format!("the EmailMailbox {} is not on Mailcow yet; its own status says why", mailbox.name_any());
     Err(Outcome::waiting(Reason::MailboxNotReady, message).into())
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::breaker::{Breaker, REJECTED_WAIT};
 use super::error::Error;
+use super::location::{base_url, without_credentials};
 use super::writers::{Lane, Writers};
 
 /// Time limit of a read.
@@ -267,56 +268,9 @@ fn message_of(body: &[u8]) -> Option<String> {
     value.get("msg")?.as_str().map(ToOwned::to_owned)
 }
 
-/// Checks the URL and cuts a trailing `/api/v1` off.
-fn base_url(text: &str) -> Result<Url, String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("it must begin with https:// or http://".to_owned());
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("it names no host".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("it must hold no user name or password".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("it must hold no ? or #".to_owned());
-    }
-    let path = url.path().trim_end_matches('/').trim_end_matches("/api/v1").trim_end_matches("/api").to_owned();
-    url.set_path(&path);
-    Ok(url)
-}
-
-/// What may stand in an error text of a URL that may hold a password.
-fn without_credentials(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_are_taken_with_and_without_the_api_path() {
-        for url in ["https://m.example.com", "https://m.example.com/", " https://m.example.com/api/v1/ "] {
-            assert_eq!(base_url(url).unwrap().as_str(), "https://m.example.com/", "{url}");
-        }
-        assert_eq!(base_url("http://h:8080/mail/api/v1").unwrap().path(), "/mail");
-    }
-
-    #[test]
-    fn what_is_no_url_says_what_is_wrong() {
-        for url in ["", "mail.example.com", "ftp://x", "https://", "https://a:b@x.example", "https://x.example/?q=1"] {
-            assert!(base_url(url).is_err(), "{url:?}");
-        }
-    }
 
     #[test]
     fn neither_key_nor_password_is_ever_shown() {

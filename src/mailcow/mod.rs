@@ -6,6 +6,7 @@ mod breaker;
 mod client;
 mod error;
 mod execute;
+mod location;
 mod observe;
 mod quarantine;
 mod reply;

@@ -32,7 +32,14 @@ const EXEMPT: [(&str, &[&str], &str); 5] = [
     ("*", &["domain", "localPart", "domainRef.name", "catchAll"], "identity: can't be changed"),
     (
         "EmailDomain",
-        &["dkim.selector", "dkim.keySize", "dns.", "mailboxDefaults.rateLimit.", "mailboxDefaults.protocols"],
+        &[
+            "dkim.selector",
+            "dkim.keySize",
+            "dns.",
+            "ownership.",
+            "mailboxDefaults.rateLimit.",
+            "mailboxDefaults.protocols",
+        ],
         "a key is never replaced; DNS is not Mailcow's; defaults are seen at a mailbox, below",
     ),
     (

@@ -29,7 +29,7 @@ pub(super) async fn bring(ctx: &Context, object: &EmailDomain, wanted: &Wanted) 
     for purpose in &purposes {
         let mine = there.iter().find(|found| found.name_any() == object_name(object, &purpose.word()));
         if let Some(why) = bring_one((ctx, &api), object, (wanted, purpose), mine).await? {
-            held.push(format!("{}: {why}", purpose.kind.as_str()));
+            held.push((why.reason, format!("{}: {}", purpose.kind.as_str(), why.message)));
         }
     }
     for stale in
@@ -37,10 +37,11 @@ pub(super) async fn bring(ctx: &Context, object: &EmailDomain, wanted: &Wanted) 
     {
         leave_one(&api, object, stale).await?;
     }
-    if held.is_empty() {
+    let Some((reason, _)) = held.first() else {
         return Ok(format!("{} DNSEndpoint objects hold the records for external-dns", purposes.len()));
-    }
-    Err(Hindered::Told(Why::new(Reason::HeldBack, format!("not published: {}", held.join("; ")))))
+    };
+    let words = held.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
+    Err(Hindered::Told(Why::new(*reason, format!("not published: {words}"))))
 }
 
 /// Writes one object where it differs; gives why it is held back, if so.
@@ -49,13 +50,13 @@ async fn bring_one(
     object: &EmailDomain,
     (wanted, purpose): (&Wanted, &Purpose),
     there: Option<&DynamicObject>,
-) -> Result<Option<String>, Hindered> {
+) -> Result<Option<Why>, Hindered> {
     let name = object_name(object, &purpose.word());
     let standing = there.map(endpoints).unwrap_or_default();
     let is_strange =
         |e: &Endpoint| e.dns_name != wanted.domain.as_str() && !is_below(&e.dns_name, wanted.domain.as_str());
     if standing.iter().any(is_strange) || (there.is_none() && api.get_opt(&name).await?.is_some()) {
-        return Err(taken(KIND, &name));
+        return Ok(Some(taken(KIND, &name)));
     }
     let held = if standing == purpose.endpoints { None } else { hold(ctx, (wanted, purpose), &standing).await };
     let endpoints = if held.is_some() { &standing } else { &purpose.endpoints };
@@ -70,7 +71,7 @@ async fn bring_one(
 }
 
 /// Why the records may not go to external-dns now, by what DNS holds.
-async fn hold(ctx: &Context, (wanted, purpose): (&Wanted, &Purpose), standing: &[Endpoint]) -> Option<String> {
+async fn hold(ctx: &Context, (wanted, purpose): (&Wanted, &Purpose), standing: &[Endpoint]) -> Option<Why> {
     let mut known = Known::default();
     for question in questions(wanted, purpose) {
         let answers = ctx.lookup.ask(&question).await;
@@ -81,7 +82,7 @@ async fn hold(ctx: &Context, (wanted, purpose): (&Wanted, &Purpose), standing: &
             .unwrap_or_else(|need| Decision::Hold(format!("not asked: {need:?}")))
     });
     decisions.into_iter().find_map(|decision| match decision {
-        Decision::Hold(why) => Some(why),
+        Decision::Hold(why) => Some(Why::new(Reason::HeldBack, why)),
         Decision::Publish => None,
     })
 }
@@ -91,8 +92,12 @@ async fn hold(ctx: &Context, (wanted, purpose): (&Wanted, &Purpose), standing: &
 /// # Errors
 /// [`Hindered`].
 pub(super) async fn leave(ctx: &Context, object: &EmailDomain) -> Result<(), Hindered> {
-    if is_installed(ctx).await.is_err() {
-        return Ok(());
+    match is_installed(ctx).await {
+        Ok(()) => {}
+        // With the CRD its objects went, too.
+        Err(Hindered::Told(why)) if why.reason == Reason::DnsEndpointNotInstalled => return Ok(()),
+        // What has to be taken back is not forgotten.
+        Err(hindered) => return Err(hindered),
     }
     let api = api(ctx, object);
     for found in list(&api, object).await? {

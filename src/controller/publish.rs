@@ -107,7 +107,7 @@ async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Res
     let (api, name) = (config_maps(ctx, object), config_map_name(object));
     let there = api.get_opt(&name).await?;
     if there.as_ref().is_some_and(|map| !is_ours(map, object)) {
-        return Err(taken("ConfigMap", &name));
+        return Err(Hindered::Told(taken("ConfigMap", &name)));
     }
     let records = expected(wanted);
     let data = BTreeMap::from([
@@ -164,10 +164,10 @@ where
 }
 
 /// A thing of the name exists and is not ours.
-pub(super) fn taken(kind: &str, name: &str) -> Hindered {
+pub(super) fn taken(kind: &str, name: &str) -> Why {
     let message =
         format!("a {kind} {name} exists that was not made for this domain; it is left alone: rename or delete it");
-    Hindered::Told(Why::new(Reason::PublishedNameTaken, message))
+    Why::new(Reason::PublishedNameTaken, message)
 }
 
 /// How a write is made: what is ours is brought back by force; what was not there a moment ago is not.

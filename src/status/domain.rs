@@ -309,7 +309,7 @@ mod tests {
         let bad = vec![record(DnsRecordKind::Mx, DnsVerdict::Missing, true)];
         let gated = domain(&EmailDomainStatus::default(), &DomainSeen { gate: DnsGate::Ready, ..seen(bad) }, &pass(1));
         let ready = super::super::ready(&gated.conditions).unwrap();
-        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "DNSNotVerified"));
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "DnsNotVerified"));
         assert!(is_true(&gated.conditions, "Synced") && is_true(&gated.conditions, "Reconciling"));
         let good = vec![record(DnsRecordKind::Mx, DnsVerdict::Verified, true)];
         let open = domain(&gated, &DomainSeen { gate: DnsGate::Ready, ..seen(good) }, &pass(1));

@@ -2,7 +2,7 @@
 
 use ground::wait_until;
 use k8s_openapi::api::core::v1::ConfigMap;
-use mailcow_operator::crd::{EmailDomain, EmailMailbox};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 
 use crate::world::{ADA, DOMAIN, LIMIT, World, message, says};
 
@@ -75,7 +75,7 @@ async fn a_config_map_holds_a_zone_that_verifies_and_goes_when_it_is_not_asked_f
     assert!(message(&published, "Published").contains("example-dns"), "{published:#?}");
     let maps = kube::Api::<ConfigMap>::namespaced(world.kube.clone(), &world.namespace);
     let map = maps.get("example-dns").await.unwrap();
-    // The garbage collector, which the control plane of the tests does not run, takes it away with its owner.
+    // The garbage collector takes it away with its owner.
     assert_eq!(map.metadata.owner_references.unwrap()[0].uid, published.metadata.uid.unwrap());
     let data = map.data.unwrap();
     assert!(["zone", "terraform", "table", "records.json"].iter().all(|key| data.contains_key(*key)), "{data:?}");
@@ -109,7 +109,7 @@ async fn external_dns_is_given_sets_when_it_comes_and_nothing_that_would_replace
     let zone = "@ TXT \"site-verification=1\"\n";
     world.dns.zone("example.com", zone).unwrap();
     world.apply(&domain("dns: {publish: DNSEndpoint}")).await;
-    world.condition::<EmailDomain>("example", ("Published", "False", "DNSEndpointNotInstalled")).await;
+    world.condition::<EmailDomain>("example", ("Published", "False", "DnsEndpointNotInstalled")).await;
     world.apply(DNS_ENDPOINT).await;
     world.plane.established(&["dnsendpoints.externaldns.k8s.io".to_owned()]).await.unwrap();
     let held = checked(&world, "one").await;
@@ -173,4 +173,92 @@ async fn a_gate_holds_ready_or_the_domain_back_until_dns_is_verified() {
     world.apply(&domain("dns: {gate: Activate, required: [MX, TLSRPT]}")).await;
     world.condition::<EmailDomain>("example", ("DNSVerified", "False", "NotVerified")).await;
     assert_eq!(active(&world), 1, "what is active stays active");
+}
+
+#[tokio::test]
+async fn mail_stays_where_it_goes_until_cutover_and_records_go_when_that_is_asked() {
+    let world = World::new("cutover").await;
+    world.apply(DNS_ENDPOINT).await;
+    world.plane.established(&["dnsendpoints.externaldns.k8s.io".to_owned()]).await.unwrap();
+    world.dns.zone("example.com", "@ MX 10 mx.other.test.\nautodiscover CNAME other.test.\n").unwrap();
+    let mine = "apiVersion: externaldns.k8s.io/v1alpha1\nkind: DNSEndpoint\nmetadata: {name: example-dmarc}\n\
+                spec: {endpoints: [{dnsName: mine.test, recordType: TXT, targets: [mine]}]}\n";
+    world.apply(mine).await;
+    let with = |more: &str| domain(&format!("dns: {{publish: DNSEndpoint, required: [MX, Autodiscover]{more}}}"));
+    world.apply(&with("")).await;
+    let held = world.condition::<EmailDomain>("example", ("Published", "False", "HeldBack")).await;
+    assert!(message(&held, "Published").contains("mx.other.test"), "{held:#?}");
+    assert!(targets(&world, "dkim").await.starts_with("v=DKIM1"), "a key harms nobody");
+    for purpose in ["mx", "spf", "autodiscover"] {
+        assert!(targets(&world, purpose).await.contains("not found"), "{purpose}");
+    }
+    world.apply(&with(", cutover: true, publishedPolicy: Delete")).await;
+    let taken = world.condition::<EmailDomain>("example", ("Published", "False", "PublishedNameTaken")).await;
+    assert!(message(&taken, "Published").contains("example-dmarc"), "{taken:#?}");
+    assert_eq!(targets(&world, "dmarc").await, "mine", "what is not ours is left alone, and holds nothing else back");
+    assert!(
+        targets(&world, "mx").await.starts_with("10 ") && !targets(&world, "autodiscover").await.contains("not found")
+    );
+    let owners = ["get", "dnsendpoint", "example-mx", "-o", "jsonpath={.metadata.ownerReferences[*].uid}"];
+    assert_eq!(world.kubectl(&owners).await, taken.metadata.uid.clone().unwrap());
+    world.apply(&domain("dns: {publishedPolicy: Retain, publish: DNSEndpoint, required: [MX]}")).await;
+    let untied = wait_until(LIMIT, "no owner", async || match world.kubectl(&owners).await.as_str() {
+        "" => Ok(()),
+        owner => Err(owner.to_owned()),
+    });
+    untied.await.unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+    world.apply(&domain("dns: {publishedPolicy: Delete, publish: None, required: [MX]}")).await;
+    let all = ["get", "dnsendpoint", "-o", "jsonpath={.items[*].metadata.name}"];
+    let left = wait_until(LIMIT, "ours to be gone", async || match world.kubectl(&all).await.as_str() {
+        "example-dmarc" => Ok(()),
+        names => Err(names.to_owned()),
+    });
+    left.await.unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+}
+
+#[tokio::test]
+async fn without_the_rights_for_it_publishing_says_what_to_set() {
+    let mut world = World::with_default_rights("norights").await;
+    world.connect().await;
+    world.start_operator(&[]);
+    world.apply(&domain("dns: {publish: ConfigMap}")).await;
+    let hindered = world.condition::<EmailDomain>("example", ("Published", "False", "PublishingNotAllowed")).await;
+    assert!(message(&hindered, "Published").contains("dns.publishing.enabled"), "{hindered:#?}");
+    assert!(says(&hindered, "Ready", "True"));
+}
+
+#[tokio::test]
+async fn an_installation_may_demand_the_proof_of_every_domain_and_all_that_belongs_to_it() {
+    let mut world = World::without_mailcow("demanded").await;
+    world.connect().await;
+    world.dns.zone("example.com", "").unwrap();
+    world.start_operator(&["--require-ownership"]);
+    let rest = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailAlias
+metadata: {name: info}
+spec: {localPart: info, domainRef: {name: example}, gotoMailboxRefs: [{name: ada}]}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailForwardingRule
+metadata: {name: rule}
+spec:
+  mailboxRef: {name: ada}
+  match: {all: [{field: Subject, operator: Contains, values: [invoice]}]}
+  actions: [{forward: {to: [books@other.org]}}]
+";
+    world.apply(&format!("{DOMAIN}{ADA}{rest}")).await;
+    let why = ("Ready", "False", "OwnershipNotVerified");
+    let open = world.condition::<EmailDomain>("example", why).await;
+    world.condition::<EmailMailbox>("ada", why).await;
+    world.condition::<EmailAlias>("info", why).await;
+    world.condition::<EmailForwardingRule>("rule", why).await;
+    assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
+    let ownership = open.status.unwrap().ownership.unwrap();
+    world.dns.zone("example.com", &format!("{}. TXT \"{}\"\n", ownership.name, ownership.value)).unwrap();
+    checked(&world, "one").await;
+    world.ready::<EmailDomain>("example").await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.ready::<EmailAlias>("info").await;
+    world.ready::<EmailForwardingRule>("rule").await;
 }

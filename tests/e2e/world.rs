@@ -30,13 +30,13 @@ struct Installed {
 async fn installed() -> (&'static ControlPlane, Installed) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
-    (plane, INSTALLED.get_or_init(|| install(plane)).await.clone())
+    (plane, INSTALLED.get_or_init(|| install(plane, "release", &[("dns.publishing.enabled", "true")])).await.clone())
 }
 
-async fn install(plane: &ControlPlane) -> Installed {
-    let namespace = plane.namespace("release").await.unwrap();
+async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -> Installed {
+    let namespace = plane.namespace(release).await.unwrap();
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
-    let chart = plane.install_chart(&chart, &[("dns.publishing.enabled", "true")], &namespace).await.unwrap();
+    let chart = plane.install_chart(&chart, values, &namespace).await.unwrap();
     assert_eq!(chart.crds.len(), 4);
     let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
     Installed { kubeconfig, rendered: chart.rendered }
@@ -86,7 +86,13 @@ impl World {
         let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
         // It ends with the process, like the shared one.
         let plane: &'static ControlPlane = Box::leak(Box::new(plane));
-        Self::on(plane, install(plane).await, name).await
+        Self::on(plane, install(plane, "release", &[("dns.publishing.enabled", "true")]).await, name).await
+    }
+
+    /// With the rights that the chart gives when nothing is set, and nothing running.
+    pub(crate) async fn with_default_rights(name: &str) -> Self {
+        let (plane, _) = installed().await;
+        Self::on(plane, install(plane, &format!("{name}-release"), &[]).await, name).await
     }
 
     async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {

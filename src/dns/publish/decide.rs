@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::answer::{Kind, Outcome, Question};
+use super::super::answer::{Answer, Kind, Outcome, Question};
 use super::super::known::{Known, Need};
 use super::super::name;
 use super::super::wanted::Wanted;
@@ -28,7 +28,7 @@ pub struct Standing<'a> {
 /// What has to be asked before [`decide`]: who receives the domain's mail now, and what stands at the names.
 pub fn questions(wanted: &Wanted, purpose: &Purpose) -> Vec<Question> {
     let mx = Question::new(wanted.domain.as_str(), Kind::Mx);
-    let here = purpose.endpoints.iter().filter_map(|e| Some(Question::new(&e.dns_name, kind(e)?)));
+    let here = purpose.endpoints.iter().flat_map(|e| kinds(e).iter().map(|kind| Question::new(&e.dns_name, *kind)));
     std::iter::once(mx).chain(here).collect()
 }
 
@@ -46,18 +46,30 @@ pub fn decide(wanted: &Wanted, purpose: &Purpose, standing: Standing<'_>, known:
         return Ok(Decision::Hold(why));
     }
     for endpoint in &purpose.endpoints {
-        let Some(kind) = kind(endpoint) else { continue };
-        let answer = known.ask(&endpoint.dns_name, kind)?;
-        if let Some(why) = answer.failure() {
-            return Ok(Decision::Hold(format!("no answer about {}: {why}", endpoint.dns_name)));
-        }
-        let ours = ours(endpoint, standing);
-        let others = values(&answer.outcome).into_iter().filter(|value| !ours.contains(value)).collect::<Vec<_>>();
-        if let Some(why) = in_the_way(endpoint, &others, cutover) {
+        let answers = Need::all(kinds(endpoint).iter().map(|kind| known.ask(&endpoint.dns_name, *kind)))?;
+        let hindered = answers.into_iter().find_map(|answer| hindered(endpoint, standing, (answer, cutover)));
+        if let Some(why) = hindered {
             return Ok(Decision::Hold(why));
         }
     }
     Ok(Decision::Publish)
+}
+
+/// Why one answer about a set's name keeps it from being published, if so.
+fn hindered(endpoint: &Endpoint, standing: Standing<'_>, (answer, cutover): (&Answer, bool)) -> Option<String> {
+    let name = &endpoint.dns_name;
+    if let Some(why) = answer.failure() {
+        return Some(format!("no answer about {name}: {why}"));
+    }
+    let alias = answer.aliases.first().filter(|_| endpoint.record_type != "CNAME");
+    if let Some(alias) = alias {
+        // What is behind the alias belongs to another name; a wildcard looks the same from here.
+        let why = format!("{name} is an alias (CNAME) of {alias}, beside which nothing can stand; remove it, or ");
+        return (!cutover).then(|| why + "spec.dns.cutover: true publishes all the same");
+    }
+    let ours = ours(endpoint, standing);
+    let others = values(endpoint, answer).into_iter().filter(|value| !ours.contains(value)).collect::<Vec<_>>();
+    in_the_way(endpoint, &others, cutover)
 }
 
 fn steers(kind: DnsRecordKind) -> bool {
@@ -100,7 +112,7 @@ fn in_the_way(endpoint: &Endpoint, others: &[String], cutover: bool) -> Option<S
         }
     }
     (!others.is_empty() && !cutover).then(|| {
-        let kind = &endpoint.record_type;
+        let kind = if endpoint.record_type == "CNAME" { "CNAME or address" } else { &endpoint.record_type };
         format!("another {kind} record stands at {name}; remove it, or spec.dns.cutover: true replaces it")
     })
 }
@@ -111,17 +123,26 @@ fn is_family(one: &str, other: &str) -> bool {
     tag(one) == tag(other)
 }
 
-fn kind(endpoint: &Endpoint) -> Option<Kind> {
+/// What has to be asked about a set's name. Addresses tell of a CNAME, and stand in its way themselves.
+fn kinds(endpoint: &Endpoint) -> &'static [Kind] {
     match endpoint.record_type.as_str() {
-        "MX" => Some(Kind::Mx),
-        "TXT" => Some(Kind::Txt),
-        _ => None,
+        "MX" => &[Kind::Mx],
+        "TXT" => &[Kind::Txt],
+        "SRV" => &[Kind::Srv],
+        _ => &[Kind::A, Kind::Aaaa],
     }
 }
 
-/// The values of an answer in the form of targets, comparable.
-fn values(outcome: &Outcome) -> Vec<String> {
-    match outcome {
+/// What an answer says of the set, in the form of targets, comparable.
+fn values(endpoint: &Endpoint, answer: &Answer) -> Vec<String> {
+    if let Some(alias) = answer.aliases.first().filter(|_| endpoint.record_type == "CNAME") {
+        return vec![name::canonical(alias)];
+    }
+    match &answer.outcome {
+        Outcome::Addresses(all) => all.iter().map(ToString::to_string).collect(),
+        Outcome::Srv(all) => {
+            all.iter().map(|srv| format!("{} {} {} {}", srv.priority, srv.weight, srv.port, srv.target)).collect()
+        }
         Outcome::Mx(all) => all.iter().map(|mx| format!("{} {}", mx.preference, mx.exchange)).collect(),
         Outcome::Txt(texts) => texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect(),
         _ => Vec::new(),
@@ -134,7 +155,7 @@ fn comparable(record_type: &str, target: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::answer::{Answer, Mx};
+    use super::super::super::answer::{Mx, Srv};
     use super::super::super::wanted::expected;
     use super::super::purposes;
     use super::*;
@@ -220,6 +241,44 @@ mod tests {
         let targets = vec!["v=spf1 mx ip4:192.0.2.1 -all".to_owned()];
         let before = Endpoint { targets, ..spf.endpoints[0].clone() };
         assert_eq!(decided(&spf, &[before], (false, &old)), Decision::Publish);
+    }
+
+    /// Decides on one record of this type at a name of which DNS says this.
+    fn of_type(record_type: &str, target: &str, (answer, cutover): (Answer, bool)) -> Decision {
+        let endpoint = Endpoint {
+            dns_name: "x.example.com".into(),
+            record_type: record_type.into(),
+            targets: vec![target.to_owned()],
+        };
+        let mut known = known(&["mail.host.test"], &[]);
+        for kind in kinds(&endpoint) {
+            known.learn(Question::new("x.example.com", *kind), vec![answer.clone()]);
+        }
+        let purpose = Purpose { kind: DnsRecordKind::Autodiscover, endpoints: vec![endpoint] };
+        decided(&purpose, &[], (cutover, &known))
+    }
+
+    #[test]
+    fn another_alias_address_or_service_waits_for_cutover_and_our_own_does_not() {
+        let of = |outcome: Outcome| Answer::new(outcome, DnsSource::Authoritative);
+        let alias = |to: &str| Answer { aliases: vec![to.into()], ..of(Outcome::NxDomain) };
+        let srv =
+            |target: &str| of(Outcome::Srv(vec![Srv { priority: 0, weight: 1, port: 443, target: target.into() }]));
+        let address = of(Outcome::Addresses(vec!["192.0.2.1".parse().unwrap()]));
+        let (host, service) = ("mail.host.test", "0 1 443 mail.host.test.");
+        for (record_type, target, foreign) in [
+            ("CNAME", host, alias("other.test")),
+            ("CNAME", host, address),
+            ("SRV", service, srv("other.test")),
+            ("TXT", "v=TLSRPTv1", alias("other.test")),
+        ] {
+            let held = of_type(record_type, target, (foreign.clone(), false));
+            assert!(matches!(&held, Decision::Hold(why) if why.contains("cutover")), "{foreign:?}: {held:?}");
+            assert_eq!(of_type(record_type, target, (foreign, true)), Decision::Publish);
+        }
+        assert_eq!(of_type("CNAME", host, (alias("Mail.Host.test"), false)), Decision::Publish);
+        assert_eq!(of_type("SRV", service, (srv(host), false)), Decision::Publish);
+        assert_eq!(of_type("CNAME", host, (of(Outcome::NxDomain), false)), Decision::Publish);
     }
 
     #[test]

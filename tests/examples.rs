@@ -22,7 +22,10 @@ struct Examples {
 impl Examples {
     fn read() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        // Those in folders of their own want more than `kubectl apply -f examples/`.
+        let folders = [folder.join("dns"), folder];
+        let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
         files.sort();
         let mut examples = Self::default();
         for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "yaml")) {

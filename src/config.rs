@@ -172,6 +172,15 @@ mod tests {
     }
 
     #[test]
+    fn mailcow_is_looked_at_at_half_the_resync_and_every_five_minutes_at_least() {
+        let interval = |args: &[&str]| parse(args).unwrap().settings.poll_interval();
+        assert_eq!(interval(&[]), Duration::from_mins(5));
+        assert_eq!(interval(&["--resync", "1h"]), Duration::from_mins(5));
+        assert_eq!(interval(&["--resync", "4s"]), Duration::from_secs(2));
+        assert_eq!(interval(&["--resync", "4s", "--poll-interval", "1h"]), Duration::from_hours(1));
+    }
+
+    #[test]
     fn a_url_needs_a_key_and_excludes_a_secret() {
         assert!(parse(&["--mailcow-url", "https://m"]).is_err());
         assert!(parse(&["--mailcow-url", "https://m", "--mailcow-api-key-file", "/k"]).is_ok());

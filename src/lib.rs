@@ -33,3 +33,4 @@ pub mod plan;
 pub mod sieve;
 pub mod status;
 pub mod telemetry;
+pub mod turns;

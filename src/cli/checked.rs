@@ -107,12 +107,8 @@ impl Checked {
         }
         let sends: Vec<Sends> = sends.into_values().collect();
         for ring in sieve::rings(&sends) {
+            let why = ring.to_string();
             let id = ring.rule;
-            let way: Vec<String> =
-                ring.mailboxes.iter().chain(ring.mailboxes.first()).map(ToString::to_string).collect();
-            let others =
-                if ring.others.is_empty() { String::new() } else { format!(" with {}", ring.others.join(", ")) };
-            let why = format!("spec.actions: mail would go round{others}: {}", way.join(" → "));
             for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == id)) {
                 group.rules.retain(|rule| rule.id != id);
                 group.bad.push(format!("{id}: {why}"));

@@ -37,7 +37,7 @@ pub(super) struct Context {
     pub(super) latest: Latest,
     pub(super) recorder: Recorder,
     /// One turn at a time for the script of a mailbox.
-    pub(super) turns: super::stores::Turns,
+    pub(super) turns: crate::turns::Turns,
     /// What is known of scripts.
     pub(super) scripts: super::scripts::Scripts,
     /// Rules that would send mail round.

@@ -17,17 +17,17 @@ use crate::mail::{Catch, DomainName};
 use crate::telemetry::Metrics;
 
 /// One for each kind.
-pub(super) const LISTENERS: usize = 4;
+const LISTENERS: usize = 4;
 
 /// What a driver hears of changes on Mailcow.
 pub(super) type Heard = UnboundedReceiver<Arc<Moved>>;
 
 /// Looks again and again.
 pub(super) struct Poll {
-    pub(super) server: watch::Receiver<Server>,
-    pub(super) stores: Stores,
-    pub(super) interval: Duration,
-    pub(super) metrics: Metrics,
+    server: watch::Receiver<Server>,
+    stores: Stores,
+    interval: Duration,
+    metrics: Metrics,
     listeners: Vec<UnboundedSender<Arc<Moved>>>,
 }
 

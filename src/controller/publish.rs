@@ -13,7 +13,8 @@ use super::context::{Context, is_paused};
 use super::patch::MANAGER;
 use super::{endpoints, sync::Failed};
 use crate::crd::{DnsPublish, EmailDomain, EmailDomainStatus};
-use crate::dns::{Wanted, expected, hex, publish};
+use crate::dns::{Wanted, expected, publish};
+use crate::mail::hex;
 use crate::outcome::{Reason, Why};
 use crate::status::Publishing;
 

@@ -94,9 +94,7 @@ fn leaves(rule: &EmailForwardingRule) -> bool {
 }
 
 fn why(ring: &Ring) -> Why {
-    let way: Vec<String> = ring.mailboxes.iter().chain(ring.mailboxes.first()).map(ToString::to_string).collect();
-    let others = if ring.others.is_empty() { String::new() } else { format!(" with {}", ring.others.join(", ")) };
-    Why::new(Reason::Conflict, format!("spec.actions: mail would go round{others}: {}", way.join(" → ")))
+    Why::new(Reason::Conflict, ring.to_string())
 }
 
 /// Reads a rule for one of its mailboxes, or for any.

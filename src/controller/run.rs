@@ -13,7 +13,7 @@ use super::connection::Source;
 use super::context::Context;
 use super::poll::Poll;
 use super::sinks;
-use super::stores::{Stores, Turns, follow, scoped};
+use super::stores::{Stores, follow, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
 use crate::config::Settings;
@@ -21,6 +21,7 @@ use crate::crd::EmailDomain;
 use crate::dns::Lookup;
 use crate::mail::Sinks;
 use crate::telemetry::{self, Metrics};
+use crate::turns::Turns;
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]

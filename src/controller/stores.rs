@@ -3,9 +3,8 @@
 //! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
 //! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
-use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
@@ -109,22 +108,6 @@ fn slim(object: &mut impl ResourceExt) {
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
 
-/// One turn at a time for whoever names the same thing.
-#[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    /// Waits for the turn; it ends when the guard is dropped.
-    pub(super) async fn take(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            turns.entry(name.to_owned()).or_default().clone()
-        };
-        turn.lock_owned().await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,16 +149,5 @@ mod tests {
         mailbox.annotations_mut().insert("kept".into(), "x".into());
         slim(&mut mailbox);
         assert!(mailbox.managed_fields().is_empty() && mailbox.annotations().len() == 1);
-    }
-
-    #[tokio::test]
-    async fn only_one_has_the_turn_of_a_name() {
-        let turns = Turns::default();
-        let first = turns.take("a").await;
-        let _other_name = turns.take("b").await;
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), turns.take("a")).await;
-        assert!(waits.is_err());
-        drop(first);
-        turns.take("a").await;
     }
 }

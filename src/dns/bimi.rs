@@ -2,11 +2,14 @@
 
 use super::answer::Kind;
 use super::dmarc::dmarc;
+use super::family::{Family, Found};
 use super::known::{Known, Need};
 use super::tags::Tags;
 use super::verdict::Verdict;
 use super::wanted::Wanted;
 use crate::crd::{DnsRecordKind, DnsVerdict};
+
+const FAMILY: Family = Family { version: "v=bimi1", title: "BIMI", readers: "receivers" };
 
 /// What the BIMI record is worth.
 ///
@@ -16,30 +19,17 @@ pub fn bimi(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let name = format!("default._bimi.{}", wanted.domain);
     let answer = known.ask(&name, Kind::Txt)?;
     let verdict = Verdict::new(wanted, DnsRecordKind::Bimi, &name, answer);
-    if let Some(done) = verdict.without_records(answer) {
-        return Ok(done);
-    }
-    let records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text)).collect::<Vec<_>>();
-    let verdict = if records.is_empty() { verdict } else { verdict.observed(records.clone()) };
-    match records.as_slice() {
-        [] => {
+    match FAMILY.find(answer, verdict) {
+        Found::Settled(verdict) => Ok(verdict),
+        Found::None(verdict) => {
             let hint = "publish \"v=BIMI1; l=https://…/logo.svg; a=\" with the place of the logo".to_owned();
             Ok(verdict.found(DnsVerdict::Missing, format!("no BIMI record at {name}")).hint(Some(hint)))
         }
-        [text] => match logo(text) {
+        Found::One(verdict, text) => match logo(text) {
             Ok(logo) => enforced(wanted, known, &logo, verdict),
             Err(problem) => Ok(verdict.found(DnsVerdict::Invalid, problem)),
         },
-        several => {
-            let message = format!("{} records stand at {name}; receivers act as if there were none", several.len());
-            Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some("leave one of them".to_owned())))
-        }
     }
-}
-
-fn is_record(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase().replace([' ', '"', '\\'], "");
-    text.starts_with("v=bimi1")
 }
 
 /// Where the logo is; empty when the domain says that it has none.

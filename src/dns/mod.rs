@@ -19,6 +19,7 @@ mod client_host;
 mod der;
 mod dkim;
 mod dmarc;
+mod family;
 mod hosts;
 mod known;
 mod lookup;
@@ -53,7 +54,6 @@ pub use ownership::{Challenge, Claimant, Proof, challenge, proof, question, sett
 pub use ptr::ptr;
 pub use rows::{Row, rows};
 pub use schedule::{next_check, settle, settle_all};
-pub use shown::hex;
 pub use spf::verdict as spf_verdict;
 pub use tls_rpt::{reports, tls_rpt};
 pub use tlsa::tlsa;

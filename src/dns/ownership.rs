@@ -6,9 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, Kind, Outcome, Question};
 use super::schedule::{BAD_CHECKS, BAD_FOR, next_after};
-use super::shown::hex;
 use crate::crd::{DnsSource, OwnershipStatus};
-use crate::mail::DomainName;
+use crate::mail::{DomainName, hex};
 
 /// The label below the domain at which the record stands.
 const LABEL: &str = "_email-operator-challenge";

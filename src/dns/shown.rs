@@ -1,6 +1,7 @@
 //! Values as they stand in a zone.
 
 use super::answer::{Caa, Mx, Outcome, Srv, Tlsa};
+use crate::mail::hex;
 
 /// At most this many values are shown.
 const SHOWN_VALUES: usize = 16;
@@ -43,15 +44,6 @@ pub(super) fn shown_caa(caa: &Caa) -> String {
 pub(super) fn shown_tlsa(tlsa: &Tlsa) -> String {
     let data = hex(tlsa.data.get(..64).unwrap_or(&tlsa.data));
     format!("{} {} {} {data}", tlsa.usage, tlsa.selector, tlsa.matching)
-}
-
-/// Two lower-case digits a byte.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }
 
 /// Texts, as they stand in a zone.

@@ -1,11 +1,14 @@
 //! The TLS-RPT row: senders know where to report trouble with TLS (RFC 8460, section 3).
 
 use super::answer::Kind;
+use super::family::{Family, Found};
 use super::known::{Known, Need};
 use super::tags::Tags;
 use super::verdict::Verdict;
 use super::wanted::Wanted;
 use crate::crd::{DnsRecordKind, DnsVerdict};
+
+const FAMILY: Family = Family { version: "v=tlsrptv1", title: "TLS-RPT", readers: "senders" };
 
 /// What the TLS-RPT record is worth.
 ///
@@ -15,36 +18,14 @@ pub fn tls_rpt(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let name = format!("_smtp._tls.{}", wanted.domain);
     let answer = known.ask(&name, Kind::Txt)?;
     let verdict = Verdict::new(wanted, DnsRecordKind::TlsRpt, &name, answer);
-    if let Some(done) = verdict.without_records(answer) {
-        return Ok(done);
-    }
-    let records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text)).collect::<Vec<_>>();
-    let verdict = if records.is_empty() { verdict } else { verdict.observed(records.clone()) };
-    match records.as_slice() {
-        [] => absent(wanted, known, verdict),
-        [text] => Ok(match reports(text) {
+    match FAMILY.find(answer, verdict) {
+        Found::Settled(verdict) => Ok(verdict),
+        Found::None(verdict) => FAMILY.missing((wanted, known), verdict, "_tls"),
+        Found::One(verdict, text) => Ok(match reports(text) {
             Ok(to) => verdict.found(DnsVerdict::Verified, format!("reports go to {}", to.join(", "))),
             Err(problem) => verdict.found(DnsVerdict::Invalid, problem),
         }),
-        several => {
-            let message = format!("{} records stand at {name}; senders act as if there were none", several.len());
-            Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some("leave one of them".to_owned())))
-        }
     }
-}
-
-fn is_record(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase().replace([' ', '"', '\\'], "");
-    text.starts_with("v=tlsrptv1")
-}
-
-fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
-    let places = [format!("{}.{}", verdict.name, wanted.domain), format!("_tls.{}", wanted.domain)];
-    let probes = Need::all(places.iter().map(|place| known.ask(place, Kind::Txt)))?;
-    let found = places.iter().zip(probes).find(|(_, probe)| probe.texts().iter().any(|text| is_record(text)));
-    let hint = found.map(|(place, _)| format!("the record stands at {place}: move it to {}", verdict.name));
-    let message = format!("no TLS-RPT record at {}", verdict.name);
-    Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
 
 /// Where reports go.

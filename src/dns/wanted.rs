@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use super::shown::{hex, quoted};
+use super::shown::quoted;
 use crate::crd::{DmarcPolicy, DnsRecordKind, DnsSpec};
-use crate::mail::{DkimKey, DomainName};
+use crate::mail::{DkimKey, DomainName, hex};
 
 /// What a mail domain's DNS has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

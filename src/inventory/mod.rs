@@ -144,8 +144,8 @@ impl Inventory {
         self.counted(catch.domain(), self.thing((&page, catch, age), list, || self.client.alias(catch)).await)
     }
 
-    /// What is remembered, else what is asked for now, and whether it is as it was remembered; after listing all when that is the cheaper way. One list at a
-    /// time: whoever comes meanwhile waits for it.
+    /// As [`Inventory::single`], but lists all first when that is the cheaper way. One list at a time: whoever comes
+    /// meanwhile waits for it.
     async fn thing<K, V, L, S>(
         &self,
         (page, key, age): (&Page<K, V>, &K, Age),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use super::digest::cut;
 
 /// How long a mark may get in bytes: `private_comment` of an alias takes 160 (recording `05_alias/add_comment_too_long`).
 const LONGEST: usize = 150;
@@ -23,14 +23,7 @@ impl Mark {
     pub fn new(cluster: &str, namespace: &str, name: &str, uid: &str) -> Self {
         let full = format!("{cluster}/{namespace}/{name}");
         let room = LONGEST - PREFIX.len() - uid.len() - 2;
-        let owner = if full.len() <= room {
-            full
-        } else {
-            let hash = Sha256::digest(full.as_bytes());
-            let kept: String = full.chars().take(room - 9).collect();
-            format!("{kept}~{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
-        };
-        Self { owner, uid: uid.to_owned() }
+        Self { owner: cut(&full, room), uid: uid.to_owned() }
     }
 
     /// Finds a mark in a text that may hold other things; `None` when there is none.

@@ -5,6 +5,7 @@
 
 mod address;
 mod alias;
+mod digest;
 mod domain;
 mod filter;
 mod mailbox;
@@ -18,6 +19,7 @@ mod version;
 
 pub use address::{Address, Catch, DomainName, InvalidAddress};
 pub use alias::{Alias, AliasHave, Goto};
+pub use digest::{hex, sha256};
 pub use domain::{Dkim, DkimKey, Domain, DomainHave, Limits, Relay};
 pub use filter::Filter;
 pub use mailbox::{Access, Mailbox, MailboxHave, Tls};

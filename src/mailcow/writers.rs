@@ -2,13 +2,11 @@
 //! one object lose each other's fields, limits are check-then-insert, and parallel deletions leave halves (recordings
 //! `09_quirks/parallel_*`, `11_contention`, `12_deadlocks`).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use tokio::sync::{OwnedMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
 use crate::mail::{Access, Alias, Goto};
 use crate::plan::Change;
+use crate::turns::Turns;
 
 /// Writes at once; more gain nothing.
 const WRITERS: usize = 2;
@@ -113,21 +111,6 @@ impl Writers {
             View::Rebuilds => (None, Some(self.view.write().await)),
         };
         Turn { _things: things, _touches: touches, _rebuilds: rebuilds, _slot: self.slots.acquire().await.ok() }
-    }
-}
-
-/// One turn at a time for whoever names the same thing.
-#[derive(Debug, Default)]
-struct Turns(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    async fn take(&self, name: &str) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            turns.entry(name.to_owned()).or_default().clone()
-        };
-        turn.lock_owned().await
     }
 }
 

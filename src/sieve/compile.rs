@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use sha2::{Digest, Sha256};
-
 use super::print;
 use super::shadow::shadows;
 use super::translate;
 use crate::crd::OnMatch;
-use crate::mail::Mark;
 use crate::mail::rule::{Rule, Target};
+use crate::mail::{Mark, sha256};
 
 /// The longest script in bytes: the column that Mailcow keeps it in.
 const LONGEST: usize = 65_535;
@@ -145,14 +143,6 @@ impl<'a> Draft<'a> {
 
 fn first_line(mark: &Mark, rest: &str) -> String {
     format!("# {} sha256={}\n", print::comment(&mark.to_string()), sha256(rest))
-}
-
-fn sha256(text: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Rules that send mail in a ring: two mailboxes that forward to each other, or more than two.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::fmt;
 
 use crate::mail::Address;
 use crate::mail::rule::Target;
@@ -27,6 +28,15 @@ pub struct Ring {
     pub others: Vec<String>,
     /// The mailboxes, as mail would pass them; the last sends to the first.
     pub mailboxes: Vec<Address>,
+}
+
+impl fmt::Display for Ring {
+    /// What is wrong with the rule, and the way that mail would take.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way: Vec<String> = self.mailboxes.iter().chain(self.mailboxes.first()).map(ToString::to_string).collect();
+        let others = if self.others.is_empty() { String::new() } else { format!(" with {}", self.others.join(", ")) };
+        write!(f, "spec.actions: mail would go round{others}: {}", way.join(" → "))
+    }
 }
 
 /// The rules that have to be left out so that mail goes round nowhere: of each ring the youngest. A rule does not send

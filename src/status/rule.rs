@@ -1,10 +1,8 @@
 //! The status of an `EmailForwardingRule`.
 
-use sha2::{Digest, Sha256};
-
 use super::conditions::{Pass, Said, common, resolved, settled};
 use crate::crd::EmailForwardingRuleStatus;
-use crate::mail::Address;
+use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason, Why};
 
 /// How many mailboxes a status lists.
@@ -134,14 +132,6 @@ fn together(scripts: &[InScript]) -> Outcome {
         Outcome::Unknown(why) => Outcome::Unknown(count(why)),
         Outcome::Stalled(why) => Outcome::Stalled(count(why)),
     }
-}
-
-fn sha256(text: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// What is said after a pass.

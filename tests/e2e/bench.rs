@@ -217,5 +217,7 @@ async fn two_bare_writers(written: Vec<mailcow_simulator::Request>) -> Duration 
         async move { call.send().await.unwrap().bytes().await.unwrap() }
     });
     sent.buffered(2).for_each(|_| std::future::ready(())).await;
-    started.elapsed()
+    let took = started.elapsed();
+    assert_eq!(server.inspect(|state| state.mailboxes.len()), 1000, "the bare writers did the same");
+    took
 }

@@ -14,15 +14,6 @@ fn asked_for(domain: &EmailDomain) -> String {
     records.map(|record| line(&record.kind, &record.name, &record.expected[0])).collect()
 }
 
-/// Asks for a check at once and waits until it is done.
-async fn check(world: &World, request: &str) -> EmailDomain {
-    let annotation = format!("email.askrobots.com/reconcile-requested-at={request}");
-    world.kubectl(&["annotate", "--overwrite", "edom", "example", &annotation]).await;
-    let is_done =
-        |d: &EmailDomain| d.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref()) == Some(request);
-    world.until("example", "the request is echoed", is_done).await
-}
-
 #[tokio::test]
 async fn a_domain_is_verified_once_its_owner_publishes_what_the_status_asks_for() {
     let world = World::new("dns").await;
@@ -32,7 +23,7 @@ async fn a_domain_is_verified_once_its_owner_publishes_what_the_status_asks_for(
     assert!(says(&missing, "Ready", "True"), "DNS does not hold Ready back");
     assert!(message(&missing, "DNSVerified").contains("MX, SPF, DKIM, DMARC not verified"), "{missing:#?}");
     world.dns.zone("example.com", &asked_for(&missing)).unwrap();
-    let verified = check(&world, "one").await;
+    let verified = world.checked("one").await;
     for condition in ["DNSVerified", "MXVerified", "SPFVerified", "DKIMVerified", "DMARCVerified"] {
         assert!(says(&verified, condition, "True"), "{verified:#?}");
     }
@@ -139,7 +130,7 @@ async fn mail_in_and_out_and_how_far_a_record_has_come_are_told() {
         .authority
         .set_zone("example.com", "@ NS ns1.example.com.\nns1 A 127.0.0.2\n@ MX 20 mail.host.test.")
         .unwrap();
-    check(&world, "one").await;
+    world.checked("one").await;
     assert_eq!(world.kubectl(&["get", "edom", "example", "-o", state]).await, "Pending");
 }
 
@@ -156,6 +147,6 @@ async fn a_check_that_finds_the_same_changes_only_its_times() {
         }
         records
     };
-    let first = bare(check(&world, "one").await);
-    assert_eq!(bare(check(&world, "two").await), first);
+    let first = bare(world.checked("one").await);
+    assert_eq!(bare(world.checked("two").await), first);
 }

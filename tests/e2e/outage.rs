@@ -4,19 +4,9 @@ use std::time::Duration;
 
 use mailcow_operator::crd::{EmailDomain, EmailMailbox};
 
-use crate::world::World;
+use crate::world::{World, many};
 
 const MAILBOXES: usize = 60;
-
-fn manifests() -> String {
-    let domain = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {name: example}\nspec: {domain: example.com, limits: {mailboxes: 100, totalQuota: 100Gi}}\n---\n";
-    let mailbox = |n| {
-        format!(
-            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}}}\n---\n"
-        )
-    };
-    domain.to_owned() + &(0..MAILBOXES).map(mailbox).collect::<String>()
-}
 
 /// Waits until so many mailboxes are on Mailcow.
 async fn on_mailcow(world: &World, count: usize) {
@@ -33,7 +23,7 @@ async fn on_mailcow(world: &World, count: usize) {
 async fn the_api_server_and_etcd_may_be_killed_in_the_middle_of_the_work() {
     let mut world = World::alone("outage").await;
     world.connect().await;
-    world.apply(&manifests()).await;
+    world.apply(&many(MAILBOXES)).await;
     world.start_operator(&[]);
     on_mailcow(&world, 5).await;
     world.plane.restart_apiserver().await.unwrap();

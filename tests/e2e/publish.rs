@@ -51,15 +51,6 @@ fn domain(more: &str) -> String {
     DOMAIN.replace("{domain: example.com}", &format!("{{domain: example.com, {more}}}"))
 }
 
-/// Asks for a pass with a new check and waits until it is done.
-async fn checked(world: &World, request: &str) -> EmailDomain {
-    let annotation = format!("email.askrobots.com/reconcile-requested-at={request}");
-    world.kubectl(&["annotate", "--overwrite", "edom", "example", &annotation]).await;
-    let is_done =
-        |d: &EmailDomain| d.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref()) == Some(request);
-    world.until("example", "the request is echoed", is_done).await
-}
-
 /// The targets of a published set.
 async fn targets(world: &World, purpose: &str) -> String {
     let name = format!("example-{purpose}");
@@ -75,12 +66,12 @@ async fn a_config_map_holds_a_zone_that_verifies_and_goes_when_it_is_not_asked_f
     assert!(message(&published, "Published").contains("example-dns"), "{published:#?}");
     let maps = kube::Api::<ConfigMap>::namespaced(world.kube.clone(), &world.namespace);
     let map = maps.get("example-dns").await.unwrap();
-    // The garbage collector takes it away with its owner.
+    // The garbage collector is to take it away with its owner; that it does is not waited for here.
     assert_eq!(map.metadata.owner_references.unwrap()[0].uid, published.metadata.uid.unwrap());
     let data = map.data.unwrap();
     assert!(["zone", "terraform", "table", "records.json"].iter().all(|key| data.contains_key(*key)), "{data:?}");
     world.dns.zone("example.com", &data["zone"]).unwrap_or_else(|error| panic!("{error}\n{}", data["zone"]));
-    assert!(says(&checked(&world, "one").await, "DNSVerified", "True"), "{}", data["zone"]);
+    assert!(says(&world.checked("one").await, "DNSVerified", "True"), "{}", data["zone"]);
     world.apply(&domain("dns: {publish: None}")).await;
     let gone = wait_until(LIMIT, "the ConfigMap to be gone", async || match maps.get_opt("example-dns").await {
         Ok(None) => Ok(()),
@@ -112,7 +103,7 @@ async fn external_dns_is_given_sets_when_it_comes_and_nothing_that_would_replace
     world.condition::<EmailDomain>("example", ("Published", "False", "DnsEndpointNotInstalled")).await;
     world.apply(DNS_ENDPOINT).await;
     world.plane.established(&["dnsendpoints.externaldns.k8s.io".to_owned()]).await.unwrap();
-    let held = checked(&world, "one").await;
+    let held = world.checked("one").await;
     let words = message(&held, "Published");
     assert!(words.contains("SPF") && words.contains("1 other TXT"), "{held:#?}");
     assert!(targets(&world, "mx").await.starts_with("10 "), "{}", world.logs());
@@ -124,7 +115,7 @@ async fn external_dns_is_given_sets_when_it_comes_and_nothing_that_would_replace
     let version =
         async || world.kubectl(&["get", "dnsendpoints", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]).await;
     let before = version().await;
-    checked(&world, "two").await;
+    world.checked("two").await;
     assert_eq!(version().await, before, "what is as it should be is not written");
     world.kubectl(&["delete", "edom", "example"]).await;
     world.gone::<EmailDomain>("example").await;
@@ -143,9 +134,9 @@ async fn nothing_is_made_before_the_ownership_is_proven() {
     let ownership = open.status.unwrap().ownership.unwrap();
     let copied = ownership.value.replace('=', "=x");
     world.dns.zone("example.com", &format!("{}. TXT \"{copied}\"\n", ownership.name)).unwrap();
-    assert!(says(&checked(&world, "one").await, "OwnershipVerified", "False"), "another's value proves nothing");
+    assert!(says(&world.checked("one").await, "OwnershipVerified", "False"), "another's value proves nothing");
     world.dns.zone("example.com", &format!("{}. TXT \"{}\"\n", ownership.name, ownership.value)).unwrap();
-    checked(&world, "two").await;
+    world.checked("two").await;
     world.ready::<EmailDomain>("example").await;
     world.ready::<EmailMailbox>("ada").await;
 }
@@ -161,7 +152,7 @@ async fn a_gate_holds_ready_or_the_domain_back_until_dns_is_verified() {
     let maps = kube::Api::<ConfigMap>::namespaced(world.kube.clone(), &world.namespace);
     let zone = maps.get("example-dns").await.unwrap().data.unwrap()["zone"].clone();
     world.dns.zone("example.com", &zone).unwrap();
-    checked(&world, "one").await;
+    world.checked("one").await;
     let opened = wait_until(LIMIT, "the domain to be active", async || match active(&world) {
         1 => Ok(()),
         other => Err(other),
@@ -256,7 +247,7 @@ spec:
     assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
     let ownership = open.status.unwrap().ownership.unwrap();
     world.dns.zone("example.com", &format!("{}. TXT \"{}\"\n", ownership.name, ownership.value)).unwrap();
-    checked(&world, "one").await;
+    world.checked("one").await;
     world.ready::<EmailDomain>("example").await;
     world.ready::<EmailMailbox>("ada").await;
     world.ready::<EmailAlias>("info").await;

@@ -6,7 +6,7 @@ use ground::wait_until;
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use mailcow_simulator::{Fault, Trouble};
 
-use crate::world::{ADA, DOMAIN, LIMIT, World, message};
+use crate::world::{ADA, DOMAIN, LIMIT, World, many, message};
 
 /// The name that Mailcow shows for Ada.
 fn shown_name(world: &World) -> String {
@@ -116,23 +116,12 @@ async fn what_belongs_to_another_is_not_shown() {
     assert!(alias.goto.is_empty() && alias.alias_id.is_none());
 }
 
-/// A domain and twelve mailboxes, named `m0` and so on.
-fn dozen() -> String {
-    let domain = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {name: example}\nspec: {domain: example.com, limits: {mailboxes: 12, totalQuota: 20Gi}}\n---\n";
-    let one = |n| {
-        format!(
-            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}, displayName: Number {n}}}\n---\n"
-        )
-    };
-    domain.to_owned() + &(0..12).map(one).collect::<String>()
-}
-
 #[tokio::test]
 async fn a_look_at_mailcow_wakes_what_was_changed_there_long_before_the_next_pass() {
     let mut world = World::without_mailcow("poll").await;
     world.connect().await;
     world.start_operator(&["--resync", "1h", "--poll-interval", "1s"]);
-    world.apply(&dozen()).await;
+    world.apply(&many(12)).await;
     for n in 0..12 {
         world.ready::<EmailMailbox>(&format!("m{n}")).await;
     }
@@ -158,7 +147,7 @@ async fn an_empty_list_is_not_taken_for_all_gone() {
     let mut world = World::without_mailcow("emptylist").await;
     world.connect().await;
     world.start_operator(&["--resync", "1h", "--poll-interval", "1s"]);
-    world.apply(&dozen()).await;
+    world.apply(&many(12)).await;
     for n in 0..12 {
         world.ready::<EmailMailbox>(&format!("m{n}")).await;
     }

@@ -208,6 +208,15 @@ impl World {
         }
     }
 
+    /// Asks for a check of the domain `example` at once, and waits until it is done.
+    pub(crate) async fn checked(&self, request: &str) -> EmailDomain {
+        let annotation = format!("email.askrobots.com/reconcile-requested-at={request}");
+        self.kubectl(&["annotate", "--overwrite", "edom", "example", &annotation]).await;
+        let is_done =
+            |d: &EmailDomain| d.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref()) == Some(request);
+        self.until("example", "the request is echoed", is_done).await
+    }
+
     /// Waits until the object is gone.
     pub(crate) async fn gone<K: Email>(&self, name: &str) {
         let api = self.api::<K>();
@@ -291,3 +300,17 @@ metadata: {name: ada}
 spec: {localPart: ada, domainRef: {name: example}, displayName: Ada Lovelace}
 ---
 ";
+
+/// The domain with room for just so many mailboxes, and these: `m0`, `m1` and so on, with the names `Number 0` and so on.
+pub(crate) fn many(count: usize) -> String {
+    let domain = DOMAIN.replace(
+        "{domain: example.com}",
+        &format!("{{domain: example.com, limits: {{mailboxes: {count}, totalQuota: {count}Gi}}}}"),
+    );
+    let mailbox = |n| {
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: example}}, displayName: Number {n}}}\n---\n"
+        )
+    };
+    domain + &(0..count).map(mailbox).collect::<String>()
+}

@@ -4,6 +4,7 @@ mod policy;
 
 use super::answer::{Kind, Outcome};
 use super::client_host::leads_to_host;
+use super::family::{Family, Found};
 use super::known::{Known, Need};
 use super::tags::Tags;
 use super::verdict::Verdict;
@@ -14,6 +15,8 @@ pub use policy::{Mode as PolicyMode, Policy};
 /// Policies that are to be forgotten sooner protect little (RFC 8461, section 3.2); in seconds.
 const SHORT_AGE: u32 = 86_400;
 
+const FAMILY: Family = Family { version: "v=stsv1", title: "MTA-STS", readers: "senders" };
+
 /// What `_mta-sts.<domain>` is worth.
 ///
 /// # Errors
@@ -22,36 +25,14 @@ pub fn mta_sts_record(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let name = format!("_mta-sts.{}", wanted.domain);
     let answer = known.ask(&name, Kind::Txt)?;
     let verdict = Verdict::new(wanted, DnsRecordKind::MtaSts, &name, answer);
-    if let Some(done) = verdict.without_records(answer) {
-        return Ok(done);
-    }
-    let records = answer.texts().iter().map(Vec::as_slice).filter(|text| is_record(text)).collect::<Vec<_>>();
-    let verdict = if records.is_empty() { verdict } else { verdict.observed(records.clone()) };
-    match records.as_slice() {
-        [] => absent(wanted, known, verdict),
-        [text] => Ok(match version(text) {
+    match FAMILY.find(answer, verdict) {
+        Found::Settled(verdict) => Ok(verdict),
+        Found::None(verdict) => FAMILY.missing((wanted, known), verdict, "mta-sts"),
+        Found::One(verdict, text) => Ok(match version(text) {
             Ok(id) => verdict.found(DnsVerdict::Verified, format!("senders know version {id} of the policy")),
             Err(problem) => verdict.found(DnsVerdict::Invalid, problem),
         }),
-        several => {
-            let message = format!("{} records stand at {name}; senders act as if there were none", several.len());
-            Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some("leave one of them".to_owned())))
-        }
     }
-}
-
-fn is_record(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase().replace([' ', '"', '\\'], "");
-    text.starts_with("v=stsv1")
-}
-
-fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
-    let places = [format!("{}.{}", verdict.name, wanted.domain), format!("mta-sts.{}", wanted.domain)];
-    let probes = Need::all(places.iter().map(|place| known.ask(place, Kind::Txt)))?;
-    let found = places.iter().zip(probes).find(|(_, probe)| probe.texts().iter().any(|text| is_record(text)));
-    let hint = found.map(|(place, _)| format!("the record stands at {place}: move it to {}", verdict.name));
-    let message = format!("no MTA-STS record at {}", verdict.name);
-    Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
 
 /// The policy's id (RFC 8461, section 3.1).

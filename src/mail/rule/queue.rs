@@ -1,6 +1,6 @@
 //! Folders of a mailbox in which copies wait until they have become tasks or notes outside.
 
-use sha2::{Digest, Sha256};
+use super::super::digest::cut;
 
 /// The longest name of a rule that is part of a folder's name as it is. On disk the whole path of a folder is one name
 /// of at most 255 bytes, and the worker's own folders come below it.
@@ -41,17 +41,8 @@ impl QueueKind {
             Self::Note => "Ops/Notes",
         };
         let (namespace, name) = rule.split_once('/').unwrap_or(("", rule));
-        format!("{above}/{namespace}/{}@{sink}", short(name).replace('.', "_"))
+        format!("{above}/{namespace}/{}@{sink}", cut(name, LONGEST_NAME).replace('.', "_"))
     }
-}
-
-fn short(name: &str) -> String {
-    if name.len() <= LONGEST_NAME {
-        return name.to_owned();
-    }
-    let hash = Sha256::digest(name.as_bytes());
-    let kept: String = name.chars().take(LONGEST_NAME - 9).collect();
-    format!("{kept}~{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
 }
 
 #[cfg(test)]

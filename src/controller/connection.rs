@@ -145,7 +145,7 @@ async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::S
 
 /// One read that tells at once in the log whether URL and key are right.
 async fn greet(client: Arc<Client>, metrics: Metrics) {
-    match client.version().await {
+    match client.known_version().await {
         Ok(version) => {
             metrics.mailcow_version(&version);
             tracing::info!(server = client.server(), version, "Mailcow answers");

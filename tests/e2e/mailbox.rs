@@ -77,10 +77,13 @@ async fn a_refused_password_is_said_without_the_password() {
     let world = World::new("weak").await;
     let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine}");
     world.apply(&format!("{DOMAIN}{given}")).await;
-    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {password: zz9}").await;
+    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {password: z-9}").await;
     let stalled = world.condition::<EmailMailbox>("ada", ("Stalled", "True", "PasswordRejected")).await;
     assert!(message(&stalled, "Ready").contains("password policy"));
-    assert!(!world.everything().await.contains("zz9") && !world.logs().contains("zz9"));
+    // The hyphen keeps it apart from DKIM keys, which are base64 (RFC 4648, section 4) and may hold any three letters.
+    let said = format!("{}{}", world.everything().await, world.logs());
+    let leaks: Vec<&str> = said.lines().filter(|line| line.contains("z-9")).collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
     world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {password: better-Horse-9}").await;
     world.ready::<EmailMailbox>("ada").await;
 }

@@ -1,8 +1,10 @@
 //! The operator is killed after each of the writes of a run: what comes after converges, and nothing is doubled or lost.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use mailcow_operator::crd::{EmailAlias, EmailForwardingRule, EmailMailbox};
+use mailcow_simulator::{Fault, Trouble};
 
 use crate::world::{ADA, DOMAIN, LIMIT, World};
 
@@ -92,14 +94,22 @@ fn change() -> Step {
     }
 }
 
-/// Starts the operator again and again, and kills it after each write, until the step is done; gives how often.
+/// Starts the operator again and again, and kills it after each write that was not seen before, mostly while its answer
+/// is on the way, until the step is done; gives how many such writes there were. A write that is repeated is let through: what Mailcow does not
+/// show, such as a password, has to be sent again after a kill.
 async fn killed_through(world: &mut World, is_done: fn(&mailcow_simulator::State) -> bool) -> usize {
-    let mut kills = 0;
+    let late = Trouble::LateAnswer(Duration::from_millis(100));
+    world.mailcow.fault(Fault { times: 1000, method: "POST".to_owned(), path: String::new(), trouble: late });
+    let written = |world: &World| -> HashSet<(String, String)> {
+        let requests = world.mailcow.requests();
+        requests.into_iter().filter(|r| r.method == "POST").map(|request| (request.path, request.body)).collect()
+    };
+    let (mut kills, mut hit) = (0, 0);
     while !world.mailcow.inspect(is_done) {
-        let before = world.mailcow.writes();
+        let before = written(world);
         world.start_operator(&[]);
         let wait = async {
-            while world.mailcow.writes() == before && !world.mailcow.inspect(is_done) {
+            while written(world).is_subset(&before) && !world.mailcow.inspect(is_done) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -107,19 +117,21 @@ async fn killed_through(world: &mut World, is_done: fn(&mailcow_simulator::State
         world.operator.as_mut().unwrap().kill();
         world.operator = None;
         kills += 1;
+        hit += written(world).difference(&before).count();
         assert!(kills < 40, "it never gets on: {:?}", world.mailcow.requests());
     }
-    kills
+    world.mailcow.clear_faults();
+    hit
 }
 
 #[tokio::test]
 async fn killed_after_every_single_write_it_still_gets_there() {
     let mut world = World::without_mailcow("everywrite").await;
     world.connect().await;
-    let mut kills = 0;
+    let mut hit = 0;
     for step in [creation(), change()] {
         world.apply(&step.manifests).await;
-        kills += killed_through(&mut world, step.is_done).await;
+        hit += killed_through(&mut world, step.is_done).await;
     }
     world.start_operator(&[]);
     world.ready::<EmailMailbox>("ada").await;
@@ -130,7 +142,7 @@ async fn killed_after_every_single_write_it_still_gets_there() {
         state.seed_mailbox("stranger@example.com");
     });
     world.kubectl(&["delete", "embx,ealias,efr,edom", "--all", "--wait=false"]).await;
-    kills += killed_through(&mut world, |state| {
+    hit += killed_through(&mut world, |state| {
         state.mailbox("ada@example.com").is_none()
             && state.alias("sales@example.com").is_none()
             && state.domain("example.com").is_some_and(|domain| domain.tags.is_empty())
@@ -140,6 +152,6 @@ async fn killed_after_every_single_write_it_still_gets_there() {
     world.gone::<EmailMailbox>("ada").await;
     world.gone::<mailcow_operator::crd::EmailDomain>("example").await;
     assert!(world.mailcow.inspect(|state| state.filters.is_empty() && state.has_mailbox("stranger@example.com")));
-    println!("killed {kills} times, after each write");
-    assert!(kills >= 12, "{kills}");
+    println!("killed at {hit} writes");
+    assert!(hit >= 10, "{hit}");
 }

@@ -30,6 +30,8 @@ pub enum Trouble {
     Reset,
     /// The answer takes that long.
     Slow(Duration),
+    /// The request is carried out at once, and the answer comes that much later.
+    LateAnswer(Duration),
     /// 401, as if the key were wrong. Nothing is done.
     Unauthorized,
     /// The answer given here. Nothing is done.

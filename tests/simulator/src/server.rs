@@ -69,6 +69,7 @@ impl Shared {
         let at = self.journal().since_start();
         let call = Call::new(parts, body, from);
         let trouble = fault::take(&mut self.faults(), &call);
+        let late = if let Some(Trouble::LateAnswer(duration)) = trouble { duration } else { Duration::ZERO };
         let outcome = self.with_trouble(&call, trouble).await;
         let status = if outcome.cut { 0 } else { outcome.answer.reply.status };
         let request = Request {
@@ -81,13 +82,14 @@ impl Shared {
             status,
         };
         self.journal().requests.push(request);
+        tokio::time::sleep(late).await;
         outcome
     }
 
     async fn with_trouble(&self, call: &Call, trouble: Option<Trouble>) -> Outcome {
         let plain = |reply: Reply| Outcome { answer: Answer { reply, cookie: None }, cut: false };
         match trouble {
-            None => Outcome { answer: self.normally(call).await, cut: false },
+            None | Some(Trouble::LateAnswer(_)) => Outcome { answer: self.normally(call).await, cut: false },
             Some(Trouble::Slow(duration)) => {
                 tokio::time::sleep(duration).await;
                 Outcome { answer: self.normally(call).await, cut: false }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kube::runtime::events::Recorder;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::connection::Server;
+use super::events::Events;
 use super::latest::Latest;
 use super::stores::Stores;
 use crate::config::Settings;
@@ -35,7 +35,7 @@ pub(super) struct Context {
     /// Turns true when the process is told to end.
     pub(super) ending: watch::Receiver<bool>,
     pub(super) latest: Latest,
-    pub(super) recorder: Recorder,
+    pub(super) events: Events,
     /// One turn at a time for the script of a mailbox.
     pub(super) turns: crate::turns::Turns,
     /// What is known of scripts.

@@ -9,6 +9,7 @@ mod context;
 mod domain;
 mod drift;
 mod endpoints;
+mod events;
 mod latest;
 mod mailbox;
 mod ownership;

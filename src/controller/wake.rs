@@ -1,20 +1,22 @@
 //! What wakes which object: changes that matter, not every write of a status.
 
-use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 
 use super::context::{annotation, is_paused};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref};
 use crate::status;
 
-/// Objects whose `what` changed since they were last seen.
+/// Objects whose `what` changed since they were last seen. Names are remembered as hashes: with every subscription, they
+/// would be a good part of the operator's memory.
 pub(super) fn when_changed<K>(
     events: impl Stream<Item = Arc<K>>,
     what: impl Fn(&K) -> u64,
@@ -22,29 +24,28 @@ pub(super) fn when_changed<K>(
 where
     K: Resource<DynamicType = ()>,
 {
-    let mut seen: HashMap<(Option<String>, String), u64> = HashMap::new();
+    let mut seen: HashMap<u64, u64> = HashMap::new();
     events.filter(move |object| {
-        let is_new = has_changed(&mut seen, object.as_ref(), what(object));
-        std::future::ready(is_new)
+        let (name, now) = (hashed(&(&object.meta().namespace, &object.meta().name)), what(object));
+        std::future::ready(seen.insert(name, now) != Some(now))
     })
 }
 
-fn has_changed<K: Resource<DynamicType = ()>>(
-    seen: &mut HashMap<(Option<String>, String), u64>,
-    object: &K,
-    now: u64,
-) -> bool {
-    match seen.entry((object.namespace(), object.name_any())) {
-        Entry::Occupied(before) if *before.get() == now => false,
-        Entry::Occupied(mut before) => {
-            before.insert(now);
-            true
+/// What comes within `time` after the first, each once.
+pub(super) fn gathered<T: Eq + Hash + Send + 'static>(
+    events: impl Stream<Item = T> + Send + 'static,
+    time: Duration,
+) -> BoxStream<'static, T> {
+    let gather = move |mut events: BoxStream<'static, T>| async move {
+        let mut all = HashSet::from([events.next().await?]);
+        let mut meanwhile = Box::pin(events.by_ref().take_until(tokio::time::sleep(time)));
+        while let Some(event) = meanwhile.next().await {
+            all.insert(event);
         }
-        Entry::Vacant(free) => {
-            free.insert(now);
-            true
-        }
-    }
+        drop(meanwhile);
+        Some((stream::iter(all), events))
+    };
+    stream::unfold(events.fuse().boxed(), gather).flatten().boxed()
 }
 
 /// What of an object its own driver acts on: spec, deletion, finalizers and our annotations.
@@ -162,7 +163,7 @@ pub(super) fn domain_of(object: &impl Refers) -> Option<ObjectRef<EmailDomain>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::stream;
+    use kube::ResourceExt;
 
     fn mailbox(generation: i64) -> EmailMailbox {
         let spec = serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap();
@@ -179,6 +180,17 @@ mod tests {
         with_status.metadata.resource_version = Some("2".into());
         let events = stream::iter([mailbox(1), with_status, mailbox(2)].map(Arc::new));
         assert_eq!(when_changed(events, own).count().await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_comes_soon_after_another_comes_with_it_and_once() {
+        let events = stream::iter([1, 2, 1, 1, 3, 2]).chain(stream::pending());
+        let mut gathered = Box::pin(gathered(events, Duration::from_millis(100)));
+        let mut first: Vec<_> = gathered.by_ref().take(3).collect().await;
+        first.sort_unstable();
+        assert_eq!(first, [1, 2, 3]);
+        let more = tokio::time::timeout(Duration::from_millis(200), gathered.next()).await;
+        assert!(more.is_err(), "{more:?}");
     }
 
     #[test]

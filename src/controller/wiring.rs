@@ -21,7 +21,7 @@ use super::patch::Object;
 use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
-use super::wake::{self, belongs_to, domain_of, needs, when_changed};
+use super::wake::{self, belongs_to, domain_of, gathered, needs, when_changed};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::inventory::Moved;
@@ -31,6 +31,9 @@ use crate::outcome::Outcome;
 const CONCURRENCY: u16 = 8;
 /// How long a domain waits for more to be attached before it counts again.
 const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
+
+/// How long what is attached to domains is gathered before they count it.
+const GATHER: Duration = Duration::from_secs(2);
 
 /// Subscriptions to the four kinds, one for each driver that is woken by it.
 pub(super) struct Handles {
@@ -101,11 +104,11 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
     let mailboxes = handles.mailboxes.pop().map(|handle| {
         let changed = when_changed(handle, conditions_of_mailbox);
-        changed.filter_map(|m| std::future::ready(domain_of(m.as_ref()))).boxed()
+        gathered(changed.filter_map(|m| std::future::ready(domain_of(m.as_ref()))), GATHER)
     });
     let aliases = handles.aliases.pop().map(|handle| {
         let changed = when_changed(handle, conditions_of_alias);
-        changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))).boxed()
+        gathered(changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))), GATHER)
     });
     let moved = moved(handles, &ctx.stores.domains, |moved, domain| {
         domain
@@ -283,6 +286,7 @@ where
     if let Ok(inventory) = &*ctx.server.borrow() {
         inventory.prepare(|| census(&ctx.stores));
     }
+    ctx.metrics.begun(kind);
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());

@@ -62,13 +62,17 @@ async fn steps(
     let policy = object.spec.adoption_policy;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
+    // What waits for others does not ask again and again: it is enough that it was missing a while ago.
+    let may_be_made = || references::domain_is_there(&domain).and_then(|()| mailboxes_are_there(object, ctx));
+    if may_be_made().is_err() && server.alias(&want.catch, Age::Recent).await?.is_none() {
+        may_be_made()?;
+    }
     let mut have = server.alias(&want.catch, age).await?;
     if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
     if have.is_none() {
-        references::domain_is_there(&domain)?;
-        mailboxes_are_there(object, ctx)?;
+        may_be_made()?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.

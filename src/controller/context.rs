@@ -68,15 +68,16 @@ impl Context {
 
     /// How long until what has this key is looked at again.
     pub(super) fn next_of(&self, key: &str, outcome: &Outcome) -> Duration {
-        if let Outcome::Unknown(_) = outcome {
-            return self.backoff.failed(key, rand::random());
-        }
-        self.backoff.succeeded(key);
         match outcome {
+            Outcome::Unknown(_) => self.backoff.failed(key, rand::random()),
             // A change of the connection wakes every object.
             Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
-            Outcome::Waiting(_) => jittered(WAIT),
-            Outcome::InSync | Outcome::Stalled(_) | Outcome::Unknown(_) => self.resync(),
+            // Watches wake nearly all that waits, so thousands that wait must not be what keeps the operator busy.
+            Outcome::Waiting(_) => jittered(WAIT).max(self.backoff.failed(key, rand::random())),
+            Outcome::InSync | Outcome::Stalled(_) => {
+                self.backoff.succeeded(key);
+                self.resync()
+            }
         }
     }
 

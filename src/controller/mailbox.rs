@@ -72,12 +72,17 @@ async fn steps(
     let policy = object.spec.adoption_policy;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
+    // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
+    let may_be_made = || references::domain_is_there(&domain);
+    if may_be_made().is_err() && server.mailbox(&want.address, Age::Recent).await?.is_none() {
+        may_be_made()?;
+    }
     let mut have = recalled(server.mailbox(&want.address, age).await?, seen.sender_acl.as_deref());
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
         have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
     if have.is_none() {
-        references::domain_is_there(&domain)?;
+        may_be_made()?;
     }
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;

@@ -15,6 +15,9 @@ use super::context::{annotation, is_paused};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref};
 use crate::status;
 
+/// How long a batch is gathered at most.
+const LONGEST_REST: Duration = Duration::from_mins(1);
+
 /// Objects whose `what` changed since they were last seen. Names are remembered as hashes: with every subscription, they
 /// would be a good part of the operator's memory.
 pub(super) fn when_changed<K>(
@@ -31,21 +34,26 @@ where
     })
 }
 
-/// What comes within `time` after the first, each once.
+/// What comes again and again, each once in a batch: the first at once, and then what came while `each` passed for each
+/// of the last batch, however many that are.
 pub(super) fn gathered<T: Eq + Hash + Send + 'static>(
     events: impl Stream<Item = T> + Send + 'static,
-    time: Duration,
+    each: Duration,
 ) -> BoxStream<'static, T> {
-    let gather = move |mut events: BoxStream<'static, T>| async move {
-        let mut all = HashSet::from([events.next().await?]);
-        let mut meanwhile = Box::pin(events.by_ref().take_until(tokio::time::sleep(time)));
+    let gather = move |(mut events, rest): (BoxStream<'static, T>, Duration)| async move {
+        let mut batch = HashSet::new();
+        let mut meanwhile = Box::pin(events.by_ref().take_until(tokio::time::sleep(rest)));
         while let Some(event) = meanwhile.next().await {
-            all.insert(event);
+            batch.insert(event);
         }
         drop(meanwhile);
-        Some((stream::iter(all), events))
+        if batch.is_empty() {
+            batch.insert(events.next().await?);
+        }
+        let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        Some((stream::iter(batch), (events, each.saturating_mul(count).min(LONGEST_REST))))
     };
-    stream::unfold(events.fuse().boxed(), gather).flatten().boxed()
+    stream::unfold((events.fuse().boxed(), Duration::ZERO), gather).flatten().boxed()
 }
 
 /// What of an object its own driver acts on: spec, deletion, finalizers and our annotations.
@@ -144,6 +152,37 @@ impl Refers for EmailForwardingRule {
     }
 }
 
+/// Objects of one kind by namespace and name: what thousands that changed at once matter to is found in one go.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<String, HashSet<String>>);
+
+impl Names {
+    /// Whether there is one with this name in this namespace.
+    pub(super) fn hold(&self, namespace: Option<&String>, name: &str) -> bool {
+        namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
+    }
+
+    /// Whether one of them is the domain of `object`.
+    pub(super) fn hold_domain_of(&self, object: &impl Refers) -> bool {
+        object.domain().is_some_and(|domain| self.hold(object.meta().namespace.as_ref(), &domain.name))
+    }
+
+    /// Whether one of them is a mailbox that `object` needs.
+    pub(super) fn hold_mailbox_of(&self, object: &impl Refers) -> bool {
+        object.mailboxes().iter().any(|mailbox| self.hold(object.meta().namespace.as_ref(), &mailbox.name))
+    }
+}
+
+impl FromIterator<(String, String)> for Names {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(objects: T) -> Self {
+        let mut names = Self::default();
+        for (namespace, name) in objects {
+            names.0.entry(namespace).or_default().insert(name);
+        }
+        names
+    }
+}
+
 /// Whether `object` refers to the domain `name` in `namespace`.
 pub(super) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
     object.meta().namespace.as_deref() == namespace && object.domain().is_some_and(|domain| domain.name == name)
@@ -183,14 +222,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_soon_after_another_comes_with_it_and_once() {
-        let events = stream::iter([1, 2, 1, 1, 3, 2]).chain(stream::pending());
-        let mut gathered = Box::pin(gathered(events, Duration::from_millis(100)));
-        let mut first: Vec<_> = gathered.by_ref().take(3).collect().await;
-        first.sort_unstable();
-        assert_eq!(first, [1, 2, 3]);
-        let more = tokio::time::timeout(Duration::from_millis(200), gathered.next()).await;
-        assert!(more.is_err(), "{more:?}");
+    async fn what_comes_again_soon_comes_once_with_others() {
+        let (sender, events) = futures::channel::mpsc::unbounded();
+        let mut gathered = gathered(events, Duration::from_millis(200));
+        let next = async |gathered: &mut BoxStream<'static, i32>| {
+            tokio::time::timeout(Duration::from_millis(100), gathered.next()).await.ok().flatten()
+        };
+        sender.unbounded_send(1).unwrap();
+        assert_eq!(next(&mut gathered).await, Some(1), "the first comes at once");
+        for again in [1, 2, 1, 1, 2] {
+            sender.unbounded_send(again).unwrap();
+        }
+        assert_eq!(next(&mut gathered).await, None, "what comes soon after it waits");
+        let mut both = [gathered.next().await.unwrap(), gathered.next().await.unwrap()];
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+        drop(sender);
+        assert_eq!(gathered.next().await, None);
     }
 
     #[test]
@@ -208,6 +256,13 @@ mod tests {
 
     #[test]
     fn references_count_only_inside_the_namespace() {
+        let names = |namespace: &str, name: &str| Names::from_iter([(namespace.to_owned(), name.to_owned())]);
+        assert!(names("n", "d").hold_domain_of(&mailbox(1)));
+        assert!(!names("other", "d").hold_domain_of(&mailbox(1)) && !names("n", "e").hold_domain_of(&mailbox(1)));
+        let spec = "{localPart: a, domainRef: {name: d}, gotoMailboxRefs: [{name: x}, {name: y}]}";
+        let mut alias = EmailAlias::new("a", serde_yaml::from_str(spec).unwrap());
+        alias.metadata.namespace = Some("n".into());
+        assert!(names("n", "y").hold_mailbox_of(&alias) && !names("other", "y").hold_mailbox_of(&alias));
         assert!(belongs_to(&mailbox(1), Some("n"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("other"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("n"), "e"));

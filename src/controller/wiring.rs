@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{BoxStream, select_all};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::Controller;
@@ -21,7 +21,7 @@ use super::patch::Object;
 use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
-use super::wake::{self, belongs_to, domain_of, gathered, needs, when_changed};
+use super::wake::{self, Names, domain_of, gathered, when_changed};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::inventory::Moved;
@@ -32,8 +32,10 @@ const CONCURRENCY: u16 = 8;
 /// How long a domain waits for more to be attached before it counts again.
 const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// How long what is attached to domains is gathered before they count it.
-const GATHER: Duration = Duration::from_secs(2);
+/// So many changes at once are looked at together.
+const BATCH: usize = 1000;
+/// Domains count what is attached to them five times a second at most, all together.
+const RECOUNT: Duration = Duration::from_millis(200);
 
 /// Subscriptions to the four kinds, one for each driver that is woken by it.
 pub(super) struct Handles {
@@ -102,14 +104,11 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch
 fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
     let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
-    let mailboxes = handles.mailboxes.pop().map(|handle| {
-        let changed = when_changed(handle, conditions_of_mailbox);
-        gathered(changed.filter_map(|m| std::future::ready(domain_of(m.as_ref()))), GATHER)
-    });
-    let aliases = handles.aliases.pop().map(|handle| {
-        let changed = when_changed(handle, conditions_of_alias);
-        gathered(changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))), GATHER)
-    });
+    let mailboxes = stream::iter(handles.mailboxes.pop()).flatten();
+    let mailboxes = when_changed(mailboxes, conditions_of_mailbox).map(|mailbox| domain_of(mailbox.as_ref()));
+    let aliases = stream::iter(handles.aliases.pop()).flatten();
+    let aliases = when_changed(aliases, conditions_of_alias).map(|alias| domain_of(alias.as_ref()));
+    let attached = stream::select(mailboxes, aliases).filter_map(std::future::ready);
     let moved = moved(handles, &ctx.stores.domains, |moved, domain| {
         domain
             .status
@@ -117,7 +116,7 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
             .and_then(|status| status.domain.as_ref())
             .is_some_and(|name| moved.domains.contains(name))
     });
-    mailboxes.into_iter().chain(aliases).chain(moved).collect()
+    [gathered(attached, RECOUNT)].into_iter().chain(moved).collect()
 }
 
 /// What was changed on Mailcow itself.
@@ -136,11 +135,10 @@ fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
 /// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
 fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
-    let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), mailboxes, |mailbox, domain| {
-            belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
-        })
-    });
+    let domains = handles
+        .domains
+        .pop()
+        .map(|handle| all_matching(when_changed(handle, wake::domain_for_others), mailboxes, Names::hold_domain_of));
     let given = handles
         .mailboxes
         .pop()
@@ -157,15 +155,12 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
 fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlias>> {
     let aliases = ctx.stores.aliases.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), aliases.clone(), |alias, domain| {
-            belongs_to(alias, domain.namespace().as_deref(), &domain.name_any())
-        })
+        all_matching(when_changed(handle, wake::domain_for_others), aliases.clone(), Names::hold_domain_of)
     });
-    let mailboxes = handles.mailboxes.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::mailbox_for_others), aliases, |alias, mailbox| {
-            needs(alias, mailbox.namespace().as_deref(), &mailbox.name_any())
-        })
-    });
+    let mailboxes = handles
+        .mailboxes
+        .pop()
+        .map(|handle| all_matching(when_changed(handle, wake::mailbox_for_others), aliases, Names::hold_mailbox_of));
     let moved = moved(handles, &ctx.stores.aliases, |moved, alias| {
         let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.aliases.contains(address))
@@ -177,21 +172,19 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
 fn script_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), mailboxes.clone(), |mailbox, domain| {
-            belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
-        })
+        all_matching(when_changed(handle, wake::domain_for_others), mailboxes.clone(), Names::hold_domain_of)
     });
     let (scripts, of_rule) = (ctx.clone(), mailboxes.clone());
     let rules = handles.rules.pop().map(|handle| {
         let changed = when_changed(handle, wake::rule_for_scripts);
-        changed.flat_map(move |rule| futures::stream::iter(scripts_of(&rule, &scripts, &of_rule))).boxed()
+        changed.flat_map(move |rule| stream::iter(scripts_of(&rule, &scripts, &of_rule))).boxed()
     });
     let mut sinks = ctx.sinks.clone();
     sinks.mark_unchanged();
-    let sinks = futures::stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
+    let sinks = stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
     let all = move |()| {
         let objects: Vec<_> = mailboxes.state().iter().map(|m| ObjectRef::from_obj(m.as_ref())).collect();
-        futures::stream::iter(objects)
+        stream::iter(objects)
     };
     let doubts = ctx.clone();
     let moved = moved(handles, &ctx.stores.mailboxes, |moved, mailbox| {
@@ -217,29 +210,26 @@ fn scripts_of(
 /// A domain's rules wait for the domain. What else they wait for, their scripts tell.
 fn rules_of_domains(domains: Option<Changes<EmailDomain>>, ctx: &Arc<Context>) -> Wakes<EmailForwardingRule> {
     let rules = ctx.stores.rules.clone();
-    let changed = futures::stream::iter(domains).flatten();
-    all_matching(when_changed(changed, wake::domain_for_others), rules, |rule, domain| {
-        belongs_to(rule, domain.namespace().as_deref(), &domain.name_any())
-    })
+    let changed = stream::iter(domains).flatten();
+    all_matching(when_changed(changed, wake::domain_for_others), rules, Names::hold_domain_of)
 }
 
-/// For each event of another kind, those objects of ours that it matters to.
+/// When objects of another kind change, those objects of ours that it matters to.
 fn all_matching<K, O>(
     events: impl Stream<Item = Arc<O>> + Send + 'static,
     store: Store<K>,
-    matters: fn(&K, &O) -> bool,
+    matters: fn(&Names, &K) -> bool,
 ) -> Wakes<K>
 where
     K: Object + 'static,
-    O: Send + Sync + 'static,
+    O: Object + 'static,
 {
-    let found = move |other: Arc<O>| {
-        let objects = store.state_filter(|object| matters(object, &other));
-        futures::stream::iter(
-            objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>(),
-        )
+    let found = move |changed: Vec<Arc<O>>| {
+        let names = changed.iter().filter_map(|other| Some((other.namespace()?, other.name_any()))).collect();
+        let objects = store.state_filter(|object| matters(&names, object));
+        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
     };
-    events.flat_map(found).boxed()
+    events.ready_chunks(BATCH).flat_map(found).boxed()
 }
 
 /// Runs a driver: woken by changes of its own objects, by `wakes`, and for all of them by a change of the connection.
@@ -256,7 +246,7 @@ where
     let mut server = server.clone();
     server.mark_unchanged();
     let connection_changed =
-        futures::stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
+        stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
     let config = controller::Config::default().concurrency(CONCURRENCY).debounce(driver.debounce);
     let kind = driver.kind;
     let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, (kind, reconcile));

@@ -38,7 +38,7 @@ pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     }
     let after = status::alias(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
-    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
+    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 async fn steps(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
@@ -36,6 +37,8 @@ pub(super) struct Context {
     pub(super) ending: watch::Receiver<bool>,
     pub(super) latest: Latest,
     pub(super) events: Events,
+    /// Which passwords Mailcow has.
+    pub(super) passwords: super::passwords::Passwords,
     /// One turn at a time for the script of a mailbox.
     pub(super) turns: crate::turns::Turns,
     /// What is known of scripts.
@@ -64,6 +67,15 @@ impl Context {
     /// How long until the object is looked at again.
     pub(super) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Duration {
         self.next_of(&key(object), outcome)
+    }
+
+    /// When the object is looked at again, where its kind has its turns ([`super::wake::in_turn`]).
+    pub(super) fn again(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
+        let next = self.next(object, outcome);
+        match outcome {
+            Outcome::InSync | Outcome::Stalled(_) => Action::await_change(),
+            Outcome::Waiting(_) | Outcome::Unknown(_) => Action::requeue(next),
+        }
     }
 
     /// How long until what has this key is looked at again.

@@ -30,6 +30,7 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     let seen = if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
+            ctx.passwords.forget(object.as_ref());
             return Ok((Action::await_change(), Outcome::InSync));
         };
         MailboxSeen { outcome: left, ..start(&object, &before) }
@@ -40,7 +41,7 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     };
     let after = status::mailbox(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
-    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
+    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 /// What is known before anything was looked up.
@@ -92,7 +93,7 @@ async fn steps(
     seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
-    let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
+    let is_due = password.as_ref().is_some_and(|password| is_due(object, ctx, seen, password));
     let corrections = changes.clone();
     if is_due && have.is_some() {
         changes.push(Change::SetPassword(want.address.clone()));
@@ -100,6 +101,7 @@ async fn steps(
     let secret = password.as_ref().map(|password| &password.value);
     if bring(ctx, (object, &before.conditions), &changes, secret).await? {
         // A mailbox that is gone and only to be reported so takes no password.
+        password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
         let shown = server.mailbox(&want.address, Age::Now).await?;
         // What can't be shown is known from its being taken.
@@ -161,6 +163,17 @@ async fn credentials(
         return Ok(None);
     }
     secrets::generate(ctx, object, &want.address).await.map(Some)
+}
+
+/// Whether Mailcow lacks the password; one whose Secret changed only otherwise counts as set.
+fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
+    let is_set = seen.password_version.as_ref() == Some(&password.version);
+    if !is_set && !ctx.passwords.is_set(object, &password.value) {
+        return true;
+    }
+    ctx.passwords.remember(object, &password.value);
+    seen.password_version = Some(password.version.clone());
+    false
 }
 
 /// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.

@@ -13,6 +13,7 @@ mod events;
 mod latest;
 mod mailbox;
 mod ownership;
+mod passwords;
 mod patch;
 mod poll;
 mod publish;

@@ -148,6 +148,7 @@ async fn drivers(
         heard,
     };
     let ctx = Arc::new(Context {
+        passwords: super::passwords::Passwords::default(),
         events: super::events::Events::new(kube.clone()),
         kube,
         settings,

@@ -9,12 +9,14 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::context::{annotation, is_paused};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref};
 use crate::status;
 
+/// In so many parts all objects have their turns.
+const SHARES: u32 = 64;
 /// How long a batch is gathered at most.
 const LONGEST_REST: Duration = Duration::from_mins(1);
 
@@ -54,6 +56,23 @@ pub(super) fn gathered<T: Eq + Hash + Send + 'static>(
         Some((stream::iter(batch), (events, each.saturating_mul(count).min(LONGEST_REST))))
     };
     stream::unfold((events.fuse().boxed(), Duration::ZERO), gather).flatten().boxed()
+}
+
+/// Every object once in each `time`, spread over it. A timer for each of them would take as much memory as the object.
+pub(super) fn in_turn<K>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let each = time / SHARES;
+    let shares = stream::unfold(0, move |share| async move {
+        tokio::time::sleep(each).await;
+        Some((share, (share + 1) % SHARES))
+    });
+    let of_share = move |share: u32| {
+        let is_in = |object: &K| hashed(&object.meta().uid) % u64::from(SHARES) == u64::from(share);
+        stream::iter(store.state_filter(is_in).into_iter().map(|object| ObjectRef::from_obj(object.as_ref())))
+    };
+    shares.flat_map(of_share).boxed()
 }
 
 /// What of an object its own driver acts on: spec, deletion, finalizers and our annotations.
@@ -239,6 +258,22 @@ mod tests {
         assert_eq!(both, [1, 2]);
         drop(sender);
         assert_eq!(gathered.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn everything_has_its_turn_once_in_each_round() {
+        let (reader, mut writer) = kube::runtime::reflector::store::<EmailMailbox>();
+        for name in ["a", "b", "c"] {
+            let mut mailbox = mailbox(1);
+            (mailbox.metadata.name, mailbox.metadata.uid) = (Some(name.into()), Some(format!("uid of {name}")));
+            writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(mailbox));
+        }
+        let turns: Vec<_> =
+            in_turn(reader, Duration::from_millis(64)).take(6).map(|mailbox| mailbox.name).collect().await;
+        let (mut first, second) = (turns[..3].to_vec(), &turns[3..]);
+        assert_eq!(first, second);
+        first.sort_unstable();
+        assert_eq!(first, ["a", "b", "c"]);
     }
 
     #[test]

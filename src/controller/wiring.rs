@@ -21,7 +21,7 @@ use super::patch::Object;
 use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
-use super::wake::{self, Names, domain_of, gathered, when_changed};
+use super::wake::{self, Names, domain_of, gathered, in_turn, when_changed};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::inventory::Moved;
@@ -148,7 +148,8 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
         let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.mailboxes.contains(address))
     });
-    domains.into_iter().chain(given).chain([generated]).chain(moved).collect()
+    let turns = in_turn(ctx.stores.mailboxes.clone(), ctx.settings.resync);
+    domains.into_iter().chain(given).chain([generated, turns]).chain(moved).collect()
 }
 
 /// Aliases wait for their domain and for the mailboxes they go to.
@@ -165,7 +166,8 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
         let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.aliases.contains(address))
     });
-    domains.into_iter().chain(mailboxes).chain(moved).collect()
+    let turns = in_turn(ctx.stores.aliases.clone(), ctx.settings.resync);
+    domains.into_iter().chain(mailboxes).chain([turns]).chain(moved).collect()
 }
 
 /// Scripts are made from the rules, and wait for domains and for the installation's sinks.

@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod domain;
 mod drift;
+mod drive;
 mod endpoints;
 mod events;
 mod latest;
@@ -31,5 +32,6 @@ mod sync;
 mod verification;
 mod wake;
 mod wiring;
+mod words;
 
 pub use run::{Error as StartError, run};

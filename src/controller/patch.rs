@@ -1,6 +1,5 @@
 //! The one place that writes to our objects: status (only when it differs), finalizers, events.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
@@ -11,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::context::{self, Context};
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, FINALIZER};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, FINALIZER, StatusCondition as Condition};
 use crate::status::{self, Conditioned};
 
 /// Field manager of all our writes.
@@ -169,15 +168,19 @@ pub(super) fn api<K: Object>(ctx: &Context, object: &K) -> Api<K> {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::crd::Words;
+    use std::sync::Arc;
 
     fn ready(status: &str, reason: &str) -> Vec<Condition> {
         vec![Condition {
             last_transition_time: clock::now(),
-            message: "m".into(),
             observed_generation: None,
-            reason: reason.into(),
-            status: status.into(),
-            type_: "Ready".into(),
+            words: Arc::new(Words {
+                message: "m".into(),
+                reason: reason.into(),
+                status: status.into(),
+                type_: "Ready".into(),
+            }),
         }]
     }
 

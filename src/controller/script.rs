@@ -58,11 +58,13 @@ pub(super) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
     drop(turn);
     let Pass { set, brought, .. } = pass;
     let result = brought.outcome.clone();
+    if set.all.is_empty() {
+        // Nobody asks for it.
+        ctx.scripts.forget(&mailbox);
+        return Ok((Action::await_change(), result));
+    }
     if ctx.scripts.enter(&mailbox, brought, read) {
         ctx.scripts.wake(&set.all);
-    }
-    if set.all.is_empty() {
-        return Ok((Action::await_change(), result));
     }
     let key = format!("script/{}/{}", mailbox.namespace().unwrap_or_default(), mailbox.name_any());
     Ok((Action::requeue(ctx.next_of(&key, &result)), result))
@@ -251,9 +253,8 @@ fn paused(who: &str) -> Outcome {
 /// Whether the script holds the rule as it is now.
 fn is_programmed(rule: &EmailForwardingRule) -> bool {
     let conditions = rule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let is_current = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-        c.type_ == "Programmed" && c.observed_generation == rule.metadata.generation
-    };
+    let is_current =
+        |c: &&crate::crd::StatusCondition| c.type_ == "Programmed" && c.observed_generation == rule.metadata.generation;
     let is_true = conditions.iter().find(is_current).is_some_and(|c| c.status == "True");
     is_true && status::is_true(conditions, "Ready") && rule.metadata.deletion_timestamp.is_none()
 }

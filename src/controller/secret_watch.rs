@@ -23,6 +23,8 @@ const BATCH: usize = 1000;
 
 /// A Secret by namespace and name.
 type Key = (String, String);
+/// A Secret and its version as a status names it.
+type Touched = (Key, String);
 
 /// Mailboxes whose generated Secret changed: one watch by label.
 pub(super) fn generated(
@@ -40,16 +42,16 @@ pub(super) fn given(
     mailboxes: Changes<EmailMailbox>,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let (sender, receiver) = mpsc::channel::<Key>(64);
+    let (sender, receiver) = mpsc::channel::<Touched>(64);
     tokio::spawn(follow_names(kube, mailboxes, sender));
     let changed = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|key| (key, receiver)) });
     changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
 }
 
-async fn follow_names(kube: kube::Client, mut mailboxes: Changes<EmailMailbox>, sender: mpsc::Sender<Key>) {
+async fn follow_names(kube: kube::Client, mut mailboxes: Changes<EmailMailbox>, sender: mpsc::Sender<Touched>) {
     let mut watched: HashSet<Key> = HashSet::new();
     while let Some(mailbox) = mailboxes.next().await {
-        let Some(key) = given_secret(&mailbox) else { continue };
+        let Some(key) = given_secret(&mailbox.object) else { continue };
         if watched.insert(key.clone()) {
             tokio::spawn(follow_one(kube.clone(), key, sender.clone()));
         }
@@ -61,7 +63,7 @@ fn given_secret(mailbox: &Arc<EmailMailbox>) -> Option<Key> {
     Some((mailbox.namespace()?, given.name.clone()))
 }
 
-async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Sender<Key>) {
+async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Sender<Touched>) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(kube, &namespace);
     let mut events = watcher(secrets, only).default_backoff().boxed();
@@ -74,25 +76,31 @@ async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Se
 }
 
 /// The Secret that an event is about.
-fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Key> {
+fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Touched> {
     match event {
         watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) | watcher::Event::Delete(secret) => {
-            Some((secret.namespace()?, secret.name_any()))
+            Some(((secret.namespace()?, secret.name_any()), secrets::version(&secret.metadata)))
         }
         watcher::Event::Init | watcher::Event::InitDone => None,
     }
 }
 
-/// The mailboxes that have their password in one of the Secrets.
-fn naming(store: &Store<EmailMailbox>, secrets: Vec<Key>) -> Vec<ObjectRef<EmailMailbox>> {
-    let changed: Names = secrets.into_iter().collect();
-    let named = |m: &EmailMailbox| changed.hold(m.metadata.namespace.as_ref(), &secrets::name(m));
+/// The mailboxes that have their password in one of the Secrets, but for those that were set to this very version: at
+/// the start that is all of them.
+fn naming(store: &Store<EmailMailbox>, secrets: Vec<Touched>) -> Vec<ObjectRef<EmailMailbox>> {
+    let (changed, versions): (Names, HashSet<String>) = secrets.into_iter().unzip();
+    let is_set = |m: &EmailMailbox| {
+        let version = m.status.as_ref().and_then(|status| status.password_version.as_ref());
+        version.is_some_and(|version| versions.contains(version))
+    };
+    let named = |m: &EmailMailbox| changed.hold(m.metadata.namespace.as_ref(), &secrets::name(m)) && !is_set(m);
     store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crd::EmailMailboxStatus;
     use kube::runtime::reflector::store;
 
     #[test]
@@ -104,12 +112,16 @@ mod tests {
             ("other", "given", "{localPart: c, domainRef: {name: d}, passwordSecretRef: {name: shared}}"),
         ] {
             let mut mailbox = EmailMailbox::new(name, serde_yaml::from_str(spec).unwrap());
+            mailbox.status = Some(EmailMailboxStatus { password_version: Some("u/1".into()), ..Default::default() });
             mailbox.metadata.namespace = Some(namespace.into());
             writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
         }
-        let woken = |namespace: &str, name: &str| naming(&reader, vec![(namespace.into(), name.into())]);
+        let woken =
+            |namespace: &str, name: &str| naming(&reader, vec![((namespace.into(), name.into()), "u/2".into())]);
         assert_eq!(woken("n", "shared").len(), 1);
         assert_eq!(woken("n", "generated-mailbox")[0].name, "generated");
         assert!(woken("n", "unrelated").is_empty());
+        let same = naming(&reader, vec![(("n".into(), "shared".into()), "u/1".into())]);
+        assert!(same.is_empty(), "the version that was set is no news");
     }
 }

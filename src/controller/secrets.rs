@@ -127,12 +127,13 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
         let message = format!("the Secret {} lacks the key {key}, or it is empty or no UTF-8", secret.name_any());
         return Err(Outcome::waiting(Reason::SecretKeyInvalid, message).into());
     };
-    Ok(Password { value: SecretString::from(text), version: version(secret) })
+    Ok(Password { value: SecretString::from(text), version: version(&secret.metadata) })
 }
 
 /// Which state of which Secret: its uid and resourceVersion. Nothing of the password is in it.
-fn version(secret: &Secret) -> String {
-    format!("{}/{}", secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default())
+pub(super) fn version(secret: &ObjectMeta) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", text(&secret.uid), text(&secret.resource_version))
 }
 
 fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {

@@ -3,7 +3,6 @@
 //! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
 //! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -12,14 +11,25 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::patch::Object;
+use super::words::Shared;
 use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::status::Conditioned;
 
-/// Objects that changed, each as the store has it.
-pub(super) type Changes<K> = UnboundedReceiver<Arc<K>>;
+/// What became of a kind.
+pub(super) type Changes<K> = UnboundedReceiver<Change<K>>;
+
+/// An object that changed.
+#[derive(Clone, Debug)]
+pub(super) struct Change<K> {
+    /// As the store has it.
+    pub(super) object: Arc<K>,
+    /// Whether it was there when the operator started.
+    pub(super) is_old: bool,
+}
 
 /// Readers of the four kinds.
 #[derive(Clone)]
@@ -63,12 +73,16 @@ pub(super) struct Followed<K: Resource<DynamicType = ()> + 'static> {
 /// Starts to follow a kind. A change is handed on only after the store has it.
 pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> Followed<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Object + 'static,
 {
     let (reader, writer) = reflector::store();
     let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
     let (all_in, listed) = watch::channel(false);
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(slim).reflect(writer);
+    let mut shared = Shared::default();
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(move |object| slim(object, &mut shared))
+        .reflect(writer);
     tokio::spawn(hand_on(events, reader.clone(), senders, all_in));
     Followed { reader, changes, listed }
 }
@@ -76,17 +90,18 @@ where
 async fn hand_on<K>(
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
     reader: Store<K>,
-    senders: Vec<UnboundedSender<Arc<K>>>,
+    senders: Vec<UnboundedSender<Change<K>>>,
     all_in: watch::Sender<bool>,
 ) where
     K: Resource<DynamicType = ()> + Clone,
 {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
+        let mut is_old = false;
         let changed = match event {
             Ok(watcher::Event::Apply(object)) => vec![Arc::new(object)],
             Ok(watcher::Event::InitDone) => {
-                all_in.send_replace(true);
+                is_old = !all_in.send_replace(true);
                 reader.state()
             }
             Ok(watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_)) => Vec::new(),
@@ -97,16 +112,19 @@ async fn hand_on<K>(
         };
         for (object, sender) in changed.iter().flat_map(|object| senders.iter().map(move |sender| (object, sender))) {
             // Whoever has stopped listening is at its end.
-            let _ = sender.unbounded_send(object.clone());
+            let _ = sender.unbounded_send(Change { object: object.clone(), is_old });
         }
     }
 }
 
 /// Drops what no driver reads: half of an object is who set which field.
-fn slim(object: &mut impl ResourceExt) {
+fn slim<K: Object>(object: &mut K, shared: &mut Shared) {
     // Not `clear`, which keeps the room.
     object.meta_mut().managed_fields = None;
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    if let Some(status) = object.status_mut() {
+        shared.share(status.conditions_mut());
+    }
 }
 
 #[cfg(test)]
@@ -135,8 +153,9 @@ mod tests {
         let events = futures::stream::iter(events.map(Ok)).reflect(writer);
         hand_on(events, reader.clone(), vec![sender], all_in).await;
         assert!(*listed.borrow());
-        assert_eq!(changes.next().await.unwrap().name_any(), "one");
-        assert_eq!(changes.next().await.unwrap().name_any(), "two");
+        let mut next = async || changes.next().await.map(|change| (change.object.name_any(), change.is_old));
+        assert_eq!(next().await, Some(("one".to_owned(), true)));
+        assert_eq!(next().await, Some(("two".to_owned(), false)));
         assert!(changes.next().await.is_none() && reader.state().len() == 1);
     }
 
@@ -148,7 +167,7 @@ mod tests {
             .push(k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry::default());
         mailbox.annotations_mut().insert("kubectl.kubernetes.io/last-applied-configuration".into(), "{}".into());
         mailbox.annotations_mut().insert("kept".into(), "x".into());
-        slim(&mut mailbox);
+        slim(&mut mailbox, &mut Shared::default());
         assert!(mailbox.managed_fields().is_empty() && mailbox.annotations().len() == 1);
     }
 }

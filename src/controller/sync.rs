@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use super::context::{Context, is_paused, key};
 use super::patch::{self, Object};
-use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN};
+use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN, StatusCondition as Condition};
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Feature, Version};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
 /// The Kubernetes API failed; the pass is repeated with back-off.

@@ -7,14 +7,20 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::Semaphore;
 
 use super::context::{annotation, is_paused};
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref};
+use super::stores::Change;
+use crate::crd::{
+    EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref,
+    StatusCondition as Condition,
+};
 use crate::status;
 
+/// How long room is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// In so many parts all objects have their turns.
 const SHARES: u32 = 64;
 /// How long a batch is gathered at most.
@@ -23,16 +29,54 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 /// Objects whose `what` changed since they were last seen. Names are remembered as hashes: with every subscription, they
 /// would be a good part of the operator's memory.
 pub(super) fn when_changed<K>(
-    events: impl Stream<Item = Arc<K>>,
+    events: impl Stream<Item = Change<K>>,
     what: impl Fn(&K) -> u64,
 ) -> impl Stream<Item = Arc<K>>
 where
     K: Resource<DynamicType = ()>,
 {
+    changed(events, what).map(|change| change.object)
+}
+
+/// The same for what wakes objects of other kinds. What was there at the start wakes none: each has its first pass
+/// when everything is listed.
+pub(super) fn when_changed_since_start<K>(
+    events: impl Stream<Item = Change<K>>,
+    what: impl Fn(&K) -> u64,
+) -> impl Stream<Item = Arc<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    changed(events, what).filter_map(|change| std::future::ready((!change.is_old).then_some(change.object)))
+}
+
+fn changed<K>(events: impl Stream<Item = Change<K>>, what: impl Fn(&K) -> u64) -> impl Stream<Item = Change<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
     let mut seen: HashMap<u64, u64> = HashMap::new();
-    events.filter(move |object| {
+    events.filter(move |Change { object, .. }| {
         let (name, now) = (hashed(&(&object.meta().namespace, &object.meta().name)), what(object));
         std::future::ready(seen.insert(name, now) != Some(now))
+    })
+}
+
+/// Hands on what was there at the start as there is room, which each pass makes; everything else at once. Where no room
+/// is made for a second it goes on: an object that went makes none.
+pub(super) fn as_there_is_room<K: Send + Sync + 'static>(
+    events: impl Stream<Item = Change<K>> + Send + 'static,
+    room: Arc<Semaphore>,
+) -> impl Stream<Item = Change<K>> + Send {
+    events.then(move |change| {
+        let room = room.clone();
+        async move {
+            if change.is_old
+                && let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await
+            {
+                taken.forget();
+            }
+            change
+        }
     })
 }
 
@@ -192,12 +236,18 @@ impl Names {
     }
 }
 
+impl Extend<(String, String)> for Names {
+    fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, objects: T) {
+        for (namespace, name) in objects {
+            self.0.entry(namespace).or_default().insert(name);
+        }
+    }
+}
+
 impl FromIterator<(String, String)> for Names {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(objects: T) -> Self {
         let mut names = Self::default();
-        for (namespace, name) in objects {
-            names.0.entry(namespace).or_default().insert(name);
-        }
+        names.extend(objects);
         names
     }
 }
@@ -236,8 +286,14 @@ mod tests {
         let mut with_status = mailbox(1);
         with_status.status = Some(crate::crd::EmailMailboxStatus::default());
         with_status.metadata.resource_version = Some("2".into());
-        let events = stream::iter([mailbox(1), with_status, mailbox(2)].map(Arc::new));
-        assert_eq!(when_changed(events, own).count().await, 2);
+        let events = [(mailbox(1), true), (with_status, false), (mailbox(2), false)];
+        let events = events.map(|(mailbox, is_old)| Change { object: Arc::new(mailbox), is_old });
+        assert_eq!(when_changed(stream::iter(events.clone()), own).count().await, 2);
+        assert_eq!(
+            when_changed_since_start(stream::iter(events), own).count().await,
+            1,
+            "others are not woken at first"
+        );
     }
 
     #[tokio::test]
@@ -258,6 +314,23 @@ mod tests {
         assert_eq!(both, [1, 2]);
         drop(sender);
         assert_eq!(gathered.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_was_there_at_the_start_waits_for_room_and_not_for_ever() {
+        let room = Arc::new(Semaphore::new(1));
+        let change = |n: i64| Change { object: Arc::new(mailbox(n)), is_old: n < 4 };
+        let mut events = Box::pin(as_there_is_room(stream::iter((1..=4).map(change)), room.clone()));
+        let next = async |events: &mut std::pin::Pin<Box<_>>| {
+            let started = tokio::time::Instant::now();
+            let change: Change<EmailMailbox> = StreamExt::next(events).await.unwrap();
+            (change.object.metadata.generation, started.elapsed() > PATIENCE / 2)
+        };
+        assert_eq!(next(&mut events).await, (Some(1), false));
+        assert_eq!(next(&mut events).await, (Some(2), true));
+        room.add_permits(1);
+        assert_eq!(next(&mut events).await, (Some(3), false));
+        assert_eq!(next(&mut events).await, (Some(4), false), "what comes later is handed on at once");
     }
 
     #[tokio::test]

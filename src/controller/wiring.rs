@@ -1,37 +1,27 @@
 //! Which driver is woken by what.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::runtime::Controller;
-use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
 
-use super::connection::{self, Server};
+use super::connection::Server;
 use super::context::Context;
+use super::drive::{Driver, Running, Wakes, drive};
 use super::patch::Object;
-use super::poll::{Heard, census, woken};
+use super::poll::{Heard, woken};
 use super::stores::{Changes, scoped};
-use super::sync::{Failed, after_failure};
-use super::wake::{self, Names, domain_of, gathered, in_turn, when_changed};
+use super::wake::{self, Names, domain_of, gathered, in_turn, when_changed_since_start};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, StatusCondition as Condition};
 use crate::inventory::Moved;
-use crate::outcome::Outcome;
 
-/// Passes of one kind at a time.
-const CONCURRENCY: u16 = 8;
 /// How long a domain waits for more to be attached before it counts again.
 const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
-
 /// So many changes at once are looked at together.
 const BATCH: usize = 1000;
 /// Domains count what is attached to them five times a second at most, all together.
@@ -48,29 +38,6 @@ pub(super) struct Handles {
     /// Changes on Mailcow itself.
     pub(super) heard: Vec<Heard>,
 }
-
-/// What a driver is, beside its passes.
-struct Driver<K: Object> {
-    /// For metrics.
-    kind: &'static str,
-    /// What of its own objects it acts on.
-    matters: fn(&K) -> u64,
-    wakes: Vec<Wakes<K>>,
-    debounce: Duration,
-}
-
-impl<K: Object> Driver<K> {
-    fn new(wakes: Vec<Wakes<K>>) -> Self {
-        Self { kind: K::KIND, matters: wake::own, wakes, debounce: Duration::ZERO }
-    }
-}
-
-/// A stream of objects to look at.
-type Wakes<K> = BoxStream<'static, ObjectRef<K>>;
-/// One pass over an object.
-type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
-/// A driver that runs until the process is told to end.
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs every driver until the process is told to end.
 pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch::Receiver<Server>) {
@@ -105,9 +72,10 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
     let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
     let mailboxes = stream::iter(handles.mailboxes.pop()).flatten();
-    let mailboxes = when_changed(mailboxes, conditions_of_mailbox).map(|mailbox| domain_of(mailbox.as_ref()));
+    let mailboxes =
+        when_changed_since_start(mailboxes, conditions_of_mailbox).map(|mailbox| domain_of(mailbox.as_ref()));
     let aliases = stream::iter(handles.aliases.pop()).flatten();
-    let aliases = when_changed(aliases, conditions_of_alias).map(|alias| domain_of(alias.as_ref()));
+    let aliases = when_changed_since_start(aliases, conditions_of_alias).map(|alias| domain_of(alias.as_ref()));
     let attached = stream::select(mailboxes, aliases).filter_map(std::future::ready);
     let moved = moved(handles, &ctx.stores.domains, |moved, domain| {
         domain
@@ -135,10 +103,9 @@ fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
 /// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
 fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
-    let domains = handles
-        .domains
-        .pop()
-        .map(|handle| all_matching(when_changed(handle, wake::domain_for_others), mailboxes, Names::hold_domain_of));
+    let domains = handles.domains.pop().map(|handle| {
+        all_matching(when_changed_since_start(handle, wake::domain_for_others), mailboxes, Names::hold_domain_of)
+    });
     let given = handles
         .mailboxes
         .pop()
@@ -156,12 +123,11 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
 fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlias>> {
     let aliases = ctx.stores.aliases.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), aliases.clone(), Names::hold_domain_of)
+        all_matching(when_changed_since_start(handle, wake::domain_for_others), aliases.clone(), Names::hold_domain_of)
     });
-    let mailboxes = handles
-        .mailboxes
-        .pop()
-        .map(|handle| all_matching(when_changed(handle, wake::mailbox_for_others), aliases, Names::hold_mailbox_of));
+    let mailboxes = handles.mailboxes.pop().map(|handle| {
+        all_matching(when_changed_since_start(handle, wake::mailbox_for_others), aliases, Names::hold_mailbox_of)
+    });
     let moved = moved(handles, &ctx.stores.aliases, |moved, alias| {
         let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.aliases.contains(address))
@@ -174,11 +140,15 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
 fn script_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), mailboxes.clone(), Names::hold_domain_of)
+        all_matching(
+            when_changed_since_start(handle, wake::domain_for_others),
+            mailboxes.clone(),
+            Names::hold_domain_of,
+        )
     });
     let (scripts, of_rule) = (ctx.clone(), mailboxes.clone());
     let rules = handles.rules.pop().map(|handle| {
-        let changed = when_changed(handle, wake::rule_for_scripts);
+        let changed = when_changed_since_start(handle, wake::rule_for_scripts);
         changed.flat_map(move |rule| stream::iter(scripts_of(&rule, &scripts, &of_rule))).boxed()
     });
     let mut sinks = ctx.sinks.clone();
@@ -213,7 +183,7 @@ fn scripts_of(
 fn rules_of_domains(domains: Option<Changes<EmailDomain>>, ctx: &Arc<Context>) -> Wakes<EmailForwardingRule> {
     let rules = ctx.stores.rules.clone();
     let changed = stream::iter(domains).flatten();
-    all_matching(when_changed(changed, wake::domain_for_others), rules, Names::hold_domain_of)
+    all_matching(when_changed_since_start(changed, wake::domain_for_others), rules, Names::hold_domain_of)
 }
 
 /// When objects of another kind change, those objects of ours that it matters to.
@@ -232,56 +202,4 @@ where
         stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
     };
     events.ready_chunks(BATCH).flat_map(found).boxed()
-}
-
-/// Runs a driver: woken by changes of its own objects, by `wakes`, and for all of them by a change of the connection.
-fn drive<K, F>(
-    (own, store): (Changes<K>, &Store<K>),
-    (ctx, server): (&Arc<Context>, &watch::Receiver<Server>),
-    driver: Driver<K>,
-    reconcile: Reconcile<K, F>,
-) -> Running
-where
-    K: Object + 'static,
-    F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
-{
-    let mut server = server.clone();
-    server.mark_unchanged();
-    let connection_changed =
-        stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
-    let config = controller::Config::default().concurrency(CONCURRENCY).debounce(driver.debounce);
-    let kind = driver.kind;
-    let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, (kind, reconcile));
-    let running = Controller::for_shared_stream(when_changed(own, driver.matters), store.clone())
-        .with_config(config)
-        .reconcile_on(select_all(driver.wakes))
-        .reconcile_all_on(connection_changed)
-        .graceful_shutdown_on(super::run::ended(ctx.ending.clone()))
-        .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
-        .for_each(|_| std::future::ready(()));
-    Box::pin(running)
-}
-
-/// Counts and times a pass, once everything that it leans on is there.
-async fn measured<K, F>(
-    object: Arc<K>,
-    ctx: Arc<Context>,
-    (kind, reconcile): (&'static str, Reconcile<K, F>),
-) -> Result<Action, Failed>
-where
-    K: Object,
-    F: Future<Output = Result<(Action, Outcome), Failed>>,
-{
-    // What is not listed yet must not be taken for missing.
-    ctx.stores.ready().await;
-    connection::known(&ctx.server).await;
-    if let Ok(inventory) = &*ctx.server.borrow() {
-        inventory.prepare(|| census(&ctx.stores));
-    }
-    ctx.metrics.begun(kind);
-    let started = Instant::now();
-    let done = reconcile(object, ctx.clone()).await;
-    let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
-    ctx.metrics.reconciled(kind, outcome, started.elapsed());
-    done.map(|(action, _)| action)
 }

@@ -1,11 +1,11 @@
 //! `EmailAlias`: an address that hands its mail on to others.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
+use super::status_condition::StatusCondition;
 
 /// An alias: mail to it goes to other addresses.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -127,5 +127,5 @@ pub struct EmailAliasStatus {
     /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<StatusCondition>,
 }

@@ -1,11 +1,12 @@
 //! The status of an `EmailDomain`: its key, its DNS records, its usage.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dns_status::DnsRecordStatus;
 use super::publishing::{DnsPublish, OwnershipStatus};
+use super::status_condition::StatusCondition;
 
 /// What the operator knows about the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -27,7 +28,7 @@ pub struct EmailDomainStatus {
     /// `Published`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<StatusCondition>,
     /// The Mailcow server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerStatus>,

@@ -1,11 +1,12 @@
 //! `EmailMailbox`: a mailbox on Mailcow and the Secret that opens it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, Ref};
+use super::status_condition::StatusCondition;
 
 /// A mailbox. Its password lives in a Secret and nowhere else.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -180,7 +181,7 @@ pub struct EmailMailboxStatus {
     /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<StatusCondition>,
     /// How much it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<QuotaStatus>,

@@ -13,6 +13,7 @@ mod mailbox;
 mod publishing;
 mod rule;
 mod rule_action;
+mod status_condition;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus, Sink};
 pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy};
@@ -30,6 +31,7 @@ pub use rule::{
     Operator, Spam,
 };
 pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
+pub use status_condition::{StatusCondition, Words};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

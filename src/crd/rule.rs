@@ -1,12 +1,12 @@
 //! `EmailForwardingRule`: what happens to mail as it comes in.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as StatusCondition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
 use super::rule_action::Action;
+use super::status_condition::StatusCondition;
 
 /// A rule for the incoming mail of a mailbox, or of all mailboxes of a domain. All rules of one mailbox become one Sieve
 /// script (RFC 5228).

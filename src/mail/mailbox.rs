@@ -1,6 +1,6 @@
 //! Mailboxes: what is wanted and what is there. Passwords are not among it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Address, Mark, Quota, RateLimit, Tags};
 use crate::crd::Protocol;
@@ -66,8 +66,8 @@ pub struct MailboxHave {
     pub sender_acl: Option<BTreeSet<String>>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Custom attributes, the mark's among them; an edit replaces them all.
-    pub attributes: BTreeMap<String, String>,
+    /// Custom attributes by name, the mark's among them; an edit replaces them all. (A map takes half a KiB for one.)
+    pub attributes: Vec<(String, String)>,
     /// Bytes in it.
     pub used: Quota,
     /// Messages in it.
@@ -91,7 +91,7 @@ impl MailboxHave {
 
     /// Who manages it, if anybody does.
     pub fn mark(&self) -> Option<Mark> {
-        self.attributes.get(Self::MARK).and_then(|text| Mark::find(text))
+        self.attributes.iter().find(|(name, _)| name == Self::MARK).and_then(|(_, text)| Mark::find(text))
     }
 
     /// Whether nothing differs but how much mail is in it and who looked at it.

@@ -247,7 +247,7 @@ fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
             _ => Access::Active,
         },
         rate_limit: if own_limit { rate(&wire.rl) } else { RateLimit::Unlimited },
-        attributes: wire.custom_attributes,
+        attributes: wire.custom_attributes.into_iter().collect(),
         used: Quota::bytes(wire.quota_used),
         messages: wire.messages,
         last_logins: [time(wire.last_imap_login), time(wire.last_smtp_login), time(wire.last_pop3_login)],

@@ -115,7 +115,7 @@ fn added(want: &Mailbox) -> Vec<Change> {
 
 /// All attributes that are there, with the mark's set to `text`.
 fn marked(have: &MailboxHave, text: String) -> Change {
-    let mut attributes = have.attributes.clone();
+    let mut attributes: BTreeMap<_, _> = have.attributes.iter().cloned().collect();
     attributes.insert(MailboxHave::MARK.to_owned(), text);
     Change::SetAttributes { address: have.address.clone(), attributes }
 }
@@ -158,10 +158,7 @@ mod tests {
             force_password_change: false,
             sender_acl: None,
             tags: Vec::new(),
-            attributes: BTreeMap::from([
-                ("theirs".into(), "kept".into()),
-                (MailboxHave::MARK.into(), mark().to_string()),
-            ]),
+            attributes: vec![("theirs".into(), "kept".into()), (MailboxHave::MARK.into(), mark().to_string())],
             used: Quota::default(),
             messages: 0,
             last_logins: [0; 3],
@@ -202,7 +199,7 @@ mod tests {
     #[test]
     fn adopting_keeps_the_attributes_of_others() {
         let mut have = have();
-        have.attributes.remove(MailboxHave::MARK);
+        have.attributes.retain(|(name, _)| name != MailboxHave::MARK);
         let changes = plan(&want(), &have);
         let [Change::SetAttributes { attributes, .. }] = changes.as_slice() else { panic!("{changes:?}") };
         assert_eq!(attributes["theirs"], "kept");
@@ -263,7 +260,7 @@ mod tests {
     fn an_unmarked_or_foreign_mailbox_is_never_removed() {
         for text in [None, Some(Mark::new("c2", "mail", "ada", "uid-1").to_string())] {
             let mut have = have();
-            have.attributes.remove(MailboxHave::MARK);
+            have.attributes.retain(|(name, _)| name != MailboxHave::MARK);
             have.attributes.extend(text.map(|text| (MailboxHave::MARK.to_owned(), text)));
             assert_eq!(mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, (true, false)), Ok(vec![]));
         }
@@ -273,7 +270,7 @@ mod tests {
     fn what_was_released_is_nobodys() {
         let changes = mailbox_removal(Some(&have()), &mark(), DeletionPolicy::Retain, (false, false)).unwrap();
         let [Change::SetAttributes { attributes, .. }] = changes.as_slice() else { panic!("{changes:?}") };
-        assert_eq!(MailboxHave { attributes: attributes.clone(), ..have() }.mark(), None);
+        assert_eq!(MailboxHave { attributes: attributes.clone().into_iter().collect(), ..have() }.mark(), None);
         assert_eq!(attributes["theirs"], "kept");
     }
 }

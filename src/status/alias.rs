@@ -1,5 +1,7 @@
 //! The status of an `EmailAlias`.
 
+use std::sync::Arc;
+
 use super::conditions::{Pass, common, resolved, settled, synced};
 use crate::crd::EmailAliasStatus;
 use crate::mail::{AliasHave, Catch};
@@ -41,7 +43,7 @@ fn warn_of_external(after: &mut EmailAliasStatus, seen: &AliasSeen) {
         return;
     }
     if let Some(ready) = after.conditions.iter_mut().find(|c| c.type_ == "Ready") {
-        ready.message = format!(
+        Arc::make_mut(&mut ready.words).message = format!(
             "Mailcow shows what the spec asks; mail to {} keeps its sender's envelope and may fail SPF there: a mailbox with an EmailForwardingRule forwards safely",
             seen.external.join(", ")
         );

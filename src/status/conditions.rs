@@ -1,8 +1,13 @@
 //! Conditions: the same words on every kind, with transition times that move only when a status changes.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::crd::{EmailAliasStatus, EmailDomainStatus, EmailForwardingRuleStatus, EmailMailboxStatus};
+use std::sync::Arc;
+
+use crate::crd::{
+    EmailAliasStatus, EmailDomainStatus, EmailForwardingRuleStatus, EmailMailboxStatus, StatusCondition as Condition,
+    Words,
+};
 use crate::outcome::{Outcome, Reason, Why};
 
 /// What a pass says beside its outcome.
@@ -93,6 +98,8 @@ pub(super) fn synced(outcome: &Outcome, before: Option<i64>, pass: &Pass) -> Opt
 pub trait Conditioned: Default {
     /// The conditions.
     fn conditions(&self) -> &[Condition];
+    /// The conditions, to change them.
+    fn conditions_mut(&mut self) -> &mut [Condition];
     /// A status that says only this.
     fn only(conditions: Vec<Condition>, generation: Option<i64>) -> Self;
 }
@@ -102,6 +109,10 @@ macro_rules! conditioned {
         impl Conditioned for $status {
             fn conditions(&self) -> &[Condition] {
                 &self.conditions
+            }
+
+            fn conditions_mut(&mut self) -> &mut [Condition] {
+                &mut self.conditions
             }
 
             fn only(conditions: Vec<Condition>, observed_generation: Option<i64>) -> Self {
@@ -149,11 +160,13 @@ pub(super) fn settled(before: &[Condition], said: Vec<Said>, pass: &Pass) -> Vec
         .into_iter()
         .map(|said| Condition {
             last_transition_time: since(before, said.kind, said.status).unwrap_or_else(|| pass.now.clone()),
-            message: said.why.message,
             observed_generation: pass.generation,
-            reason: said.why.reason.as_str().to_owned(),
-            status: said.status.to_owned(),
-            type_: said.kind.to_owned(),
+            words: Arc::new(Words {
+                message: said.why.message,
+                reason: said.why.reason.as_str().to_owned(),
+                status: said.status.to_owned(),
+                type_: said.kind.to_owned(),
+            }),
         })
         .collect();
     after.sort_by(|a, b| rank(&a.type_).cmp(&rank(&b.type_)).then_with(|| a.type_.cmp(&b.type_)));

@@ -93,7 +93,7 @@ mod tests {
                 force_password_change: false,
                 sender_acl: None,
                 tags: Vec::new(),
-                attributes: std::collections::BTreeMap::new(),
+                attributes: Vec::new(),
                 used: Quota::mib(256),
                 messages: 7,
                 last_logins: [100, 0, 0],

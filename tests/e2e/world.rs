@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ground::{ControlPlane, Dns, Operator, wait_until};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
-use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, StatusCondition};
 use mailcow_simulator::{Options, Simulator};
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -248,7 +247,7 @@ pub(crate) trait Email:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
 {
     /// The conditions in its status.
-    fn conditions(&self) -> Vec<Condition>;
+    fn conditions(&self) -> Vec<StatusCondition>;
     /// The generation that its status speaks of.
     fn observed(&self) -> Option<i64>;
 }
@@ -256,7 +255,7 @@ pub(crate) trait Email:
 macro_rules! email {
     ($($kind:ty),*) => {$(
         impl Email for $kind {
-            fn conditions(&self) -> Vec<Condition> {
+            fn conditions(&self) -> Vec<StatusCondition> {
                 self.status.clone().unwrap_or_default().conditions
             }
 
@@ -281,7 +280,7 @@ pub(crate) fn says(object: &impl Email, kind: &str, status: &str) -> bool {
 
 /// The message of a condition.
 pub(crate) fn message(object: &impl Email, kind: &str) -> String {
-    object.conditions().into_iter().find(|c| c.type_ == kind).map(|c| c.message).unwrap_or_default()
+    object.conditions().into_iter().find(|c| c.type_ == kind).map(|c| c.message.clone()).unwrap_or_default()
 }
 
 /// A domain and a mailbox that the tests use.

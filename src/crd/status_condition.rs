@@ -1,0 +1,68 @@
+//! The standard condition, in a form in which ten thousand objects that say the same hold its words once.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// What a condition says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Words {
+    /// Its type, such as `Ready`.
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word.
+    pub reason: String,
+    /// Text for people.
+    pub message: String,
+}
+
+/// One condition in a status; on the wire it is the standard one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Condition", into = "Condition")]
+pub struct StatusCondition {
+    /// What it says; reached as its own fields.
+    pub words: Arc<Words>,
+    /// The generation of the spec that it speaks of.
+    pub observed_generation: Option<i64>,
+    /// When its status last changed.
+    pub last_transition_time: Time,
+}
+
+impl Deref for StatusCondition {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        &self.words
+    }
+}
+
+impl From<Condition> for StatusCondition {
+    fn from(condition: Condition) -> Self {
+        let Condition { type_, status, reason, message, observed_generation, last_transition_time } = condition;
+        let words = Arc::new(Words { type_, status, reason, message });
+        Self { words, observed_generation, last_transition_time }
+    }
+}
+
+impl From<StatusCondition> for Condition {
+    fn from(condition: StatusCondition) -> Self {
+        let StatusCondition { words, observed_generation, last_transition_time } = condition;
+        let Words { type_, status, reason, message } = Arc::unwrap_or_clone(words);
+        Self { type_, status, reason, message, observed_generation, last_transition_time }
+    }
+}
+
+impl JsonSchema for StatusCondition {
+    fn schema_name() -> Cow<'static, str> {
+        Condition::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Condition::json_schema(generator)
+    }
+}

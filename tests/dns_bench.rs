@@ -2,6 +2,7 @@
 //! --nocapture --test-threads=1`.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+#![expect(clippy::print_stdout, reason = "figures are for people")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,16 +97,17 @@ async fn bench_a_full_check_takes_little_more_than_its_slowest_chain() {
         let took = started.elapsed();
         assert!(is_good(&found), "{found:#?}");
         let asked = world.questions() - before;
-        let rounds =
-            if latency == 0 { 0.0 } else { took.as_secs_f64() * 1000.0 / f64::from(u32::try_from(latency).unwrap()) };
-        println!(
-            "full check, {latency} ms a lookup: {took:?}, {asked} lookups, {rounds:.1} round trips one after another"
-        );
+        row(&format!("every DNS record of a domain, {latency} ms a lookup"), took, asked);
     }
 }
 
-/// How many checks, and how many questions in them, a second.
-async fn checks(world: &World, domains: usize, required: &'static [DnsRecordKind]) -> (f64, f64) {
+/// A row of the table of `make bench`; lookups stand where reads of Mailcow do.
+fn row(what: &str, took: Duration, lookups: usize) {
+    println!("| {what} | {:.3} s | {lookups} lookups | | | |", took.as_secs_f64());
+}
+
+/// Checks domains, and gives how long it took and how many questions were asked.
+async fn checks(world: &World, domains: usize, required: &'static [DnsRecordKind]) -> (Duration, usize) {
     let lookup = Arc::new(world.lookup());
     let before = world.questions();
     let good = AtomicUsize::new(0);
@@ -122,21 +124,19 @@ async fn checks(world: &World, domains: usize, required: &'static [DnsRecordKind
             good.fetch_add(usize::from(found.unwrap()), Ordering::Relaxed);
         })
         .await;
-    let took = started.elapsed().as_secs_f64();
+    let took = started.elapsed();
     assert_eq!(good.load(Ordering::Relaxed), domains);
-    let per_second = |count: usize| f64::from(u32::try_from(count).unwrap()) / took;
-    (per_second(domains), per_second(world.questions() - before))
+    (took, world.questions() - before)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measurement"]
 async fn bench_checks_a_second_beside_a_bare_loop_of_the_same_questions() {
     let world = World::start(1000).await;
-    let (four, asked_four) = checks(&world, 1000, &ALL[..4]).await;
-    let (all, asked_all) = checks(&world, 1000, &ALL).await;
-    println!(
-        "four rows: {four:.0} checks/s with {asked_four:.0} lookups/s; ten rows: {all:.0} checks/s with {asked_all:.0} lookups/s"
-    );
+    let (took, lookups) = checks(&world, 1000, &ALL[..4]).await;
+    row("four DNS records of 1,000 domains", took, lookups);
+    let (took, lookups) = checks(&world, 1000, &ALL).await;
+    row("ten DNS records of 1,000 domains", took, lookups);
     let lookup = Arc::new(world.lookup());
     let count = 20_000;
     let before = world.questions();
@@ -146,18 +146,13 @@ async fn bench_checks_a_second_beside_a_bare_loop_of_the_same_questions() {
         tokio::spawn(async move { lookup.ask(&Question::new(&format!("_dmarc.d{}.test", n % 1000), Kind::Txt)).await })
     });
     bare.buffer_unordered(OUTSTANDING * 8).for_each(async |found| drop(found.unwrap())).await;
-    let asked = f64::from(u32::try_from(world.questions() - before).unwrap());
-    println!("bare loop: {:.0} lookups/s", asked / started.elapsed().as_secs_f64());
+    row("a bare loop of lookups", started.elapsed(), world.questions() - before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measurement"]
 async fn bench_five_thousand_domains_with_bounded_outstanding_checks() {
     let world = World::start(5000).await;
-    let started = Instant::now();
-    let (rate, asked) = checks(&world, 5000, &ALL[..4]).await;
-    println!(
-        "5,000 domains, {OUTSTANDING} checks at once: {:?}, {rate:.0} checks/s, {asked:.0} lookups/s",
-        started.elapsed()
-    );
+    let (took, lookups) = checks(&world, 5000, &ALL[..4]).await;
+    row(&format!("four DNS records of 5,000 domains, {OUTSTANDING} at once"), took, lookups);
 }

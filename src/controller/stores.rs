@@ -3,6 +3,7 @@
 //! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
 //! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -10,14 +11,17 @@ use futures::{Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use tokio::sync::watch;
 
 use super::patch::Object;
 use super::words::Shared;
 use crate::config::Settings;
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP};
 use crate::status::Conditioned;
+
+/// So many objects are listed at a time: what is being read takes several times the memory of what is kept of it.
+const PAGE: u32 = 100;
 
 /// What became of a kind.
 pub(super) type Changes<K> = UnboundedReceiver<Change<K>>;
@@ -79,7 +83,7 @@ where
     let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
     let (all_in, listed) = watch::channel(false);
     let mut shared = Shared::default();
-    let events = watcher(api, watcher::Config::default())
+    let events = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(move |object| slim(object, &mut shared))
         .reflect(writer);
@@ -117,11 +121,12 @@ async fn hand_on<K>(
     }
 }
 
-/// Drops what no driver reads: half of an object is who set which field.
+/// Drops what no driver reads: half of an object is who set which field, and a map takes half a KiB for one entry.
 fn slim<K: Object>(object: &mut K, shared: &mut Shared) {
-    // Not `clear`, which keeps the room.
-    object.meta_mut().managed_fields = None;
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    let meta = object.meta_mut();
+    (meta.managed_fields, meta.labels) = (None, None);
+    let ours = meta.annotations.take().into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+    meta.annotations = Some(ours.collect()).filter(|ours: &BTreeMap<_, _>| !ours.is_empty());
     if let Some(status) = object.status_mut() {
         shared.share(status.conditions_mut());
     }
@@ -130,6 +135,8 @@ fn slim<K: Object>(object: &mut K, shared: &mut Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crd::PAUSED;
+    use kube::ResourceExt;
 
     fn mailbox(name: &str) -> EmailMailbox {
         let spec = serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap();
@@ -166,8 +173,13 @@ mod tests {
             .managed_fields_mut()
             .push(k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry::default());
         mailbox.annotations_mut().insert("kubectl.kubernetes.io/last-applied-configuration".into(), "{}".into());
-        mailbox.annotations_mut().insert("kept".into(), "x".into());
+        mailbox.annotations_mut().insert(PAUSED.into(), "true".into());
+        mailbox.labels_mut().insert("app".into(), "x".into());
         slim(&mut mailbox, &mut Shared::default());
-        assert!(mailbox.managed_fields().is_empty() && mailbox.annotations().len() == 1);
+        assert!(mailbox.metadata.managed_fields.is_none() && mailbox.metadata.labels.is_none());
+        assert_eq!(mailbox.annotations().keys().collect::<Vec<_>>(), [PAUSED]);
+        mailbox.annotations_mut().remove(PAUSED);
+        slim(&mut mailbox, &mut Shared::default());
+        assert!(mailbox.metadata.annotations.is_none());
     }
 }

@@ -140,12 +140,25 @@ impl Client {
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub(super) async fn get(&self, action: &'static str, parts: &[&str]) -> Result<Value, Error> {
+        self.read(action, parts, |body, path| self.parsed(body, path)).await
+    }
+
+    /// The same, read by `parse` from the answer and its path.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub(super) async fn read<T>(
+        &self,
+        action: &'static str,
+        parts: &[&str],
+        parse: impl FnOnce(&[u8], &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let url = self.url(action, parts);
         let path = url.path().to_owned();
         let _turn = self.readers.acquire().await;
         let started = Instant::now();
         let answer = self.send(Method::GET, url, None).await;
-        let read = answer.and_then(|body| self.parsed(&body, &path));
+        let read = answer.and_then(|body| parse(&body, &path));
         (self.observer)(action, read.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
         read
     }
@@ -189,7 +202,7 @@ impl Client {
             let response = request.send().await.map_err(|error| broken(&error))?;
             let status = response.status();
             let body = response.bytes().await.map_err(|error| broken(&error))?;
-            self.judged(status, &body, &path).map(|()| body.to_vec())
+            self.judged(status, &body, &path).map(|()| body.into())
         };
         let answer = asked.await;
         match &answer {
@@ -221,10 +234,19 @@ impl Client {
 
     /// Reads a `get` answer; one that is empty means that no key was seen (recording `01_auth/no_key_get_list`).
     fn parsed(&self, body: &[u8], path: &str) -> Result<Value, Error> {
+        self.not_empty(body, path)?;
+        serde_json::from_slice(body).map_err(|_| self.unexpected(path, "no JSON".to_owned()))
+    }
+
+    /// Refuses an answer without anything in it.
+    ///
+    /// # Errors
+    /// [`Error::Unexpected`].
+    pub(super) fn not_empty(&self, body: &[u8], path: &str) -> Result<(), Error> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(self.unexpected(path, "an empty answer".to_owned()));
         }
-        serde_json::from_slice(body).map_err(|_| self.unexpected(path, "no JSON".to_owned()))
+        Ok(())
     }
 
     fn unreachable(&self, why: String) -> Error {

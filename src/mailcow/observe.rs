@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::client::Client;
 use super::error::Error;
@@ -133,16 +134,6 @@ impl Client {
             .collect())
     }
 
-    /// The server's version, such as `2026-07a`.
-    ///
-    /// # Errors
-    /// Any [`Error`] but a refusal.
-    pub async fn version(&self) -> Result<String, Error> {
-        let value = self.get("get/status", &["version"]).await?;
-        let version = value.get("version").and_then(Value::as_str).map(ToOwned::to_owned);
-        version.ok_or_else(|| self.unexpected("get/status/version", "no version in it".to_owned()))
-    }
-
     /// One object; Mailcow writes `{}` (and sometimes `[]`) for one that does not exist.
     async fn one<T: DeserializeOwned>(&self, action: &'static str, name: &str) -> Result<Option<T>, Error> {
         let value = self.get(action, &[name]).await?;
@@ -152,17 +143,24 @@ impl Client {
         serde_json::from_value(value).map(Some).map_err(|error| self.unexpected(action, shape(&error)))
     }
 
-    /// A list; Mailcow writes `{}` for an empty one.
+    /// A list; Mailcow writes `{}` for an empty one. It is read without a tree of all its values, which would take many
+    /// times the memory of a long list.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
         action: &'static str,
         parts: &[&str],
     ) -> Result<Vec<T>, Error> {
-        let value = self.get(action, parts).await?;
-        if is_nothing(&value) {
-            return Ok(Vec::new());
-        }
-        serde_json::from_value(value).map_err(|error| self.unexpected(action, shape(&error)))
+        let parse = |body: &[u8], path: &str| {
+            self.not_empty(body, path)?;
+            if body.trim_ascii() == b"{}" {
+                return Ok(Vec::new());
+            }
+            serde_json::from_slice(body).map_err(|error| match error.classify() {
+                Category::Data => self.unexpected(action, shape(&error)),
+                Category::Io | Category::Syntax | Category::Eof => self.unexpected(path, "no JSON".to_owned()),
+            })
+        };
+        self.read(action, parts, parse).await
     }
 }
 
@@ -174,7 +172,7 @@ fn is_nothing(value: &Value) -> bool {
 fn shape(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.split_once("missing field") {
-        Some((_, field)) => format!("the key{field} is missing"),
+        Some((_, field)) => format!("the key{} is missing", field.split(" at line").next().unwrap_or_default()),
         None => "an answer of another shape".to_owned(),
     }
 }

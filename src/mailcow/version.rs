@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::client::Client;
@@ -15,6 +16,16 @@ const KEEP: Duration = Duration::from_mins(5);
 pub(super) struct Remembered(Mutex<Option<(Instant, String)>>);
 
 impl Client {
+    /// The server's version, such as `2026-07a`.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn version(&self) -> Result<String, Error> {
+        let value = self.get("get/status", &["version"]).await?;
+        let version = value.get("version").and_then(Value::as_str).map(ToOwned::to_owned);
+        version.ok_or_else(|| self.unexpected("get/status/version", "no version in it".to_owned()))
+    }
+
     /// The server's version, such as `2026-07a`, at most five minutes old.
     ///
     /// # Errors

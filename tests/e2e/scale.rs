@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use mailcow_operator::crd::{EmailForwardingRule, EmailMailbox};
 
+use crate::figures::{print_routes, row, settled};
 use crate::world::{DOMAIN, World};
 
 #[tokio::test]
@@ -34,23 +35,23 @@ async fn bench_a_domains_rule_on_a_thousand_mailboxes() {
         while world.mailcow.inspect(|state| with_target(state, to)) < all {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        println!("{to}: scripts after {:?}", started.elapsed());
+        row(&world, &format!("a domain's rule to {to}: in {all} scripts"), started.elapsed());
         while !crate::world::says(&world.api::<EmailForwardingRule>().get("all").await.unwrap(), "Ready", "True") {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        let (took, reads, writes) = (started.elapsed(), world.mailcow.reads(), world.mailcow.writes());
-        println!("{to}: Ready after {took:?}; reads {reads} writes {writes}");
+        row(&world, &format!("a domain's rule to {to}: Ready"), started.elapsed());
     }
     world.mailcow.clear_log();
     world.operator = None;
     world.start_operator(&[]);
-    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
-    let filters = world.mailcow.requests().iter().filter(|r| r.path.contains("get/filters")).count();
-    println!("restart: reads {} ({filters} of filters) writes {}", world.mailcow.reads(), world.mailcow.writes());
+    let all = [("EmailDomain", 1), ("EmailMailbox", 1000), ("Script", 1000), ("EmailForwardingRule", 1)];
+    let took = settled(&world, &all).await;
+    row(&world, "a restart with it, nothing to do", took);
+    print_routes(&world);
     assert_eq!(world.mailcow.writes(), 0);
     let started = Instant::now();
     world.kubectl(&["delete", "efr", "all", "--wait=true"]).await;
-    println!("deleted in {:?}; writes {}", started.elapsed(), world.mailcow.writes());
+    row(&world, "it is deleted", started.elapsed());
     assert!(world.mailcow.inspect(|state| state.filters.is_empty()));
 }
 

@@ -142,7 +142,9 @@ impl World {
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
-        self.operator = Some(Operator::start(binary, &args, &[("KUBECONFIG", &kubeconfig)]).unwrap());
+        // As the chart sets it.
+        let env = [("KUBECONFIG", kubeconfig.as_str()), ("MALLOC_ARENA_MAX", "1")];
+        self.operator = Some(Operator::start(binary, &args, &env).unwrap());
     }
 
     /// Applies manifests into the namespace; they have to be taken.

@@ -17,8 +17,10 @@ use serde::de::DeserializeOwned;
 use crate::figures::{ApiWrites, one_look, print_routes, row, settled};
 use crate::world::{Email, World, says};
 
-/// Of an operator that looks at nothing by itself while a benchmark lasts.
-const OPTIONS: [&str; 6] = ["--resync", "1h", "--poll-interval", "1h", "--dns-mode", "recursive"];
+/// Of an operator that goes over nothing by itself while a benchmark lasts.
+const OPTIONS: [&str; 4] = ["--resync", "2h", "--dns-mode", "recursive"];
+/// Of one that does not look at Mailcow by itself either.
+const NO_LOOK: [&str; 2] = ["--poll-interval", "1h"];
 
 /// How many of what.
 #[derive(Clone, Copy)]
@@ -121,7 +123,7 @@ fn bare(world: &World) -> Client {
 async fn start_and_poll(size: Size) {
     let mut world = World::without_mailcow("bench").await;
     world.connect().await;
-    world.start_operator(&OPTIONS);
+    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     let told = ApiWrites::now(&world).await;
     let started = Instant::now();
     everything(&world, size).await;
@@ -141,7 +143,7 @@ async fn start_and_poll(size: Size) {
 async fn restart(world: &mut World, size: Size, of: &str) -> usize {
     world.operator = None;
     world.mailcow.clear_log();
-    world.start_operator(&OPTIONS);
+    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     let took = settled(world, &size.passes()).await;
     row(world, &format!("{of}: a restart, nothing to do"), took);
     print_routes(world);
@@ -178,13 +180,13 @@ async fn bench_a_thousand_new_mailboxes_at_the_real_server_s_pace() {
     let size = Size { domains: 10, mailboxes: 1000, aliases: 0 };
     let mut world = World::costly("burst", CostModel::measured()).await;
     world.connect().await;
-    world.start_operator(&OPTIONS);
+    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     create::<EmailDomain>(&world, size.domains, |n| size.yaml_of_domain(n)).await;
     all_ready(&world, Size { mailboxes: 0, ..size }).await;
     world.operator = None;
     create::<EmailMailbox>(&world, size.mailboxes, |n| size.yaml_of_mailbox(n)).await;
     world.mailcow.clear_log();
-    world.start_operator(&OPTIONS);
+    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     let started = Instant::now();
     all_ready(&world, size).await;
     row(&world, "1,000 new mailboxes at a real server's pace, Ready", started.elapsed());

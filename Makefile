@@ -34,7 +34,7 @@ test: tools ground sieve ## All tests, on a real Kubernetes API server and a sim
 
 bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
 	@status=0; rows="$$(mktemp)"; trap 'rm -f "$$rows"' EXIT; \
-	cargo test --profile bench --locked --test e2e --test inventory --test dns_bench -- \
+	cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench -- \
 	  --ignored --nocapture --test-threads 1 bench_$(ONLY) | tee "$$rows" || status=$$?; \
 	echo; uname -srm; echo "$$(nproc) cores; load: of the machine, over the last minute"; echo; \
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \

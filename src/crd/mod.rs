@@ -66,6 +66,10 @@ pub const FINALIZER: &str = "email.askrobots.com/mailcow";
 /// Label on generated credentials Secrets; the operator watches Secrets with this label only.
 pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";
 
+/// Annotation on a generated Secret: `prepared` while it is not on Mailcow yet, `owner` where the mailbox turned out to
+/// be there before, so that its owner's password stays and none is in the Secret.
+pub const PASSWORD: &str = "email.askrobots.com/password";
+
 /// The definitions of all four kinds, in the order people read them.
 ///
 /// # Errors

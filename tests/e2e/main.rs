@@ -6,6 +6,7 @@ mod world;
 
 mod alias;
 mod bad_input;
+mod before;
 mod bench;
 mod deletion;
 mod dns;

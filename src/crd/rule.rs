@@ -221,7 +221,8 @@ pub struct EmailForwardingRuleStatus {
     /// in all mailboxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadowed_by: Option<String>,
-    /// SHA-256 of the mailbox's whole script, in hex; of a domain's rule, of all hashes in the order of the addresses.
+    /// SHA-256 of the mailbox's whole script as Mailcow last showed it, in hex; of a domain's rule, of all hashes in the
+    /// order of the addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script_hash: Option<String>,
     /// Addresses of the mailboxes whose script the rule belongs to, sorted: the first 20.

@@ -63,7 +63,16 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
 fn known(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut value = serde_json::to_value(crd)?;
     without_unsigned(&mut value);
+    for version in value["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        version["schema"]["openAPIV3Schema"]["properties"]["status"]["default"] = unseen();
+    }
     serde_json::from_value(value)
+}
+
+/// The status of an object that the operator has not seen. Tools for deployment take an object without a status for
+/// ready, and one whose last observed generation is another than the current for one in progress.
+fn unseen() -> Value {
+    serde_json::json!({"observedGeneration": -1})
 }
 
 fn without_unsigned(value: &mut Value) {

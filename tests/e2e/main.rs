@@ -11,6 +11,7 @@ mod deletion;
 mod dns;
 mod domain;
 mod fields;
+mod judges;
 mod killed;
 mod mailbox;
 mod outage;

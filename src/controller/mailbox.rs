@@ -87,6 +87,8 @@ async fn steps(
     seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
+    let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
+    seen.password_version = seen.password_version.take().or(left);
     let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
     let corrections = changes.clone();
     if is_due && have.is_some() {

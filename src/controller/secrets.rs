@@ -21,6 +21,8 @@ use crate::outcome::{Outcome, Reason};
 pub(super) struct Password {
     pub(super) value: SecretString,
     pub(super) version: String,
+    /// Whether an earlier object of the mailbox left it: it was set then, and its owner may have chosen another since.
+    pub(super) is_left: bool,
 }
 
 /// Name of the Secret that a mailbox's password is in.
@@ -59,7 +61,8 @@ pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox) -> Result<O
         return Err(Outcome::stalled(Reason::SecretNotOurs, message).into());
     }
     adjust_owner(ctx, mailbox, &secret).await?;
-    password(&secret, "password").map(Some)
+    let is_left = secret.creation_timestamp() < mailbox.creation_timestamp();
+    Ok(Some(Password { is_left, ..password(&secret, "password")? }))
 }
 
 /// Generates a password and keeps it in a Secret with what a mail client needs.
@@ -127,7 +130,7 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
         let message = format!("the Secret {} lacks the key {key}, or it is empty or no UTF-8", secret.name_any());
         return Err(Outcome::waiting(Reason::SecretKeyInvalid, message).into());
     };
-    Ok(Password { value: SecretString::from(text), version: version(secret) })
+    Ok(Password { value: SecretString::from(text), version: version(secret), is_left: false })
 }
 
 /// Which state of which Secret: its uid and resourceVersion. Nothing of the password is in it.

@@ -11,6 +11,7 @@ mod deletion;
 mod dns;
 mod domain;
 mod fields;
+mod gitops;
 mod judges;
 mod killed;
 mod mailbox;

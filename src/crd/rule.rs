@@ -26,10 +26,10 @@ use super::rule_action::Action;
     printcolumn = r#"{"name":"Mailbox","type":"string","jsonPath":".spec.mailboxRef.name"}"#,
     printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".spec.domainRef.name"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
     printcolumn = r#"{"name":"Position","type":"integer","jsonPath":".status.position"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","priority":1,"jsonPath":".status.mailboxCount"}"#,
     printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#
 )]
@@ -55,7 +55,7 @@ pub struct EmailForwardingRuleSpec {
     /// Which mail the rule is for; omitted: all mail but spam.
     #[serde(default, rename = "match")]
     pub matches: Match,
-    /// What happens to it, in order. `ignore` can only be the last.
+    /// What happens to the mail, in order. `ignore` can only be the last.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.size() < 2 || self.map(a, has(a.ignore)).slice(0, self.size() - 1).all(i, !i)").message("ignore can only be the last action"))]
     pub actions: Vec<Action>,
@@ -209,8 +209,8 @@ pub struct EmailForwardingRuleStatus {
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// Conditions: `Ready`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`, `Stalled`,
-    /// `Paused`.
+    /// Conditions: `Ready`, `Synced`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`,
+    /// `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,

@@ -16,32 +16,43 @@ type settings struct {
 	Data map[string]string `json:"data"`
 }
 
-// judge follows gitops-engine's health.GetResourceHealth and argo-cd's util/lua: what is being deleted progresses,
-// everything else is for the script of its kind, and what has none counts as healthy.
+// health is what a script returns.
+type health struct {
+	verdict
+	DeletionMessage string `json:"deletionMessage"`
+}
+
+// judge follows gitops-engine's health.GetResourceHealth and argo-cd's util/lua of Argo CD 3.6: the script of its kind
+// decides, and what has none counts as healthy. What is being deleted progresses unless the script says deletionMessage;
+// older versions do not ask the script then.
 func (s settings) judge(object *unstructured.Unstructured) (verdict, error) {
-	if object.GetDeletionTimestamp() != nil {
-		return verdict{"Progressing", "Pending deletion"}, nil
-	}
 	kind := object.GroupVersionKind()
 	script, found := s.Data[fmt.Sprintf("resource.customizations.health.%s_%s", kind.Group, kind.Kind)]
-	if !found {
-		return verdict{"Healthy", "no health check"}, nil
-	}
-	said, err := runLua(object, script)
-	if err != nil {
-		return verdict{}, fmt.Errorf("the health check: %w", err)
+	said := health{verdict: verdict{"Healthy", "no health check"}}
+	if found {
+		var err error
+		if said, err = runLua(object, script); err != nil {
+			return verdict{}, fmt.Errorf("the health check: %w", err)
+		}
 	}
 	switch said.Status {
 	case "Healthy", "Progressing", "Degraded", "Suspended":
-		return said, nil
 	default:
 		return verdict{}, fmt.Errorf("the health check returned the status %q", said.Status)
+	}
+	switch {
+	case object.GetDeletionTimestamp() == nil:
+		return said.verdict, nil
+	case said.DeletionMessage != "":
+		return verdict{said.Status, said.DeletionMessage}, nil
+	default:
+		return verdict{"Progressing", "Pending deletion"}, nil
 	}
 }
 
 // runLua gives the script what Argo CD gives it where useOpenLibs is not set: the object, and no more than the
 // libraries package, base, table and some of os (which is left out here).
-func runLua(object *unstructured.Unstructured, script string) (said verdict, err error) {
+func runLua(object *unstructured.Unstructured, script string) (said health, err error) {
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer l.Close()
 	for name, open := range map[string]lua.LGFunction{

@@ -149,7 +149,7 @@ async fn credentials(
     if let Some(given) = &object.spec.password_secret_ref {
         return secrets::given(ctx, object, given).await.map(Some);
     }
-    if let Some(existing) = secrets::generated(ctx, object).await? {
+    if let Some(existing) = secrets::generated(ctx, object, &want.address).await? {
         return Ok(Some(existing));
     }
     let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));

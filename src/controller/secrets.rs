@@ -51,7 +51,11 @@ pub(super) async fn given(ctx: &Context, mailbox: &EmailMailbox, reference: &Sec
 ///
 /// # Errors
 /// [`Reason::SecretNotOurs`] when a Secret of that name was made by somebody else.
-pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox) -> Result<Option<Password>, Stop> {
+pub(super) async fn generated(
+    ctx: &Context,
+    mailbox: &EmailMailbox,
+    address: &Address,
+) -> Result<Option<Password>, Stop> {
     let name = name(mailbox);
     let Some(secret) = api(ctx, mailbox).get_opt(&name).await.map_err(Stop::api)? else { return Ok(None) };
     if !secret.labels().contains_key(MAILBOX_LABEL) {
@@ -61,8 +65,7 @@ pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox) -> Result<O
         return Err(Outcome::stalled(Reason::SecretNotOurs, message).into());
     }
     adjust_owner(ctx, mailbox, &secret).await?;
-    let is_left = secret.creation_timestamp() < mailbox.creation_timestamp();
-    Ok(Some(Password { is_left, ..password(&secret, "password")? }))
+    Ok(Some(Password { is_left: is_left(&secret, mailbox, address), ..password(&secret, "password")? }))
 }
 
 /// Generates a password and keeps it in a Secret with what a mail client needs.
@@ -122,6 +125,15 @@ async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) ->
     api(ctx, mailbox).patch_metadata(&secret.name_any(), &params, &patch).await.map_err(Stop::api).map(|_| ())
 }
 
+/// Whether an earlier object of the same address left the generated Secret, and nobody changed what is in it.
+fn is_left(secret: &Secret, mailbox: &EmailMailbox, address: &Address) -> bool {
+    let is_older = secret.creation_timestamp() < mailbox.creation_timestamp();
+    let username = secret.data.as_ref().and_then(|data| data.get("username"));
+    let is_same = username.is_some_and(|username| username.0 == address.to_string().as_bytes());
+    let fields = secret.managed_fields().iter().filter_map(|entry| entry.fields_v1.as_ref());
+    is_older && is_same && fields.filter(|fields| fields.0.get("f:data").is_some()).count() < 2
+}
+
 fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let text =
@@ -175,6 +187,27 @@ mod tests {
         assert!(text.chars().any(|c| c.is_ascii_lowercase()) && text.chars().any(|c| c.is_ascii_uppercase()));
         assert!(text.chars().any(|c| c.is_ascii_digit()) && text.chars().any(|c| c.is_ascii_punctuation()));
         assert_ne!(text, random_password().expose_secret());
+    }
+
+    #[test]
+    fn a_secret_is_left_when_it_is_older_of_the_same_address_and_nobody_changed_it() {
+        let manifest = |created: &str, username: &str, managers: usize| -> Secret {
+            let entries = vec![serde_json::json!({"manager": "m", "fieldsV1": {"f:data": {}}}); managers];
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"creationTimestamp": created, "managedFields": entries},
+                "data": {"username": ByteString(username.into())},
+            }))
+            .unwrap()
+        };
+        let spec = serde_yaml::from_str("{localPart: ada, domainRef: {name: d}}").unwrap();
+        let mut mailbox = EmailMailbox::new("ada", spec);
+        mailbox.metadata.creation_timestamp = manifest("2026-01-01T00:00:05Z", "", 1).metadata.creation_timestamp;
+        let address = Address::parse("ada@e.com").unwrap();
+        let said = |secret: &Secret| is_left(secret, &mailbox, &address);
+        assert!(said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 1)));
+        assert!(!said(&manifest("2026-01-01T00:00:05Z", "ada@e.com", 1)), "made for this object");
+        assert!(!said(&manifest("2026-01-01T00:00:04Z", "bob@e.com", 1)), "of another mailbox");
+        assert!(!said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 2)), "changed since");
     }
 
     #[test]

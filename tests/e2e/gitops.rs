@@ -53,6 +53,16 @@ async fn apply_pruning(world: &World, manifests: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Neither a client's three-way merge nor a dry run of server-side apply finds anything to change.
+async fn shows_no_difference(world: &World) {
+    for how in [&[][..], &["--server-side", "--field-manager=gitops", "--force-conflicts"]] {
+        let args = [&["diff", "-n", &world.namespace, "-f", "-"], how].concat();
+        let output = world.plane.kubectl_with(&args, &folder()).await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    }
+}
+
 async fn is_ready(world: &World) {
     world.ready::<EmailDomain>("example").await;
     for name in ["ada", "bob"] {
@@ -115,6 +125,7 @@ async fn a_pruned_folder_loses_no_mail_in_any_order_and_comes_back_with_its_pass
     let world = World::new("folder").await;
     apply_pruning(&world, &folder()).await;
     is_ready(&world).await;
+    shows_no_difference(&world).await;
     world.mailcow.edit(|state| {
         state.seed_usage("ada@example.com", 17, 4096);
         state.seed_usage("bob@example.com", 5, 1024);

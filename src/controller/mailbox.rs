@@ -94,6 +94,8 @@ async fn steps(
     seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
+    let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
+    seen.password_version = seen.password_version.take().or(left);
     let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
     let corrections = changes.clone();
     if is_due && have.is_some() {
@@ -140,7 +142,7 @@ async fn prepare(object: &EmailMailbox, ctx: &Context, (want, seen): (&Mailbox, 
         return secrets::given(ctx, object, given).await.map(|_| ());
     }
     let was_placed = seen.password_version.is_some();
-    let is_missing = matches!(secrets::generated(ctx, object).await?, Generated::Missing);
+    let is_missing = matches!(secrets::generated(ctx, object, &want.address).await?, Generated::Missing);
     if is_missing && !was_placed && !is_paused(object) {
         secrets::prepare(ctx, object, &want.address).await?;
     }
@@ -169,7 +171,7 @@ async fn credentials(
         return secrets::given(ctx, object, given).await.map(Some);
     }
     let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
-    match secrets::generated(ctx, object).await? {
+    match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}
         Generated::InUse(password) => return Ok(Some(password)),
         Generated::OfOwner => return Ok(None),

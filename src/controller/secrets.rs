@@ -3,7 +3,7 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
 use kube::{Api, Resource, ResourceExt};
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -26,6 +26,8 @@ const PREPARED: &str = "prepared";
 pub(super) struct Password {
     pub(super) value: SecretString,
     pub(super) version: String,
+    /// Whether an earlier object of the mailbox left it: it was set then, and its owner may have chosen another since.
+    pub(super) is_left: bool,
 }
 
 /// Name of the Secret that a mailbox's password is in.
@@ -66,7 +68,7 @@ pub(super) enum Generated {
 ///
 /// # Errors
 /// [`Reason::SecretNotOurs`] when a Secret of that name was made by somebody else.
-pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox) -> Result<Generated, Stop> {
+pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<Generated, Stop> {
     let name = name(mailbox);
     let Some(secret) = api(ctx, mailbox).get_opt(&name).await.map_err(Stop::api)? else {
         return Ok(Generated::Missing);
@@ -81,7 +83,10 @@ pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox) -> Result<G
     match secret.annotations().get(PASSWORD).map(String::as_str) {
         Some(PREPARED) => Ok(Generated::Prepared(Box::new(secret))),
         Some(_) => Ok(Generated::OfOwner),
-        None => password(&secret, "password").map(Generated::InUse),
+        None => {
+            let is_left = is_left(&secret, mailbox, address);
+            Ok(Generated::InUse(Password { is_left, ..password(&secret, "password")? }))
+        }
     }
 }
 
@@ -167,7 +172,9 @@ async fn create(
         data: Some(data),
         ..Secret::default()
     };
-    api(ctx, mailbox).create(&kube::api::PostParams::default(), &secret).await.map_err(Stop::api)
+    // The same manager as of later patches: whoever else changes what is in it stands out.
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    api(ctx, mailbox).create(&params, &secret).await.map_err(Stop::api)
 }
 
 /// The Secret goes with the mailbox only where the mailbox goes from Mailcow too.
@@ -190,6 +197,15 @@ async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) ->
     api(ctx, mailbox).patch_metadata(&secret.name_any(), &params, &patch).await.map_err(Stop::api).map(|_| ())
 }
 
+/// Whether an earlier object of the same address left the generated Secret, and nobody changed what is in it.
+fn is_left(secret: &Secret, mailbox: &EmailMailbox, address: &Address) -> bool {
+    let is_older = secret.creation_timestamp() < mailbox.creation_timestamp();
+    let username = secret.data.as_ref().and_then(|data| data.get("username"));
+    let is_same = username.is_some_and(|username| username.0 == address.to_string().as_bytes());
+    let fields = secret.managed_fields().iter().filter_map(|entry| entry.fields_v1.as_ref());
+    is_older && is_same && fields.filter(|fields| fields.0.get("f:data").is_some()).count() < 2
+}
+
 fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let text =
@@ -198,7 +214,7 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
         let message = format!("the Secret {} lacks the key {key}, or it is empty or no UTF-8", secret.name_any());
         return Err(Outcome::waiting(Reason::SecretKeyInvalid, message).into());
     };
-    Ok(Password { value: SecretString::from(text), version: version(secret) })
+    Ok(Password { value: SecretString::from(text), version: version(secret), is_left: false })
 }
 
 /// Which state of which Secret: its uid and resourceVersion. Nothing of the password is in it.
@@ -243,6 +259,27 @@ mod tests {
         assert!(text.chars().any(|c| c.is_ascii_lowercase()) && text.chars().any(|c| c.is_ascii_uppercase()));
         assert!(text.chars().any(|c| c.is_ascii_digit()) && text.chars().any(|c| c.is_ascii_punctuation()));
         assert_ne!(text, random_password().expose_secret());
+    }
+
+    #[test]
+    fn a_secret_is_left_when_it_is_older_of_the_same_address_and_nobody_changed_it() {
+        let manifest = |created: &str, username: &str, managers: usize| -> Secret {
+            let entries = vec![serde_json::json!({"manager": "m", "fieldsV1": {"f:data": {}}}); managers];
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"creationTimestamp": created, "managedFields": entries},
+                "data": {"username": ByteString(username.into())},
+            }))
+            .unwrap()
+        };
+        let spec = serde_yaml::from_str("{localPart: ada, domainRef: {name: d}}").unwrap();
+        let mut mailbox = EmailMailbox::new("ada", spec);
+        mailbox.metadata.creation_timestamp = manifest("2026-01-01T00:00:05Z", "", 1).metadata.creation_timestamp;
+        let address = Address::parse("ada@e.com").unwrap();
+        let said = |secret: &Secret| is_left(secret, &mailbox, &address);
+        assert!(said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 1)));
+        assert!(!said(&manifest("2026-01-01T00:00:05Z", "ada@e.com", 1)), "made for this object");
+        assert!(!said(&manifest("2026-01-01T00:00:04Z", "bob@e.com", 1)), "of another mailbox");
+        assert!(!said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 2)), "changed since");
     }
 
     #[test]

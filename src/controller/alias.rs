@@ -44,7 +44,7 @@ pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     }
     let after = status::alias(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
-    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
+    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 async fn steps(
@@ -69,13 +69,17 @@ async fn steps(
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
+    // What waits for others does not ask again and again: it is enough that it was missing a while ago.
+    let may_be_made = || references::domain_is_there(&domain).and_then(|()| mailboxes_are_there(object, ctx));
+    if may_be_made().is_err() && server.alias(&want.catch, Age::Recent).await?.is_none() {
+        may_be_made()?;
+    }
     let mut have = server.alias(&want.catch, age).await?;
     if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
     if have.is_none() {
-        references::domain_is_there(&domain)?;
-        mailboxes_are_there(object, ctx)?;
+        may_be_made()?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use kube::runtime::events::Recorder;
+use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
+use super::events::Events;
 use super::latest::Latest;
 use super::servers::Servers;
 use super::stores::Stores;
@@ -36,7 +37,9 @@ pub(super) struct Context {
     /// Turns true when the process is told to end.
     pub(super) ending: watch::Receiver<bool>,
     pub(super) latest: Latest,
-    pub(super) recorder: Recorder,
+    pub(super) events: Events,
+    /// Which passwords Mailcow has.
+    pub(super) passwords: super::passwords::Passwords,
     /// One turn at a time for the script of a mailbox.
     pub(super) turns: crate::turns::Turns,
     /// What is known of scripts.
@@ -71,17 +74,27 @@ impl Context {
         self.next_of(&key(object), outcome)
     }
 
+    /// When the object is looked at again, where its kind has its turns ([`super::wake::in_turn`]).
+    pub(super) fn again(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
+        let next = self.next(object, outcome);
+        match outcome {
+            Outcome::InSync | Outcome::Stalled(_) => Action::await_change(),
+            Outcome::Waiting(_) | Outcome::Unknown(_) => Action::requeue(next),
+        }
+    }
+
     /// How long until what has this key is looked at again.
     pub(super) fn next_of(&self, key: &str, outcome: &Outcome) -> Duration {
-        if let Outcome::Unknown(_) = outcome {
-            return self.backoff.failed(key, rand::random());
-        }
-        self.backoff.succeeded(key);
         match outcome {
+            Outcome::Unknown(_) => self.backoff.failed(key, rand::random()),
             // A change of the connection wakes every object.
             Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
-            Outcome::Waiting(_) => jittered(WAIT),
-            Outcome::InSync | Outcome::Stalled(_) | Outcome::Unknown(_) => self.resync(),
+            // Watches wake nearly all that waits, so thousands that wait must not be what keeps the operator busy.
+            Outcome::Waiting(_) => jittered(WAIT).max(self.backoff.failed(key, rand::random())),
+            Outcome::InSync | Outcome::Stalled(_) => {
+                self.backoff.succeeded(key);
+                self.resync()
+            }
         }
     }
 

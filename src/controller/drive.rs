@@ -87,6 +87,7 @@ where
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| census(&ctx.stores, &name));
     }
+    ctx.metrics.begun(kind);
     let started = Instant::now();
     let done = reconcile(object, ctx.clone()).await;
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());

@@ -1,37 +1,48 @@
 //! What was just said of an object. The watch brings our own writes back a moment later; a pass in between must not
 //! take the older status for the last word (it would set a password twice, say).
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// Far longer than a watch takes.
 const LAG: Duration = Duration::from_secs(10);
 
 /// Statuses of the last seconds, by uid.
 #[derive(Debug, Default)]
-pub(super) struct Latest(Mutex<HashMap<String, (Instant, Value)>>);
+pub(super) struct Latest(Mutex<Said>);
+
+type Said = HashMap<String, (Instant, Box<dyn Any + Send>)>;
 
 impl Latest {
     /// Keeps what was said.
-    pub(super) fn said(&self, object: &impl ResourceExt, status: &impl Serialize) {
-        let (Some(uid), Ok(status)) = (object.uid(), serde_json::to_value(status)) else { return };
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.retain(|_, (since, _)| since.elapsed() < LAG);
-        latest.insert(uid, (Instant::now(), status));
+    pub(super) fn said<K>(&self, object: &K, status: &K::Status)
+    where
+        K: ResourceExt + HasStatus<Status: Clone + Send + 'static>,
+    {
+        let Some(uid) = object.uid() else { return };
+        self.recent().insert(uid, (Instant::now(), Box::new(status.clone())));
     }
 
     /// What was said within the last seconds.
-    pub(super) fn status<K: ResourceExt + HasStatus<Status: DeserializeOwned>>(&self, object: &K) -> Option<K::Status> {
-        let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, status) = latest.get(&object.uid()?).filter(|(since, _)| since.elapsed() < LAG)?;
-        serde_json::from_value(status.clone()).ok()
+    pub(super) fn status<K>(&self, object: &K) -> Option<K::Status>
+    where
+        K: ResourceExt + HasStatus<Status: Clone + 'static>,
+    {
+        let recent = self.recent();
+        let (_, status) = recent.get(object.meta().uid.as_ref()?)?;
+        status.downcast_ref().cloned()
+    }
+
+    /// What is still needed; the rest is forgotten.
+    fn recent(&self) -> MutexGuard<'_, Said> {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.retain(|_, (since, _)| since.elapsed() < LAG);
+        latest
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     let seen = if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
+            ctx.passwords.forget(object.as_ref());
             return Ok((Action::await_change(), Outcome::InSync));
         };
         MailboxSeen { outcome: left, ..start(&object, &before, &ctx) }
@@ -41,7 +42,7 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     };
     let after = status::mailbox(&before, &seen, &context::pass(object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
-    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
+    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 /// What is known before anything was looked up.
@@ -79,12 +80,17 @@ async fn steps(
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
+    // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
+    let may_be_made = || references::domain_is_there(&domain);
+    if may_be_made().is_err() && server.mailbox(&want.address, Age::Recent).await?.is_none() {
+        may_be_made()?;
+    }
     let mut have = recalled(server.mailbox(&want.address, age).await?, seen.sender_acl.as_deref());
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
         have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
     if have.is_none() {
-        references::domain_is_there(&domain)?;
+        may_be_made()?;
     }
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
@@ -96,7 +102,7 @@ async fn steps(
     seen.secret_name = password.is_some().then(|| secrets::name(object));
     let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
     seen.password_version = seen.password_version.take().or(left);
-    let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
+    let is_due = password.as_ref().is_some_and(|password| is_due(object, ctx, seen, password));
     let corrections = changes.clone();
     if is_due && have.is_some() {
         changes.push(Change::SetPassword(want.address.clone()));
@@ -104,6 +110,7 @@ async fn steps(
     let secret = password.as_ref().map(|password| &password.value);
     if bring((ctx, &server), (object, &before.conditions), &changes, secret).await? {
         // A mailbox that is gone and only to be reported so takes no password.
+        password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
         let shown = server.mailbox(&want.address, Age::Now).await?;
         // What can't be shown is known from its being taken.
@@ -184,6 +191,17 @@ async fn credentials(
         return Ok(None);
     }
     secrets::generate(ctx, object, &want.address).await.map(Some)
+}
+
+/// Whether Mailcow lacks the password; one whose Secret changed only otherwise counts as set.
+fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
+    let is_set = seen.password_version.as_ref() == Some(&password.version);
+    if !is_set && !ctx.passwords.is_set(object, &password.value) {
+        return true;
+    }
+    ctx.passwords.remember(object, &password.value);
+    seen.password_version = Some(password.version.clone());
+    false
 }
 
 /// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.

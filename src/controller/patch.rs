@@ -22,7 +22,7 @@ const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
 /// An object of ours: one of the four kinds.
 pub(super) trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + HasStatus<Status: Conditioned + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync>
+    + HasStatus<Status: Conditioned + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static>
     + Clone
     + std::fmt::Debug
     + DeserializeOwned
@@ -118,7 +118,7 @@ fn changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
 
 /// Publishes an event; one that can't be published is only logged.
 pub(super) async fn publish<K: Object>(ctx: &Context, object: &K, event: Event) {
-    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+    if let Err(error) = ctx.events.publish(&event, &object.object_ref(&())).await {
         tracing::warn!(%error, "an event could not be published");
     }
 }

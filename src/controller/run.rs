@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -169,9 +168,9 @@ async fn drivers(
         scripts: script_results,
         heard,
     };
-    let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
     let ctx = Arc::new(Context {
-        recorder: Recorder::new(kube.clone(), reporter),
+        passwords: super::passwords::Passwords::default(),
+        events: super::events::Events::new(kube.clone()),
         kube,
         settings,
         cluster,

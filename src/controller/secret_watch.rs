@@ -15,7 +15,11 @@ use tokio::sync::mpsc;
 
 use super::secrets;
 use super::stores::Changes;
+use super::wake::Names;
 use crate::crd::{EmailMailbox, MAILBOX_LABEL};
+
+/// So many changes at once are looked at together.
+const BATCH: usize = 1000;
 
 /// A Secret by namespace and name.
 type Key = (String, String);
@@ -27,7 +31,7 @@ pub(super) fn generated(
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
     let events = watcher(secrets, watcher::Config::default().labels(MAILBOX_LABEL));
     let changed = events.default_backoff().filter_map(|event| std::future::ready(event.ok().and_then(touched)));
-    changed.flat_map(move |secret| stream::iter(naming(&store, &secret))).boxed()
+    changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
 }
 
 /// Mailboxes whose given Secret changed: one watch by name for each Secret that a mailbox names.
@@ -39,7 +43,7 @@ pub(super) fn given(
     let (sender, receiver) = mpsc::channel::<Key>(64);
     tokio::spawn(follow_names(kube, mailboxes, sender));
     let changed = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|key| (key, receiver)) });
-    changed.flat_map(move |secret| stream::iter(naming(&store, &secret))).boxed()
+    changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
 }
 
 async fn follow_names(kube: kube::Client, mut mailboxes: Changes<EmailMailbox>, sender: mpsc::Sender<Key>) {
@@ -79,9 +83,10 @@ fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Key> {
     }
 }
 
-/// The mailboxes that have their password in a Secret.
-fn naming(store: &Store<EmailMailbox>, (namespace, name): &Key) -> Vec<ObjectRef<EmailMailbox>> {
-    let named = |m: &EmailMailbox| m.namespace().as_deref() == Some(namespace.as_str()) && secrets::name(m) == *name;
+/// The mailboxes that have their password in one of the Secrets.
+fn naming(store: &Store<EmailMailbox>, secrets: Vec<Key>) -> Vec<ObjectRef<EmailMailbox>> {
+    let changed: Names = secrets.into_iter().collect();
+    let named = |m: &EmailMailbox| changed.hold(m.metadata.namespace.as_deref(), &secrets::name(m));
     store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
@@ -102,7 +107,7 @@ mod tests {
             mailbox.metadata.namespace = Some(namespace.into());
             writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
         }
-        let woken = |namespace: &str, name: &str| naming(&reader, &(namespace.into(), name.into()));
+        let woken = |namespace: &str, name: &str| naming(&reader, vec![(namespace.into(), name.into())]);
         assert_eq!(woken("n", "shared").len(), 1);
         assert_eq!(woken("n", "generated-mailbox")[0].name, "generated");
         assert!(woken("n", "unrelated").is_empty());

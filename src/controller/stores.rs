@@ -128,7 +128,8 @@ async fn hand_on<K>(
 
 /// Drops what no driver reads: half of an object is who set which field.
 fn slim(object: &mut impl ResourceExt) {
-    object.managed_fields_mut().clear();
+    // Not `clear`, which keeps the room.
+    object.meta_mut().managed_fields = None;
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
 

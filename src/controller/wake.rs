@@ -1,16 +1,17 @@
 //! What wakes which object: changes that matter, not every write of a status.
 
-use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
+use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::context::{annotation, is_paused};
 use crate::crd::{
@@ -18,7 +19,13 @@ use crate::crd::{
 };
 use crate::status;
 
-/// Objects whose `what` changed since they were last seen.
+/// In so many parts all objects have their turns.
+const SHARES: u32 = 64;
+/// How long a batch is gathered at most.
+const LONGEST_REST: Duration = Duration::from_mins(1);
+
+/// Objects whose `what` changed since they were last seen. Names are remembered as hashes: with every subscription, they
+/// would be a good part of the operator's memory.
 pub(super) fn when_changed<K>(
     events: impl Stream<Item = Arc<K>>,
     what: impl Fn(&K) -> u64,
@@ -26,29 +33,50 @@ pub(super) fn when_changed<K>(
 where
     K: Resource<DynamicType = ()>,
 {
-    let mut seen: HashMap<(Option<String>, String), u64> = HashMap::new();
+    let mut seen: HashMap<u64, u64> = HashMap::new();
     events.filter(move |object| {
-        let is_new = has_changed(&mut seen, object.as_ref(), what(object));
-        std::future::ready(is_new)
+        let (name, now) = (hashed(&(&object.meta().namespace, &object.meta().name)), what(object));
+        std::future::ready(seen.insert(name, now) != Some(now))
     })
 }
 
-fn has_changed<K: Resource<DynamicType = ()>>(
-    seen: &mut HashMap<(Option<String>, String), u64>,
-    object: &K,
-    now: u64,
-) -> bool {
-    match seen.entry((object.namespace(), object.name_any())) {
-        Entry::Occupied(before) if *before.get() == now => false,
-        Entry::Occupied(mut before) => {
-            before.insert(now);
-            true
+/// What comes again and again, each once in a batch: the first at once, and then what came while `each` passed for each
+/// of the last batch, however many that are.
+pub(super) fn gathered<T: Eq + Hash + Send + 'static>(
+    events: impl Stream<Item = T> + Send + 'static,
+    each: Duration,
+) -> BoxStream<'static, T> {
+    let gather = move |(mut events, rest): (BoxStream<'static, T>, Duration)| async move {
+        let mut batch = HashSet::new();
+        let mut meanwhile = Box::pin(events.by_ref().take_until(tokio::time::sleep(rest)));
+        while let Some(event) = meanwhile.next().await {
+            batch.insert(event);
         }
-        Entry::Vacant(free) => {
-            free.insert(now);
-            true
+        drop(meanwhile);
+        if batch.is_empty() {
+            batch.insert(events.next().await?);
         }
-    }
+        let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        Some((stream::iter(batch), (events, each.saturating_mul(count).min(LONGEST_REST))))
+    };
+    stream::unfold((events.fuse().boxed(), Duration::ZERO), gather).flatten().boxed()
+}
+
+/// Every object once in each `time`, spread over it. A timer for each of them would take as much memory as the object.
+pub(super) fn in_turn<K>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let each = time / SHARES;
+    let shares = stream::unfold(0, move |share| async move {
+        tokio::time::sleep(each).await;
+        Some((share, (share + 1) % SHARES))
+    });
+    let of_share = move |share: u32| {
+        let is_in = |object: &K| hashed(&object.meta().uid) % u64::from(SHARES) == u64::from(share);
+        stream::iter(store.state_filter(is_in).into_iter().map(|object| ObjectRef::from_obj(object.as_ref())))
+    };
+    shares.flat_map(of_share).boxed()
 }
 
 /// What of an object its own driver acts on: spec, deletion, finalizers and our annotations.
@@ -154,6 +182,38 @@ impl Refers for EmailForwardingRule {
     }
 }
 
+/// Objects of one kind by namespace and name: what thousands that changed at once matter to is found in one go.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<String, HashSet<String>>);
+
+impl Names {
+    /// Whether there is one with this name in this namespace.
+    pub(super) fn hold(&self, namespace: Option<&str>, name: &str) -> bool {
+        namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
+    }
+
+    /// Whether one of them is the domain of `object`.
+    pub(super) fn hold_domain_of(&self, object: &impl Refers) -> bool {
+        let own = object.meta().namespace.as_deref();
+        object.domain().is_some_and(|domain| self.hold(own.map(|own| domain.namespace_from(own)), &domain.name))
+    }
+
+    /// Whether one of them is a mailbox that `object` needs.
+    pub(super) fn hold_mailbox_of(&self, object: &impl Refers) -> bool {
+        object.mailboxes().iter().any(|mailbox| self.hold(object.meta().namespace.as_deref(), &mailbox.name))
+    }
+}
+
+impl FromIterator<(String, String)> for Names {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(objects: T) -> Self {
+        let mut names = Self::default();
+        for (namespace, name) in objects {
+            names.0.entry(namespace).or_default().insert(name);
+        }
+        names
+    }
+}
+
 /// Whether `object` refers to the domain `name` in `namespace`.
 pub(super) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
     let is_there = |domain: &DomainRef| {
@@ -177,7 +237,7 @@ pub(super) fn domain_of(object: &impl Refers) -> Option<ObjectRef<EmailDomain>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::stream;
+    use kube::ResourceExt;
 
     fn mailbox(generation: i64) -> EmailMailbox {
         let spec = serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap();
@@ -196,6 +256,42 @@ mod tests {
         assert_eq!(when_changed(events, own).count().await, 2);
     }
 
+    #[tokio::test]
+    async fn what_comes_again_soon_comes_once_with_others() {
+        let (sender, events) = futures::channel::mpsc::unbounded();
+        let mut gathered = gathered(events, Duration::from_millis(200));
+        let next = async |gathered: &mut BoxStream<'static, i32>| {
+            tokio::time::timeout(Duration::from_millis(100), gathered.next()).await.ok().flatten()
+        };
+        sender.unbounded_send(1).unwrap();
+        assert_eq!(next(&mut gathered).await, Some(1), "the first comes at once");
+        for again in [1, 2, 1, 1, 2] {
+            sender.unbounded_send(again).unwrap();
+        }
+        assert_eq!(next(&mut gathered).await, None, "what comes soon after it waits");
+        let mut both = [gathered.next().await.unwrap(), gathered.next().await.unwrap()];
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+        drop(sender);
+        assert_eq!(gathered.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn everything_has_its_turn_once_in_each_round() {
+        let (reader, mut writer) = kube::runtime::reflector::store::<EmailMailbox>();
+        for name in ["a", "b", "c"] {
+            let mut mailbox = mailbox(1);
+            (mailbox.metadata.name, mailbox.metadata.uid) = (Some(name.into()), Some(format!("uid of {name}")));
+            writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(mailbox));
+        }
+        let turns: Vec<_> =
+            in_turn(reader, Duration::from_millis(64)).take(6).map(|mailbox| mailbox.name).collect().await;
+        let (mut first, second) = (turns[..3].to_vec(), &turns[3..]);
+        assert_eq!(first, second);
+        first.sort_unstable();
+        assert_eq!(first, ["a", "b", "c"]);
+    }
+
     #[test]
     fn deletion_pause_and_finalizers_matter() {
         let base = own(&mailbox(1));
@@ -211,6 +307,13 @@ mod tests {
 
     #[test]
     fn references_count_only_inside_the_namespace() {
+        let names = |namespace: &str, name: &str| Names::from_iter([(namespace.to_owned(), name.to_owned())]);
+        assert!(names("n", "d").hold_domain_of(&mailbox(1)));
+        assert!(!names("other", "d").hold_domain_of(&mailbox(1)) && !names("n", "e").hold_domain_of(&mailbox(1)));
+        let spec = "{localPart: a, domainRef: {name: d}, gotoMailboxRefs: [{name: x}, {name: y}]}";
+        let mut alias = EmailAlias::new("a", serde_yaml::from_str(spec).unwrap());
+        alias.metadata.namespace = Some("n".into());
+        assert!(names("n", "y").hold_mailbox_of(&alias) && !names("other", "y").hold_mailbox_of(&alias));
         assert!(belongs_to(&mailbox(1), Some("n"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("other"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("n"), "e"));

@@ -1,10 +1,11 @@
 //! Which driver is woken by what.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -16,7 +17,7 @@ use super::drive::{Driver, Running, Wakes, drive};
 use super::patch::Object;
 use super::poll::{Heard, woken};
 use super::stores::{Changes, scoped};
-use super::wake::{self, belongs_to, domain_of, needs, when_changed};
+use super::wake::{self, Names, domain_of, gathered, in_turn, when_changed};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::gates::Gate;
@@ -24,6 +25,11 @@ use crate::inventory::Moved;
 
 /// How long a domain waits for more to be attached before it counts again.
 const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
+
+/// So many changes at once are looked at together.
+const BATCH: usize = 1000;
+/// Domains count what is attached to them five times a second at most, all together.
+const RECOUNT: Duration = Duration::from_millis(200);
 
 /// Subscriptions to the four kinds, one for each driver that is woken by it.
 pub(super) struct Handles {
@@ -83,14 +89,11 @@ async fn run(drivers: Vec<Running>) {
 fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
     let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
-    let mailboxes = handles.mailboxes.pop().map(|handle| {
-        let changed = when_changed(handle, conditions_of_mailbox);
-        changed.filter_map(|m| std::future::ready(domain_of(m.as_ref()))).boxed()
-    });
-    let aliases = handles.aliases.pop().map(|handle| {
-        let changed = when_changed(handle, conditions_of_alias);
-        changed.filter_map(|a| std::future::ready(domain_of(a.as_ref()))).boxed()
-    });
+    let mailboxes = stream::iter(handles.mailboxes.pop()).flatten();
+    let mailboxes = when_changed(mailboxes, conditions_of_mailbox).map(|mailbox| domain_of(mailbox.as_ref()));
+    let aliases = stream::iter(handles.aliases.pop()).flatten();
+    let aliases = when_changed(aliases, conditions_of_alias).map(|alias| domain_of(alias.as_ref()));
+    let attached = stream::select(mailboxes, aliases).filter_map(std::future::ready);
     let moved = moved(handles, &ctx.stores.domains, |moved, domain| {
         domain
             .status
@@ -99,18 +102,25 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
             .is_some_and(|name| moved.domains.contains(name))
     });
     let rivals = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::own), ctx.stores.domains.clone(), |domain, other| {
-            domain.spec.domain == other.spec.domain && domain.metadata.uid != other.metadata.uid
-        })
+        let name = |domain: &EmailDomain| Some(domain.spec.domain.clone());
+        let is_rival = |names: &HashSet<String>, domain: &EmailDomain| names.contains(&domain.spec.domain);
+        all_matching(when_changed(handle, wake::own), ctx.stores.domains.clone(), (name, is_rival))
     });
     let of_namespaces = of_namespaces(handles, &ctx.stores.domains);
-    mailboxes.into_iter().chain(aliases).chain(moved).chain(rivals).chain(of_namespaces).collect()
+    [gathered(attached, RECOUNT)].into_iter().chain(moved).chain(rivals).chain(of_namespaces).collect()
 }
 
 /// The objects of a namespace whose labels or annotations changed.
 fn of_namespaces<K: Object + 'static>(handles: &mut Handles, store: &Store<K>) -> Option<Wakes<K>> {
     let changed = when_changed(handles.namespaces.pop()?, wake::namespace);
-    Some(all_matching(changed, store.clone(), |object, namespace| object.meta().namespace == namespace.metadata.name))
+    let name = |namespace: &PartialObjectMeta<Namespace>| namespace.metadata.name.clone();
+    let is_in = |names: &HashSet<String>, object: &K| object.namespace().is_some_and(|of| names.contains(&of));
+    Some(all_matching(changed, store.clone(), (name, is_in)))
+}
+
+/// An object's namespace and name.
+fn name_of(object: &impl ResourceExt) -> Option<(String, String)> {
+    Some((object.namespace()?, object.name_any()))
 }
 
 /// What was changed on Mailcow itself.
@@ -130,9 +140,7 @@ fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
 fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), mailboxes, |mailbox, domain| {
-            belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
-        })
+        all_matching(when_changed(handle, wake::domain_for_others), mailboxes, (name_of, Names::hold_domain_of))
     });
     let given = handles
         .mailboxes
@@ -144,49 +152,45 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
         address.is_some_and(|address| moved.mailboxes.contains(address))
     });
     let of_namespaces = of_namespaces(handles, &ctx.stores.mailboxes);
-    domains.into_iter().chain(given).chain([generated]).chain(moved).chain(of_namespaces).collect()
+    let turns = in_turn(ctx.stores.mailboxes.clone(), ctx.settings.resync);
+    domains.into_iter().chain(given).chain([generated, turns]).chain(moved).chain(of_namespaces).collect()
 }
 
 /// Aliases wait for their domain and for the mailboxes they go to.
 fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlias>> {
     let aliases = ctx.stores.aliases.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), aliases.clone(), |alias, domain| {
-            belongs_to(alias, domain.namespace().as_deref(), &domain.name_any())
-        })
+        all_matching(when_changed(handle, wake::domain_for_others), aliases.clone(), (name_of, Names::hold_domain_of))
     });
     let mailboxes = handles.mailboxes.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::mailbox_for_others), aliases, |alias, mailbox| {
-            needs(alias, mailbox.namespace().as_deref(), &mailbox.name_any())
-        })
+        all_matching(when_changed(handle, wake::mailbox_for_others), aliases, (name_of, Names::hold_mailbox_of))
     });
     let moved = moved(handles, &ctx.stores.aliases, |moved, alias| {
         let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.aliases.contains(address))
     });
     let of_namespaces = of_namespaces(handles, &ctx.stores.aliases);
-    domains.into_iter().chain(mailboxes).chain(moved).chain(of_namespaces).collect()
+    let turns = in_turn(ctx.stores.aliases.clone(), ctx.settings.resync);
+    domains.into_iter().chain(mailboxes).chain([turns]).chain(moved).chain(of_namespaces).collect()
 }
 
 /// Scripts are made from the rules, and wait for domains and for the installation's sinks.
 fn script_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMailbox>> {
     let mailboxes = ctx.stores.mailboxes.clone();
     let domains = handles.domains.pop().map(|handle| {
-        all_matching(when_changed(handle, wake::domain_for_others), mailboxes.clone(), |mailbox, domain| {
-            belongs_to(mailbox, domain.namespace().as_deref(), &domain.name_any())
-        })
+        all_matching(when_changed(handle, wake::domain_for_others), mailboxes.clone(), (name_of, Names::hold_domain_of))
     });
     let (scripts, of_rule) = (ctx.clone(), mailboxes.clone());
     let rules = handles.rules.pop().map(|handle| {
         let changed = when_changed(handle, wake::rule_for_scripts);
-        changed.flat_map(move |rule| futures::stream::iter(scripts_of(&rule, &scripts, &of_rule))).boxed()
+        changed.flat_map(move |rule| stream::iter(scripts_of(&rule, &scripts, &of_rule))).boxed()
     });
     let mut sinks = ctx.sinks.clone();
     sinks.mark_unchanged();
-    let sinks = futures::stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
+    let sinks = stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
     let all = move |()| {
         let objects: Vec<_> = mailboxes.state().iter().map(|m| ObjectRef::from_obj(m.as_ref())).collect();
-        futures::stream::iter(objects)
+        stream::iter(objects)
     };
     let doubts = ctx.clone();
     let moved = moved(handles, &ctx.stores.mailboxes, |moved, mailbox| {
@@ -214,27 +218,26 @@ fn scripts_of(
 /// A domain's rules wait for the domain. What else they wait for, their scripts tell.
 fn rules_of_domains(domains: Option<Changes<EmailDomain>>, ctx: &Arc<Context>) -> Wakes<EmailForwardingRule> {
     let rules = ctx.stores.rules.clone();
-    let changed = futures::stream::iter(domains).flatten();
-    all_matching(when_changed(changed, wake::domain_for_others), rules, |rule, domain| {
-        belongs_to(rule, domain.namespace().as_deref(), &domain.name_any())
-    })
+    let changed = stream::iter(domains).flatten();
+    all_matching(when_changed(changed, wake::domain_for_others), rules, (name_of, Names::hold_domain_of))
 }
 
-/// For each event of another kind, those objects of ours that it matters to.
-fn all_matching<K, O>(
+/// When objects of another kind change, those objects of ours that it matters to: many changes at once are one look.
+fn all_matching<K, O, T, C>(
     events: impl Stream<Item = Arc<O>> + Send + 'static,
     store: Store<K>,
-    matters: fn(&K, &O) -> bool,
+    (name, matters): (fn(&O) -> Option<T>, fn(&C, &K) -> bool),
 ) -> Wakes<K>
 where
     K: Object + 'static,
     O: Send + Sync + 'static,
+    T: 'static,
+    C: FromIterator<T> + 'static,
 {
-    let found = move |other: Arc<O>| {
-        let objects = store.state_filter(|object| matters(object, &other));
-        futures::stream::iter(
-            objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>(),
-        )
+    let found = move |changed: Vec<Arc<O>>| {
+        let names = changed.iter().filter_map(|other| name(other)).collect();
+        let objects = store.state_filter(|object| matters(&names, object));
+        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
     };
-    events.flat_map(found).boxed()
+    events.ready_chunks(BATCH).flat_map(found).boxed()
 }

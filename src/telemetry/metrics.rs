@@ -19,6 +19,7 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 #[derive(Clone, Debug)]
 pub struct Metrics {
     reconciles: Family<Labels<2>, Counter>,
+    in_hand: Family<Labels<1>, Gauge>,
     reconcile_seconds: Family<Labels<1>, Histogram>,
     mailcow_requests: Family<Labels<2>, Counter>,
     mailcow_seconds: Family<Labels<1>, Histogram>,
@@ -35,6 +36,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             reconciles: Family::default(),
+            in_hand: Family::default(),
             reconcile_seconds: Family::new_with_constructor(histogram),
             mailcow_requests: Family::default(),
             mailcow_seconds: Family::new_with_constructor(histogram),
@@ -55,8 +57,14 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
+    /// A pass over an object of `kind` has begun; [`Metrics::reconciled`] ends it.
+    pub fn begun(&self, kind: &'static str) {
+        self.in_hand.get_or_create(&[("kind", kind)]).inc();
+    }
+
     /// Counts a pass over an object of `kind` and what came of it.
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, took: Duration) {
+        self.in_hand.get_or_create(&[("kind", kind)]).dec();
         self.reconciles.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
         self.reconcile_seconds.get_or_create(&[("kind", kind)]).observe(took.as_secs_f64());
     }
@@ -105,6 +113,7 @@ impl Metrics {
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("mailcow_operator");
         registry.register("reconciles", "Passes over objects by kind and outcome", self.reconciles.clone());
+        registry.register("reconciles_in_hand", "Passes that go on now, by kind", self.in_hand.clone());
         registry.register("reconcile_seconds", "Time of a pass in seconds", self.reconcile_seconds.clone());
         registry.register(
             "mailcow_requests",
@@ -144,6 +153,8 @@ mod tests {
     #[test]
     fn counters_are_written_with_their_labels() {
         let metrics = Metrics::default();
+        metrics.begun("EmailDomain");
+        metrics.begun("EmailDomain");
         metrics.reconciled("EmailDomain", "in_sync", Duration::from_millis(7));
         metrics.asked_mailcow("add/domain", "ok", Duration::from_millis(7));
         let text = metrics.text().unwrap();
@@ -152,5 +163,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(r#"mailcow_operator_mailcow_requests_total{action="add/domain",outcome="ok"} 1"#));
+        assert!(text.contains(r#"mailcow_operator_reconciles_in_hand{kind="EmailDomain"} 1"#));
     }
 }

@@ -1,8 +1,6 @@
 //! Figures, not tests: `make bench` prints them. What they stand on: a real API server, the simulator of Mailcow, and
 //! two cores shared by all of it.
 
-#![expect(clippy::print_stdout, reason = "figures are for people")]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,11 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::figures::{ApiWrites, one_look, print_routes, row, settled};
 use crate::world::{Email, World, says};
+
+/// Of an operator that looks at nothing by itself while a benchmark lasts.
+const OPTIONS: [&str; 6] = ["--resync", "1h", "--poll-interval", "1h", "--dns-mode", "recursive"];
 
 /// How many of what.
 #[derive(Clone, Copy)]
@@ -27,6 +29,12 @@ struct Size {
 }
 
 impl Size {
+    /// The passes that go over everything once.
+    fn passes(self) -> [(&'static str, usize); 4] {
+        let Self { domains, mailboxes, aliases } = self;
+        [("EmailDomain", domains), ("EmailMailbox", mailboxes), ("Script", mailboxes), ("EmailAlias", aliases)]
+    }
+
     fn domain(self, n: usize) -> String {
         format!("d{}", n % self.domains)
     }
@@ -87,29 +95,9 @@ async fn everything(world: &World, size: Size) {
     create::<EmailAlias>(world, size.aliases, |n| size.yaml_of_alias(n)).await;
 }
 
-fn figures(world: &World, what: &str, took: Duration) {
-    let rss = world.operator.as_ref().unwrap().rss_kib().unwrap() / 1024;
-    let (reads, writes) = (world.mailcow.reads(), world.mailcow.writes());
-    println!("| {what} | {:.1} s | {reads} | {writes} | {rss} MiB |", took.as_secs_f64());
-}
-
-/// Waits until the operator asks nothing any more for three seconds; gives the time up to the last request.
-async fn quiet(world: &World) -> Duration {
-    let started = Instant::now();
-    let (mut last, mut since) = (world.mailcow.requests().len(), Instant::now());
-    let mut busy = Duration::ZERO;
-    while since.elapsed() < Duration::from_secs(3) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let now = world.mailcow.requests().len();
-        if now != last {
-            (last, since, busy) = (now, Instant::now(), started.elapsed());
-        }
-    }
-    busy
-}
-
 /// The cheapest complete look that a bare client can take: one list of the domains, and for each its key and two lists.
-async fn bare_look(world: &World, size: Size) {
+async fn bare_look(world: &mut World, size: Size) -> usize {
+    world.operator = None;
     let client = bare(world);
     world.mailcow.clear_log();
     let started = Instant::now();
@@ -120,7 +108,8 @@ async fn bare_look(world: &World, size: Size) {
         client.mailboxes(&name).await.unwrap();
         client.aliases(&name).await.unwrap();
     }
-    println!("| a bare client's look | {:.1} s | {} | 0 | |", started.elapsed().as_secs_f64(), world.mailcow.reads());
+    row(world, "a bare client's look at the same", started.elapsed());
+    world.mailcow.reads()
 }
 
 fn bare(world: &World) -> Client {
@@ -132,35 +121,43 @@ fn bare(world: &World) -> Client {
 async fn start_and_poll(size: Size) {
     let mut world = World::without_mailcow("bench").await;
     world.connect().await;
-    let options = ["--resync", "1h", "--poll-interval", "20s", "--dns-mode", "recursive"];
-    world.start_operator(&options);
-    println!("\n{} domains, {} mailboxes, {} aliases", size.domains, size.mailboxes, size.aliases);
-    println!("| what | time | reads | writes | RSS |\n|---|---|---|---|---|");
+    world.start_operator(&OPTIONS);
+    let told = ApiWrites::now(&world).await;
     let started = Instant::now();
     everything(&world, size).await;
     all_ready(&world, size).await;
-    figures(&world, "created, all Ready", started.elapsed());
-    world.operator = None;
-    world.mailcow.clear_log();
-    world.start_operator(&["--resync", "1h", "--poll-interval", "1h", "--dns-mode", "recursive"]);
-    let took = quiet(&world).await;
-    figures(&world, "restart, nothing to do", took);
-    assert_eq!(world.mailcow.writes(), 0);
-    world.operator = None;
-    world.start_operator(&options);
-    quiet(&world).await;
-    world.mailcow.clear_log();
-    let poll = quiet_after_a_poll(&world).await;
-    figures(&world, "one steady look", poll);
-    bare_look(&world, size).await;
+    let of = format!("{}+{}+{}", size.domains, size.mailboxes, size.aliases);
+    row(&world, &format!("{of} created, all Ready"), started.elapsed());
+    print_routes(&world);
+    told.print_since(&world).await;
+    let asked = [restart(&mut world, size, &of).await, look(&mut world, size, &of).await];
+    let bare = bare_look(&mut world, size).await;
+    for reads in asked {
+        assert!(reads * 10 <= bare * 12, "{reads} reads where a bare client needs {bare}");
+    }
 }
 
-/// Waits for the next look to begin and to end.
-async fn quiet_after_a_poll(world: &World) -> Duration {
-    while world.mailcow.requests().is_empty() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    quiet(world).await
+/// A restart with everything in sync; gives how much was read of Mailcow.
+async fn restart(world: &mut World, size: Size, of: &str) -> usize {
+    world.operator = None;
+    world.mailcow.clear_log();
+    world.start_operator(&OPTIONS);
+    let took = settled(world, &size.passes()).await;
+    row(world, &format!("{of}: a restart, nothing to do"), took);
+    print_routes(world);
+    assert_eq!(world.mailcow.writes(), 0);
+    world.mailcow.reads()
+}
+
+/// A look at Mailcow with everything in sync; gives how much was read of it.
+async fn look(world: &mut World, size: Size, of: &str) -> usize {
+    world.operator = None;
+    world.start_operator(&[&OPTIONS[..], &["--poll-interval", "15s"]].concat());
+    settled(world, &size.passes()).await;
+    let took = one_look(world).await;
+    row(world, &format!("{of}: a look, nothing to do"), took);
+    assert_eq!(world.mailcow.writes(), 0);
+    world.mailcow.reads()
 }
 
 #[tokio::test]
@@ -181,23 +178,23 @@ async fn bench_a_thousand_new_mailboxes_at_the_real_server_s_pace() {
     let size = Size { domains: 10, mailboxes: 1000, aliases: 0 };
     let mut world = World::costly("burst", CostModel::measured()).await;
     world.connect().await;
-    world.start_operator(&["--resync", "1h", "--dns-mode", "recursive"]);
+    world.start_operator(&OPTIONS);
     create::<EmailDomain>(&world, size.domains, |n| size.yaml_of_domain(n)).await;
     all_ready(&world, Size { mailboxes: 0, ..size }).await;
     world.operator = None;
     create::<EmailMailbox>(&world, size.mailboxes, |n| size.yaml_of_mailbox(n)).await;
     world.mailcow.clear_log();
-    world.start_operator(&["--resync", "1h", "--dns-mode", "recursive"]);
+    world.start_operator(&OPTIONS);
     let started = Instant::now();
     all_ready(&world, size).await;
-    println!("\n| what | time | reads | writes | RSS |\n|---|---|---|---|---|");
-    figures(&world, "1,000 new mailboxes, Ready", started.elapsed());
+    row(&world, "1,000 new mailboxes at a real server's pace, Ready", started.elapsed());
+    print_routes(&world);
     let written: Vec<_> = world.mailcow.requests().into_iter().filter(|request| request.method == "POST").collect();
     let (first, last) = (written.first().unwrap(), written.last().unwrap());
     let busy = (last.at + last.took).saturating_sub(first.at);
     let bare = two_bare_writers(written).await;
-    println!("| from the first write to the last | {:.1} s | | | |", busy.as_secs_f64());
-    println!("| the same writes by two bare writers | {:.1} s | | | |", bare.as_secs_f64());
+    println!("| from the first write to the last | {:.1} s | | | | |", busy.as_secs_f64());
+    println!("| the same writes by two bare writers | {:.1} s | | | | |", bare.as_secs_f64());
 }
 
 /// Sends the same writes to a fresh server of the same pace, two at a time.

@@ -72,6 +72,26 @@ async fn a_changed_secret_is_set_once() {
 }
 
 #[tokio::test]
+async fn a_secret_that_only_got_a_label_is_no_new_password() {
+    let mut world = World::new("label").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    let version = |mailbox: &EmailMailbox| mailbox.status.as_ref().and_then(|status| status.password_version.clone());
+    let before = version(&world.ready::<EmailMailbox>("ada").await);
+    world.mailcow.clear_log();
+    world.kubectl(&["label", "secret", "ada-mailbox", "x=1"]).await;
+    let noted = world.until("ada", "the Secret's new version", |mailbox| version(mailbox) != before).await;
+    assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
+    world.operator = None;
+    world.start_operator(&[]);
+    world.kubectl(&["annotate", "embx", "ada", "email.askrobots.com/reconcile-requested-at=1"]).await;
+    let echoed = |mailbox: &EmailMailbox| mailbox.status.as_ref().and_then(|s| s.last_handled_reconcile_at.clone());
+    world.until("ada", "the request is echoed", |mailbox| echoed(mailbox).as_deref() == Some("1")).await;
+    world.kubectl(&["label", "secret", "ada-mailbox", "y=1"]).await;
+    world.until("ada", "the Secret's newest version", |mailbox| version(mailbox) != version(&noted)).await;
+    assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
+}
+
+#[tokio::test]
 async fn a_given_secret_may_come_later() {
     let world = World::new("late").await;
     let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine, key: pw}");

@@ -12,6 +12,7 @@ mod deletion;
 mod dns;
 mod domain;
 mod fields;
+mod figures;
 mod gitops;
 mod guests;
 mod judges;

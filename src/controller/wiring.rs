@@ -222,11 +222,14 @@ fn rules_of_domains(domains: Option<Changes<EmailDomain>>, ctx: &Arc<Context>) -
     all_matching(when_changed(changed, wake::domain_for_others), rules, (name_of, Names::hold_domain_of))
 }
 
+/// What an object is called by those that refer to it.
+type NameOf<O, T> = fn(&O) -> Option<T>;
+
 /// When objects of another kind change, those objects of ours that it matters to: many changes at once are one look.
 fn all_matching<K, O, T, C>(
     events: impl Stream<Item = Arc<O>> + Send + 'static,
     store: Store<K>,
-    (name, matters): (fn(&O) -> Option<T>, fn(&C, &K) -> bool),
+    (name, matters): (NameOf<O, T>, fn(&C, &K) -> bool),
 ) -> Wakes<K>
 where
     K: Object + 'static,

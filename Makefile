@@ -51,7 +51,8 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 0 'kind: Secret$$'; \
 	is 1 'kind: Secret$$' --set mailcow.url=https://mail.example.com,mailcow.apiKey=key; \
 	is 1 'mailcow-secret=mine' --set mailcow.existingSecret=mine; \
-	is 0 'kind: ClusterRole' --set watchNamespace=mail; \
+	is 0 'kind: ClusterRole' --set 'watchNamespaces={a,b}'; \
+	is 1 'watch-namespaces=a,b' --set 'watchNamespaces={a,b}'; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
 	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
 	for bad in 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com log.format=xml dns.mode=guess unknown=1 mailcow.apiKey=key; do \

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Longest time between two looks at what Mailcow holds when it is not configured.
@@ -46,9 +47,9 @@ pub struct Settings {
     /// The operator's own namespace, where `--mailcow-secret` lives.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub operator_namespace: String,
-    /// Only look at objects in this namespace; all when left out.
-    #[arg(long, env = "WATCH_NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// Only look at objects in these namespaces, separated by commas; all when left out.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub watch_namespaces: Vec<String>,
     /// Name of this cluster in the ownership mark on Mailcow. Left out: taken from the uid of the namespace kube-system.
     #[arg(long, env = "CLUSTER_ID")]
     pub cluster_id: Option<String>,
@@ -193,6 +194,15 @@ mod tests {
         let shown: Vec<String> = cli.settings.dns.dns_resolvers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["1.1.1.1:53", "[::1]:5353"]);
         assert!(parse(&["--dns-resolvers", "dns.example"]).is_err());
+    }
+
+    #[test]
+    fn namespaces_are_listed_with_commas_and_none_is_empty() {
+        let namespaces = |args: &[&str]| parse(args).map(|cli| cli.settings.watch_namespaces);
+        assert_eq!(namespaces(&["--watch-namespaces", "a,b"]).unwrap(), ["a", "b"]);
+        assert!(namespaces(&[]).unwrap().is_empty());
+        // It must not look everywhere where somebody meant to list namespaces.
+        assert!(namespaces(&["--watch-namespaces", ""]).is_err() && namespaces(&["--watch-namespaces=a,"]).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
 //! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::merged::{Watch, merged};
 use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 
@@ -42,15 +44,16 @@ impl Stores {
     }
 }
 
-/// The API of a kind where the operator looks.
-pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Api<K>
+/// The API of a kind wherever the operator looks: one for each namespace that is listed, or one for all of them.
+pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Vec<Api<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(kube.clone(), namespace),
-        None => Api::all(kube.clone()),
+    if settings.watch_namespaces.is_empty() {
+        return vec![Api::all(kube.clone())];
     }
+    let namespaces: BTreeSet<&String> = settings.watch_namespaces.iter().collect();
+    namespaces.into_iter().map(|namespace| Api::namespaced(kube.clone(), namespace)).collect()
 }
 
 /// A store that a watch fills for ever, with as many streams of changes as are asked for.
@@ -61,15 +64,24 @@ pub(super) struct Followed<K: Resource<DynamicType = ()> + 'static> {
 }
 
 /// Starts to follow a kind. A change is handed on only after the store has it.
-pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> Followed<K>
+pub(super) fn follow<K>(apis: Vec<Api<K>>, subscribers: usize) -> Followed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (reader, writer) = reflector::store();
     let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
     let (all_in, listed) = watch::channel(false);
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(slim).reflect(writer);
-    tokio::spawn(hand_on(events, reader.clone(), senders, all_in));
+    let events = |api| watcher(api, watcher::Config::default()).default_backoff().modify(slim).boxed();
+    let mut watches: Vec<_> = apis
+        .into_iter()
+        .map(|api| Watch { namespace: api.namespace().unwrap_or_default().to_owned(), events: events(api) })
+        .collect();
+    // One watch alone needs no second buffer for its list.
+    let events = match (watches.pop(), watches.is_empty()) {
+        (Some(only), true) => only.events,
+        (last, _) => merged(watches.into_iter().chain(last).collect(), reader.clone()).boxed(),
+    };
+    tokio::spawn(hand_on(events.reflect(writer), reader.clone(), senders, all_in));
     Followed { reader, changes, listed }
 }
 

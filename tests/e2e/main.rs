@@ -13,6 +13,7 @@ mod domain;
 mod fields;
 mod killed;
 mod mailbox;
+mod namespaces;
 mod outage;
 mod process;
 mod publish;

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint chart crds tools ground sieve
+.PHONY: help demo test bench lint chart image crds tools ground sieve sandbox
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -67,6 +67,10 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	done; \
 	echo "chart: ok"
 
+image: tools ground sandbox ## The image's root file system, without a container engine, and a test that runs it; PROFILE=dev is quicker
+	@root="$(TARGET)/image"; tests/image/rootfs.sh "$$root"; \
+	IMAGE_ROOT="$$root" cargo test --quiet --locked --test install -- --ignored --nocapture the_image
+
 crds: tools ## Writes crds/ and the chart's copies anew from src/crd
 	UPDATE_CRDS=1 cargo test --quiet --locked --test crds
 
@@ -78,6 +82,15 @@ tools:
 ground: tools
 	@tests/controlplane/build.sh >/dev/null
 	@tests/controlplane/helm.sh >/dev/null
+
+sandbox:
+	@command -v bwrap >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap </dev/null; \
+	else \
+	  echo "bwrap is missing: install bubblewrap" >&2; exit 1; \
+	fi
 
 # Dovecot compiles the Sieve scripts that rules become, and delivers mail through them.
 sieve:

@@ -107,3 +107,15 @@ async fn what_is_switched_on_is_rendered_and_nothing_else() {
     expected("alerts.yaml", "PrometheusRule", 0);
     expected("dashboard.json", "ConfigMap", 1);
 }
+
+#[test]
+fn every_value_is_described() {
+    let values = std::fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let lines: Vec<&str> = values.lines().map(str::trim).collect();
+    let is_value = |line: &str| !line.starts_with('#') && line.split_once(": ").is_some();
+    let bare = lines.windows(2).filter(|pair| is_value(pair[1]) && !pair[0].starts_with('#')).map(|pair| pair[1]);
+    // Lines of a value of several lines.
+    let bare: Vec<&str> = bare.filter(|line| !line.starts_with("limits:") && !line.starts_with("requests:")).collect();
+    assert!(bare.is_empty(), "values.yaml does not say what these do: {bare:#?}");
+    assert!(lines.iter().filter(|line| is_value(line)).count() > 50);
+}

@@ -5,5 +5,6 @@
 #![expect(clippy::print_stdout, reason = "what is skipped, and what was measured, is said")]
 
 mod charts;
+mod image;
 mod lifecycle;
 mod release;

@@ -59,7 +59,12 @@ impl Release {
 
     /// Makes the Secret with the connection, as the notes of the release say.
     pub(crate) async fn connect(&self) {
-        let (url, key) = (format!("--from-literal=url={}", self.mailcow.url()), self.mailcow.api_key());
+        self.connect_to(&self.mailcow.url()).await;
+    }
+
+    /// The same with another URL of that Mailcow.
+    pub(crate) async fn connect_to(&self, url: &str) {
+        let (url, key) = (format!("--from-literal=url={url}"), self.mailcow.api_key());
         let key = format!("--from-literal=apiKey={key}");
         let name = format!("{RELEASE}-mailcow");
         self.kubectl(&["-n", &self.namespace, "create", "secret", "generic", &name, &url, &key]).await;

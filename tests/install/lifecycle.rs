@@ -128,14 +128,7 @@ async fn a_release_with_listed_namespaces_in_a_restricted_one_has_its_first_doma
     release.ready("edom/example").await;
     println!("helm install took {installed:.1?}; the first domain was Ready {:.1?} after it began", begun.elapsed());
     let everywhere = release
-        .kubectl(&[
-            "get",
-            "clusterroles,clusterrolebindings",
-            "-l",
-            "app.kubernetes.io/name=mailcow-operator",
-            "-o",
-            "name",
-        ])
+        .kubectl(&["get", "clusterrolebindings", "-l", "app.kubernetes.io/name=mailcow-operator", "-o", "name"])
         .await;
     assert_eq!(everywhere, "");
     release.apply(OBJECTS).await;

@@ -72,6 +72,12 @@ async fn a_release_comes_and_goes_and_nothing_of_anybodys_is_lost() {
     let had = possessions(&release).await;
     assert_eq!(had.lines().count(), 8, "three objects, a Secret and four definitions:\n{had}");
 
+    // Neither does it cost anybody an object when the definitions are taken out of the release, nor when they come back.
+    for install in ["false", "true"] {
+        release.helm("upgrade", &chart(), &["--set", &format!("crds.install={install}")]).await.unwrap();
+        assert_eq!(possessions(&release).await, had, "with crds.install={install}");
+    }
+
     release.operator.as_mut().unwrap().stop(LIMIT).await.unwrap();
     let said = release.uninstall().await;
     assert!(said.contains("uninstalled"), "{said}");

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use serde::de::DeserializeOwned;
@@ -56,9 +57,9 @@ pub struct Settings {
     /// The operator's own namespace, where the Secrets with connections live.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub operator_namespace: String,
-    /// Only look at objects in this namespace; all when left out.
-    #[arg(long, env = "WATCH_NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// Only look at objects in these namespaces, separated by commas; all when left out.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub watch_namespaces: Vec<String>,
     /// Name of this cluster in the ownership mark on Mailcow. Left out: taken from the uid of the namespace kube-system.
     #[arg(long, env = "CLUSTER_ID")]
     pub cluster_id: Option<String>,
@@ -283,6 +284,15 @@ mod tests {
         assert_eq!(defaults.default_deletion_policy, Some(DeletionPolicy::Deactivate));
         let error = parse(&["--default-deletion-policy", "delete"]).unwrap_err().to_string();
         assert!(error.contains("`Retain`"), "{error}");
+    }
+
+    #[test]
+    fn namespaces_are_listed_with_commas_and_none_is_empty() {
+        let namespaces = |args: &[&str]| parse(args).map(|cli| cli.settings.watch_namespaces);
+        assert_eq!(namespaces(&["--watch-namespaces", "a,b"]).unwrap(), ["a", "b"]);
+        assert!(namespaces(&[]).unwrap().is_empty());
+        // It must not look everywhere where somebody meant to list namespaces.
+        assert!(namespaces(&["--watch-namespaces", ""]).is_err() && namespaces(&["--watch-namespaces=a,"]).is_err());
     }
 
     #[test]

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use super::connection::follow_all;
 use super::context::Context;
+use super::places;
 use super::poll::Poll;
 use super::sinks;
 use super::stores::{Stores, follow, follow_namespaces, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
 use crate::config::Settings;
-use crate::crd::EmailDomain;
 use crate::dns::Lookup;
 use crate::mail::Sinks;
 use crate::telemetry::{self, Metrics};
@@ -54,10 +54,10 @@ pub enum Error {
 ///
 /// # Errors
 /// When something that is needed at the start is missing.
-pub async fn run(settings: Settings) -> Result<(), Error> {
+pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
     let kube = kube::Client::try_from(config).map_err(|error| Error::Kubernetes(Box::new(error)))?;
-    check_crds(&kube, &settings).await?;
+    let closed = places::check(&kube, &mut settings).await?;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
@@ -71,18 +71,12 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready);
     tokio::select! {
         () = drivers => Ok(()),
+        () = closed.opens() => Ok(()),
         ended = server => match ended {
             Ok(Err(error)) => Err(Error::Listen { address: listen, error }),
             Ok(Ok(())) | Err(_) => Ok(()),
         },
     }
-}
-
-/// One cheap list that fails with a clear reason where watches would only try again.
-async fn check_crds(kube: &kube::Client, settings: &Settings) -> Result<(), Error> {
-    let domains: Api<EmailDomain> = scoped(kube, settings);
-    let one = kube::api::ListParams::default().limit(1);
-    domains.list(&one).await.map(|_| ()).map_err(|error| Error::NoCrds(Box::new(error)))
 }
 
 /// The first 8 hex digits of the uid of kube-system, unless configured.
@@ -97,7 +91,7 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
 
 /// Whether labels and annotations of namespaces can be read: with rights in single namespaces only they can't.
 async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
-    if settings.watch_namespace.is_some() {
+    if !settings.watch_namespaces.is_empty() {
         return false;
     }
     let namespaces: Api<Namespace> = Api::all(kube.clone());

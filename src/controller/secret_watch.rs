@@ -24,13 +24,14 @@ const BATCH: usize = 1000;
 /// A Secret by namespace and name.
 type Key = (String, String);
 
-/// Mailboxes whose generated Secret changed: one watch by label.
+/// Mailboxes whose generated Secret changed: one watch by label wherever the operator looks.
 pub(super) fn generated(
-    secrets: Api<PartialObjectMeta<Secret>>,
+    secrets: Vec<Api<PartialObjectMeta<Secret>>>,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let events = watcher(secrets, watcher::Config::default().labels(MAILBOX_LABEL));
-    let changed = events.default_backoff().filter_map(|event| std::future::ready(event.ok().and_then(touched)));
+    let labelled = |api| watcher(api, watcher::Config::default().labels(MAILBOX_LABEL)).default_backoff().boxed();
+    let events = stream::select_all(secrets.into_iter().map(labelled));
+    let changed = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
     changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
 }
 

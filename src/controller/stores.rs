@@ -3,10 +3,12 @@
 //! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
 //! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
@@ -16,6 +18,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::merged::{Watch, merged};
 use crate::config::Settings;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 
@@ -50,15 +53,16 @@ impl Stores {
     }
 }
 
-/// The API of a kind where the operator looks.
-pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Api<K>
+/// The API of a kind wherever the operator looks: one for each namespace that is listed, or one for all of them.
+pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Vec<Api<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(kube.clone(), namespace),
-        None => Api::all(kube.clone()),
+    if settings.watch_namespaces.is_empty() {
+        return vec![Api::all(kube.clone())];
     }
+    let namespaces: BTreeSet<&String> = settings.watch_namespaces.iter().collect();
+    namespaces.into_iter().map(|namespace| Api::namespaced(kube.clone(), namespace)).collect()
 }
 
 /// A store that a watch fills for ever, with as many streams of changes as are asked for.
@@ -69,31 +73,44 @@ pub(super) struct Followed<K: Resource<DynamicType = ()> + 'static> {
 }
 
 /// Starts to follow a kind. A change is handed on only after the store has it.
-pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> Followed<K>
+pub(super) fn follow<K>(apis: Vec<Api<K>>, subscribers: usize) -> Followed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    follow_events(watcher(api, watcher::Config::default()), subscribers)
+    let events = |api| watcher(api, watcher::Config::default()).default_backoff().modify(slim).boxed();
+    let mut watches: Vec<_> = apis
+        .into_iter()
+        .map(|api| Watch { namespace: api.namespace().unwrap_or_default().to_owned(), events: events(api) })
+        .collect();
+    // One watch alone needs no second buffer for its list.
+    match (watches.pop(), watches.is_empty()) {
+        (Some(only), true) => follow_events(|_| only.events, subscribers),
+        (last, _) => {
+            let watches = watches.into_iter().chain(last).collect();
+            follow_events(|store| merged(watches, store).boxed(), subscribers)
+        }
+    }
 }
 
 /// Starts to follow what is said of namespaces.
 pub(super) fn follow_namespaces(kube: &kube::Client, subscribers: usize) -> Followed<PartialObjectMeta<Namespace>> {
     let metadata = Api::<PartialObjectMeta<Namespace>>::all(kube.clone());
-    follow_events(watcher(metadata, watcher::Config::default()), subscribers)
+    let events = watcher(metadata, watcher::Config::default()).default_backoff().modify(slim).boxed();
+    follow_events(|_| events, subscribers)
 }
 
-fn follow_events<K>(
-    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
-    subscribers: usize,
-) -> Followed<K>
+/// What a watch gives.
+type Events<K> = BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>;
+
+/// Fills a store with events; those of several watches are told apart by what the store has.
+fn follow_events<K>(events: impl FnOnce(Store<K>) -> Events<K>, subscribers: usize) -> Followed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let (reader, writer) = reflector::store();
     let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
     let (all_in, listed) = watch::channel(false);
-    let events = events.default_backoff().modify(slim).reflect(writer);
-    tokio::spawn(hand_on(events, reader.clone(), senders, all_in));
+    tokio::spawn(hand_on(events(reader.clone()).reflect(writer), reader.clone(), senders, all_in));
     Followed { reader, changes, listed }
 }
 

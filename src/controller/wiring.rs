@@ -224,12 +224,14 @@ fn rules_of_domains(domains: Option<Changes<EmailDomain>>, ctx: &Arc<Context>) -
 
 /// What an object is called by those that refer to it.
 type NameOf<O, T> = fn(&O) -> Option<T>;
+/// Whether an object refers to one of many.
+type Matters<C, K> = fn(&C, &K) -> bool;
 
 /// When objects of another kind change, those objects of ours that it matters to: many changes at once are one look.
 fn all_matching<K, O, T, C>(
     events: impl Stream<Item = Arc<O>> + Send + 'static,
     store: Store<K>,
-    (name, matters): (NameOf<O, T>, fn(&C, &K) -> bool),
+    (name, matters): (NameOf<O, T>, Matters<C, K>),
 ) -> Wakes<K>
 where
     K: Object + 'static,

@@ -18,6 +18,7 @@ mod guests;
 mod judges;
 mod killed;
 mod mailbox;
+mod namespaces;
 mod outage;
 mod process;
 mod publish;

@@ -24,6 +24,8 @@ static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
 struct Installed {
     kubeconfig: PathBuf,
     rendered: String,
+    namespace: String,
+    account: String,
 }
 
 /// The shared control plane with the chart, and the kubeconfig of the chart's service account.
@@ -41,8 +43,9 @@ async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
     let chart = plane.install_chart(&chart, values, &namespace).await.unwrap();
     assert_eq!(chart.crds.len(), 4);
-    let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
-    Installed { kubeconfig, rendered: chart.rendered }
+    let account = chart.service_accounts[0].clone();
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, &account).await.unwrap();
+    Installed { kubeconfig, rendered: chart.rendered, namespace, account }
 }
 
 /// What a test has for itself.
@@ -50,8 +53,10 @@ pub(crate) struct World {
     /// The control plane.
     pub(crate) plane: &'static ControlPlane,
     installed: Installed,
-    /// The only namespace that the operator looks at.
+    /// The namespace that the operator looks at.
     pub(crate) namespace: String,
+    /// The namespaces that the chart lists; none where it gives rights everywhere.
+    pub(crate) listed: Vec<String>,
     /// As an administrator.
     pub(crate) kube: kube::Client,
     /// The server.
@@ -105,6 +110,23 @@ impl World {
         Self::on(plane, install(plane, &format!("{name}-release"), &[]).await, name).await
     }
 
+    /// With the rights that the chart gives in two listed namespaces, the first of them the world's own, and nothing
+    /// running.
+    pub(crate) async fn listing(first: &str, second: &str) -> Self {
+        let mut world = Self::without_mailcow(first).await;
+        world.listed = vec![world.namespace.clone(), world.plane.namespace(second).await.unwrap()];
+        let listed = format!("{{{}}}", world.listed.join(","));
+        let values = [("watchNamespaces", listed.as_str()), ("clusterId", "testing")];
+        world.installed = install(world.plane, &format!("{first}-release"), &values).await;
+        world
+    }
+
+    /// The name of what the chart made, and of its service account as `namespace:name`.
+    pub(crate) fn release(&self) -> (String, String) {
+        let Installed { namespace, account, .. } = &self.installed;
+        (account.clone(), format!("{namespace}:{account}"))
+    }
+
     async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
@@ -113,6 +135,7 @@ impl World {
             plane,
             installed,
             namespace,
+            listed: Vec::new(),
             kube: plane.admin().await.unwrap(),
             mailcow,
             dns,
@@ -159,7 +182,7 @@ impl World {
         let namespace = self.namespace.clone();
         let mut args = vec!["run", "--operator-namespace", &namespace];
         if !self.everywhere {
-            args.extend(["--watch-namespace", &namespace]);
+            args.extend(["--watch-namespaces", &namespace]);
         }
         args.extend(["--listen", listen, "--cluster-id", "testing"]);
         if !more.contains(&"--feature-gates") {

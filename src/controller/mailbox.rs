@@ -76,9 +76,7 @@ async fn steps(
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
         have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
-    if have.is_none() {
-        references::domain_is_there(&domain)?;
-    }
+    may_be_managed(ctx, &domain, &want, have.as_ref())?;
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
     let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled))
@@ -109,6 +107,16 @@ async fn steps(
     told(drifted)?;
     seen.password_change_asked = object.spec.force_password_change == Some(true);
     Ok(())
+}
+
+/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
+/// another object.
+fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Mailbox, have: Option<&MailboxHave>) -> Result<(), Stop> {
+    let there = have.and_then(MailboxHave::mark);
+    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+        references::domain_is_there(domain)?;
+    }
+    Ok(plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.mailboxes, there), &want.address)?)
 }
 
 /// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have

@@ -18,5 +18,6 @@ mod process;
 mod publish;
 mod rule;
 mod scale;
+mod tenancy;
 mod trouble;
 mod truth;

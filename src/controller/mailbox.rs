@@ -11,7 +11,7 @@ use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
     still_shown, told,
 };
-use super::{ownership, references, script, secrets};
+use super::{ownership, references, script, secrets, senders};
 use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
@@ -65,7 +65,8 @@ async fn steps(
 ) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
-    let want = wanted(object, before, &domain, ctx)?;
+    let mut want = wanted(object, before, &domain, ctx)?;
+    let left_out = senders::leave_out_others(ctx, object, &mut want);
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
     let server = server(ctx)?;
@@ -106,7 +107,7 @@ async fn steps(
     }
     told(drifted)?;
     seen.password_change_asked = object.spec.force_password_change == Some(true);
-    Ok(())
+    told(left_out)
 }
 
 /// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from

@@ -23,6 +23,7 @@ mod script;
 mod scripts;
 mod secret_watch;
 mod secrets;
+mod senders;
 mod sinks;
 mod stores;
 mod sync;

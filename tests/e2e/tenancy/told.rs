@@ -19,11 +19,13 @@ const FREE: &str = "free@example.com";
 const PRIVATE: &str = "while I am in hospital";
 
 /// What tenant B tries, and with which object.
-const TRIED: [(&str, &str, &str); 12] = [
+const TRIED: [(&str, &str, &str); 14] = [
     ("a password from a Secret of A", "EmailMailbox", "stolen"),
     ("a mailbox in a domain object of A", "EmailMailbox", "guest"),
     ("an alias to a mailbox object of A", "EmailAlias", "to-ada"),
     ("a rule for a mailbox object of A", "EmailForwardingRule", "for-ada"),
+    ("to send as A's mailbox (`senderAcl`)", "EmailMailbox", "as-ada"),
+    ("to send as anybody (`senderAcl: [\"*\"]`)", "EmailMailbox", "as-anybody"),
     ("A's domain once more", "EmailDomain", "rival"),
     ("in that: A's mailbox", "EmailMailbox", "rival-ada"),
     ("in that: a mailbox on Mailcow that has no object", "EmailMailbox", "rival-free"),
@@ -60,6 +62,12 @@ fn specs() -> Vec<(&'static str, &'static str, Value)> {
             json!({"localPart": "b", "domainRef": own, "passwordSecretRef": elsewhere("ada-mailbox")}),
         ),
         ("EmailMailbox", "guest", json!({"localPart": "guest", "domainRef": elsewhere("example")})),
+        (
+            "EmailMailbox",
+            "as-ada",
+            json!({"localPart": "as-ada", "domainRef": own, "senderAcl": ["ada@example.com", "@example.com"]}),
+        ),
+        ("EmailMailbox", "as-anybody", json!({"localPart": "as-anybody", "domainRef": own, "senderAcl": ["*"]})),
         ("EmailAlias", "to-ada", json!({"localPart": "x", "domainRef": own, "gotoMailboxRefs": [elsewhere("ada")]})),
         ("EmailForwardingRule", "for-ada", rule(elsewhere("ada"))),
         ("EmailDomain", "rival", json!({"domain": "Example.com", "deletionPolicy": "Delete"})),
@@ -90,6 +98,12 @@ pub(super) async fn compare(tenants: &Tenants) {
     let _ = settled.await; // compared below
     table::compare(HEADING, &measured(tenants).await);
     nothing_leaks(tenants).await;
+    let senders = |name: &str| {
+        tenants
+            .mailcow
+            .inspect(|state| state.mailbox(&format!("{name}@b.example")).map(|found| found.sender_acl.clone()))
+    };
+    assert_eq!([senders("as-ada"), senders("as-anybody")], [Some(Vec::new()), Some(Vec::new())]);
     tenants.kubectl(&["-n", B, "annotate", "edom/rival", "email.askrobots.com/confirm-delete=example.com"]).await;
     for (name, address) in [("rival-ada", "ada@example.com"), ("rival-free", FREE)] {
         let confirm = format!("email.askrobots.com/confirm-delete={address}");

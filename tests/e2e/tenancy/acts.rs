@@ -16,7 +16,7 @@ const KINDS: [(&str, &str, &str); 4] = [
 ];
 
 /// Name of the operator's service account and of its role.
-const OPERATOR: &str = "mail-system-mailcow-operator";
+pub(super) const OPERATOR: &str = "mail-system-mailcow-operator";
 
 /// The objects of a kind in a namespace.
 pub(super) fn collection(namespace: &str, plural: &str) -> String {

@@ -7,6 +7,7 @@ mod table;
 mod tenants;
 mod told;
 
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use mailcow_operator::crd::EmailMailbox;
 use serde_json::json;
 
@@ -23,9 +24,23 @@ const RETAIN: &str = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
 async fn tenants_reach_what_is_theirs_and_nothing_of_others() {
     let tenants = Tenants::new().await;
     table::compare("Who may do what", &acts::measured(&tenants).await);
+    the_operators_rights_are_explained(&tenants).await;
     refusals_say_what_to_do(&tenants).await;
     kubernetes_own_controllers_are_not_asked(&tenants).await;
     tokio::join!(told::compare(&tenants), a_namespace_goes_once_its_mail_may(&tenants));
+}
+
+/// Each rule of the operator's own role stands in `docs/security.md`, and no other.
+async fn the_operators_rights_are_explained(tenants: &Tenants) {
+    let role = kube::Api::<ClusterRole>::all(tenants.kube.clone()).get(acts::OPERATOR).await.unwrap();
+    let row = |rule: &PolicyRule| {
+        format!("| {} | {} |", rule.resources.clone().unwrap_or_default().join(", "), rule.verbs.join(", "))
+    };
+    let given: Vec<String> = role.rules.iter().flatten().map(row).collect();
+    let page = table::expected("security.md", "What the operator may do in Kubernetes");
+    let first_two = |line: &str| line.rsplit_once(" | ").map(|(row, _)| format!("{row} |"));
+    let explained: Vec<String> = page.lines().skip(2).filter_map(first_two).collect();
+    assert_eq!(given, explained);
 }
 
 async fn refusals_say_what_to_do(tenants: &Tenants) {

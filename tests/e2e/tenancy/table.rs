@@ -1,8 +1,11 @@
-//! The tables in `docs/tenancy.md`: what is expected, and what is printed.
+//! Tables in `docs/`: what is expected, and what is printed.
 
-/// The table below a heading of the page.
-pub(super) fn expected(heading: &str) -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tenancy.md");
+/// Where tenants are told what they may do.
+pub(super) const PAGE: &str = "tenancy.md";
+
+/// The table below a heading of a page.
+pub(super) fn expected(page: &str, heading: &str) -> String {
+    let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(path).unwrap();
     let section = page.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
     lines(section.lines().filter(|line| line.starts_with('|')))
@@ -19,7 +22,7 @@ pub(super) fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
 /// Prints what was measured and names the rows that are not as expected.
 pub(super) fn compare(heading: &str, measured: &str) {
     eprintln!("\n{heading}\n\n{measured}");
-    let expected = expected(heading);
+    let expected = expected(PAGE, heading);
     let only_in = |these: &str, others: &str| lines(these.lines().filter(|row| !others.lines().any(|o| o == *row)));
     assert!(
         measured == expected,

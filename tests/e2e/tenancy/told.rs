@@ -90,7 +90,7 @@ pub(super) async fn compare(tenants: &Tenants) {
         let ask = Ask::create(&collection(B, plural(kind)), object(kind, name, &spec)).in_earnest();
         assert_eq!(ask.send(tenants.actor(who)).await.word, "yes", "{kind} {name}");
     }
-    let expected = table::expected(HEADING);
+    let expected = table::expected(table::PAGE, HEADING);
     let settled = wait_until(Duration::from_secs(20), "the statuses", async || {
         let measured = measured(tenants).await;
         if measured == expected { Ok(()) } else { Err("others") }

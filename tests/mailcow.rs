@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn connection(url: &str, key: &str) -> Connection {
-    Connection { url: url.to_owned(), api_key: SecretString::from(key), ca: None }
+    Connection { url: url.to_owned(), api_key: SecretString::from(key), ca: None, mail_host: None }
 }
 
 fn client(url: &str, key: &str) -> Client {

@@ -8,12 +8,13 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
-use super::connection::Server;
 use super::latest::Latest;
+use super::servers::Servers;
 use super::stores::Stores;
 use crate::config::Settings;
 use crate::crd::{PAUSED, RECONCILE_REQUESTED_AT};
 use crate::dns::Lookup;
+use crate::gates::Gate;
 use crate::mail::Mark;
 use crate::outcome::{Outcome, Reason};
 use crate::status::Pass;
@@ -28,7 +29,7 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     /// Names this cluster in marks.
     pub(super) cluster: String,
-    pub(super) server: watch::Receiver<Server>,
+    pub(super) servers: Servers,
     pub(super) stores: Stores,
     pub(super) lookup: Lookup,
     pub(super) metrics: Metrics,
@@ -48,10 +49,14 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Host name of the mail server: as configured, else that of Mailcow's URL.
-    pub(super) fn mail_host(&self) -> Option<String> {
-        let of_url = || self.server.borrow().as_ref().ok().map(|server| server.client().host().to_owned());
-        self.settings.dns.mail_host.clone().or_else(of_url)
+    /// Host name of the mail server of this name.
+    pub(super) fn mail_host(&self, server: &str) -> Option<String> {
+        self.servers.mail_host(server, self.settings.dns.mail_host.as_deref())
+    }
+
+    /// Whether a part of the operator is on.
+    pub(super) fn has(&self, gate: Gate) -> bool {
+        self.settings.feature_gates.has(gate)
     }
 
     /// The mark of an object.

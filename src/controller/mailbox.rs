@@ -8,12 +8,12 @@ use super::context::{self, Context, is_paused};
 use super::drift::Standing;
 use super::patch;
 use super::sync::{
-    Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
-    still_shown, told,
+    Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
-use super::{ownership, references, script, secrets, senders};
+use super::{ownership, policies, references, script, secrets, senders};
 use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
+use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
@@ -32,9 +32,9 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
             return Ok((Action::await_change(), Outcome::InSync));
         };
-        MailboxSeen { outcome: left, ..start(&object, &before) }
+        MailboxSeen { outcome: left, ..start(&object, &before, &ctx) }
     } else {
-        let mut seen = start(&object, &before);
+        let mut seen = start(&object, &before, &ctx);
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
         seen
     };
@@ -44,13 +44,15 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
 }
 
 /// What is known before anything was looked up.
-fn start(object: &EmailMailbox, before: &EmailMailboxStatus) -> MailboxSeen {
+fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
         address: None,
         have: None,
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         domain_generation: None,
+        server: server_name(object, ctx),
+        policies: policies::of(ctx, object),
         sender_acl: before.sender_acl.clone(),
         password_change_asked: before.password_change_asked,
         secret_name: before.credentials_secret_name.clone(),
@@ -63,14 +65,15 @@ async fn steps(
     ctx: &Context,
     seen: &mut MailboxSeen,
 ) -> Result<(), Stop> {
-    let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    let domain = references::home(ctx, object)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
     let mut want = wanted(object, before, &domain, ctx)?;
-    let left_out = senders::leave_out_others(ctx, object, &mut want);
+    let left_out = senders::leave_out_others(ctx, (object, &domain), &mut want);
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
-    let server = server(ctx)?;
-    let policy = object.spec.adoption_policy;
+    seen.server.clone_from(&domain.spec.server);
+    let server = server(ctx, &domain.spec.server)?;
+    let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
     let mut have = recalled(server.mailbox(&want.address, age).await?, seen.sender_acl.as_deref());
@@ -80,7 +83,7 @@ async fn steps(
     may_be_managed(ctx, &domain, &want, have.as_ref())?;
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
-    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled))
+    let standing = Standing::new(object, seen.policies.drift.value, (before.synced_generation, handled))
         .and(before.synced_domain_generation == domain.metadata.generation);
     let (mut changes, drifted) = standing.judge(changes);
     seen.have.clone_from(&have);
@@ -92,7 +95,7 @@ async fn steps(
         changes.push(Change::SetPassword(want.address.clone()));
     }
     let secret = password.as_ref().map(|password| &password.value);
-    if bring(ctx, (object, &before.conditions), &changes, secret).await? {
+    if bring((ctx, &server), (object, &before.conditions), &changes, secret).await? {
         // A mailbox that is gone and only to be reported so takes no password.
         seen.password_version = password.map(|password| password.version);
         let shown = server.mailbox(&want.address, Age::Now).await?;
@@ -170,15 +173,16 @@ async fn credentials(
 /// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.
 async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let Some(address) = known_address(object, ctx).filter(|_| patch::is_held(object)) else { return Ok(()) };
-    let policy = object.spec.deletion_policy;
-    if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
+    let policy = policies::of(ctx, object).deletion.value;
+    let name = server_name(object, ctx);
+    if policy == DeletionPolicy::Retain && ctx.servers.is_not_configured(&name) {
         return Ok(());
     }
-    let server = server(ctx)?;
-    let changes = removal(object, &server, &address, &ctx.mark(object)).await?;
+    let server = server(ctx, &name)?;
+    let changes = removal((object, policy), &server, &address, &ctx.mark(object)).await?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
     // Its filters go with a mailbox that is deleted; a pause only lets it go as it is.
-    if policy != DeletionPolicy::Delete && !is_paused(object) {
+    if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
         script::retire(ctx, object, &address).await?;
     }
     server.client().execute(&changes, None).await?;
@@ -191,12 +195,11 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
 
 /// What the removal takes; a deletion of ours that stopped half-way is repeated.
 async fn removal(
-    object: &EmailMailbox,
+    (object, policy): (&EmailMailbox, DeletionPolicy),
     server: &Inventory,
     address: &Address,
     mark: &Mark,
 ) -> Result<Vec<Change>, Stop> {
-    let policy = object.spec.deletion_policy;
     let was_ours = object.status.as_ref().is_some_and(|s| s.password_version.is_some());
     match server.mailbox(address, Age::Now).await {
         Ok(have) => {
@@ -212,11 +215,14 @@ async fn removal(
     }
 }
 
+/// The server that the mailbox is on.
+fn server_name(object: &EmailMailbox, ctx: &Context) -> String {
+    let said = object.status.as_ref().and_then(|status| status.server.as_deref());
+    references::server_name(references::home(ctx, object).ok().as_deref(), said)
+}
+
 /// The address, from the status or the references.
 fn known_address(object: &EmailMailbox, ctx: &Context) -> Option<Address> {
     let said = object.status.as_ref().and_then(|status| status.address.as_deref());
-    said.and_then(|text| Address::parse(text).ok()).or_else(|| {
-        let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
-        desired::mailbox_address(&object.spec, &domain.spec).ok()
-    })
+    said.and_then(|text| Address::parse(text).ok()).or_else(|| references::address(ctx, object))
 }

@@ -4,15 +4,18 @@
 
 mod alias;
 mod backoff;
+mod claims;
 mod connection;
 mod context;
 mod domain;
 mod drift;
+mod drive;
 mod endpoints;
 mod latest;
 mod mailbox;
 mod ownership;
 mod patch;
+mod policies;
 mod poll;
 mod publish;
 mod references;
@@ -24,6 +27,7 @@ mod scripts;
 mod secret_watch;
 mod secrets;
 mod senders;
+mod servers;
 mod sinks;
 mod stores;
 mod sync;

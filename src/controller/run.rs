@@ -9,11 +9,11 @@ use kube::{Api, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::connection::Source;
+use super::connection::follow_all;
 use super::context::Context;
 use super::poll::Poll;
 use super::sinks;
-use super::stores::{Stores, follow, scoped};
+use super::stores::{Stores, follow, follow_namespaces, scoped};
 use super::verification;
 use super::wiring::{Handles, all};
 use crate::config::Settings;
@@ -60,6 +60,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let kube = kube::Client::try_from(config).map_err(|error| Error::Kubernetes(Box::new(error)))?;
     check_crds(&kube, &settings).await?;
     let metrics = Metrics::default();
+    metrics.gates(&settings.feature_gates);
+    tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
     let server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
@@ -94,6 +96,21 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
     Ok(system.uid().unwrap_or_default().chars().take(8).collect())
 }
 
+/// Whether labels and annotations of namespaces can be read: with rights in single namespaces only they can't.
+async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
+    if settings.watch_namespace.is_some() {
+        return false;
+    }
+    let namespaces: Api<Namespace> = Api::all(kube.clone());
+    match namespaces.list_metadata(&kube::api::ListParams::default().limit(1)).await {
+        Err(kube::Error::Api(error)) if error.is_forbidden() => {
+            tracing::warn!(%error, "namespaces can't be read: selectors of namespaces match none, and their annotations don't count");
+            false
+        }
+        _ => true,
+    }
+}
+
 /// Turns true at SIGTERM or Ctrl-C.
 fn ending() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
@@ -125,26 +142,30 @@ async fn drivers(
     (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
     ready: Arc<AtomicBool>,
 ) {
-    let domains = follow(scoped(&kube, &settings), 5);
+    let domains = follow(scoped(&kube, &settings), 6);
     let mailboxes = follow(scoped(&kube, &settings), 5);
     let aliases = follow(scoped(&kube, &settings), 2);
     let rules = follow(scoped(&kube, &settings), 2);
-    let (source, server) = Source::new(metrics.clone(), &settings);
-    tokio::spawn(source.follow(settings.clone(), kube.clone()));
+    let namespaces = may_read_namespaces(&kube, &settings).await.then(|| follow_namespaces(&kube, 5));
+    let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
+    listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
+    let servers = follow_all(&kube, &settings, &metrics);
     let stores = Stores {
         domains: domains.reader,
         mailboxes: mailboxes.reader,
         aliases: aliases.reader,
         rules: rules.reader,
-        listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
+        namespaces: namespaces.as_ref().map(|namespaces| namespaces.reader.clone()),
+        listed,
     };
     let (scripts, script_results) = super::scripts::Scripts::new();
-    let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
+    let (poll, heard) = Poll::new(servers.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,
         aliases: aliases.changes,
         rules: rules.changes,
+        namespaces: namespaces.map(|namespaces| namespaces.changes).unwrap_or_default(),
         scripts: script_results,
         heard,
     };
@@ -154,7 +175,7 @@ async fn drivers(
         kube,
         settings,
         cluster,
-        server: server.clone(),
+        servers,
         stores: stores.clone(),
         lookup,
         metrics,
@@ -166,7 +187,7 @@ async fn drivers(
         rings: super::ruleset::Rings::default(),
         sinks,
     });
-    let running = all(handles, &ctx, &server);
+    let running = all(handles, &ctx);
     let announce = async {
         stores.ready().await;
         ready.store(true, Ordering::Relaxed);

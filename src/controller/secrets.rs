@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::context::Context;
 use super::patch::MANAGER;
 use super::sync::Stop;
+use super::{policies, references};
 use crate::crd::{DeletionPolicy, EmailMailbox, MAILBOX_LABEL, SecretKeyRef};
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason};
@@ -68,7 +69,8 @@ pub(super) async fn generated(ctx: &Context, mailbox: &EmailMailbox) -> Result<O
 /// When the Kubernetes API fails.
 pub(super) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<Password, Stop> {
     let value = random_password();
-    let host = ctx.mail_host().unwrap_or_default();
+    let server = references::server_name(references::home(ctx, mailbox).ok().as_deref(), None);
+    let host = ctx.mail_host(&server).unwrap_or_default();
     let entries = [
         ("username", address.to_string()),
         ("password", value.expose_secret().to_owned()),
@@ -91,7 +93,7 @@ pub(super) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Ad
                 (MAILBOX_LABEL.to_owned(), "generated".to_owned()),
                 ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
             ])),
-            owner_references: owner(mailbox),
+            owner_references: owner(ctx, mailbox),
             ..ObjectMeta::default()
         },
         type_: Some("kubernetes.io/basic-auth".to_owned()),
@@ -103,14 +105,17 @@ pub(super) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Ad
 }
 
 /// The Secret goes with the mailbox only where the mailbox goes from Mailcow too.
-fn owner(mailbox: &EmailMailbox) -> Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>> {
-    let is_owned = mailbox.spec.deletion_policy == DeletionPolicy::Delete;
+fn owner(
+    ctx: &Context,
+    mailbox: &EmailMailbox,
+) -> Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>> {
+    let is_owned = policies::of(ctx, mailbox).deletion.value == DeletionPolicy::Delete;
     is_owned.then(|| mailbox.controller_owner_ref(&()).into_iter().collect())
 }
 
 /// The deletion policy may have changed since the Secret was made.
 async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<(), Stop> {
-    let wanted = owner(mailbox).unwrap_or_default();
+    let wanted = owner(ctx, mailbox).unwrap_or_default();
     if secret.owner_references() == wanted {
         return Ok(());
     }

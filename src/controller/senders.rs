@@ -1,23 +1,31 @@
-//! What a mailbox may send as: nothing of a domain that another namespace has.
+//! What a mailbox may send as: nothing of a domain that another namespace has, but for what its own namespace has there.
 
 use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 
 use super::context::Context;
 use super::references;
 use crate::crd::{EmailDomain, EmailMailbox};
 use crate::mail::Mailbox;
 use crate::outcome::{Outcome, Reason};
+use crate::status;
 
 /// Leaves out of what the mailbox may send as what would be in another namespace's name, and says so.
-pub(super) fn leave_out_others(ctx: &Context, object: &EmailMailbox, want: &mut Mailbox) -> Option<Outcome> {
+pub(super) fn leave_out_others(
+    ctx: &Context,
+    (object, domain): (&EmailMailbox, &EmailDomain),
+    want: &mut Mailbox,
+) -> Option<Outcome> {
     let wanted = want.sender_acl.as_mut().filter(|wanted| !wanted.is_empty())?;
-    let own = want.address.domain().to_string();
-    let is_here = |domain: &EmailDomain| domain.metadata.namespace == object.metadata.namespace;
-    let here = ctx.stores.domains.state_filter(|domain| is_here(domain) && references::domain_is_there(domain).is_ok());
-    let elsewhere = ctx.stores.domains.state_filter(|domain| !is_here(domain) && was_there(domain));
-    let mut others: BTreeSet<&str> = elsewhere.iter().filter_map(|domain| name(domain)).collect();
-    others.retain(|domain| *domain != own && !here.iter().any(|here| name(here) == Some(*domain)));
-    let left_out = of_others(wanted, &others);
+    let is_near = |other: &EmailDomain| other.spec.server == domain.spec.server;
+    let elsewhere = ctx.stores.domains.state_filter(|other| !is_beside(object, other) && is_near(other));
+    let others: BTreeSet<&str> = elsewhere.iter().filter(|domain| was_there(domain)).filter_map(|d| name(d)).collect();
+    let here = ctx.stores.domains.state_filter(|other| is_beside(object, other) && is_near(other));
+    let here = here.iter().filter(|domain| references::domain_is_there(domain).is_ok());
+    let others = &others - &here.filter_map(|domain| name(domain)).collect();
+    let left_out = &of_others(wanted, &others) - &addresses_of(ctx, object);
     wanted.retain(|entry| !left_out.contains(entry));
     (!left_out.is_empty()).then(|| told(&left_out))
 }
@@ -31,10 +39,34 @@ fn of_others(wanted: &BTreeSet<String>, others: &BTreeSet<&str>) -> BTreeSet<Str
     wanted.iter().filter(is_theirs).cloned().collect()
 }
 
+/// What the mailbox's namespace has on Mailcow.
+fn addresses_of(ctx: &Context, object: &EmailMailbox) -> BTreeSet<String> {
+    let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_beside(object, other));
+    let aliases = ctx.stores.aliases.state_filter(|other| is_beside(object, other));
+    let mailboxes = mailboxes.iter().filter_map(|mailbox| {
+        let status = mailbox.status.as_ref()?;
+        status.address.clone().filter(|_| is_synced(&status.conditions))
+    });
+    let aliases = aliases.iter().filter_map(|alias| {
+        let status = alias.status.as_ref()?;
+        status.address.clone().filter(|_| is_synced(&status.conditions))
+    });
+    // A catch-all is no address.
+    mailboxes.chain(aliases).filter(|address| !address.starts_with('@')).collect()
+}
+
+fn is_synced(conditions: &[Condition]) -> bool {
+    status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted")
+}
+
+fn is_beside(object: &EmailMailbox, other: &impl Resource) -> bool {
+    other.meta().namespace == object.metadata.namespace
+}
+
 fn told(left_out: &BTreeSet<String>) -> Outcome {
     let entries = left_out.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let message = format!(
-        "spec.senderAcl: {entries} would let the mailbox send in the name of another namespace's domain; take it out: everything else is written"
+        "spec.senderAcl: {entries} would let the mailbox send in another namespace's name; take it out: everything else is written"
     );
     Outcome::stalled(Reason::OwnedByAnother, message)
 }

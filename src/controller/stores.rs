@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
-use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::{self, Store};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -28,8 +29,10 @@ pub(super) struct Stores {
     pub(super) mailboxes: Store<EmailMailbox>,
     pub(super) aliases: Store<EmailAlias>,
     pub(super) rules: Store<EmailForwardingRule>,
+    /// What is said of namespaces; `None` where the operator may not read them.
+    pub(super) namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// Of each kind, whether the first list is in.
-    pub(super) listed: [watch::Receiver<bool>; 4],
+    pub(super) listed: Vec<watch::Receiver<bool>>,
 }
 
 impl Stores {
@@ -39,6 +42,11 @@ impl Stores {
             // An error only says that the watch has ended with the process.
             let _ = listed.clone().wait_for(|listed| *listed).await;
         }
+    }
+
+    /// Labels and annotations of a namespace, where they may be read.
+    pub(super) fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.namespaces.as_ref()?.get(&ObjectRef::new(name))
     }
 }
 
@@ -65,10 +73,26 @@ pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> Followed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    follow_events(watcher(api, watcher::Config::default()), subscribers)
+}
+
+/// Starts to follow what is said of namespaces.
+pub(super) fn follow_namespaces(kube: &kube::Client, subscribers: usize) -> Followed<PartialObjectMeta<Namespace>> {
+    let metadata = Api::<PartialObjectMeta<Namespace>>::all(kube.clone());
+    follow_events(watcher(metadata, watcher::Config::default()), subscribers)
+}
+
+fn follow_events<K>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+    subscribers: usize,
+) -> Followed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
     let (reader, writer) = reflector::store();
     let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
     let (all_in, listed) = watch::channel(false);
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(slim).reflect(writer);
+    let events = events.default_backoff().modify(slim).reflect(writer);
     tokio::spawn(hand_on(events, reader.clone(), senders, all_in));
     Followed { reader, changes, listed }
 }

@@ -6,12 +6,16 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::context::{annotation, is_paused};
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref};
+use crate::crd::{
+    DomainRef, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref,
+};
 use crate::status;
 
 /// Objects whose `what` changed since they were last seen.
@@ -67,6 +71,13 @@ pub(super) fn domain_for_others(domain: &EmailDomain) -> u64 {
     hashed(&(&domain.metadata.uid, domain.metadata.generation, synced(conditions.iter()), is_proven))
 }
 
+/// What of a namespace the objects in it act on: labels that a domain may ask for, and our annotations.
+pub(super) fn namespace(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let meta = &namespace.metadata;
+    let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+    hashed(&(&meta.uid, &meta.labels, annotations.collect::<Vec<_>>()))
+}
+
 /// What of a mailbox those that refer to it act on.
 pub(super) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
@@ -105,16 +116,16 @@ fn hashed(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// References of an object to others in its namespace, as both sides write them.
+/// References of an object to others, as both sides write them.
 pub(super) trait Refers: Resource<DynamicType = ()> {
     /// The domain it belongs to.
-    fn domain(&self) -> Option<&Ref>;
+    fn domain(&self) -> Option<&DomainRef>;
     /// The mailboxes it needs.
     fn mailboxes(&self) -> Vec<&Ref>;
 }
 
 impl Refers for EmailMailbox {
-    fn domain(&self) -> Option<&Ref> {
+    fn domain(&self) -> Option<&DomainRef> {
         Some(&self.spec.domain_ref)
     }
 
@@ -124,7 +135,7 @@ impl Refers for EmailMailbox {
 }
 
 impl Refers for EmailAlias {
-    fn domain(&self) -> Option<&Ref> {
+    fn domain(&self) -> Option<&DomainRef> {
         Some(&self.spec.domain_ref)
     }
 
@@ -134,7 +145,7 @@ impl Refers for EmailAlias {
 }
 
 impl Refers for EmailForwardingRule {
-    fn domain(&self) -> Option<&Ref> {
+    fn domain(&self) -> Option<&DomainRef> {
         self.spec.domain_ref.as_ref()
     }
 
@@ -145,7 +156,11 @@ impl Refers for EmailForwardingRule {
 
 /// Whether `object` refers to the domain `name` in `namespace`.
 pub(super) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
-    object.meta().namespace.as_deref() == namespace && object.domain().is_some_and(|domain| domain.name == name)
+    let is_there = |domain: &DomainRef| {
+        let own = object.meta().namespace.as_deref();
+        domain.name == name && own.is_some_and(|own| Some(domain.namespace_from(own)) == namespace)
+    };
+    object.domain().is_some_and(is_there)
 }
 
 /// Whether `object` refers to the mailbox `name` in `namespace`.
@@ -156,7 +171,7 @@ pub(super) fn needs(object: &impl Refers, namespace: Option<&str>, name: &str) -
 /// The reference of the domain that an object belongs to.
 pub(super) fn domain_of(object: &impl Refers) -> Option<ObjectRef<EmailDomain>> {
     let domain = object.domain()?;
-    Some(ObjectRef::new(&domain.name).within(object.meta().namespace.as_deref()?))
+    Some(ObjectRef::new(&domain.name).within(domain.namespace_from(object.meta().namespace.as_deref()?)))
 }
 
 #[cfg(test)]
@@ -199,5 +214,13 @@ mod tests {
         assert!(belongs_to(&mailbox(1), Some("n"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("other"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("n"), "e"));
+    }
+
+    #[test]
+    fn a_domain_of_another_namespace_is_meant_where_it_is_named() {
+        let mut guest = mailbox(1);
+        guest.spec.domain_ref.namespace = Some("platform".into());
+        assert!(belongs_to(&guest, Some("platform"), "d") && !belongs_to(&guest, Some("n"), "d"));
+        assert_eq!(domain_of(&guest), Some(ObjectRef::new("d").within("platform")));
     }
 }

@@ -1,34 +1,27 @@
 //! Which driver is woken by what.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::runtime::Controller;
-use kube::runtime::controller::{self, Action};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::watch;
 
-use super::connection::{self, Server};
 use super::context::Context;
+use super::drive::{Driver, Running, Wakes, drive};
 use super::patch::Object;
-use super::poll::{Heard, census, woken};
+use super::poll::{Heard, woken};
 use super::stores::{Changes, scoped};
-use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
 use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::gates::Gate;
 use crate::inventory::Moved;
-use crate::outcome::Outcome;
 
-/// Passes of one kind at a time.
-const CONCURRENCY: u16 = 8;
 /// How long a domain waits for more to be attached before it counts again.
 const DOMAIN_DEBOUNCE: Duration = Duration::from_millis(300);
 
@@ -38,64 +31,55 @@ pub(super) struct Handles {
     pub(super) mailboxes: Vec<Changes<EmailMailbox>>,
     pub(super) aliases: Vec<Changes<EmailAlias>>,
     pub(super) rules: Vec<Changes<EmailForwardingRule>>,
+    /// What is said of namespaces.
+    pub(super) namespaces: Vec<Changes<PartialObjectMeta<Namespace>>>,
     /// Rules whose scripts have something new to tell.
     pub(super) scripts: UnboundedReceiver<ObjectRef<EmailForwardingRule>>,
     /// Changes on Mailcow itself.
     pub(super) heard: Vec<Heard>,
 }
 
-/// What a driver is, beside its passes.
-struct Driver<K: Object> {
-    /// For metrics.
-    kind: &'static str,
-    /// What of its own objects it acts on.
-    matters: fn(&K) -> u64,
-    wakes: Vec<Wakes<K>>,
-    debounce: Duration,
-}
-
-impl<K: Object> Driver<K> {
-    fn new(wakes: Vec<Wakes<K>>) -> Self {
-        Self { kind: K::KIND, matters: wake::own, wakes, debounce: Duration::ZERO }
-    }
-}
-
-/// A stream of objects to look at.
-type Wakes<K> = BoxStream<'static, ObjectRef<K>>;
-/// One pass over an object.
-type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
-/// A driver that runs until the process is told to end.
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Runs every driver until the process is told to end.
-pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>, server: &watch::Receiver<Server>) {
+pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
     let mut drivers: Vec<Running> = Vec::new();
+    if !ctx.has(Gate::EmailHosting) {
+        return super::run::ended(ctx.ending.clone()).await;
+    }
     if let Some(own) = handles.domains.pop() {
         let driver = Driver { debounce: DOMAIN_DEBOUNCE, ..Driver::new(domain_wakes(&mut handles, ctx)) };
-        drivers.push(drive((own, &ctx.stores.domains), (ctx, server), driver, domain::reconcile));
+        drivers.push(drive((own, &ctx.stores.domains), ctx, driver, domain::reconcile));
     }
     if let Some(own) = handles.mailboxes.pop() {
         let driver = Driver::new(mailbox_wakes(&mut handles, ctx));
-        drivers.push(drive((own, &ctx.stores.mailboxes), (ctx, server), driver, mailbox::reconcile));
+        drivers.push(drive((own, &ctx.stores.mailboxes), ctx, driver, mailbox::reconcile));
     }
     if let Some(own) = handles.aliases.pop() {
         let driver = Driver::new(alias_wakes(&mut handles, ctx));
-        drivers.push(drive((own, &ctx.stores.aliases), (ctx, server), driver, alias::reconcile));
+        drivers.push(drive((own, &ctx.stores.aliases), ctx, driver, alias::reconcile));
+    }
+    if !ctx.has(Gate::ForwardingRules) {
+        return run(drivers).await;
     }
     if let Some(own) = handles.mailboxes.pop() {
         let wakes = script_wakes(&mut handles, ctx);
         let driver = Driver { kind: "Script", matters: wake::mailbox_for_script, ..Driver::new(wakes) };
-        drivers.push(drive((own, &ctx.stores.mailboxes), (ctx, server), driver, script::reconcile));
+        drivers.push(drive((own, &ctx.stores.mailboxes), ctx, driver, script::reconcile));
     }
     if let Some(own) = handles.rules.pop() {
         let domains = handles.domains.pop();
-        let wakes = vec![rules_of_domains(domains, ctx), handles.scripts.boxed()];
-        drivers.push(drive((own, &ctx.stores.rules), (ctx, server), Driver::new(wakes), rule::reconcile));
+        let of_namespaces = of_namespaces(&mut handles, &ctx.stores.rules);
+        let wakes =
+            [rules_of_domains(domains, ctx), handles.scripts.boxed()].into_iter().chain(of_namespaces).collect();
+        drivers.push(drive((own, &ctx.stores.rules), ctx, Driver::new(wakes), rule::reconcile));
     }
+    run(drivers).await;
+}
+
+async fn run(drivers: Vec<Running>) {
     futures::future::join_all(drivers).await;
 }
 
-/// Domains count what is attached to them.
+/// Domains count what is attached to them, and wait for rivals to go.
 fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
     let conditions_of_mailbox = |m: &EmailMailbox| conditions_hash(m.status.as_ref().map(|s| s.conditions.as_slice()));
     let conditions_of_alias = |a: &EmailAlias| conditions_hash(a.status.as_ref().map(|s| s.conditions.as_slice()));
@@ -114,7 +98,19 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
             .and_then(|status| status.domain.as_ref())
             .is_some_and(|name| moved.domains.contains(name))
     });
-    mailboxes.into_iter().chain(aliases).chain(moved).collect()
+    let rivals = handles.domains.pop().map(|handle| {
+        all_matching(when_changed(handle, wake::own), ctx.stores.domains.clone(), |domain, other| {
+            domain.spec.domain == other.spec.domain && domain.metadata.uid != other.metadata.uid
+        })
+    });
+    let of_namespaces = of_namespaces(handles, &ctx.stores.domains);
+    mailboxes.into_iter().chain(aliases).chain(moved).chain(rivals).chain(of_namespaces).collect()
+}
+
+/// The objects of a namespace whose labels or annotations changed.
+fn of_namespaces<K: Object + 'static>(handles: &mut Handles, store: &Store<K>) -> Option<Wakes<K>> {
+    let changed = when_changed(handles.namespaces.pop()?, wake::namespace);
+    Some(all_matching(changed, store.clone(), |object, namespace| object.meta().namespace == namespace.metadata.name))
 }
 
 /// What was changed on Mailcow itself.
@@ -147,7 +143,8 @@ fn mailbox_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMa
         let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.mailboxes.contains(address))
     });
-    domains.into_iter().chain(given).chain([generated]).chain(moved).collect()
+    let of_namespaces = of_namespaces(handles, &ctx.stores.mailboxes);
+    domains.into_iter().chain(given).chain([generated]).chain(moved).chain(of_namespaces).collect()
 }
 
 /// Aliases wait for their domain and for the mailboxes they go to.
@@ -167,7 +164,8 @@ fn alias_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailAlia
         let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
         address.is_some_and(|address| moved.aliases.contains(address))
     });
-    domains.into_iter().chain(mailboxes).chain(moved).collect()
+    let of_namespaces = of_namespaces(handles, &ctx.stores.aliases);
+    domains.into_iter().chain(mailboxes).chain(moved).chain(of_namespaces).collect()
 }
 
 /// Scripts are made from the rules, and wait for domains and for the installation's sinks.
@@ -196,7 +194,9 @@ fn script_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailMai
         address.is_some_and(|address| moved.mailboxes.contains(address))
     });
     let moved = moved.map(|moved| moved.inspect(move |mailbox| doubts.scripts.doubt(mailbox)).boxed());
-    domains.into_iter().chain(rules).chain([sinks.flat_map(all).boxed()]).chain(moved).collect()
+    let of_namespaces = of_namespaces(handles, &ctx.stores.mailboxes);
+    let sinks = sinks.flat_map(all).boxed();
+    domains.into_iter().chain(rules).chain([sinks]).chain(moved).chain(of_namespaces).collect()
 }
 
 /// The mailboxes whose script a change of the rule matters to: its own, and those with rules that may close a ring.
@@ -237,55 +237,4 @@ where
         )
     };
     events.flat_map(found).boxed()
-}
-
-/// Runs a driver: woken by changes of its own objects, by `wakes`, and for all of them by a change of the connection.
-fn drive<K, F>(
-    (own, store): (Changes<K>, &Store<K>),
-    (ctx, server): (&Arc<Context>, &watch::Receiver<Server>),
-    driver: Driver<K>,
-    reconcile: Reconcile<K, F>,
-) -> Running
-where
-    K: Object + 'static,
-    F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
-{
-    let mut server = server.clone();
-    server.mark_unchanged();
-    let connection_changed =
-        futures::stream::unfold(server, |mut server| async { server.changed().await.ok().map(|()| ((), server)) });
-    let config = controller::Config::default().concurrency(CONCURRENCY).debounce(driver.debounce);
-    let kind = driver.kind;
-    let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, (kind, reconcile));
-    let running = Controller::for_shared_stream(when_changed(own, driver.matters), store.clone())
-        .with_config(config)
-        .reconcile_on(select_all(driver.wakes))
-        .reconcile_all_on(connection_changed)
-        .graceful_shutdown_on(super::run::ended(ctx.ending.clone()))
-        .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
-        .for_each(|_| std::future::ready(()));
-    Box::pin(running)
-}
-
-/// Counts and times a pass, once everything that it leans on is there.
-async fn measured<K, F>(
-    object: Arc<K>,
-    ctx: Arc<Context>,
-    (kind, reconcile): (&'static str, Reconcile<K, F>),
-) -> Result<Action, Failed>
-where
-    K: Object,
-    F: Future<Output = Result<(Action, Outcome), Failed>>,
-{
-    // What is not listed yet must not be taken for missing.
-    ctx.stores.ready().await;
-    connection::known(&ctx.server).await;
-    if let Ok(inventory) = &*ctx.server.borrow() {
-        inventory.prepare(|| census(&ctx.stores));
-    }
-    let started = Instant::now();
-    let done = reconcile(object, ctx.clone()).await;
-    let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
-    ctx.metrics.reconciled(kind, outcome, started.elapsed());
-    done.map(|(action, _)| action)
 }

@@ -4,10 +4,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DEFAULT_SERVER;
 use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, RemovalPolicy};
 use super::dns_status::DnsRecordKind;
 use super::domain_status::EmailDomainStatus;
 use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
+use super::tenancy::AllowedNamespaces;
 
 /// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -44,6 +46,11 @@ pub struct EmailDomainSpec {
     #[x_kube(validation = Rule::new("self.contains('.') && !self.startsWith('.') && !self.endsWith('.') && !self.contains('..')").message("domain must be a name with at least two labels and no dot at its ends, such as example.com"))]
     #[x_kube(validation = Rule::new("!self.matches('[\\\\s@/:*_\"\\'<>()\\\\[\\\\],;\\\\\\\\]')").message("domain must hold no blanks, wildcards, underscores, '@' or punctuation"))]
     pub domain: String,
+    /// Which of the configured Mailcow servers holds it; default `default`. It can't be changed.
+    #[serde(default = "default_server")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("server can't be changed; make another EmailDomain"))]
+    pub server: String,
     /// Text for people, shown in Mailcow. Omitted: left as it is on Mailcow (the domain's name when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
@@ -84,24 +91,32 @@ pub struct EmailDomainSpec {
     /// How the ownership of the domain is proven. Until it is, nothing is created on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ownership: Option<OwnershipSpec>,
-    /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` waits until no mailbox is left
-    /// in the domain; the DKIM key survives.
-    #[serde(default = "retain")]
-    pub deletion_policy: DeletionPolicy,
-    /// What to do when the domain already exists on Mailcow; default `IfUnowned`.
-    #[serde(default)]
-    pub adoption_policy: AdoptionPolicy,
-    /// What to do when Mailcow was changed by hand; default `Correct`.
-    #[serde(default)]
-    pub drift_policy: DriftPolicy,
+    /// Which namespaces may attach mailboxes, aliases and rules; default only the domain's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
+    /// `Retain`. `Delete` waits until no mailbox is left in the domain; the DKIM key survives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DeletionPolicy")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// What to do when the domain already exists on Mailcow; default that of the namespace or the
+    /// installation, else `IfUnowned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AdoptionPolicy")]
+    pub adoption_policy: Option<AdoptionPolicy>,
+    /// What to do when Mailcow was changed by hand; default that of the namespace or the installation, else
+    /// `Correct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DriftPolicy")]
+    pub drift_policy: Option<DriftPolicy>,
+}
+
+fn default_server() -> String {
+    DEFAULT_SERVER.to_owned()
 }
 
 fn yes() -> bool {
     true
-}
-
-fn retain() -> DeletionPolicy {
-    DeletionPolicy::Retain
 }
 
 /// How much a domain may hold. What is omitted is left as it is on Mailcow; a new domain gets 10 mailboxes, 400

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dns_status::DnsRecordStatus;
 use super::publishing::{DnsPublish, OwnershipStatus};
+use super::tenancy::Policies;
 
 /// What the operator knows about the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -23,6 +24,9 @@ pub struct EmailDomainStatus {
     /// The domain as a lower-case A-label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
+    /// The policies that hold, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
     /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified` and
     /// `Published`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

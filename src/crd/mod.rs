@@ -13,9 +13,12 @@ mod mailbox;
 mod publishing;
 mod rule;
 mod rule_action;
+mod tenancy;
 
 pub use alias::{EmailAlias, EmailAliasSpec, EmailAliasStatus, Sink};
-pub use common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy};
+pub use common::{
+    AdoptionPolicy, DeletionPolicy, DomainRef, DriftPolicy, Per, Protocol, RateLimit, Ref, RemovalPolicy,
+};
 pub use dns_status::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsVerdict, DnsWarning};
 pub use domain::{
     DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
@@ -30,6 +33,10 @@ pub use rule::{
     Operator, Spam,
 };
 pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
+pub use tenancy::{
+    AllowedNamespaces, Chosen, LabelOperator, LabelRequirement, NamespaceSelector, NamespacesFrom, Policies,
+    PolicySource,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -46,6 +53,14 @@ pub const PAUSED: &str = "email.askrobots.com/paused";
 pub const RECONCILE_REQUESTED_AT: &str = "email.askrobots.com/reconcile-requested-at";
 /// Annotation that lets an object go although Mailcow can't be reached; what is there stays there.
 pub const FORCE_ORPHAN: &str = "email.askrobots.com/force-orphan";
+/// Annotation of a namespace: what happens on Mailcow when an object in it is deleted that does not say.
+pub const DEFAULT_DELETION: &str = "email.askrobots.com/default-deletion-policy";
+/// Annotation of a namespace: what objects in it that don't say do about things that already exist on Mailcow.
+pub const DEFAULT_ADOPTION: &str = "email.askrobots.com/default-adoption-policy";
+/// Annotation of a namespace: what objects in it that don't say do about changes by hand.
+pub const DEFAULT_DRIFT: &str = "email.askrobots.com/default-drift-policy";
+/// The server of domains that name none.
+pub const DEFAULT_SERVER: &str = "default";
 /// The finalizer that every kind carries from before its first write to Mailcow.
 pub const FINALIZER: &str = "email.askrobots.com/mailcow";
 /// Label on generated credentials Secrets; the operator watches Secrets with this label only.

@@ -5,8 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
+use super::common::{AdoptionPolicy, DomainRef, DriftPolicy, Ref, RemovalPolicy};
 use super::rule_action::Action;
+use super::tenancy::Policies;
 
 /// A rule for the incoming mail of a mailbox, or of all mailboxes of a domain. All rules of one mailbox become one Sieve
 /// script (RFC 5228).
@@ -44,7 +45,7 @@ pub struct EmailForwardingRuleSpec {
     /// Instead of `mailboxRef`: the `EmailDomain` in the same namespace whose mailboxes' mail the rule sees, as far as
     /// they are `EmailMailbox` objects, those that come later too. It can't be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain_ref: Option<Ref>,
+    pub domain_ref: Option<DomainRef>,
     /// Whether the rule is in force; default true.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -62,19 +63,23 @@ pub struct EmailForwardingRuleSpec {
     /// Whether later rules see the mail too; default `Stop`.
     #[serde(default)]
     pub on_match: OnMatch,
-    /// What happens on Mailcow when this object is deleted; default `Delete`: the rule leaves the script. `Retain`
-    /// leaves the script as it is until another rule of the mailbox changes.
-    #[serde(default = "delete")]
-    pub deletion_policy: RemovalPolicy,
+    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
+    /// `Delete`: the rule leaves the script. `Retain` leaves the script as it is until another rule of the mailbox
+    /// changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RemovalPolicy")]
+    pub deletion_policy: Option<RemovalPolicy>,
     /// What to do when a mailbox has an active prefilter that somebody else made; Mailcow allows one. `Force` switches
     /// it off, and on again when the last rule goes; `IfUnowned` (default) and `Never` leave it, and the rule waits with
     /// `FilterSlotTaken`. One rule of the mailbox that says `Force` is enough.
-    #[serde(default)]
-    pub adoption_policy: AdoptionPolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AdoptionPolicy")]
+    pub adoption_policy: Option<AdoptionPolicy>,
     /// What to do when somebody changed the script on Mailcow by hand; default `Correct`. One rule of the mailbox that
     /// says `Report` is enough to leave it as it is until a rule changes; the rules then say `Drifted`.
-    #[serde(default)]
-    pub drift_policy: DriftPolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DriftPolicy")]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 fn yes() -> bool {
@@ -83,10 +88,6 @@ fn yes() -> bool {
 
 fn priority() -> u32 {
     100
-}
-
-fn delete() -> RemovalPolicy {
-    RemovalPolicy::Delete
 }
 
 /// Which mail a rule is for: every condition of `all`, and one of `any` if there are any.
@@ -209,6 +210,9 @@ pub struct EmailForwardingRuleStatus {
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+    /// The policies that hold, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
     /// Conditions: `Ready`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`, `Stalled`,
     /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -31,11 +31,14 @@ pub struct Connection {
     pub api_key: SecretString,
     /// A private certificate authority in PEM, trusted beside the public ones.
     pub ca: Option<String>,
+    /// Host name of the mail server as MX records name it, where it is not that of the URL.
+    pub mail_host: Option<String>,
 }
 
 impl PartialEq for Connection {
     fn eq(&self, other: &Self) -> bool {
-        self.url == other.url && self.ca == other.ca && self.api_key.expose_secret() == other.api_key.expose_secret()
+        (&self.url, &self.ca, &self.mail_host) == (&other.url, &other.ca, &other.mail_host)
+            && self.api_key.expose_secret() == other.api_key.expose_secret()
     }
 }
 
@@ -60,6 +63,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: SecretString,
+    mail_host: Option<String>,
     readers: Semaphore,
     writers: Writers,
     breaker: Breaker,
@@ -104,6 +108,7 @@ impl Client {
             http,
             base: base_url(&connection.url).map_err(bad)?,
             key: connection.api_key.clone(),
+            mail_host: connection.mail_host.clone(),
             readers: Semaphore::new(READERS),
             writers: Writers::default(),
             breaker: Breaker::default(),
@@ -130,7 +135,12 @@ impl Client {
         self.base.origin().ascii_serialization()
     }
 
-    /// The host name or address of the server.
+    /// Host name of the mail server as MX records name it, where the connection says so.
+    pub fn mail_host(&self) -> Option<&str> {
+        self.mail_host.as_deref()
+    }
+
+    /// The host name or address in the server's URL.
     pub fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }
@@ -278,6 +288,7 @@ mod tests {
             url: "https://user:hunter2@m.example.com".into(),
             api_key: SecretString::from("K3Y-K3Y"),
             ca: None,
+            mail_host: None,
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let error = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap_err();

@@ -3,7 +3,7 @@
 use super::conditions::{Pass, Said, common, settled, synced};
 use crate::crd::{
     Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
-    EmailDomainStatus, OwnershipStatus, ServerStatus,
+    EmailDomainStatus, OwnershipStatus, Policies, ServerStatus,
 };
 use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason, Why};
@@ -23,6 +23,8 @@ pub struct DomainSeen {
     pub tags: Tags,
     /// What DNS says, from this pass or an earlier one.
     pub dns: Vec<DnsRecordStatus>,
+    /// The policies that hold for it.
+    pub policies: Policies,
     /// What is attached to it in Kubernetes.
     pub attached: Attached,
     /// What waits until DNS is verified.
@@ -69,6 +71,7 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
         Publishing::Not(to, _) => *to,
     };
     after.domain = seen.name.as_ref().map(ToString::to_string).or(after.domain);
+    after.policies = Some(seen.policies.clone());
     after.attached = Some(seen.attached.clone());
     after.dns = (!seen.dns.is_empty()).then(|| DnsStatus { records: seen.dns.clone() });
     after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
@@ -207,7 +210,10 @@ const fn condition_name(kind: DnsRecordKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::{is_true, tests::pass};
+    use super::super::conditions::{
+        is_true,
+        tests::{pass, policies},
+    };
     use super::*;
     use crate::crd::DnsSource;
 
@@ -236,6 +242,7 @@ mod tests {
     fn seen(dns: Vec<DnsRecordStatus>) -> DomainSeen {
         DomainSeen {
             outcome: Outcome::InSync,
+            policies: policies(),
             name: None,
             have: None,
             version: None,

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock;
+use crate::gates::Gates;
 use crate::outcome::Reason;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -22,7 +23,8 @@ pub struct Metrics {
     mailcow_requests: Family<Labels<2>, Counter>,
     mailcow_seconds: Family<Labels<1>, Histogram>,
     dns_verdicts: Family<Labels<2>, Counter>,
-    mailcow_configured: Gauge,
+    mailcow_configured: Family<[(&'static str, String); 1], Gauge>,
+    features: Family<[(&'static str, &'static str); 1], Gauge>,
     mailcow_up: Gauge,
     mailcow_version: Family<[(&'static str, String); 1], Gauge>,
     poll_seconds: Histogram,
@@ -37,7 +39,8 @@ impl Default for Metrics {
             mailcow_requests: Family::default(),
             mailcow_seconds: Family::new_with_constructor(histogram),
             dns_verdicts: Family::default(),
-            mailcow_configured: Gauge::default(),
+            mailcow_configured: Family::default(),
+            features: Family::default(),
             mailcow_up: Gauge::default(),
             mailcow_version: Family::default(),
             poll_seconds: histogram(),
@@ -77,9 +80,16 @@ impl Metrics {
         self.dns_verdicts.get_or_create(&[("record", record), ("verdict", verdict)]).inc();
     }
 
-    /// Whether a Mailcow server is configured.
-    pub fn configured(&self, yes: bool) {
-        self.mailcow_configured.set(i64::from(yes));
+    /// Whether the connection to a server of this name is configured.
+    pub fn configured(&self, server: &str, yes: bool) {
+        self.mailcow_configured.get_or_create(&[("server", server.to_owned())]).set(i64::from(yes));
+    }
+
+    /// Which feature gates are on.
+    pub fn gates(&self, gates: &Gates) {
+        for (name, is_on) in gates.iter() {
+            self.features.get_or_create(&[("name", name)]).set(i64::from(is_on));
+        }
     }
 
     /// Notes that all that is remembered of Mailcow was looked at again.
@@ -109,9 +119,10 @@ impl Metrics {
         registry.register("dns_verdicts", "Verdicts on DNS records", self.dns_verdicts.clone());
         registry.register(
             "mailcow_configured",
-            "1 when a Mailcow server is configured",
+            "1 when the connection to the server of this name is configured",
             self.mailcow_configured.clone(),
         );
+        registry.register("feature_enabled", "1 when the feature gate is on", self.features.clone());
         registry.register("poll_seconds", "Time of a whole look at Mailcow in seconds", self.poll_seconds.clone());
         registry.register(
             "polled_timestamp_seconds",

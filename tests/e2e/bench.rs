@@ -125,7 +125,7 @@ async fn bare_look(world: &World, size: Size) {
 
 fn bare(world: &World) -> Client {
     let api_key = SecretString::from(world.mailcow.api_key());
-    let connection = Connection { url: world.mailcow.url(), api_key, ca: None };
+    let connection = Connection { url: world.mailcow.url(), api_key, ca: None, mail_host: None };
     Client::new(&connection, Arc::new(|_, _, _| ())).unwrap()
 }
 

@@ -82,7 +82,8 @@ async fn it_has_the_rights_that_it_needs_and_no_others() {
         ("update", "emailmailboxes.email.askrobots.com", "no"),
         ("delete", "secrets", "no"),
         ("list", "configmaps", "no"),
-        ("list", "namespaces", "no"),
+        ("list", "namespaces", "yes"),
+        ("patch", "namespaces", "no"),
         ("create", "pods", "no"),
         ("list", "nodes", "no"),
     ] {

@@ -30,7 +30,10 @@ struct Installed {
 async fn installed() -> (&'static ControlPlane, Installed) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
-    (plane, INSTALLED.get_or_init(|| install(plane, "release", &[("dns.publishing.enabled", "true")])).await.clone())
+    (
+        plane,
+        INSTALLED.get_or_init(|| install(plane, "release", &[("featureGates.DNSPublishing", "true")])).await.clone(),
+    )
 }
 
 async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -> Installed {
@@ -57,6 +60,8 @@ pub(crate) struct World {
     pub(crate) dns: Dns,
     /// The program under test.
     pub(crate) operator: Option<Operator>,
+    /// Whether the operator looks at every namespace.
+    everywhere: bool,
 }
 
 impl World {
@@ -86,7 +91,12 @@ impl World {
         let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
         // It ends with the process, like the shared one.
         let plane: &'static ControlPlane = Box::leak(Box::new(plane));
-        Self::on(plane, install(plane, "release", &[("dns.publishing.enabled", "true")]).await, name).await
+        Self::on(plane, install(plane, "release", &[("featureGates.DNSPublishing", "true")]).await, name).await
+    }
+
+    /// The same with an operator that looks at every namespace.
+    pub(crate) async fn everywhere(name: &str) -> Self {
+        Self { everywhere: true, ..Self::alone(name).await }
     }
 
     /// With the rights that the chart gives when nothing is set, and nothing running.
@@ -99,7 +109,16 @@ impl World {
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();
-        Self { plane, installed, namespace, kube: plane.admin().await.unwrap(), mailcow, dns, operator: None }
+        Self {
+            plane,
+            installed,
+            namespace,
+            kube: plane.admin().await.unwrap(),
+            mailcow,
+            dns,
+            operator: None,
+            everywhere: false,
+        }
     }
 
     /// Makes the Secret with the connection.
@@ -138,12 +157,46 @@ impl World {
     fn start(&mut self, more: &[&str], listen: &str) {
         let kubeconfig = self.installed.kubeconfig.display().to_string();
         let namespace = self.namespace.clone();
-        let mut args = vec!["run", "--watch-namespace", &namespace, "--operator-namespace", &namespace];
+        let mut args = vec!["run", "--operator-namespace", &namespace];
+        if !self.everywhere {
+            args.extend(["--watch-namespace", &namespace]);
+        }
         args.extend(["--listen", listen, "--cluster-id", "testing"]);
+        if !more.contains(&"--feature-gates") {
+            args.extend(["--feature-gates", "DNSPublishing=true"]);
+        }
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
         self.operator = Some(Operator::start(binary, &args, &[("KUBECONFIG", &kubeconfig)]).unwrap());
+    }
+
+    /// The same things in another namespace, with a kind of its own: for objects of guests.
+    pub(crate) async fn until_in<K: Email>(
+        &self,
+        namespace: &str,
+        name: &str,
+        (kind, status, reason): (&str, &str, &str),
+    ) -> K {
+        let api: Api<K> = Api::namespaced(self.kube.clone(), namespace);
+        let is_so = |object: &K| {
+            let found = object.conditions().into_iter().find(|c| c.type_ == kind);
+            found.is_some_and(|c| c.status == status && c.reason == reason) && is_current(object)
+        };
+        wait_until(LIMIT, &format!("{kind}={status} {reason} on {namespace}/{name}"), async || {
+            match api.get_opt(name).await {
+                Ok(Some(object)) if is_so(&object) => Ok(object),
+                other => Err(format!("{other:#?}")),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error}
+{}",
+                self.logs()
+            )
+        })
     }
 
     /// Applies manifests into the namespace; they have to be taken.

@@ -89,20 +89,23 @@ spec: {domain: c.example, deletionPolicy: Delete, dns: {required: []}}
 apiVersion: email.askrobots.com/v1alpha1
 kind: EmailMailbox
 metadata: {name: old}
-spec: {localPart: old, domainRef: {name: c}, deletionPolicy: Delete}
+spec: {localPart: old, domainRef: {name: c}}
 ---
 apiVersion: email.askrobots.com/v1alpha1
 kind: EmailMailbox
 metadata: {name: postmaster}
-spec: {localPart: postmaster, domainRef: {name: c}, system: true}
+spec: {localPart: postmaster, domainRef: {name: c}, system: true, deletionPolicy: Retain}
 ";
 
 /// No policy holds a namespace; the operator holds it as long as unconfirmed mail would be destroyed.
 async fn a_namespace_goes_once_its_mail_may(tenants: &Tenants) {
     tenants.kubectl(&["create", "namespace", C]).await;
+    tenants.kubectl(&["annotate", "namespace", C, "email.askrobots.com/default-deletion-policy=Delete"]).await;
     tenants.plane.apply(OF_C, C).await.unwrap();
     tenants.kubectl(&["-n", C, "wait", "--for=condition=Ready", "--timeout=30s", "embx", "--all"]).await;
     tenants.mailcow.edit(|state| state.seed_usage("old@c.example", 3, 4096));
+    let delete = Ask::delete(&format!("{}/old", acts::collection(C, "emailmailboxes")), "");
+    assert_eq!(delete.send(&tenants.kube).await.word, "policy", "the namespace's annotation says Delete");
     tenants.kubectl(&["delete", "namespace", C, "--wait=false"]).await;
     let api = kube::Api::<EmailMailbox>::namespaced(tenants.kube.clone(), C);
     let held = ground::wait_until(LIMIT, "the confirmation to be asked for", async || {

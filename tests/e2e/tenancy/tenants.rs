@@ -83,6 +83,16 @@ apiVersion: email.askrobots.com/v1alpha1
 kind: EmailDomain
 metadata: {name: confirmed, annotations: {email.askrobots.com/confirm-delete: confirmed.example}}
 spec: {domain: confirmed.example, deletionPolicy: Delete, dns: {required: []}}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailDomain
+metadata: {name: shared}
+spec: {domain: shared.example, allowedNamespaces: {from: All}, dns: {required: []}}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailMailbox
+metadata: {name: boss}
+spec: {localPart: boss, domainRef: {name: shared}, displayName: Ada Lovelace}
 ";
 
 /// Everything running.
@@ -111,7 +121,7 @@ impl Tenants {
         let values = [
             ("admissionPolicies.enabled", "true"),
             ("admissionPolicies.platformGroups", "{system:masters,system:serviceaccounts:platform}"),
-            ("dns.publishing.enabled", "true"),
+            ("featureGates.DNSPublishing", "true"),
         ];
         let chart = plane.install_chart(&chart, &values, SYSTEM).await.unwrap();
         for (role, namespace, account) in [
@@ -215,7 +225,7 @@ impl Tenants {
 /// The operator under the chart's rights, looking everywhere.
 fn start(kubeconfig: &Path, dns: &Dns) -> Operator {
     let mut args = vec!["run", "--operator-namespace", SYSTEM, "--mailcow-secret", "mailcow"];
-    args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing"]);
+    args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing", "--feature-gates", "DNSPublishing=true"]);
     let dns = dns.operator_args();
     args.extend(dns.iter().map(String::as_str));
     let kubeconfig = kubeconfig.display().to_string();

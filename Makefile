@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint chart crds tools ground sieve
+.PHONY: help demo test bench lint chart crds tools ground judges sieve
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -19,7 +19,7 @@ demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it run
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground sieve ## All tests, on a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges sieve ## All tests, on a real Kubernetes API server and a simulated Mailcow
 	@status=0; cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
 	echo; echo "Not tested for want of data or programs:"; \
@@ -75,6 +75,9 @@ tools:
 ground: tools
 	@tests/controlplane/build.sh >/dev/null
 	@tests/controlplane/helm.sh >/dev/null
+
+judges: tools
+	@tests/judges/build.sh >/dev/null
 
 # Dovecot compiles the Sieve scripts that rules become, and delivers mail through them.
 sieve:

@@ -7,6 +7,7 @@ use kube::runtime::controller::Action;
 use super::context::{self, Context, is_paused};
 use super::drift::Standing;
 use super::patch;
+use super::secrets::Generated;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
@@ -72,6 +73,9 @@ async fn steps(
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
     seen.server.clone_from(&domain.spec.server);
+    if ctx.servers.is_not_configured(&domain.spec.server) {
+        prepare(object, ctx, (&want, seen)).await?;
+    }
     let server = server(ctx, &domain.spec.server)?;
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
@@ -89,6 +93,8 @@ async fn steps(
     seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
+    let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
+    seen.password_version = seen.password_version.take().or(left);
     let is_due = password.as_ref().is_some_and(|p| seen.password_version.as_ref() != Some(&p.version));
     let corrections = changes.clone();
     if is_due && have.is_some() {
@@ -139,6 +145,20 @@ fn wanted(
     Ok(want)
 }
 
+/// Makes the Secret of a mailbox that is to be made once there is a Mailcow: whoever deploys a client needs it now.
+async fn prepare(object: &EmailMailbox, ctx: &Context, (want, seen): (&Mailbox, &mut MailboxSeen)) -> Result<(), Stop> {
+    if let Some(given) = &object.spec.password_secret_ref {
+        return secrets::given(ctx, object, given).await.map(|_| ());
+    }
+    let was_placed = seen.password_version.is_some();
+    let is_missing = matches!(secrets::generated(ctx, object, &want.address).await?, Generated::Missing);
+    if is_missing && !was_placed && !is_paused(object) {
+        secrets::prepare(ctx, object, &want.address).await?;
+    }
+    seen.secret_name = (!is_missing || !was_placed && !is_paused(object)).then(|| secrets::name(object));
+    Ok(())
+}
+
 /// What Mailcow's version can't show of a mailbox is what it was last set to.
 fn recalled(have: Option<MailboxHave>, sender_acl: Option<&[String]>) -> Option<MailboxHave> {
     let mut have = have?;
@@ -159,10 +179,15 @@ async fn credentials(
     if let Some(given) = &object.spec.password_secret_ref {
         return secrets::given(ctx, object, given).await.map(Some);
     }
-    if let Some(existing) = secrets::generated(ctx, object).await? {
-        return Ok(Some(existing));
-    }
     let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
+    match secrets::generated(ctx, object, &want.address).await? {
+        Generated::Missing => {}
+        Generated::InUse(password) => return Ok(Some(password)),
+        Generated::OfOwner => return Ok(None),
+        Generated::Prepared(_) if is_paused(object) => return Ok(None),
+        Generated::Prepared(secret) if is_ours => return secrets::take_up(ctx, object, &secret).await.map(Some),
+        Generated::Prepared(secret) => return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None),
+    }
     let was_adopted = before.address.is_some() && before.password_version.is_none();
     if !is_ours || (have.is_some() && was_adopted) || is_paused(object) {
         return Ok(None);

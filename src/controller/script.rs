@@ -242,7 +242,7 @@ impl<'a> Pass<'a> {
         let was_there = || {
             let said = |rule: &EmailForwardingRule| rule.status.as_ref().and_then(|status| status.script_hash.clone());
             self.placed().any(|rule| rule.spec.mailbox_ref.is_some() && said(rule).as_ref() == Some(&script.hash))
-                || self.before.is_some_and(|before| before.compiled.script.as_ref() == Some(script))
+                || self.before.is_some_and(|b| was_shown(&b.outcome) && b.compiled.script.as_ref() == Some(script))
         };
         let is_gone = !have.iter().any(|filter| filter.mark().is_some_and(|there| there.same_owner(mark)));
         if plan::filter_was_changed(&script.text, have, mark) || (is_gone && was_there()) {
@@ -274,6 +274,11 @@ fn may_begin(ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
     references::mailbox_is_there(mailbox)
 }
 
+/// Whether Mailcow showed the script of a pass that ended so, as far as nobody changed it by hand.
+fn was_shown(outcome: &Outcome) -> bool {
+    outcome.why().is_none_or(|why| why.reason == Reason::Drifted)
+}
+
 fn paused(who: &str) -> Outcome {
     Outcome::waiting(Reason::Paused, format!("{who} is paused; not written: script"))
 }
@@ -291,6 +296,13 @@ fn is_programmed(rule: &EmailForwardingRule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_script_that_was_shown_can_drift() {
+        assert!(was_shown(&Outcome::InSync) && was_shown(&Outcome::stalled(Reason::Drifted, "gone")));
+        assert!(!was_shown(&Outcome::waiting(Reason::MailboxNotReady, "not there")));
+        assert!(!was_shown(&Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"))));
+    }
 
     #[test]
     fn a_rule_is_out_where_no_script_of_ours_is_in_force() {

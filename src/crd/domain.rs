@@ -28,10 +28,10 @@ use super::tenancy::AllowedNamespaces;
     selectable = ".spec.domain",
     printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".status.domain"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"DNS","type":"string","jsonPath":".status.conditions[?(@.type==\"DNSVerified\")].status"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","jsonPath":".status.usage.mailboxes"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"MX","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"MXVerified\")].status"}"#,
     printcolumn = r#"{"name":"SPF","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"SPFVerified\")].status"}"#,
     printcolumn = r#"{"name":"DKIM","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"DKIMVerified\")].status"}"#,
@@ -55,7 +55,7 @@ pub struct EmailDomainSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub description: Option<String>,
-    /// Whether the domain takes and sends mail. Mailboxes keep their own state.
+    /// Whether the domain takes and sends mail; default true. Mailboxes keep their own state.
     #[serde(default = "yes")]
     pub active: bool,
     /// How much the domain may hold.

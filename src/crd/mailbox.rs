@@ -25,10 +25,10 @@ use super::tenancy::Policies;
     selectable = ".spec.localPart",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.quota.used"}"#,
     printcolumn = r#"{"name":"Quota","type":"string","jsonPath":".status.quota.limit"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"State","type":"string","priority":1,"jsonPath":".spec.state"}"#,
     printcolumn = r#"{"name":"Secret","type":"string","priority":1,"jsonPath":".status.credentialsSecretName"}"#
 )]

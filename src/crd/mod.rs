@@ -66,6 +66,10 @@ pub const FINALIZER: &str = "email.askrobots.com/mailcow";
 /// Label on generated credentials Secrets; the operator watches Secrets with this label only.
 pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";
 
+/// Annotation on a generated Secret: `prepared` while it is not on Mailcow yet, `owner` where the mailbox turned out to
+/// be there before, so that its owner's password stays and none is in the Secret.
+pub const PASSWORD: &str = "email.askrobots.com/password";
+
 /// The definitions of all four kinds, in the order people read them.
 ///
 /// # Errors
@@ -74,22 +78,42 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
     [EmailDomain::crd(), EmailMailbox::crd(), EmailAlias::crd(), EmailForwardingRule::crd()].iter().map(known).collect()
 }
 
-/// The API server warns of integer formats that it does not know, such as `uint32`: bounds say it all.
+/// The definition as the API server and people like it.
 fn known(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut value = serde_json::to_value(crd)?;
-    without_unsigned(&mut value);
+    tidy(&mut value);
+    for version in value["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        version["schema"]["openAPIV3Schema"]["properties"]["status"]["default"] = unseen();
+    }
     serde_json::from_value(value)
 }
 
-fn without_unsigned(value: &mut Value) {
+/// The status of an object that the operator has not seen. Tools for deployment take an object without a status for
+/// ready, and one whose last observed generation is another than the current for one in progress.
+fn unseen() -> Value {
+    serde_json::json!({"observedGeneration": -1})
+}
+
+/// The API server warns of integer formats that it does not know, such as `uint32`: bounds say it all. Descriptions lose
+/// the line breaks of the sources.
+fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|key, value| key != "format" || value.as_str().is_none_or(|format| !format.starts_with("uint")));
-            map.values_mut().for_each(without_unsigned);
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                *text = flowing(text);
+            }
+            map.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_unsigned),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
     }
+}
+
+/// A text whose lines `kubectl explain` may break where it likes; paragraphs stay.
+fn flowing(text: &str) -> String {
+    let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "));
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// The definitions as YAML documents.

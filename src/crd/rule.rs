@@ -27,10 +27,10 @@ use super::tenancy::Policies;
     printcolumn = r#"{"name":"Mailbox","type":"string","jsonPath":".spec.mailboxRef.name"}"#,
     printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".spec.domainRef.name"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
     printcolumn = r#"{"name":"Position","type":"integer","jsonPath":".status.position"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","priority":1,"jsonPath":".status.mailboxCount"}"#,
     printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#
 )]
@@ -56,7 +56,7 @@ pub struct EmailForwardingRuleSpec {
     /// Which mail the rule is for; omitted: all mail but spam.
     #[serde(default, rename = "match")]
     pub matches: Match,
-    /// What happens to it, in order. `ignore` can only be the last.
+    /// What happens to the mail, in order. `ignore` can only be the last.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.size() < 2 || self.map(a, has(a.ignore)).slice(0, self.size() - 1).all(i, !i)").message("ignore can only be the last action"))]
     pub actions: Vec<Action>,
@@ -213,8 +213,8 @@ pub struct EmailForwardingRuleStatus {
     /// The policies that hold, and where each comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
-    /// Conditions: `Ready`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`, `Stalled`,
-    /// `Paused`.
+    /// Conditions: `Ready`, `Synced`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`,
+    /// `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,
@@ -225,7 +225,8 @@ pub struct EmailForwardingRuleStatus {
     /// in all mailboxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadowed_by: Option<String>,
-    /// SHA-256 of the mailbox's whole script, in hex; of a domain's rule, of all hashes in the order of the addresses.
+    /// SHA-256 of the mailbox's whole script as Mailcow last showed it, in hex; of a domain's rule, of all hashes in the
+    /// order of the addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script_hash: Option<String>,
     /// Addresses of the mailboxes whose script the rule belongs to, sorted: the first 20.

@@ -6,12 +6,15 @@ mod world;
 
 mod alias;
 mod bad_input;
+mod before;
 mod bench;
 mod deletion;
 mod dns;
 mod domain;
 mod fields;
+mod gitops;
 mod guests;
+mod judges;
 mod killed;
 mod mailbox;
 mod outage;

@@ -26,7 +26,7 @@ mod operator;
 mod ports;
 mod wait;
 
-pub use binaries::{helm, kubernetes};
+pub use binaries::{helm, judges, kubernetes};
 pub use chart::InstalledChart;
 pub use control_plane::{ControlPlane, Options, Pids};
 pub use dns::{Dns, MAIL_HOST};

@@ -11,10 +11,10 @@ use super::sync::{
     Failed, Stop, age, bring, gone, may_remove, outcome, read_back, server, still_shown, told, unsupported,
 };
 use super::{ownership, patch, policies};
-use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
+use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::{Address, Alias, Catch, Feature, Goto};
+use crate::mail::{Address, Alias, AliasHave, Catch, Feature, Goto};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, AliasSeen};
@@ -78,8 +78,9 @@ async fn steps(
     if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
+    may_be_managed(ctx, &domain, &want, have.as_ref())?;
     if have.is_none() {
-        may_be_made()?;
+        mailboxes_are_there(object, ctx)?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.
@@ -92,6 +93,16 @@ async fn steps(
         standing.corrected(ctx, object, &changes).await;
     }
     told(drifted.into_iter().chain(lacking))
+}
+
+/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
+/// another object.
+fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Alias, have: Option<&AliasHave>) -> Result<(), Stop> {
+    let there = have.and_then(AliasHave::mark);
+    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+        references::domain_is_there(domain)?;
+    }
+    Ok(plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.aliases, there), &want.catch)?)
 }
 
 fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
@@ -67,6 +68,14 @@ impl Context {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let name = meta.name.as_deref().unwrap_or_default();
         Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
+    }
+
+    /// Whether the owner that a mark names is among the objects of a store.
+    pub(super) fn lives<K>(&self, store: &Store<K>, mark: &Mark) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        store.find(|object| self.mark(object).same_owner(mark)).is_some()
     }
 
     /// How long until the object is looked at again.

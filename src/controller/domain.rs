@@ -17,7 +17,7 @@ use super::{claims, ownership, patch, policies, publish};
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::{DomainName, Tags};
+use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, DomainSeen, Pass, Publishing};
@@ -109,6 +109,8 @@ async fn steps(
     if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.domain(&want.name, Age::Now).await?;
     }
+    let there = have.as_ref().and_then(DomainHave::mark);
+    plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.domains, there), &want.name)?;
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.
     let is_gate_open = seen.gate == DnsGate::Activate && have.as_ref().is_some_and(|have| !have.active);

@@ -11,7 +11,7 @@ use super::secrets::Generated;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
-use super::{ownership, policies, references, script, secrets};
+use super::{ownership, policies, references, script, secrets, senders};
 use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::gates::Gate;
@@ -69,7 +69,8 @@ async fn steps(
 ) -> Result<(), Stop> {
     let domain = references::home(ctx, object)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
-    let want = wanted(object, before, &domain, ctx)?;
+    let mut want = wanted(object, before, &domain, ctx)?;
+    let left_out = senders::leave_out_others(ctx, (object, &domain), &mut want);
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
     seen.server.clone_from(&domain.spec.server);
@@ -89,9 +90,7 @@ async fn steps(
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
         have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
-    if have.is_none() {
-        may_be_made()?;
-    }
+    may_be_managed(ctx, &domain, &want, have.as_ref())?;
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
     let standing = Standing::new(object, seen.policies.drift.value, (before.synced_generation, handled))
@@ -124,7 +123,17 @@ async fn steps(
     }
     told(drifted)?;
     seen.password_change_asked = object.spec.force_password_change == Some(true);
-    Ok(())
+    told(left_out)
+}
+
+/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
+/// another object.
+fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Mailbox, have: Option<&MailboxHave>) -> Result<(), Stop> {
+    let there = have.and_then(MailboxHave::mark);
+    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+        references::domain_is_there(domain)?;
+    }
+    Ok(plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.mailboxes, there), &want.address)?)
 }
 
 /// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have

@@ -30,6 +30,7 @@ mod script;
 mod scripts;
 mod secret_watch;
 mod secrets;
+mod senders;
 mod servers;
 mod sinks;
 mod stores;

@@ -152,6 +152,9 @@ impl<'a> Pass<'a> {
         let server = self.server(ctx)?.client().clone();
         let have = server.prefilters(&address).await?;
         let frozen = self.leave_out_paused(&have);
+        if let Some(mailbox) = mailbox.filter(|_| self.is_new(&have)) {
+            may_begin(ctx, mailbox)?;
+        }
         let changes = self.changes(ctx, &have)?;
         self.hold(ctx).await?;
         if changes.is_empty() {
@@ -170,13 +173,16 @@ impl<'a> Pass<'a> {
             let domain = references::home(ctx, mailbox)?;
             ownership::of_domain_is_proven(ctx, &domain)?;
         }
-        if let Some(mailbox) = mailbox.filter(|_| changes.iter().any(|c| matches!(c, Change::AddFilter { .. }))) {
-            references::mailbox_is_there(mailbox)?;
-        }
         tracing::info!(%address, "writing the script to Mailcow");
         server.execute(&changes, None).await?;
         let have = server.prefilters(&address).await?;
         read_back(&self.changes(ctx, &have)?)
+    }
+
+    /// Whether there is a script to make, and none of ours yet.
+    fn is_new(&self, have: &[Filter]) -> bool {
+        let is_ours = |filter: &Filter| filter.mark().is_some_and(|there| there.same_owner(&self.place.mark));
+        self.brought.compiled.script.is_some() && !have.iter().any(is_ours)
     }
 
     fn changes(&self, ctx: &Context, have: &[Filter]) -> Result<Vec<Change>, Stop> {
@@ -259,6 +265,13 @@ impl<'a> Pass<'a> {
             });
         if is_stuck { Err(stuck.into()) } else { Ok(()) }
     }
+}
+
+/// Stops until the mailbox is there and its object's own: what another's mailbox holds is nobody's business.
+fn may_begin(ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
+    let domain = references::home(ctx, mailbox)?;
+    ownership::of_domain_is_proven(ctx, &domain)?;
+    references::mailbox_is_there(mailbox)
 }
 
 /// Whether Mailcow showed the script of a pass that ended so, as far as nobody changed it by hand.

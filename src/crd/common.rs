@@ -52,7 +52,7 @@ pub enum AdoptionPolicy {
     /// Adopt it when it carries no other owner's mark.
     #[default]
     IfUnowned,
-    /// Take it over even from another owner.
+    /// Take it over even from another owner, but for an object that still exists.
     Force,
 }
 

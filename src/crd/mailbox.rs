@@ -84,7 +84,8 @@ pub struct EmailMailboxSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_password_change: Option<bool>,
     /// What it may send as, beside its own address and its aliases: addresses that exist on Mailcow, `@example.com` for
-    /// a whole domain, or `*` for anything. An empty list takes all of it away. Omitted: left as it is on Mailcow.
+    /// a whole domain, or `*` for anything; nothing of a domain that another namespace has. An empty list takes all of it
+    /// away. Omitted: left as it is on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -25,5 +25,6 @@ mod publish;
 mod rule;
 mod scale;
 mod servers;
+mod tenancy;
 mod trouble;
 mod truth;

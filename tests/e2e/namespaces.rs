@@ -56,7 +56,14 @@ async fn listed_namespaces_are_looked_after_and_no_other() {
     rotated.await.unwrap();
 
     let untouched = world
-        .kubectl(&["-n", &third, "get", "email", "-o", "jsonpath={.items[*].status.conditions}{.items[*].metadata.finalizers}"])
+        .kubectl(&[
+            "-n",
+            &third,
+            "get",
+            "email",
+            "-o",
+            "jsonpath={.items[*].status.conditions}{.items[*].metadata.finalizers}",
+        ])
         .await;
     assert_eq!(untouched, "", "nobody looks after the third namespace");
     assert!(world.mailcow.inspect(|state| state.mailbox("ada@unlisted.example").is_none()));

@@ -10,6 +10,7 @@ use kube::{Api, ResourceExt};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use super::permit::Permit;
 use crate::config::Settings;
 use crate::inventory::Inventory;
 use crate::mailcow::{Client, Connection, Observer};
@@ -31,18 +32,19 @@ pub(super) struct Source {
     current: Option<Connection>,
     sender: watch::Sender<Server>,
     metrics: Metrics,
+    permit: Permit,
     poll_interval: Duration,
     forget: Duration,
 }
 
 impl Source {
-    pub(super) fn new(metrics: Metrics, settings: &Settings) -> (Self, watch::Receiver<Server>) {
+    pub(super) fn new((metrics, permit): (Metrics, Permit), settings: &Settings) -> (Self, watch::Receiver<Server>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         let poll_interval = settings.poll_interval();
         // An object asks at each of its passes; one that is gone asks no more.
         let forget = (settings.resync + poll_interval) * 2;
-        (Self { current: None, sender, metrics, poll_interval, forget }, receiver)
+        (Self { current: None, sender, metrics, permit, poll_interval, forget }, receiver)
     }
 
     /// Follows the configured source for ever.
@@ -111,7 +113,9 @@ impl Source {
         let Some(new) = &connection else { return };
         let metrics = self.metrics.clone();
         let observer: Observer = Arc::new(move |action, outcome, took| metrics.asked_mailcow(action, outcome, took));
-        let client = Client::new(new, observer).map(Arc::new);
+        let permit = self.permit.clone();
+        let client = Client::new(new, observer);
+        let client = client.map(|client| Arc::new(client.with_permit(Arc::new(move || permit.holds()))));
         let inventory = |client| Arc::new(Inventory::new(client, self.poll_interval, self.forget));
         let server = client.map(inventory).map_err(|error| {
             tracing::error!(%error, "the connection to Mailcow can't be used");

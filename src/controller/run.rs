@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use super::connection::Source;
 use super::context::Context;
+use super::leader::{Candidate, Term};
+use super::permit::{self, Permit};
 use super::poll::Poll;
 use super::sinks;
 use super::stores::{Stores, follow, scoped};
@@ -46,6 +48,9 @@ pub enum Error {
     /// The file with the sinks can't be used.
     #[error("the file with the sinks can't be used: {0}")]
     Sinks(String),
+    /// Another instance may lead by now.
+    #[error("this instance leads no longer: {0}; it starts again as a standby")]
+    NotLeading(String),
     /// DNS can't be asked.
     #[error("no DNS resolver: {0}")]
     Resolver(String),
@@ -57,24 +62,59 @@ pub enum Error {
 /// When something that is needed at the start is missing.
 pub async fn run(settings: Settings) -> Result<(), Error> {
     let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
-    let kube = kube::Client::try_from(config).map_err(|error| Error::Kubernetes(Box::new(error)))?;
+    let no_kube = |error| Error::Kubernetes(Box::new(error));
+    let unguarded = kube::Client::try_from(config.clone()).map_err(no_kube)?;
+    let permit = Permit::always();
+    let kube = permit::client(config, permit.clone()).map_err(no_kube)?;
     check_crds(&kube, &settings).await?;
     let metrics = Metrics::default();
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
+    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
     let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
-    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready);
+    let ending = ending();
+    let mut term = tokio::select! {
+        term = elected(unguarded, &settings, (&permit, &metrics), &ready) => term,
+        () = ended(ending.clone()) => return Ok(()),
+        ended = &mut server => return unserved(listen, ended),
+    };
+    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready, (permit, ending));
     tokio::select! {
-        () = drivers => Ok(()),
-        ended = server => match ended {
-            Ok(Err(error)) => Err(Error::Listen { address: listen, error }),
-            Ok(Ok(())) | Err(_) => Ok(()),
-        },
+        () = drivers => {
+            term.resign().await;
+            Ok(())
+        }
+        why = term.lost() => Err(Error::NotLeading(why)),
+        ended = &mut server => unserved(listen, ended),
     }
+}
+
+/// The end of the server for metrics and health.
+fn unserved(
+    address: std::net::SocketAddr,
+    ended: Result<std::io::Result<()>, tokio::task::JoinError>,
+) -> Result<(), Error> {
+    match ended {
+        Ok(Err(error)) => Err(Error::Listen { address, error }),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// Waits until this instance may work. One that waits its turn is ready: it could take over at any time.
+async fn elected(
+    kube: kube::Client,
+    settings: &Settings,
+    (permit, metrics): (&Permit, &Metrics),
+    ready: &AtomicBool,
+) -> Term {
+    if !settings.leader.leader_election {
+        return Term::unasked(metrics);
+    }
+    let candidate = Candidate::new(kube, settings, (permit.clone(), metrics.clone()));
+    candidate.elected(|| ready.store(true, Ordering::Relaxed)).await
 }
 
 /// One cheap list that fails with a clear reason where watches would only try again.
@@ -124,12 +164,13 @@ async fn drivers(
     settings: Settings,
     (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
     ready: Arc<AtomicBool>,
+    (permit, ending): (Permit, watch::Receiver<bool>),
 ) {
     let domains = follow(scoped(&kube, &settings), 5);
     let mailboxes = follow(scoped(&kube, &settings), 5);
     let aliases = follow(scoped(&kube, &settings), 2);
     let rules = follow(scoped(&kube, &settings), 2);
-    let (source, server) = Source::new(metrics.clone(), &settings);
+    let (source, server) = Source::new((metrics.clone(), permit), &settings);
     tokio::spawn(source.follow(settings.clone(), kube.clone()));
     let stores = Stores {
         domains: domains.reader,
@@ -160,7 +201,7 @@ async fn drivers(
         metrics,
         backoff: super::backoff::Backoff::default(),
         latest: super::latest::Latest::default(),
-        ending: ending(),
+        ending,
         turns: Turns::default(),
         scripts,
         rings: super::ruleset::Rings::default(),

@@ -48,6 +48,9 @@ impl fmt::Debug for Connection {
 /// Is told of every call: action (`add/mailbox`), outcome (one static word) and how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
 
+/// Is asked before each write is sent.
+pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
@@ -65,6 +68,7 @@ pub struct Client {
     breaker: Breaker,
     limits: Limits,
     observer: Observer,
+    permit: Permit,
     pub(super) version: super::version::Remembered,
 }
 
@@ -109,6 +113,7 @@ impl Client {
             breaker: Breaker::default(),
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
+            permit: Arc::new(|| true),
             version: super::version::Remembered::default(),
         })
     }
@@ -117,6 +122,13 @@ impl Client {
     #[must_use]
     pub fn with_limits(mut self, read: Duration, write: Duration) -> Self {
         self.limits = Limits { read, write };
+        self
+    }
+
+    /// Sends writes only while `permit` says yes.
+    #[must_use]
+    pub fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = permit;
         self
     }
 
@@ -161,6 +173,11 @@ impl Client {
         lane: &Lane,
     ) -> Result<Vec<u8>, Error> {
         let _turn = self.writers.turn(lane).await;
+        if !(self.permit)() {
+            return Err(
+                self.unreachable("nothing was sent: another instance of the operator may lead by now".to_owned())
+            );
+        }
         let started = Instant::now();
         let answer = self.send(Method::POST, self.url(action, parts), Some(body)).await;
         (self.observer)(action, answer.as_ref().map_or_else(label, |_| "ok"), started.elapsed());

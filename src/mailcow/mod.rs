@@ -16,6 +16,6 @@ mod version;
 mod wire;
 mod writers;
 
-pub use client::{Client, Connection, Observer};
+pub use client::{Client, Connection, Observer, Permit};
 pub use error::Error;
 pub use quarantine::Quarantined;

@@ -27,6 +27,7 @@ pub struct Metrics {
     mailcow_version: Family<[(&'static str, String); 1], Gauge>,
     poll_seconds: Histogram,
     polled: Gauge,
+    leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -42,6 +43,7 @@ impl Default for Metrics {
             mailcow_version: Family::default(),
             poll_seconds: histogram(),
             polled: Gauge::default(),
+            leader: Gauge::default(),
         }
     }
 }
@@ -75,6 +77,11 @@ impl Metrics {
     /// Counts a verdict on a DNS record.
     pub fn dns_verdict(&self, record: &'static str, verdict: &'static str) {
         self.dns_verdicts.get_or_create(&[("record", record), ("verdict", verdict)]).inc();
+    }
+
+    /// Whether this instance leads.
+    pub fn leading(&self, yes: bool) {
+        self.leader.set(i64::from(yes));
     }
 
     /// Whether a Mailcow server is configured.
@@ -118,6 +125,7 @@ impl Metrics {
             "When Mailcow was last looked at whole, in Unix seconds; 0 is never",
             self.polled.clone(),
         );
+        registry.register("leader", "1 when this instance works, 0 when it stands by", self.leader.clone());
         registry.register("mailcow_up", "1 when Mailcow answered the last request", self.mailcow_up.clone());
         registry.register("mailcow_info", "The version of Mailcow; always 1", self.mailcow_version.clone());
         let mut text = String::new();

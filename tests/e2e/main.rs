@@ -12,6 +12,7 @@ mod dns;
 mod domain;
 mod fields;
 mod killed;
+mod leader;
 mod mailbox;
 mod outage;
 mod process;

@@ -14,6 +14,7 @@ mod leader;
 mod lease;
 mod mailbox;
 mod ownership;
+mod pass;
 mod patch;
 mod permit;
 mod poll;

@@ -38,6 +38,7 @@ impl Poll {
         stores: Stores,
         (interval, metrics): (Duration, Metrics),
     ) -> (Self, Vec<Heard>) {
+        metrics.polls_every(interval);
         let (listeners, heard) = (0..LISTENERS).map(|_| unbounded()).unzip();
         (Self { server, stores, interval, metrics, listeners }, heard)
     }

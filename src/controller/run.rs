@@ -181,6 +181,8 @@ async fn drivers(
     };
     let (scripts, script_results) = super::scripts::Scripts::new();
     let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
+    let looked_at = (stores.clone(), server.clone());
+    metrics.look_with(move || super::pass::standing(&looked_at.0, &looked_at.1));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{BoxStream, select_all};
@@ -22,7 +22,7 @@ use super::poll::{Heard, census, woken};
 use super::stores::{Changes, scoped};
 use super::sync::{Failed, after_failure};
 use super::wake::{self, belongs_to, domain_of, needs, when_changed};
-use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
+use super::{alias, domain, mailbox, pass, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::inventory::Moved;
 use crate::outcome::Outcome;
@@ -257,13 +257,14 @@ where
     let config = controller::Config::default().concurrency(CONCURRENCY).debounce(driver.debounce);
     let kind = driver.kind;
     let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, (kind, reconcile));
-    let running = Controller::for_shared_stream(when_changed(own, driver.matters), store.clone())
+    let (own, metrics) = (when_changed(own, driver.matters), ctx.metrics.clone());
+    let running = Controller::for_shared_stream(pass::noted_own(&metrics, kind, own), store.clone())
         .with_config(config)
-        .reconcile_on(select_all(driver.wakes))
-        .reconcile_all_on(connection_changed)
+        .reconcile_on(pass::noted(&metrics, kind, select_all(driver.wakes)))
+        .reconcile_all_on(pass::noted_all(&metrics, kind, (store.clone(), connection_changed)))
         .graceful_shutdown_on(super::run::ended(ctx.ending.clone()))
-        .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
-        .for_each(|_| std::future::ready(()));
+        .run(pass, |object, _, ctx| after_failure(object.as_ref(), &ctx), ctx.clone())
+        .for_each(move |result| pass::ended(&metrics, kind, result.map(|_| ())));
     Box::pin(running)
 }
 
@@ -283,9 +284,5 @@ where
     if let Ok(inventory) = &*ctx.server.borrow() {
         inventory.prepare(|| census(&ctx.stores));
     }
-    let started = Instant::now();
-    let done = reconcile(object, ctx.clone()).await;
-    let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
-    ctx.metrics.reconciled(kind, outcome, started.elapsed());
-    done.map(|(action, _)| action)
+    pass::counted((&ctx.metrics, kind), object.as_ref(), reconcile(object.clone(), ctx.clone())).await
 }

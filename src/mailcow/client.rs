@@ -45,7 +45,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Is told of every call: action (`add/mailbox`), outcome (one static word) and how long it took.
+/// Is told of every call that was sent: action (`add/mailbox`), outcome (one static word) and how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
 
 /// Is asked before each write is sent.
@@ -137,6 +137,11 @@ impl Client {
         self.breaker.recoveries()
     }
 
+    /// Whether calls are sent, in one word: `closed` for all, `open` for one at a time, `rejected` for none.
+    pub fn breaker(&self) -> &'static str {
+        self.breaker.word()
+    }
+
     /// Scheme, host and port, for people.
     pub fn server(&self) -> String {
         self.base.origin().ascii_serialization()
@@ -155,6 +160,7 @@ impl Client {
         let url = self.url(action, parts);
         let path = url.path().to_owned();
         let _turn = self.readers.acquire().await;
+        self.breaker.allow(rand::random())?;
         let started = Instant::now();
         let answer = self.send(Method::GET, url, None).await;
         let read = answer.and_then(|body| self.parsed(&body, &path));
@@ -162,26 +168,28 @@ impl Client {
         read
     }
 
-    /// Writes; returns the answer's bytes for [`super::reply`].
+    /// Writes, and has the answer judged.
     ///
     /// # Errors
-    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent.
+    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent; what the judge says.
     pub(super) async fn post(
         &self,
         (action, parts): (&'static str, &[&str]),
         body: &Value,
         lane: &Lane,
-    ) -> Result<Vec<u8>, Error> {
+        judge: impl Fn(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let _turn = self.writers.turn(lane).await;
         if !(self.permit)() {
             return Err(
                 self.unreachable("nothing was sent: another instance of the operator may lead by now".to_owned())
             );
         }
+        self.breaker.allow(rand::random())?;
         let started = Instant::now();
-        let answer = self.send(Method::POST, self.url(action, parts), Some(body)).await;
-        (self.observer)(action, answer.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
-        answer
+        let done = self.send(Method::POST, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
+        (self.observer)(action, done.as_ref().map_or_else(label, |()| "ok"), started.elapsed());
+        done
     }
 
     fn url(&self, action: &str, parts: &[&str]) -> Url {
@@ -194,7 +202,6 @@ impl Client {
 
     /// The one place that talks to the server.
     async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
-        self.breaker.allow(rand::random())?;
         let (path, is_write) = (url.path().to_owned(), method != Method::GET);
         let limit = if is_write { self.limits.write } else { self.limits.read };
         let mut request = self.http.request(method, url).timeout(limit);

@@ -28,10 +28,10 @@ impl Client {
         let parts: Vec<&str> = request.name.as_deref().into_iter().collect();
         let mut tries = 0;
         loop {
-            let answer = self.post((request.route, &parts), &request.body, lane).await;
-            let answer = answer.map_err(|error| named(error, &request.action))?;
-            match write_outcome(&answer, &request.action, request.success) {
-                Ok(_) => return Ok(()),
+            let judge = |answer: &[u8]| write_outcome(answer, &request.action, request.success).map(|_| ());
+            let done = self.post((request.route, &parts), &request.body, lane, judge).await;
+            match done.map_err(|error| named(error, &request.action)) {
+                Ok(()) => return Ok(()),
                 Err(Error::Busy { .. }) if tries < DEADLOCK_TRIES => {
                     tries += 1;
                     let jitter = u64::from(rand::random::<u8>());

@@ -1,33 +1,39 @@
-//! Counters that people watch.
+//! What people watch: counted as it happens. What has a state is looked up when it is asked for, in [`super::standing`].
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
-use crate::clock;
+use super::exposition::text;
+use super::queue::Queue;
+use super::standing::{Standing, Watcher};
 use crate::outcome::Reason;
 
-type Labels<const N: usize> = [(&'static str, &'static str); N];
+/// The labels of a metric.
+pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// All metrics; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    reconciles: Family<Labels<2>, Counter>,
-    reconcile_seconds: Family<Labels<1>, Histogram>,
-    mailcow_requests: Family<Labels<2>, Counter>,
-    mailcow_seconds: Family<Labels<1>, Histogram>,
-    dns_verdicts: Family<Labels<2>, Counter>,
-    mailcow_configured: Gauge,
-    mailcow_up: Gauge,
-    mailcow_version: Family<[(&'static str, String); 1], Gauge>,
-    poll_seconds: Histogram,
-    polled: Gauge,
-    leader: Gauge,
+    pub(super) reconciles: Family<Labels<2>, Counter>,
+    pub(super) reconcile_seconds: Family<Labels<1>, Histogram>,
+    pub(super) mailcow_requests: Family<Labels<2>, Counter>,
+    pub(super) mailcow_seconds: Family<Labels<1>, Histogram>,
+    pub(super) dns_verdicts: Family<Labels<2>, Counter>,
+    pub(super) mailcow_configured: Gauge,
+    pub(super) mailcow_up: Gauge,
+    pub(super) mailcow_version: Family<[(&'static str, String); 1], Gauge>,
+    pub(super) poll_seconds: Histogram,
+    pub(super) poll_interval: Gauge,
+    pub(super) leader: Gauge,
+    queue: Queue,
+    watcher: Watcher,
+    /// When Mailcow was last looked at whole, or when there was a connection.
+    looked_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for Metrics {
@@ -42,8 +48,11 @@ impl Default for Metrics {
             mailcow_up: Gauge::default(),
             mailcow_version: Family::default(),
             poll_seconds: histogram(),
-            polled: Gauge::default(),
+            poll_interval: Gauge::default(),
             leader: Gauge::default(),
+            queue: Queue::default(),
+            watcher: Watcher::default(),
+            looked_at: Arc::default(),
         }
     }
 }
@@ -58,6 +67,16 @@ impl Metrics {
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
         self.reconcile_seconds.get_or_create(&[("kind", kind)]).observe(took.as_secs_f64());
+    }
+
+    /// What waits for a pass, and what has one.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Tells how to look at how things stand.
+    pub fn look_with(&self, look: impl Fn() -> Standing + Send + Sync + 'static) {
+        self.watcher.set(look);
     }
 
     /// Counts a request to Mailcow.
@@ -87,12 +106,27 @@ impl Metrics {
     /// Whether a Mailcow server is configured.
     pub fn configured(&self, yes: bool) {
         self.mailcow_configured.set(i64::from(yes));
+        self.set_looked_at(yes);
+    }
+
+    /// How often all that is remembered of Mailcow is looked at again.
+    pub fn polls_every(&self, interval: Duration) {
+        self.poll_interval.set(i64::try_from(interval.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Notes that all that is remembered of Mailcow was looked at again.
     pub fn polled(&self, took: Duration) {
         self.poll_seconds.observe(took.as_secs_f64());
-        self.polled.set(clock::now().0.as_second());
+        self.set_looked_at(true);
+    }
+
+    fn set_looked_at(&self, yes: bool) {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = yes.then(Instant::now);
+    }
+
+    /// Since when Mailcow was not looked at whole; `None` without a server.
+    pub(super) fn snapshot_age(&self) -> Option<Duration> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
     /// All of them in the `OpenMetrics` text format.
@@ -100,54 +134,6 @@ impl Metrics {
     /// # Errors
     /// Never in practice: writing to a text can't fail.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
-        let mut registry = Registry::with_prefix("mailcow_operator");
-        registry.register("reconciles", "Passes over objects by kind and outcome", self.reconciles.clone());
-        registry.register("reconcile_seconds", "Time of a pass in seconds", self.reconcile_seconds.clone());
-        registry.register(
-            "mailcow_requests",
-            "Requests to Mailcow by action and outcome",
-            self.mailcow_requests.clone(),
-        );
-        registry.register(
-            "mailcow_request_seconds",
-            "Time of a request to Mailcow in seconds",
-            self.mailcow_seconds.clone(),
-        );
-        registry.register("dns_verdicts", "Verdicts on DNS records", self.dns_verdicts.clone());
-        registry.register(
-            "mailcow_configured",
-            "1 when a Mailcow server is configured",
-            self.mailcow_configured.clone(),
-        );
-        registry.register("poll_seconds", "Time of a whole look at Mailcow in seconds", self.poll_seconds.clone());
-        registry.register(
-            "polled_timestamp_seconds",
-            "When Mailcow was last looked at whole, in Unix seconds; 0 is never",
-            self.polled.clone(),
-        );
-        registry.register("leader", "1 when this instance works, 0 when it stands by", self.leader.clone());
-        registry.register("mailcow_up", "1 when Mailcow answered the last request", self.mailcow_up.clone());
-        registry.register("mailcow_info", "The version of Mailcow; always 1", self.mailcow_version.clone());
-        let mut text = String::new();
-        encode(&mut text, &registry)?;
-        Ok(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_are_written_with_their_labels() {
-        let metrics = Metrics::default();
-        metrics.reconciled("EmailDomain", "in_sync", Duration::from_millis(7));
-        metrics.asked_mailcow("add/domain", "ok", Duration::from_millis(7));
-        let text = metrics.text().unwrap();
-        assert!(
-            text.contains(r#"mailcow_operator_reconciles_total{kind="EmailDomain",outcome="in_sync"} 1"#),
-            "{text}"
-        );
-        assert!(text.contains(r#"mailcow_operator_mailcow_requests_total{action="add/domain",outcome="ok"} 1"#));
+        text(self, &self.watcher.look())
     }
 }

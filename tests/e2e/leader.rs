@@ -178,7 +178,7 @@ async fn a_leader_that_was_frozen_past_its_lease_writes_nothing_more() {
     let words = first.ends(LIMIT).await;
     assert!(words.contains("this instance leads no longer"), "{words}");
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(first.writes(&world), before, "{:?}", world.mailcow.requests());
+    assert_eq!(first.writes(&world), before, "{}", first.process.logs());
     one_after_the_other(&world, &first, &second);
 }
 

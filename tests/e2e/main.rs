@@ -19,5 +19,6 @@ mod process;
 mod publish;
 mod rule;
 mod scale;
+mod telemetry;
 mod trouble;
 mod truth;

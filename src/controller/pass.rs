@@ -89,6 +89,9 @@ pub(super) fn standing(stores: &Stores, server: &watch::Receiver<Server>) -> Sta
     let breaker = server.borrow().as_ref().ok().map(|server| server.client().breaker());
     let mut standing = Standing { breaker, ..Standing::default() };
     count(&mut standing, stores.domains.state());
+    for domain in stores.domains.state() {
+        standing.count_dns(domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
+    }
     count(&mut standing, stores.mailboxes.state());
     count(&mut standing, stores.aliases.state());
     count(&mut standing, stores.rules.state());

@@ -86,6 +86,11 @@ impl Names {
             objects.get_or_create(&[("kind", kind), ("state", state)]).set(*count);
         }
         self.add("objects", "Objects by kind and state", &objects);
+        let domains: Family<Labels<1>, Gauge> = Family::default();
+        for (said, count) in &standing.domains {
+            domains.get_or_create(&[("dns_verified", said)]).set(*count);
+        }
+        self.add("domains", "Domains by whether their required DNS records are as they should be", &domains);
     }
 
     fn process(&mut self, metrics: &Metrics) {

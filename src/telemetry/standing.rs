@@ -9,11 +9,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 /// States of an object, of which each has one.
 pub const STATES: [&str; 5] = ["Ready", "NotReady", "Stalled", "Paused", "Deleting"];
 
+/// What `DNSVerified` may say.
+const VERIFIED: [&str; 3] = ["True", "False", "Unknown"];
+
 /// How things stand.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
     /// How many objects there are, by kind and state.
     pub objects: BTreeMap<(&'static str, &'static str), i64>,
+    /// How many domains there are, by what `DNSVerified` says.
+    pub domains: BTreeMap<&'static str, i64>,
     /// Whether calls to Mailcow are sent; `None` without a server.
     pub breaker: Option<&'static str>,
 }
@@ -24,10 +29,20 @@ impl Standing {
         *self.objects.entry((kind, state(conditions, is_deleting))).or_default() += 1;
     }
 
-    /// Says of a kind that there may be none in any state.
+    /// Counts what is said of a domain's DNS records.
+    pub fn count_dns(&mut self, conditions: &[Condition]) {
+        let said = conditions.iter().find(|c| c.type_ == "DNSVerified").map(|c| c.status.as_str());
+        let said = VERIFIED.into_iter().find(|word| said == Some(word)).unwrap_or("Unknown");
+        *self.domains.entry(said).or_default() += 1;
+    }
+
+    /// Says of a kind that there may be none in any state, and of domains that nothing may be said.
     pub fn of_kind(&mut self, kind: &'static str) {
         for state in STATES {
             self.objects.entry((kind, state)).or_default();
+        }
+        for said in VERIFIED {
+            self.domains.entry(said).or_default();
         }
     }
 }
@@ -104,5 +119,8 @@ mod tests {
         standing.count("EmailAlias", &[], false);
         let counts: Vec<i64> = standing.objects.values().copied().collect();
         assert_eq!((standing.objects.len(), counts.iter().sum::<i64>()), (5, 1));
+        standing.count_dns(&conditions(&[("DNSVerified", "False")]));
+        standing.count_dns(&[]);
+        assert_eq!(standing.domains, BTreeMap::from([("True", 0), ("False", 1), ("Unknown", 1)]));
     }
 }

@@ -7,6 +7,7 @@ mod world;
 mod alias;
 mod bad_input;
 mod bench;
+mod dashboard;
 mod deletion;
 mod dns;
 mod domain;

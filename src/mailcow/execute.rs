@@ -1,6 +1,6 @@
 //! Carries changes out, one request each, and says whether Mailcow confirmed them.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::client::Client;
 use super::error::Error;
@@ -19,7 +19,9 @@ impl Client {
     /// [`Error::Refused`], or any other of the calls.
     pub async fn execute(&self, changes: &[Change], password: Option<&SecretString>) -> Result<(), Error> {
         for change in changes {
-            self.write(&request(change, password), &lane(change)).await?;
+            let done = self.write(&request(change, password), &lane(change)).await;
+            // Mailcow's own words may repeat what it was sent.
+            done.map_err(|error| password.map_or(error.clone(), |password| error.without(password.expose_secret())))?;
         }
         Ok(())
     }

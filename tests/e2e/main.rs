@@ -20,6 +20,7 @@ mod process;
 mod publish;
 mod rule;
 mod scale;
+mod secret_scan;
 mod telemetry;
 mod trouble;
 mod truth;

@@ -85,4 +85,23 @@ mod tests {
         permit.grant(Instant::now());
         assert!(!permit.holds(), "the time is over");
     }
+
+    #[tokio::test]
+    async fn without_it_the_kubernetes_api_is_read_and_not_written() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Nobody listens there: what is sent ends in another error.
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let permit = Permit::always();
+        let leases: kube::Api<k8s_openapi::api::coordination::v1::Lease> =
+            kube::Api::namespaced(client(config, permit.clone()).unwrap(), "n");
+        let is_held_back = async |lease: &str| {
+            let (read, written) =
+                (leases.get(lease).await, leases.delete(lease, &kube::api::DeleteParams::default()).await);
+            let said = [read.unwrap_err().to_string(), written.unwrap_err().to_string()];
+            said.map(|error| error.contains("nothing was sent"))
+        };
+        assert_eq!(is_held_back("a").await, [false, false]);
+        permit.revoke();
+        assert_eq!(is_held_back("a").await, [false, true]);
+    }
 }

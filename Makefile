@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint chart image crds tools ground judges sieve sandbox
+.PHONY: help demo test bench lint chart image crds tools ground judges sieve prometheus sandbox
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -19,7 +19,7 @@ demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it run
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground judges sieve ## All tests, on a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
 	@status=0; cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
 	echo; echo "Not tested for want of data or programs:"; \
@@ -29,7 +29,9 @@ test: tools ground judges sieve ## All tests, on a real Kubernetes API server an
 	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
 	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS names no folder with sieve-gate.json and sieve-pipeline.json"; \
 	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing"; \
-	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing" \
+	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing"; \
+	  command -v promtool >/dev/null || skipped "metrics and alerts as Prometheus sees them: promtool is missing"; \
+	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
 bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
@@ -109,4 +111,15 @@ sieve:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \
 	else \
 	  echo "To test Sieve scripts too: sudo apt-get install $$want (or your system's packages with sievec)" >&2; \
+	fi
+
+# Prometheus judges metrics and alerts, and answers the dashboard's queries.
+prometheus:
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus </dev/null || \
+	    echo "prometheus can't be installed; tests say what they skip" >&2; \
+	else \
+	  echo "To test metrics, alerts and the dashboard too: sudo apt-get install prometheus" >&2; \
 	fi

@@ -92,6 +92,9 @@ pub struct Settings {
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,
+    /// Options of several replicas.
+    #[command(flatten)]
+    pub leader: LeaderSettings,
 }
 
 impl Settings {
@@ -172,6 +175,24 @@ pub struct DnsSettings {
     pub policy_ca_file: Option<PathBuf>,
 }
 
+/// Options of several replicas.
+#[derive(Clone, Debug, Args)]
+pub struct LeaderSettings {
+    /// Work only while holding a Lease in the operator's namespace: of several replicas one works and the others wait.
+    #[arg(long, env = "LEADER_ELECTION")]
+    pub leader_election: bool,
+    /// Name of the Lease.
+    #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator")]
+    pub lease_name: String,
+    /// How long after its last renewal the Lease of a leader that is gone passes on; 5s to 10m. A leader that can't
+    /// renew it stops after two thirds of that time.
+    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
+    /// Who this replica is in the Lease. Left out: the host's name with some random letters.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+}
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -221,6 +242,13 @@ fn named_server(text: &str) -> Result<NamedServer, String> {
         return Err(format!("the server {DEFAULT_SERVER} is described by --mailcow-secret or --mailcow-url"));
     }
     Ok(NamedServer { name: name.to_owned(), secret: secret.to_owned() })
+}
+
+/// Reads a time between 5 seconds and 10 minutes.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(5)..=Duration::from_mins(10);
+    let bad = || format!("{text:?} is too short or too long for a lease: write a time between 5s and 10m");
+    duration(text).and_then(|duration| range.contains(&duration).then_some(duration).ok_or_else(bad))
 }
 
 /// Reads `1.1.1.1`, `1.1.1.1:53` or `[::1]:53`.
@@ -275,6 +303,15 @@ mod tests {
         assert_eq!(named, [("internal", "a"), ("b", "c"), ("d", "e")]);
         for bad in ["internal", "=s", "Internal=s", "internal=", "default=s"] {
             assert!(parse(&["--mailcow-server", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_neither_short_nor_for_ever() {
+        assert_eq!(parse(&[]).unwrap().settings.leader.lease_duration, Duration::from_secs(15));
+        assert!(parse(&["--lease-duration", "5s"]).is_ok());
+        for bad in ["4s", "11m", "x"] {
+            assert!(parse(&["--lease-duration", bad]).is_err(), "{bad}");
         }
     }
 

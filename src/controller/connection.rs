@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use super::permit::Permit;
 use super::servers::Servers;
 use crate::config::Settings;
 use crate::crd::DEFAULT_SERVER;
@@ -40,7 +41,7 @@ enum Origin {
 }
 
 /// Starts to follow the connection of every server that has a name.
-pub(super) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Metrics) -> Servers {
+pub(super) fn follow_all(kube: &kube::Client, settings: &Settings, (metrics, permit): (&Metrics, &Permit)) -> Servers {
     let default = match (&settings.mailcow_secret, &settings.mailcow_url, &settings.mailcow_api_key_file) {
         (Some(name), _, _) => Origin::Secret(name.clone()),
         (None, Some(url), Some(file)) => Origin::File(url.clone(), file.clone()),
@@ -48,7 +49,7 @@ pub(super) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Met
     };
     let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
     Servers::new([(DEFAULT_SERVER, default)].into_iter().chain(further).map(|(name, origin)| {
-        let (source, server) = Source::new(name, metrics.clone(), settings);
+        let (source, server) = Source::new(name, (metrics.clone(), permit.clone()), settings);
         tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
         (name.to_owned(), server)
     }))
@@ -60,19 +61,20 @@ pub(super) struct Source {
     current: Option<Connection>,
     sender: watch::Sender<Server>,
     metrics: Metrics,
+    permit: Permit,
     poll_interval: Duration,
     forget: Duration,
 }
 
 impl Source {
-    fn new(name: &str, metrics: Metrics, settings: &Settings) -> (Self, watch::Receiver<Server>) {
+    fn new(name: &str, (metrics, permit): (Metrics, Permit), settings: &Settings) -> (Self, watch::Receiver<Server>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         let poll_interval = settings.poll_interval();
         // An object asks at each of its passes; one that is gone asks no more.
         let forget = (settings.resync + poll_interval) * 2;
         let name = name.to_owned();
-        (Self { name, current: None, sender, metrics, poll_interval, forget }, receiver)
+        (Self { name, current: None, sender, metrics, permit, poll_interval, forget }, receiver)
     }
 
     /// Follows the origin for ever.
@@ -140,8 +142,12 @@ impl Source {
         }
         let Some(new) = &connection else { return };
         let metrics = self.metrics.clone();
-        let observer: Observer = Arc::new(move |action, outcome, took| metrics.asked_mailcow(action, outcome, took));
-        let client = Client::new(new, observer).map(Arc::new);
+        let name = self.name.clone();
+        let observer: Observer =
+            Arc::new(move |action, outcome, took| metrics.asked_mailcow(&name, (action, outcome), took));
+        let permit = self.permit.clone();
+        let client = Client::new(new, observer);
+        let client = client.map(|client| Arc::new(client.with_permit(Arc::new(move || permit.holds()))));
         let inventory = |client| Arc::new(Inventory::new(client, self.poll_interval, self.forget));
         let server = client.map(inventory).map_err(|error| {
             tracing::error!(%error, "the connection to Mailcow can't be used");
@@ -149,7 +155,7 @@ impl Source {
         });
         if let Ok(inventory) = &server {
             tracing::info!(name = self.name, server = inventory.client().server(), "connection to Mailcow configured");
-            tokio::spawn(greet(inventory.client().clone(), self.metrics.clone()));
+            tokio::spawn(greet(inventory.client().clone(), (self.name.clone(), self.metrics.clone())));
             tokio::spawn(wake_on_recovery(inventory.client().recoveries(), self.sender.clone()));
         }
         self.metrics.configured(&self.name, server.is_ok());
@@ -174,10 +180,10 @@ async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::S
 }
 
 /// One read that tells at once in the log whether URL and key are right.
-async fn greet(client: Arc<Client>, metrics: Metrics) {
+async fn greet(client: Arc<Client>, (name, metrics): (String, Metrics)) {
     match client.known_version().await {
         Ok(version) => {
-            metrics.mailcow_version(&version);
+            metrics.mailcow_version(&name, &version);
             tracing::info!(server = client.server(), version, "Mailcow answers");
         }
         Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),

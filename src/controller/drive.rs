@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, select_all};
@@ -12,6 +12,7 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::context::Context;
+use super::pass;
 use super::patch::Object;
 use super::poll::census;
 use super::stores::Changes;
@@ -61,13 +62,14 @@ where
     let config = controller::Config::default().concurrency(CONCURRENCY).debounce(driver.debounce);
     let kind = driver.kind;
     let pass = move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, (kind, reconcile));
-    let running = Controller::for_shared_stream(when_changed(own, driver.matters), store.clone())
+    let (own, metrics) = (when_changed(own, driver.matters), ctx.metrics.clone());
+    let running = Controller::for_shared_stream(pass::noted_own(&metrics, kind, own), store.clone())
         .with_config(config)
-        .reconcile_on(select_all(driver.wakes))
-        .reconcile_all_on(ctx.servers.changes())
+        .reconcile_on(pass::noted(&metrics, kind, select_all(driver.wakes)))
+        .reconcile_all_on(pass::noted_all(&metrics, kind, (store.clone(), ctx.servers.changes())))
         .graceful_shutdown_on(super::run::ended(ctx.ending.clone()))
-        .run(pass, |object, error, ctx| after_failure(object.as_ref(), error, &ctx), ctx.clone())
-        .for_each(|_| std::future::ready(()));
+        .run(pass, |object, _, ctx| after_failure(object.as_ref(), &ctx), ctx.clone())
+        .for_each(move |result| pass::ended(&metrics, kind, result.map(|_| ())));
     Box::pin(running)
 }
 
@@ -87,10 +89,5 @@ where
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| census(&ctx.stores, &name));
     }
-    ctx.metrics.begun(kind);
-    let started = Instant::now();
-    let done = reconcile(object, ctx.clone()).await;
-    let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
-    ctx.metrics.reconciled(kind, outcome, started.elapsed());
-    done.map(|(action, _)| action)
+    pass::counted((&ctx.metrics, kind), object.as_ref(), reconcile(object.clone(), ctx.clone())).await
 }

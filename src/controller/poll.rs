@@ -38,6 +38,7 @@ impl Poll {
         stores: Stores,
         (interval, metrics): (Duration, Metrics),
     ) -> (Self, Vec<Heard>) {
+        metrics.polls_every(interval);
         let (listeners, heard) = (0..LISTENERS).map(|_| unbounded()).unzip();
         (Self { servers, stores, interval, metrics, listeners }, heard)
     }
@@ -67,7 +68,7 @@ impl Poll {
             }
         };
         match inventory.refresh(tell).await {
-            Ok(()) => self.metrics.polled(started.elapsed()),
+            Ok(()) => self.metrics.polled(name, started.elapsed()),
             Err(error) => tracing::debug!(%error, "Mailcow could not be looked at"),
         }
     }

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use super::connection::follow_all;
 use super::context::Context;
+use super::leader::{Candidate, Term};
+use super::permit::{self, Permit};
 use super::places;
 use super::poll::Poll;
 use super::sinks;
@@ -45,6 +47,9 @@ pub enum Error {
     /// The file with the sinks can't be used.
     #[error("the file with the sinks can't be used: {0}")]
     Sinks(String),
+    /// Another instance may lead by now.
+    #[error("this instance leads no longer: {0}; it starts again as a standby")]
+    NotLeading(String),
     /// DNS can't be asked.
     #[error("no DNS resolver: {0}")]
     Resolver(String),
@@ -56,27 +61,65 @@ pub enum Error {
 /// When something that is needed at the start is missing.
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
-    let kube = kube::Client::try_from(config).map_err(|error| Error::Kubernetes(Box::new(error)))?;
+    let no_kube = |error| Error::Kubernetes(Box::new(error));
+    let unguarded = kube::Client::try_from(config.clone()).map_err(no_kube)?;
+    let permit = Permit::always();
+    let kube = permit::client(config, permit.clone()).map_err(no_kube)?;
     let closed = places::check(&kube, &mut settings).await?;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
+    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
     let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
-    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready);
+    let ending = ending();
+    let mut term = tokio::select! {
+        term = elected(unguarded, &settings, (&permit, &metrics), &ready) => term,
+        () = ended(ending.clone()) => return Ok(()),
+        ended = &mut server => return unserved(listen, ended),
+    };
+    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready, (permit, ending));
     tokio::select! {
-        () = drivers => Ok(()),
-        () = closed.opens() => Ok(()),
-        ended = server => match ended {
-            Ok(Err(error)) => Err(Error::Listen { address: listen, error }),
-            Ok(Ok(())) | Err(_) => Ok(()),
-        },
+        () = drivers => {
+            term.resign().await;
+            Ok(())
+        }
+        () = closed.opens() => {
+            term.resign().await;
+            Ok(())
+        }
+        why = term.lost() => Err(Error::NotLeading(why)),
+        ended = &mut server => unserved(listen, ended),
     }
+}
+
+/// The end of the server for metrics and health.
+fn unserved(
+    address: std::net::SocketAddr,
+    ended: Result<std::io::Result<()>, tokio::task::JoinError>,
+) -> Result<(), Error> {
+    match ended {
+        Ok(Err(error)) => Err(Error::Listen { address, error }),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// Waits until this instance may work. One that waits its turn is ready: it could take over at any time.
+async fn elected(
+    kube: kube::Client,
+    settings: &Settings,
+    (permit, metrics): (&Permit, &Metrics),
+    ready: &AtomicBool,
+) -> Term {
+    if !settings.leader.leader_election {
+        return Term::unasked(metrics);
+    }
+    let candidate = Candidate::new(kube, settings, (permit.clone(), metrics.clone()));
+    candidate.elected(|| ready.store(true, Ordering::Relaxed)).await
 }
 
 /// The first 8 hex digits of the uid of kube-system, unless configured.
@@ -134,6 +177,7 @@ async fn drivers(
     settings: Settings,
     (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
     ready: Arc<AtomicBool>,
+    (permit, ending): (Permit, watch::Receiver<bool>),
 ) {
     let domains = follow(scoped(&kube, &settings), 6);
     let mailboxes = follow(scoped(&kube, &settings), 5);
@@ -142,7 +186,7 @@ async fn drivers(
     let namespaces = may_read_namespaces(&kube, &settings).await.then(|| follow_namespaces(&kube, 5));
     let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
     listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
-    let servers = follow_all(&kube, &settings, &metrics);
+    let servers = follow_all(&kube, &settings, (&metrics, &permit));
     let stores = Stores {
         domains: domains.reader,
         mailboxes: mailboxes.reader,
@@ -153,6 +197,8 @@ async fn drivers(
     };
     let (scripts, script_results) = super::scripts::Scripts::new();
     let (poll, heard) = Poll::new(servers.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
+    let looked_at = (stores.clone(), servers.clone());
+    metrics.look_with(move || super::pass::standing(&looked_at.0, &looked_at.1));
     let handles = Handles {
         domains: domains.changes,
         mailboxes: mailboxes.changes,
@@ -174,7 +220,7 @@ async fn drivers(
         metrics,
         backoff: super::backoff::Backoff::default(),
         latest: super::latest::Latest::default(),
-        ending: ending(),
+        ending,
         turns: Turns::default(),
         scripts,
         rings: super::ruleset::Rings::default(),

@@ -240,7 +240,6 @@ async fn publish<K: Object>(ctx: &Context, object: &K, (type_, reason, note): (E
 }
 
 /// What to do after a pass that the Kubernetes API failed.
-pub(super) fn after_failure<K: Object>(object: &K, error: &Failed, ctx: &Context) -> Action {
-    tracing::warn!(%error, "the pass is repeated");
+pub(super) fn after_failure<K: Object>(object: &K, ctx: &Context) -> Action {
     Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::breaker::{Breaker, REJECTED_WAIT};
+use super::connection::Connection;
 use super::error::Error;
 use super::location::{base_url, without_credentials};
 use super::writers::{Lane, Writers};
@@ -22,34 +23,11 @@ const WRITE_LIMIT: Duration = Duration::from_mins(5);
 /// Reads at once; the server itself gains nothing above.
 const READERS: usize = 4;
 
-/// How to reach a Mailcow server.
-#[derive(Clone)]
-pub struct Connection {
-    /// `https://mail.example.com`, with or without `/api/v1`.
-    pub url: String,
-    /// The read-write API key.
-    pub api_key: SecretString,
-    /// A private certificate authority in PEM, trusted beside the public ones.
-    pub ca: Option<String>,
-    /// Host name of the mail server as MX records name it, where it is not that of the URL.
-    pub mail_host: Option<String>,
-}
-
-impl PartialEq for Connection {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.url, &self.ca, &self.mail_host) == (&other.url, &other.ca, &other.mail_host)
-            && self.api_key.expose_secret() == other.api_key.expose_secret()
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("url", &without_credentials(&self.url)).finish_non_exhaustive()
-    }
-}
-
-/// Is told of every call: action (`add/mailbox`), outcome (one static word) and how long it took.
+/// Is told of every call that was sent: action (`add/mailbox`), outcome (one static word) and how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
+
+/// Is asked before each write is sent.
+pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +47,7 @@ pub struct Client {
     breaker: Breaker,
     limits: Limits,
     observer: Observer,
+    permit: Permit,
     pub(super) version: super::version::Remembered,
 }
 
@@ -114,6 +93,7 @@ impl Client {
             breaker: Breaker::default(),
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
+            permit: Arc::new(|| true),
             version: super::version::Remembered::default(),
         })
     }
@@ -125,9 +105,21 @@ impl Client {
         self
     }
 
+    /// Sends writes only while `permit` says yes.
+    #[must_use]
+    pub fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = permit;
+        self
+    }
+
     /// Counts how often the server answered again after it was in trouble.
     pub fn recoveries(&self) -> watch::Receiver<u64> {
         self.breaker.recoveries()
+    }
+
+    /// Whether calls are sent, in one word: `closed` for all, `open` for one at a time, `rejected` for none.
+    pub fn breaker(&self) -> &'static str {
+        self.breaker.word()
     }
 
     /// Scheme, host and port, for people.
@@ -153,6 +145,7 @@ impl Client {
         let url = self.url(action, parts);
         let path = url.path().to_owned();
         let _turn = self.readers.acquire().await;
+        self.breaker.allow(rand::random())?;
         let started = Instant::now();
         let answer = self.send(Method::GET, url, None).await;
         let read = answer.and_then(|body| self.parsed(&body, &path));
@@ -160,21 +153,28 @@ impl Client {
         read
     }
 
-    /// Writes; returns the answer's bytes for [`super::reply`].
+    /// Writes, and has the answer judged.
     ///
     /// # Errors
-    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent.
+    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent; what the judge says.
     pub(super) async fn post(
         &self,
         (action, parts): (&'static str, &[&str]),
         body: &Value,
         lane: &Lane,
-    ) -> Result<Vec<u8>, Error> {
+        judge: impl Fn(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let _turn = self.writers.turn(lane).await;
+        if !(self.permit)() {
+            return Err(
+                self.unreachable("nothing was sent: another instance of the operator may lead by now".to_owned())
+            );
+        }
+        self.breaker.allow(rand::random())?;
         let started = Instant::now();
-        let answer = self.send(Method::POST, self.url(action, parts), Some(body)).await;
-        (self.observer)(action, answer.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
-        answer
+        let done = self.send(Method::POST, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
+        (self.observer)(action, done.as_ref().map_or_else(label, |()| "ok"), started.elapsed());
+        done
     }
 
     fn url(&self, action: &str, parts: &[&str]) -> Url {
@@ -187,7 +187,6 @@ impl Client {
 
     /// The one place that talks to the server.
     async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
-        self.breaker.allow(rand::random())?;
         let (path, is_write) = (url.path().to_owned(), method != Method::GET);
         let limit = if is_write { self.limits.write } else { self.limits.read };
         let mut request = self.http.request(method, url).timeout(limit);

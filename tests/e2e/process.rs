@@ -104,7 +104,7 @@ async fn health_and_metrics_are_served() {
     for expected in [
         r#"mailcow_operator_reconciles_total{kind="EmailMailbox",outcome="in_sync"}"#,
         r#"mailcow_operator_mailcow_requests_total{action="add/mailbox",outcome="ok"} 1"#,
-        "mailcow_operator_mailcow_configured 1",
+        r#"mailcow_operator_mailcow_configured{server="default"} 1"#,
     ] {
         assert!(metrics.contains(expected), "{expected}\n{metrics}");
     }

@@ -178,6 +178,15 @@ impl World {
     }
 
     fn start(&mut self, more: &[&str], listen: &str) {
+        self.operator = Some(self.process(more, listen));
+    }
+
+    /// An operator beside the one under test, with these arguments beside what every test needs.
+    pub(crate) fn another_operator(&self, more: &[&str]) -> Operator {
+        self.process(more, "127.0.0.1:0")
+    }
+
+    fn process(&self, more: &[&str], listen: &str) -> Operator {
         let kubeconfig = self.installed.kubeconfig.display().to_string();
         let namespace = self.namespace.clone();
         let mut args = vec!["run", "--operator-namespace", &namespace];
@@ -191,7 +200,7 @@ impl World {
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
-        self.operator = Some(Operator::start(binary, &args, &[("KUBECONFIG", &kubeconfig)]).unwrap());
+        Operator::start(binary, &args, &[("KUBECONFIG", &kubeconfig)]).unwrap()
     }
 
     /// The same things in another namespace, with a kind of its own: for objects of guests.

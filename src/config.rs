@@ -85,6 +85,10 @@ pub struct Settings {
     /// `TaskDelivery`, `DNSPublishing` (off when left out) and `AutoProvisioning` (off when left out).
     #[arg(long, env = "FEATURE_GATES", default_value_t)]
     pub feature_gates: Gates,
+    /// Local parts that no namespace gets by `spec.autoProvision`, beside those that are reserved everywhere, separated
+    /// by commas.
+    #[arg(long, env = "RESERVED_NAMES", value_delimiter = ',')]
+    pub reserved_names: Vec<String>,
     /// Policies of objects that don't say, and whose namespaces don't.
     #[command(flatten)]
     pub defaults: DefaultPolicies,

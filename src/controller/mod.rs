@@ -17,6 +17,8 @@ mod ownership;
 mod patch;
 mod policies;
 mod poll;
+mod provision;
+mod provisions;
 mod publish;
 mod references;
 mod rule;

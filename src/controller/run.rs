@@ -19,8 +19,10 @@ use super::wiring::{Handles, all};
 use crate::config::Settings;
 use crate::crd::EmailDomain;
 use crate::dns::Lookup;
+use crate::gates::Gate;
 use crate::mail::Sinks;
 use crate::telemetry::{self, Metrics};
+use crate::tenancy::Reserved;
 use crate::turns::Turns;
 
 /// Why the operator could not start or go on.
@@ -142,11 +144,12 @@ async fn drivers(
     (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
     ready: Arc<AtomicBool>,
 ) {
-    let domains = follow(scoped(&kube, &settings), 6);
-    let mailboxes = follow(scoped(&kube, &settings), 5);
-    let aliases = follow(scoped(&kube, &settings), 2);
+    let provisioning = usize::from(settings.feature_gates.has(Gate::AutoProvisioning));
+    let domains = follow(scoped(&kube, &settings), 6 + provisioning);
+    let mailboxes = follow(scoped(&kube, &settings), 5 + provisioning);
+    let aliases = follow(scoped(&kube, &settings), 2 + provisioning);
     let rules = follow(scoped(&kube, &settings), 2);
-    let namespaces = may_read_namespaces(&kube, &settings).await.then(|| follow_namespaces(&kube, 5));
+    let namespaces = may_read_namespaces(&kube, &settings).await.then(|| follow_namespaces(&kube, 5 + provisioning));
     let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
     listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
     let servers = follow_all(&kube, &settings, &metrics);
@@ -159,6 +162,7 @@ async fn drivers(
         listed,
     };
     let (scripts, script_results) = super::scripts::Scripts::new();
+    let (provisions, provision_results) = super::provisions::Provisions::new();
     let (poll, heard) = Poll::new(servers.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let handles = Handles {
         domains: domains.changes,
@@ -167,11 +171,14 @@ async fn drivers(
         rules: rules.changes,
         namespaces: namespaces.map(|namespaces| namespaces.changes).unwrap_or_default(),
         scripts: script_results,
+        provisions: Some(provision_results),
         heard,
     };
     let reporter = Reporter { controller: "mailcow-operator".to_owned(), instance: None };
     let ctx = Arc::new(Context {
         recorder: Recorder::new(kube.clone(), reporter),
+        provisions,
+        reserved: Reserved::with(&settings.reserved_names),
         kube,
         settings,
         cluster,

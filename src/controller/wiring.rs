@@ -16,8 +16,8 @@ use super::drive::{Driver, Running, Wakes, drive};
 use super::patch::Object;
 use super::poll::{Heard, woken};
 use super::stores::{Changes, scoped};
-use super::wake::{self, belongs_to, domain_of, needs, when_changed};
-use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
+use super::wake::{self, Refers, belongs_to, domain_of, needs, when_changed};
+use super::{alias, domain, mailbox, provision, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::gates::Gate;
 use crate::inventory::Moved;
@@ -35,6 +35,8 @@ pub(super) struct Handles {
     pub(super) namespaces: Vec<Changes<PartialObjectMeta<Namespace>>>,
     /// Rules whose scripts have something new to tell.
     pub(super) scripts: UnboundedReceiver<ObjectRef<EmailForwardingRule>>,
+    /// Domains whose own mailboxes have something new to tell.
+    pub(super) provisions: Option<UnboundedReceiver<ObjectRef<EmailDomain>>>,
     /// Changes on Mailcow itself.
     pub(super) heard: Vec<Heard>,
 }
@@ -56,6 +58,10 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
     if let Some(own) = handles.aliases.pop() {
         let driver = Driver::new(alias_wakes(&mut handles, ctx));
         drivers.push(drive((own, &ctx.stores.aliases), ctx, driver, alias::reconcile));
+    }
+    if let Some(own) = ctx.has(Gate::AutoProvisioning).then(|| handles.domains.pop()).flatten() {
+        let driver = Driver { kind: "Provisioning", ..Driver::new(provision_wakes(&mut handles, ctx)) };
+        drivers.push(drive((own, &ctx.stores.domains), ctx, driver, provision::reconcile));
     }
     if !ctx.has(Gate::ForwardingRules) {
         return run(drivers).await;
@@ -104,7 +110,8 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
         })
     });
     let of_namespaces = of_namespaces(handles, &ctx.stores.domains);
-    mailboxes.into_iter().chain(aliases).chain(moved).chain(rivals).chain(of_namespaces).collect()
+    let provisions = handles.provisions.take().map(StreamExt::boxed);
+    mailboxes.into_iter().chain(aliases).chain(moved).chain(rivals).chain(of_namespaces).chain(provisions).collect()
 }
 
 /// The objects of a namespace whose labels or annotations changed.
@@ -124,6 +131,28 @@ fn moved<K: Object + 'static>(
 
 fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
     wake::ready_for_domain(conditions.unwrap_or_default())
+}
+
+/// Domains that make mailboxes by themselves look at namespaces, and at what bears names in the domain.
+fn provision_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
+    let domains = &ctx.stores.domains;
+    let namespaces = handles.namespaces.pop().map(|handle| {
+        let changed = when_changed(handle, wake::namespace_for_provision);
+        all_matching(changed, domains.clone(), |domain, _| domain.spec.auto_provision.is_some())
+    });
+    let mailboxes = handles.mailboxes.pop().map(|handle| {
+        let changed = when_changed(handle, wake::mailbox_for_provision);
+        all_matching(changed, domains.clone(), makes_beside)
+    });
+    let aliases = handles
+        .aliases
+        .pop()
+        .map(|handle| all_matching(when_changed(handle, wake::own), domains.clone(), makes_beside));
+    namespaces.into_iter().chain(mailboxes).chain(aliases).collect()
+}
+
+fn makes_beside(domain: &EmailDomain, object: &impl Refers) -> bool {
+    domain.spec.auto_provision.is_some() && belongs_to(object, domain.namespace().as_deref(), &domain.name_any())
 }
 
 /// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.

@@ -16,6 +16,7 @@ mod killed;
 mod mailbox;
 mod outage;
 mod process;
+mod provision;
 mod publish;
 mod rule;
 mod scale;

@@ -17,6 +17,7 @@ mod mailbox;
 mod outage;
 mod process;
 mod provision;
+mod provision_bench;
 mod publish;
 mod rule;
 mod scale;

@@ -312,3 +312,47 @@ async fn an_operator_that_sees_one_namespace_says_so() {
     let expected = ("Provisioned", "False", "NamespacesNotReadable");
     platform.world.condition::<EmailDomain>("shared", expected).await;
 }
+
+/// Denies new mailboxes in namespaces with this label.
+const FREEZE: &str = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: frozen}
+spec:
+  matchConstraints:
+    namespaceSelector: {matchLabels: {frozen: 'yes'}}
+    resourceRules: [{apiGroups: [email.askrobots.com], apiVersions: ['*'], operations: [CREATE], resources: [emailmailboxes]}]
+  validations: [{expression: 'false', message: nothing new here}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: frozen}
+spec: {policyName: frozen, validationActions: [Deny]}
+";
+
+#[tokio::test]
+async fn what_kubernetes_refuses_is_told_and_holds_up_nobody() {
+    let platform = Platform::new("frozen", &[]).await;
+    platform.world.connect().await;
+    platform.world.apply(FREEZE).await;
+    // The API server takes a moment to know a new policy: a namespace is frozen when a mailbox in it is denied.
+    let frozen = platform.world.plane.namespace("frozen").await.unwrap();
+    platform.world.kubectl(&["label", "namespace", &frozen, "frozen=yes"]).await;
+    let probe = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {name: probe}\nspec: {localPart: probe, domainRef: {name: shared}}";
+    ground::wait_until(LIMIT, "the policy to hold", async || {
+        let args = ["-n", &frozen, "create", "--dry-run=server", "-f", "-"];
+        let output = platform.world.plane.kubectl_with(&args, probe).await.unwrap();
+        if output.status.success() { Err("taken".to_owned()) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+    platform.plan(&frozen, "paid").await;
+    let fine = platform.customer("fine", ("", "paid")).await;
+    platform.ready(&fine).await;
+    let domain = platform.refused(&frozen, RefusedReason::NotCreated).await;
+    assert!(message(&domain, "Provisioned").contains("nothing new here"), "{}", message(&domain, "Provisioned"));
+    // It is not tried again and again.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let tried = platform.world.logs().matches("a mailbox could not be written").count();
+    assert_eq!(tried, 1, "{}", platform.world.logs());
+}

@@ -89,6 +89,9 @@ pub struct Settings {
     /// by commas.
     #[arg(long, env = "RESERVED_NAMES", value_delimiter = ',')]
     pub reserved_names: Vec<String>,
+    /// Namespaces whose domains may make mailboxes in others by `spec.autoProvision`, separated by commas. Left out: all.
+    #[arg(long, env = "PROVISIONING_NAMESPACES", value_delimiter = ',')]
+    pub provisioning_namespaces: Vec<String>,
     /// Policies of objects that don't say, and whose namespaces don't.
     #[command(flatten)]
     pub defaults: DefaultPolicies,
@@ -279,6 +282,13 @@ mod tests {
         for bad in ["internal", "=s", "Internal=s", "internal=", "default=s"] {
             assert!(parse(&["--mailcow-server", bad]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let settings = parse(&["--reserved-names", "ceo,legal", "--provisioning-namespaces", "mail"]).unwrap().settings;
+        assert_eq!((settings.reserved_names.len(), settings.provisioning_namespaces.len()), (2, 1));
+        assert!(parse(&[]).unwrap().settings.reserved_names.is_empty());
     }
 
     #[test]

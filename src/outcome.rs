@@ -77,7 +77,7 @@ pub enum Reason {
     SinkNotAllowed,
     /// The domain has no managed mailbox yet.
     NoMailbox,
-    /// The feature gate of what the spec asks for is off in this installation.
+    /// What the spec asks for is off in this installation, by its feature gate or for this namespace.
     FeatureDisabled,
     /// The rule is switched off.
     Disabled,

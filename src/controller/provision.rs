@@ -42,12 +42,12 @@ const SOON: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    if object.spec.auto_provision.is_some() {
+    if may_make(&ctx, &object) {
         // Thousands of namespaces may be labelled at once.
         tokio::time::sleep(GATHERING).await;
     }
     let current = ctx.stores.domains.get(&ObjectRef::from_obj(object.as_ref()));
-    let makes = |domain: &Arc<EmailDomain>| domain.spec.auto_provision.is_some() && !is_leaving(domain);
+    let makes = |domain: &Arc<EmailDomain>| may_make(&ctx, domain) && !is_leaving(domain);
     let Some(domain) = current.filter(makes) else {
         ctx.provisions.forget(&object);
         return Ok((Action::await_change(), Outcome::InSync));
@@ -66,6 +66,12 @@ pub(super) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         () => AGAIN,
     };
     Ok((Action::requeue(wait.min(ctx.resync())), Outcome::InSync))
+}
+
+/// Whether the domain makes mailboxes, in a namespace whose domains may.
+fn may_make(ctx: &Context, domain: &EmailDomain) -> bool {
+    let (listed, own) = (&ctx.settings.provisioning_namespaces, domain.namespace().unwrap_or_default());
+    domain.spec.auto_provision.is_some() && (listed.is_empty() || listed.contains(&own))
 }
 
 fn is_leaving(domain: &EmailDomain) -> bool {
@@ -155,6 +161,10 @@ pub(super) fn said(ctx: &Context, domain: &EmailDomain) -> Provisioning {
             "spec.autoProvision: the feature gate AutoProvisioning is off in this installation",
         );
     }
+    if !may_make(ctx, domain) {
+        let message = "spec.autoProvision: domains of this namespace make no mailboxes in this installation (provisioningNamespaces of the chart)";
+        return not(Reason::FeatureDisabled, message);
+    }
     if ctx.stores.namespaces.is_none() {
         let message =
             "the operator looks at one namespace only, or may not read namespaces: nobody is entitled or revoked";
@@ -175,7 +185,7 @@ pub(super) fn standing(ctx: &Context, mailbox: &EmailMailbox) -> Option<(Arc<Ema
     }
     let (own, reference) = (mailbox.namespace()?, &mailbox.spec.domain_ref);
     let domain = ObjectRef::new(&reference.name).within(reference.namespace_from(&own));
-    let domain = ctx.stores.domains.get(&domain).filter(|domain| domain.spec.auto_provision.is_some())?;
+    let domain = ctx.stores.domains.get(&domain).filter(|domain| may_make(ctx, domain))?;
     if mailbox.name_any() != provisioned_name(&domain) {
         return None;
     }

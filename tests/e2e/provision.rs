@@ -8,6 +8,9 @@ use mailcow_operator::crd::{EmailDomain, EmailMailbox, MailboxState, Provisioned
 
 use crate::world::{LIMIT, World, message};
 
+/// Options of the operator.
+const GATES: [&str; 4] = ["--feature-gates", "AutoProvisioning=true", "--reserved-names", "ceo"];
+
 /// A platform with a domain that makes mailboxes, and namespaces of its customers.
 struct Platform {
     world: World,
@@ -16,10 +19,9 @@ struct Platform {
 }
 
 impl Platform {
-    async fn new(name: &str, options: &[&str]) -> Self {
+    async fn new(name: &str) -> Self {
         let mut world = World::everywhere(name).await;
-        let gates = ["--feature-gates", "AutoProvisioning=true", "--reserved-names", "ceo"];
-        world.start_operator(&[&gates, options].concat());
+        world.start_operator(&GATES);
         let name = format!("{}.shared", world.namespace);
         let platform = Self { world, name };
         platform.domain("Deactivate").await;
@@ -106,7 +108,7 @@ impl Platform {
 
 #[tokio::test]
 async fn paying_namespaces_have_a_mailbox() {
-    let platform = Platform::new("platform", &[]).await;
+    let mut platform = Platform::new("platform").await;
     let ada = mailboxes_are_made_before_there_is_a_mailcow(&platform).await;
     names_that_cannot_be_had_are_told(&platform).await;
     a_tenant_may_set_what_is_not_the_operators(&platform, &ada).await;
@@ -114,6 +116,9 @@ async fn paying_namespaces_have_a_mailbox() {
     nobody_forges_an_address(&platform, &ada).await;
     a_deleted_namespace_loses_no_mail(&platform).await;
     kept_mailboxes_stay_open(&platform, &ada).await;
+    what_kubernetes_refuses_is_told_and_holds_up_nobody(&platform).await;
+    a_restart_writes_nothing(&mut platform).await;
+    nothing_is_made_where_it_is_switched_off(&mut platform).await;
 }
 
 /// Gives the namespace of `ada@`.
@@ -191,6 +196,13 @@ async fn who_does_not_pay_keeps_his_mail_and_loses_the_login(platform: &Platform
             .inspect(|state| state.mailbox("ada@shared.example").unwrap().attributes.passwd_update.clone())
     };
     let before = (password(), platform.ready(ada).await.metadata.uid);
+    let since = |mailbox: &EmailMailbox| {
+        let ready = mailbox.status.as_ref().unwrap().conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+        ready.last_transition_time.clone()
+    };
+    let ready_since = since(&platform.ready(ada).await);
+    // Transition times have a resolution of a second.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     platform.world.mailcow.clear_log();
     platform.plan(ada, "free").await;
     let off = platform.in_state(ada, MailboxState::LoginDisabled).await;
@@ -198,6 +210,7 @@ async fn who_does_not_pay_keeps_his_mail_and_loses_the_login(platform: &Platform
     assert_eq!(platform.active("ada@shared.example"), Some(2));
     assert_eq!(platform.world.mailcow.writes(), 1, "{:#?}", platform.world.mailcow.requests());
     assert_eq!(off.spec.display_name.as_deref(), Some("Ada Lovelace"));
+    assert_eq!(since(&off), ready_since, "it was Ready all the time");
     platform.provisioned("one is revoked", |said| said.revoked == 1).await;
     // He can't open it again by himself, whatever he changes.
     let patch = r#"{"metadata":{"labels":null},"spec":{"state":"Active","displayName":"Back"}}"#;
@@ -267,23 +280,48 @@ async fn kept_mailboxes_stay_open(platform: &Platform, ada: &str) {
     platform.in_state(ada, MailboxState::LoginDisabled).await;
 }
 
-#[tokio::test]
-async fn nothing_is_made_where_the_gate_is_off() {
-    let mut world = World::everywhere("ungated").await;
-    world.connect().await;
-    world.start_operator(&[]);
-    let platform = Platform { name: format!("{}.shared", world.namespace), world };
-    platform.domain("Deactivate").await;
-    let paid = platform.customer("paid", ("", "paid")).await;
-    platform.forge(&paid, &platform.name, &paid).await;
-    let domain = platform.world.condition::<EmailDomain>("shared", ("Provisioned", "False", "FeatureDisabled")).await;
-    assert!(message(&domain, "Provisioned").contains("AutoProvisioning"));
-    platform.world.ready::<EmailDomain>("shared").await;
-    let no = ("Ready", "False", "NamespaceNotAllowed");
-    platform.world.until_in::<EmailMailbox>(&paid, &platform.name, no).await;
-    let other = platform.customer("other", ("", "paid")).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(platform.mailbox(&other).await.is_none() && platform.world.mailcow.inspect(|s| s.mailboxes.is_empty()));
+/// The same operator with other options.
+async fn restarted(platform: &mut Platform, options: &[&str]) {
+    platform.world.operator = None;
+    platform.world.mailcow.clear_log();
+    platform.world.start_operator(options);
+    platform.world.operator.as_ref().unwrap().logged("ready", LIMIT).await.unwrap();
+}
+
+async fn a_restart_writes_nothing(platform: &mut Platform) {
+    let versions = async |platform: &Platform| {
+        let columns = "-o=custom-columns=S:.metadata.namespace,N:.metadata.name,V:.metadata.resourceVersion";
+        platform.world.kubectl(&["get", "edom,embx", "-A", columns, "--no-headers"]).await
+    };
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = versions(platform).await;
+    restarted(platform, &GATES).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(platform.world.mailcow.writes(), 0);
+    assert_eq!(versions(platform).await, before);
+}
+
+async fn nothing_is_made_where_it_is_switched_off(platform: &mut Platform) {
+    let made = platform.customer("made", ("", "paid")).await;
+    platform.ready(&made).await;
+    let (gate, other) = (["--feature-gates", "AutoProvisioning=false"], ["--provisioning-namespaces", "elsewhere"]);
+    for options in [gate.to_vec(), [GATES.as_slice(), &other].concat()] {
+        restarted(platform, &options).await;
+        platform.world.condition::<EmailDomain>("shared", ("Provisioned", "False", "FeatureDisabled")).await;
+        platform.world.ready::<EmailDomain>("shared").await;
+        let late = platform.customer("late", ("", "paid")).await;
+        platform.forge(&late, &platform.name, &late).await;
+        let no = ("Ready", "False", "NamespaceNotAllowed");
+        platform.world.until_in::<EmailMailbox>(&late, &platform.name, no).await;
+        platform.world.until_in::<EmailMailbox>(&made, &platform.name, no).await;
+        assert_eq!(platform.active(&format!("{made}@shared.example")), Some(1));
+        assert_eq!(platform.world.mailcow.writes(), 0);
+        platform.plan(&late, "free").await;
+    }
+    restarted(platform, &GATES).await;
+    platform.ready(&made).await;
+    platform.world.condition::<EmailDomain>("shared", ("Provisioned", "True", "Provisioned")).await;
+    assert_eq!(platform.world.mailcow.writes(), 0, "{:#?}", platform.world.mailcow.requests());
 }
 
 #[tokio::test]
@@ -330,10 +368,7 @@ metadata: {name: frozen}
 spec: {policyName: frozen, validationActions: [Deny]}
 ";
 
-#[tokio::test]
-async fn what_kubernetes_refuses_is_told_and_holds_up_nobody() {
-    let platform = Platform::new("frozen", &[]).await;
-    platform.world.connect().await;
+async fn what_kubernetes_refuses_is_told_and_holds_up_nobody(platform: &Platform) {
     platform.world.apply(FREEZE).await;
     // The API server takes a moment to know a new policy: a namespace is frozen when a mailbox in it is denied.
     let frozen = platform.world.plane.namespace("frozen").await.unwrap();
@@ -355,4 +390,5 @@ async fn what_kubernetes_refuses_is_told_and_holds_up_nobody() {
     tokio::time::sleep(Duration::from_secs(7)).await;
     let tried = platform.world.logs().matches("a mailbox could not be written").count();
     assert_eq!(tried, 1, "{}", platform.world.logs());
+    platform.plan(&frozen, "free").await;
 }

@@ -173,7 +173,9 @@ pub(super) fn said(ctx: &Context, domain: &EmailDomain) -> Provisioning {
     if is_paused(domain) {
         return not(Reason::Paused, "paused; no mailbox is made or switched off");
     }
-    let last = || domain.status.as_ref().and_then(|status| status.provisioned.clone());
+    // After a restart what was last said of the same spec holds until namespaces were looked at.
+    let status = domain.status.as_ref().filter(|status| status.observed_generation == domain.metadata.generation);
+    let last = || status.and_then(|status| status.provisioned.clone());
     let pending = || not(Reason::Pending, "namespaces were not looked at yet");
     ctx.provisions.said(domain).or_else(last).map_or_else(pending, Provisioning::Known)
 }

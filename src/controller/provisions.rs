@@ -34,7 +34,8 @@ impl Taken {
 /// What is known of one domain.
 #[derive(Debug, Default)]
 struct Known {
-    said: Option<ProvisionedStatus>,
+    /// What is to be told, and of which generation of the domain.
+    said: Option<(Option<i64>, ProvisionedStatus)>,
     /// Steps that were taken lately, by namespace.
     taken: HashMap<String, Taken>,
 }
@@ -89,7 +90,7 @@ impl Provisions {
 
     /// Keeps what is to be told, and wakes the domain if it is new.
     pub(super) fn say(&self, domain: &EmailDomain, said: ProvisionedStatus) {
-        let said = Some(said);
+        let said = Some((domain.metadata.generation, said));
         let is_new = self.with(domain, |known| {
             let is_new = known.said != said;
             known.said = said;
@@ -101,9 +102,10 @@ impl Provisions {
         }
     }
 
-    /// What is to be told of the domain; `None` while nothing is known.
+    /// What is to be told of the domain; `None` while nothing is known of its present spec.
     pub(super) fn said(&self, domain: &EmailDomain) -> Option<ProvisionedStatus> {
-        self.with(domain, |known| known.said.clone())
+        let of_present = |said: &(Option<i64>, ProvisionedStatus)| said.0 == domain.metadata.generation;
+        self.with(domain, |known| known.said.clone().filter(of_present)).map(|(_, said)| said)
     }
 
     /// Forgets a domain that makes none.
@@ -170,6 +172,9 @@ mod tests {
         provisions.say(&domain(), said.clone());
         assert_eq!(provisions.said(&domain()), Some(said));
         assert!(news.try_recv().is_ok() && news.try_recv().is_err());
+        let mut changed = domain();
+        changed.metadata.generation = Some(2);
+        assert_eq!(provisions.said(&changed), None);
         provisions.forget(&domain());
         assert_eq!(provisions.said(&domain()), None);
     }

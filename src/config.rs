@@ -86,6 +86,13 @@ pub struct Settings {
     /// `TaskDelivery`, `DNSPublishing` (off when left out) and `AutoProvisioning` (off when left out).
     #[arg(long, env = "FEATURE_GATES", default_value_t)]
     pub feature_gates: Gates,
+    /// Local parts that no namespace gets by `spec.autoProvision`, beside those that are reserved everywhere, separated
+    /// by commas.
+    #[arg(long, env = "RESERVED_NAMES", value_delimiter = ',')]
+    pub reserved_names: Vec<String>,
+    /// Namespaces whose domains may make mailboxes in others by `spec.autoProvision`, separated by commas. Left out: all.
+    #[arg(long, env = "PROVISIONING_NAMESPACES", value_delimiter = ',')]
+    pub provisioning_namespaces: Vec<String>,
     /// Policies of objects that don't say, and whose namespaces don't.
     #[command(flatten)]
     pub defaults: DefaultPolicies,
@@ -313,6 +320,13 @@ mod tests {
         for bad in ["4s", "11m", "x"] {
             assert!(parse(&["--lease-duration", bad]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let settings = parse(&["--reserved-names", "ceo,legal", "--provisioning-namespaces", "mail"]).unwrap().settings;
+        assert_eq!((settings.reserved_names.len(), settings.provisioning_namespaces.len()), (2, 1));
+        assert!(parse(&[]).unwrap().settings.reserved_names.is_empty());
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub enum Reason {
     SinkNotAllowed,
     /// The domain has no managed mailbox yet.
     NoMailbox,
-    /// The feature gate of what the spec asks for is off in this installation.
+    /// What the spec asks for is off in this installation, by its feature gate or for this namespace.
     FeatureDisabled,
     /// The rule is switched off.
     Disabled,
@@ -107,6 +107,12 @@ pub enum Reason {
     PublishingNotAllowed,
     /// An object of the name that records would be published under exists and is not ours.
     PublishedNameTaken,
+    /// Every entitled namespace has its mailbox.
+    Provisioned,
+    /// Some entitled namespaces get no mailbox; the status names them and says why.
+    NotAllProvisioned,
+    /// The operator looks at one namespace only, or may not read namespaces: it is not known who is entitled.
+    NamespacesNotReadable,
     /// The Kubernetes API failed; it is tried again.
     KubernetesApiError,
 }
@@ -165,6 +171,9 @@ impl Reason {
             Self::DnsEndpointNotInstalled => "DnsEndpointNotInstalled",
             Self::PublishingNotAllowed => "PublishingNotAllowed",
             Self::PublishedNameTaken => "PublishedNameTaken",
+            Self::Provisioned => "Provisioned",
+            Self::NotAllProvisioned => "NotAllProvisioned",
+            Self::NamespacesNotReadable => "NamespacesNotReadable",
             Self::KubernetesApiError => "KubernetesApiError",
         }
     }

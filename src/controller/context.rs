@@ -47,6 +47,10 @@ pub(super) struct Context {
     pub(super) scripts: super::scripts::Scripts,
     /// Rules that would send mail round.
     pub(super) rings: super::ruleset::Rings,
+    /// What is known of the mailboxes that domains make by themselves.
+    pub(super) provisions: super::provisions::Provisions,
+    /// Local parts that they never get.
+    pub(super) reserved: crate::tenancy::Reserved,
     /// The installation's sinks.
     pub(super) sinks: watch::Receiver<std::sync::Arc<crate::mail::Sinks>>,
 }

@@ -13,7 +13,7 @@ use super::sync::{
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
-use super::{claims, ownership, patch, policies, publish};
+use super::{claims, ownership, patch, policies, provision, publish};
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::inventory::Age;
@@ -85,6 +85,7 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         gate: object.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default(),
         ownership: None,
         published: Publishing::default(),
+        provisioning: provision::said(ctx, object),
     }
 }
 

@@ -11,7 +11,7 @@ use super::secrets::Generated;
 use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
-use super::{ownership, policies, references, script, secrets, senders};
+use super::{ownership, policies, provision, references, script, secrets, senders};
 use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::gates::Gate;
@@ -27,6 +27,10 @@ use crate::status::{self, MailboxSeen};
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    if let Some(soon) = provision::is_switched_off_soon(&ctx, &object) {
+        // The write that switches it off wakes it.
+        return Ok((Action::requeue(soon), Outcome::InSync));
+    }
     let before = patch::before(&ctx, object.as_ref()).await?;
     let seen = if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;

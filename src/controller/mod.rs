@@ -25,6 +25,8 @@ mod permit;
 mod places;
 mod policies;
 mod poll;
+mod provision;
+mod provisions;
 mod publish;
 mod references;
 mod rule;

@@ -6,13 +6,14 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::context::Context;
+use super::provision;
 use super::sync::Stop;
 use crate::crd::{DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref};
 use crate::desired;
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason};
 use crate::status;
-use crate::tenancy;
+use crate::tenancy::{self, Standing};
 
 /// The domain that `object` refers to, if it may.
 ///
@@ -42,12 +43,16 @@ pub(super) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRe
     })
 }
 
-/// The domain of a mailbox.
+/// The domain of a mailbox, which lets its namespace in or made the mailbox by itself.
 ///
 /// # Errors
 /// As [`domain`].
 pub(super) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDomain>, Stop> {
-    domain(ctx, mailbox, &mailbox.spec.domain_ref)
+    let found = domain(ctx, mailbox, &mailbox.spec.domain_ref);
+    found.or_else(|stop| match provision::standing(ctx, mailbox) {
+        Some((domain, Standing::Admitted | Standing::Leaving)) => Ok(domain),
+        Some((_, Standing::Refused)) | None => Err(stop),
+    })
 }
 
 /// The server that holds what belongs to `domain`, or, where that is not known, what was last looked for on `said`.

@@ -17,11 +17,14 @@ use super::poll::Poll;
 use super::sinks;
 use super::stores::{Stores, follow, follow_namespaces, scoped};
 use super::verification;
-use super::wiring::{Handles, all};
+use super::wiring::{Handles, Told, all};
 use crate::config::Settings;
+use crate::crd::{EmailDomain, EmailForwardingRule};
 use crate::dns::Lookup;
+use crate::gates::Gate;
 use crate::mail::Sinks;
 use crate::telemetry::{self, Metrics};
+use crate::tenancy::Reserved;
 use crate::turns::Turns;
 
 /// Why the operator could not start or go on.
@@ -179,38 +182,19 @@ async fn drivers(
     ready: Arc<AtomicBool>,
     (permit, ending): (Permit, watch::Receiver<bool>),
 ) {
-    let domains = follow(scoped(&kube, &settings), 6);
-    let mailboxes = follow(scoped(&kube, &settings), 5);
-    let aliases = follow(scoped(&kube, &settings), 2);
-    let rules = follow(scoped(&kube, &settings), 2);
-    let namespaces = may_read_namespaces(&kube, &settings).await.then(|| follow_namespaces(&kube, 5));
-    let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
-    listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
-    let servers = follow_all(&kube, &settings, (&metrics, &permit));
-    let stores = Stores {
-        domains: domains.reader,
-        mailboxes: mailboxes.reader,
-        aliases: aliases.reader,
-        rules: rules.reader,
-        namespaces: namespaces.as_ref().map(|namespaces| namespaces.reader.clone()),
-        listed,
-    };
     let (scripts, script_results) = super::scripts::Scripts::new();
+    let (provisions, provision_results) = super::provisions::Provisions::new();
+    let (stores, mut handles) = follow_kinds(&kube, &settings, (script_results, provision_results)).await;
+    let servers = follow_all(&kube, &settings, (&metrics, &permit));
     let (poll, heard) = Poll::new(servers.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
     let looked_at = (stores.clone(), servers.clone());
     metrics.look_with(move || super::pass::standing(&looked_at.0, &looked_at.1));
-    let handles = Handles {
-        domains: domains.changes,
-        mailboxes: mailboxes.changes,
-        aliases: aliases.changes,
-        rules: rules.changes,
-        namespaces: namespaces.map(|namespaces| namespaces.changes).unwrap_or_default(),
-        scripts: script_results,
-        heard,
-    };
+    handles.heard = heard;
     let ctx = Arc::new(Context {
         passwords: super::passwords::Passwords::default(),
         events: super::events::Events::new(kube.clone()),
+        provisions,
+        reserved: Reserved::with(&settings.reserved_names),
         kube,
         settings,
         cluster,
@@ -234,4 +218,39 @@ async fn drivers(
         std::future::pending::<()>().await;
     };
     tokio::select! { () = running => {}, () = announce => {}, () = poll.run() => {} }
+}
+
+/// Starts to follow all that is watched in Kubernetes.
+async fn follow_kinds(
+    kube: &kube::Client,
+    settings: &Settings,
+    (scripts, provisions): (Told<EmailForwardingRule>, Told<EmailDomain>),
+) -> (Stores, Handles) {
+    let provisioning = usize::from(settings.feature_gates.has(Gate::AutoProvisioning));
+    let domains = follow(scoped(kube, settings), 6 + provisioning);
+    let mailboxes = follow(scoped(kube, settings), 5 + provisioning);
+    let aliases = follow(scoped(kube, settings), 2 + provisioning);
+    let rules = follow(scoped(kube, settings), 2);
+    let namespaces = may_read_namespaces(kube, settings).await.then(|| follow_namespaces(kube, 5 + provisioning));
+    let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
+    listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
+    let stores = Stores {
+        domains: domains.reader,
+        mailboxes: mailboxes.reader,
+        aliases: aliases.reader,
+        rules: rules.reader,
+        namespaces: namespaces.as_ref().map(|namespaces| namespaces.reader.clone()),
+        listed,
+    };
+    let handles = Handles {
+        domains: domains.changes,
+        mailboxes: mailboxes.changes,
+        aliases: aliases.changes,
+        rules: rules.changes,
+        namespaces: namespaces.map(|namespaces| namespaces.changes).unwrap_or_default(),
+        scripts,
+        provisions: Some(provisions),
+        heard: Vec::new(),
+    };
+    (stores, handles)
 }

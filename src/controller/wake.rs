@@ -106,6 +106,19 @@ pub(super) fn namespace(namespace: &PartialObjectMeta<Namespace>) -> u64 {
     hashed(&(&meta.uid, &meta.labels, annotations.collect::<Vec<_>>()))
 }
 
+/// What of a namespace the mailbox that is made for it depends on; any annotation may hold its name.
+pub(super) fn namespace_for_provision(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let meta = &namespace.metadata;
+    hashed(&(&meta.uid, &meta.labels, &meta.annotations, meta.deletion_timestamp.is_some()))
+}
+
+/// What of a mailbox the domain that makes mailboxes acts on.
+pub(super) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
+    let meta = &mailbox.metadata;
+    let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+    hashed(&(&meta.uid, meta.generation, &meta.labels, meta.deletion_timestamp.is_some(), address))
+}
+
 /// What of a mailbox those that refer to it act on.
 pub(super) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);

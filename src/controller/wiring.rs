@@ -17,8 +17,8 @@ use super::drive::{Driver, Running, Wakes, drive};
 use super::patch::Object;
 use super::poll::{Heard, woken};
 use super::stores::{Changes, scoped};
-use super::wake::{self, Names, domain_of, gathered, in_turn, when_changed};
-use super::{alias, domain, mailbox, rule, ruleset, script, secret_watch};
+use super::wake::{self, Names, Refers, domain_of, gathered, in_turn, when_changed};
+use super::{alias, domain, mailbox, provision, rule, ruleset, script, secret_watch};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::gates::Gate;
 use crate::inventory::Moved;
@@ -31,6 +31,9 @@ const BATCH: usize = 1000;
 /// Domains count what is attached to them five times a second at most, all together.
 const RECOUNT: Duration = Duration::from_millis(200);
 
+/// Objects of which another driver has something new to tell.
+pub(super) type Told<K> = UnboundedReceiver<ObjectRef<K>>;
+
 /// Subscriptions to the four kinds, one for each driver that is woken by it.
 pub(super) struct Handles {
     pub(super) domains: Vec<Changes<EmailDomain>>,
@@ -40,7 +43,9 @@ pub(super) struct Handles {
     /// What is said of namespaces.
     pub(super) namespaces: Vec<Changes<PartialObjectMeta<Namespace>>>,
     /// Rules whose scripts have something new to tell.
-    pub(super) scripts: UnboundedReceiver<ObjectRef<EmailForwardingRule>>,
+    pub(super) scripts: Told<EmailForwardingRule>,
+    /// Domains whose own mailboxes have something new to tell.
+    pub(super) provisions: Option<Told<EmailDomain>>,
     /// Changes on Mailcow itself.
     pub(super) heard: Vec<Heard>,
 }
@@ -49,6 +54,8 @@ pub(super) struct Handles {
 pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
     let mut drivers: Vec<Running> = Vec::new();
     if !ctx.has(Gate::EmailHosting) {
+        // What nobody takes out would pile up.
+        drop(handles);
         return super::run::ended(ctx.ending.clone()).await;
     }
     if let Some(own) = handles.domains.pop() {
@@ -63,7 +70,12 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
         let driver = Driver::new(alias_wakes(&mut handles, ctx));
         drivers.push(drive((own, &ctx.stores.aliases), ctx, driver, alias::reconcile));
     }
+    if let Some(own) = ctx.has(Gate::AutoProvisioning).then(|| handles.domains.pop()).flatten() {
+        let driver = Driver { kind: "Provisioning", ..Driver::new(provision_wakes(&mut handles, ctx)) };
+        drivers.push(drive((own, &ctx.stores.domains), ctx, driver, provision::reconcile));
+    }
     if !ctx.has(Gate::ForwardingRules) {
+        drop(handles);
         return run(drivers).await;
     }
     if let Some(own) = handles.mailboxes.pop() {
@@ -78,6 +90,7 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
             [rules_of_domains(domains, ctx), handles.scripts.boxed()].into_iter().chain(of_namespaces).collect();
         drivers.push(drive((own, &ctx.stores.rules), ctx, Driver::new(wakes), rule::reconcile));
     }
+    drop(handles);
     run(drivers).await;
 }
 
@@ -107,7 +120,9 @@ fn domain_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDom
         all_matching(when_changed(handle, wake::own), ctx.stores.domains.clone(), (name, is_rival))
     });
     let of_namespaces = of_namespaces(handles, &ctx.stores.domains);
-    [gathered(attached, RECOUNT)].into_iter().chain(moved).chain(rivals).chain(of_namespaces).collect()
+    let provisions = handles.provisions.take().map(StreamExt::boxed);
+    let recount = [gathered(attached, RECOUNT)];
+    recount.into_iter().chain(moved).chain(rivals).chain(of_namespaces).chain(provisions).collect()
 }
 
 /// The objects of a namespace whose labels or annotations changed.
@@ -134,6 +149,38 @@ fn moved<K: Object + 'static>(
 
 fn conditions_hash(conditions: Option<&[Condition]>) -> u64 {
     wake::ready_for_domain(conditions.unwrap_or_default())
+}
+
+/// Domains that make mailboxes by themselves look at namespaces, and at what bears names in the domain.
+fn provision_wakes(handles: &mut Handles, ctx: &Arc<Context>) -> Vec<Wakes<EmailDomain>> {
+    let domains = &ctx.stores.domains;
+    let namespaces = handles.namespaces.pop().map(|handle| {
+        let changed = when_changed(handle, wake::namespace_for_provision);
+        let provides = |_: &Vec<()>, domain: &EmailDomain| domain.spec.auto_provision.is_some();
+        all_matching(changed, domains.clone(), (|_| Some(()), provides))
+    });
+    let mailboxes = handles.mailboxes.pop().map(|handle| {
+        let changed = when_changed(handle, wake::mailbox_for_provision);
+        all_matching(changed, domains.clone(), (home_of, makes_in))
+    });
+    let aliases = handles
+        .aliases
+        .pop()
+        .map(|handle| all_matching(when_changed(handle, wake::own), domains.clone(), (home_of, makes_in)));
+    namespaces.into_iter().chain(mailboxes).chain(aliases).collect()
+}
+
+/// Namespace and name of the domain that an object belongs to.
+fn home_of(object: &impl Refers) -> Option<(String, String)> {
+    let domain = object.domain()?;
+    let own = object.meta().namespace.as_deref()?;
+    Some((domain.namespace_from(own).to_owned(), domain.name.clone()))
+}
+
+/// Whether it is a domain that makes mailboxes, and one of those that were named.
+fn makes_in(names: &Names, domain: &EmailDomain) -> bool {
+    let name = domain.metadata.name.as_deref().unwrap_or_default();
+    domain.spec.auto_provision.is_some() && names.hold(domain.metadata.namespace.as_deref(), name)
 }
 
 /// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.

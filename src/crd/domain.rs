@@ -4,12 +4,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DEFAULT_SERVER;
 use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, RemovalPolicy};
 use super::dns_status::DnsRecordKind;
 use super::domain_status::EmailDomainStatus;
 use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
 use super::tenancy::AllowedNamespaces;
+use super::{AutoProvision, DEFAULT_SERVER};
 
 /// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -94,6 +94,9 @@ pub struct EmailDomainSpec {
     /// Which namespaces may attach mailboxes, aliases and rules; default only the domain's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
+    /// Mailboxes that are made by themselves, one for each entitled namespace. Needs the feature gate `AutoProvisioning`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_provision: Option<AutoProvision>,
     /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
     /// `Retain`. `Delete` waits until no mailbox is left in the domain; the DKIM key survives.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dns_status::DnsRecordStatus;
+use super::provision::ProvisionedStatus;
 use super::publishing::{DnsPublish, OwnershipStatus};
 use super::tenancy::Policies;
 
@@ -27,8 +28,8 @@ pub struct EmailDomainStatus {
     /// The policies that hold, and where each comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
-    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified` and
-    /// `Published`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
+    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified`,
+    /// `Published` and `Provisioned`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -59,6 +60,9 @@ pub struct EmailDomainStatus {
     /// What is attached to the domain in Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
+    /// What became of the namespaces that are entitled to a mailbox; only with `spec.autoProvision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<ProvisionedStatus>,
 }
 
 /// The Mailcow server that holds the domain.

@@ -10,6 +10,7 @@ mod dns_status;
 mod domain;
 mod domain_status;
 mod mailbox;
+mod provision;
 mod publishing;
 mod rule;
 mod rule_action;
@@ -27,6 +28,7 @@ pub use domain_status::{Attached, DkimStatus, DnsStatus, DomainUsage, EmailDomai
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,
 };
+pub use provision::{AutoProvision, ProvisionedStatus, RefusedNamespace, RefusedReason, WhenRevoked};
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
 pub use rule::{
     Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match, OnMatch,
@@ -59,6 +61,10 @@ pub const DEFAULT_DELETION: &str = "email.askrobots.com/default-deletion-policy"
 pub const DEFAULT_ADOPTION: &str = "email.askrobots.com/default-adoption-policy";
 /// Annotation of a namespace: what objects in it that don't say do about changes by hand.
 pub const DEFAULT_DRIFT: &str = "email.askrobots.com/default-drift-policy";
+/// Annotation of a namespace: the local part of the mailbox that is provisioned for it.
+pub const USERNAME: &str = "email.askrobots.com/username";
+/// Label on provisioned mailboxes: the domain that they were made for, as `namespace.name`.
+pub const PROVISIONED_BY: &str = "email.askrobots.com/provisioned-by";
 /// The server of domains that name none.
 pub const DEFAULT_SERVER: &str = "default";
 /// The finalizer that every kind carries from before its first write to Mailcow.

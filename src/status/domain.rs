@@ -1,6 +1,7 @@
 //! The status of an `EmailDomain`.
 
 use super::conditions::{Pass, Said, common, settled, synced};
+use super::provisioning::Provisioning;
 use crate::crd::{
     Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
     EmailDomainStatus, OwnershipStatus, Policies, ServerStatus,
@@ -33,6 +34,8 @@ pub struct DomainSeen {
     pub ownership: Option<OwnershipStatus>,
     /// How handing the records on went.
     pub published: Publishing,
+    /// What became of the mailboxes that it makes by itself.
+    pub provisioning: Provisioning,
 }
 
 /// How handing the records on went.
@@ -63,6 +66,7 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
     said.extend(dns);
     said.extend(seen.ownership.as_ref().map(owned));
     said.extend(published(&seen.published));
+    said.extend(seen.provisioning.condition());
     after.conditions = settled(&before.conditions, said, pass);
     after.ownership.clone_from(&seen.ownership);
     after.published_to = match &seen.published {
@@ -70,6 +74,7 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
         Publishing::Done(to, _) => Some(*to),
         Publishing::Not(to, _) => *to,
     };
+    after.provisioned = seen.provisioning.shown(before.provisioned.as_ref());
     after.domain = seen.name.as_ref().map(ToString::to_string).or(after.domain);
     after.policies = Some(seen.policies.clone());
     after.attached = Some(seen.attached.clone());
@@ -252,6 +257,7 @@ mod tests {
             gate: DnsGate::None,
             ownership: None,
             published: Publishing::Off,
+            provisioning: Provisioning::Off,
         }
     }
 

@@ -26,7 +26,7 @@ struct Row {
 const EXEMPT: [(&str, &[&str], &str); 5] = [
     (
         "*",
-        &["deletionPolicy", "adoptionPolicy", "driftPolicy", "allowedNamespaces."],
+        &["deletionPolicy", "adoptionPolicy", "driftPolicy", "allowedNamespaces.", "autoProvision."],
         "says what the operator does, nothing on Mailcow; tests of their own",
     ),
     (

@@ -23,6 +23,8 @@ mod mailbox;
 mod namespaces;
 mod outage;
 mod process;
+mod provision;
+mod provision_bench;
 mod publish;
 mod rule;
 mod scale;

@@ -96,7 +96,8 @@ impl World {
         let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
         // It ends with the process, like the shared one.
         let plane: &'static ControlPlane = Box::leak(Box::new(plane));
-        Self::on(plane, install(plane, "release", &[("featureGates.DNSPublishing", "true")]).await, name).await
+        let gates = [("featureGates.DNSPublishing", "true"), ("featureGates.AutoProvisioning", "true")];
+        Self::on(plane, install(plane, "release", &gates).await, name).await
     }
 
     /// The same with an operator that looks at every namespace.

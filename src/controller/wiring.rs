@@ -51,13 +51,17 @@ pub(super) struct Handles {
 }
 
 /// Runs every driver until the process is told to end.
-pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
-    let mut drivers: Vec<Running> = Vec::new();
+pub(super) async fn all(handles: Handles, ctx: &Arc<Context>) {
     if !ctx.has(Gate::EmailHosting) {
         // What nobody takes out would pile up.
         drop(handles);
         return super::run::ended(ctx.ending.clone()).await;
     }
+    futures::future::join_all(drivers(handles, ctx)).await;
+}
+
+fn drivers(mut handles: Handles, ctx: &Arc<Context>) -> Vec<Running> {
+    let mut drivers: Vec<Running> = Vec::new();
     if let Some(own) = handles.domains.pop() {
         let driver = Driver { debounce: DOMAIN_DEBOUNCE, ..Driver::new(domain_wakes(&mut handles, ctx)) };
         drivers.push(drive((own, &ctx.stores.domains), ctx, driver, domain::reconcile));
@@ -75,8 +79,7 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
         drivers.push(drive((own, &ctx.stores.domains), ctx, driver, provision::reconcile));
     }
     if !ctx.has(Gate::ForwardingRules) {
-        drop(handles);
-        return run(drivers).await;
+        return drivers;
     }
     if let Some(own) = handles.mailboxes.pop() {
         let wakes = script_wakes(&mut handles, ctx);
@@ -90,12 +93,7 @@ pub(super) async fn all(mut handles: Handles, ctx: &Arc<Context>) {
             [rules_of_domains(domains, ctx), handles.scripts.boxed()].into_iter().chain(of_namespaces).collect();
         drivers.push(drive((own, &ctx.stores.rules), ctx, Driver::new(wakes), rule::reconcile));
     }
-    drop(handles);
-    run(drivers).await;
-}
-
-async fn run(drivers: Vec<Running>) {
-    futures::future::join_all(drivers).await;
+    drivers
 }
 
 /// Domains count what is attached to them, and wait for rivals to go.

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint chart crds tools ground sieve
+.PHONY: help demo test bench lint chart image crds tools ground judges sieve prometheus sandbox
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -19,7 +19,7 @@ demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it run
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground sieve ## All tests, on a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
 	@status=0; cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
 	echo; echo "Not tested for want of data or programs:"; \
@@ -29,7 +29,9 @@ test: tools ground sieve ## All tests, on a real Kubernetes API server and a sim
 	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
 	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS names no folder with sieve-gate.json and sieve-pipeline.json"; \
 	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing"; \
-	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing" \
+	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing"; \
+	  command -v promtool >/dev/null || skipped "metrics and alerts as Prometheus sees them: promtool is missing"; \
+	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
 bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
@@ -49,19 +51,36 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	@helm=$$(tests/controlplane/helm.sh); \
 	render() { "$$helm" template demo $(CHART) "$$@"; }; \
 	is() { [ "$$1" = "$$(render "$${@:3}" | grep -c -e "$$2")" ] || { echo "the chart with $${*:3}: not $$1 lines with $$2" >&2; exit 1; }; }; \
-	"$$helm" lint --quiet --strict $(CHART); \
+	for values in tests/chart/*.yaml; do "$$helm" lint --quiet --strict $(CHART) -f "$$values"; done; \
 	is 4 'kind: CustomResourceDefinition'; \
 	is 0 'kind: CustomResourceDefinition' --set crds.install=false; \
 	is 0 'kind: Secret$$'; \
 	is 1 'kind: Secret$$' --set mailcow.url=https://mail.example.com,mailcow.apiKey=key; \
 	is 1 'mailcow-secret=mine' --set mailcow.existingSecret=mine; \
-	is 0 'kind: ClusterRole' --set watchNamespace=mail; \
+	is 0 'kind: ClusterRole' --set 'watchNamespaces={a,b},rbac.aggregate=false'; \
+	is 2 'aggregate-to-edit' --set 'watchNamespaces={a,b}'; \
+	is 0 'kind: ValidatingAdmissionPolicy'; \
+	is 4 'kind: ValidatingAdmissionPolicy$$' --set admissionPolicies.enabled=true; \
+	is 4 'failurePolicy: Ignore' --set admissionPolicies.enabled=true,admissionPolicies.failurePolicy=Ignore; \
+	is 4 'kubernetes.io/metadata.name, operator: In, values: ."mail".' --set 'admissionPolicies.enabled=true,watchNamespaces={mail}'; \
+	is 1 'watch-namespaces=a,b' --set 'watchNamespaces={a,b}'; \
+	is 1 'type: Recreate'; \
+	is 0 'type: Recreate' --set replicas=2; \
+	is 1 '^ *- --leader-election' --set replicas=2; \
+	is 1 '^ *- --leader-election' --set leaderElection.enabled=true; \
+	is 0 '^ *- --leader-election'; \
+	is 0 'kind: PodDisruptionBudget' --set leaderElection.enabled=true; \
+	is 1 'labelSelector' --set 'topologySpreadConstraints[0].topologyKey=zone'; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
 	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
-	for bad in 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com log.format=xml dns.mode=guess unknown=1 mailcow.apiKey=key; do \
+	for bad in watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' replicas=2,leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
 	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
 	done; \
 	echo "chart: ok"
+
+image: tools ground sandbox ## The image's root file system, without a container engine, and a test that runs it; PROFILE=dev is quicker
+	@root="$(TARGET)/image"; tests/image/rootfs.sh "$$root"; \
+	IMAGE_ROOT="$$root" cargo test --quiet --locked --test install -- --ignored --nocapture the_image
 
 crds: tools ## Writes crds/ and the chart's copies anew from src/crd
 	UPDATE_CRDS=1 cargo test --quiet --locked --test crds
@@ -75,6 +94,18 @@ ground: tools
 	@tests/controlplane/build.sh >/dev/null
 	@tests/controlplane/helm.sh >/dev/null
 
+judges: tools
+	@tests/judges/build.sh >/dev/null
+
+sandbox:
+	@command -v bwrap >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap </dev/null; \
+	else \
+	  echo "bwrap is missing: install bubblewrap" >&2; exit 1; \
+	fi
+
 # Dovecot compiles the Sieve scripts that rules become, and delivers mail through them.
 sieve:
 	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && exit; \
@@ -84,4 +115,15 @@ sieve:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \
 	else \
 	  echo "To test Sieve scripts too: sudo apt-get install $$want (or your system's packages with sievec)" >&2; \
+	fi
+
+# Prometheus judges metrics and alerts, and answers the dashboard's queries.
+prometheus:
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus </dev/null || \
+	    echo "prometheus can't be installed; tests say what they skip" >&2; \
+	else \
+	  echo "To test metrics, alerts and the dashboard too: sudo apt-get install prometheus" >&2; \
 	fi

@@ -4,7 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use serde::de::DeserializeOwned;
+
+use crate::crd::{AdoptionPolicy, DEFAULT_SERVER, DeletionPolicy, DriftPolicy};
+use crate::gates::Gates;
+use crate::tenancy::Defaults;
 
 /// Longest time between two looks at what Mailcow holds when it is not configured.
 const LONGEST_POLL: Duration = Duration::from_mins(5);
@@ -43,12 +50,16 @@ pub struct Settings {
     /// Secret in the operator's namespace with the keys `url`, `apiKey` and optionally `ca.crt`; watched.
     #[arg(long, env = "MAILCOW_SECRET")]
     pub mailcow_secret: Option<String>,
-    /// The operator's own namespace, where `--mailcow-secret` lives.
+    /// A further server as `name=secret`; may be given several times. Domains name it in `spec.server`; what needs no
+    /// name is on the server `default`, which the options above describe.
+    #[arg(long = "mailcow-server", env = "MAILCOW_SERVERS", value_delimiter = ',', value_parser = named_server)]
+    pub mailcow_servers: Vec<NamedServer>,
+    /// The operator's own namespace, where the Secrets with connections live.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub operator_namespace: String,
-    /// Only look at objects in this namespace; all when left out.
-    #[arg(long, env = "WATCH_NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// Only look at objects in these namespaces, separated by commas; all when left out.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub watch_namespaces: Vec<String>,
     /// Name of this cluster in the ownership mark on Mailcow. Left out: taken from the uid of the namespace kube-system.
     #[arg(long, env = "CLUSTER_ID")]
     pub cluster_id: Option<String>,
@@ -71,9 +82,26 @@ pub struct Settings {
     /// `webhook: {url}` and `email: {address}`, and the `namespaces` whose rules may use it (`*` for all).
     #[arg(long, env = "SINKS_FILE")]
     pub sinks_file: Option<PathBuf>,
+    /// Parts to switch on or off, as `Name=true,Other=false`: `EmailHosting` (all of it), `ForwardingRules`,
+    /// `TaskDelivery`, `DNSPublishing` (off when left out) and `AutoProvisioning` (off when left out).
+    #[arg(long, env = "FEATURE_GATES", default_value_t)]
+    pub feature_gates: Gates,
+    /// Local parts that no namespace gets by `spec.autoProvision`, beside those that are reserved everywhere, separated
+    /// by commas.
+    #[arg(long, env = "RESERVED_NAMES", value_delimiter = ',')]
+    pub reserved_names: Vec<String>,
+    /// Namespaces whose domains may make mailboxes in others by `spec.autoProvision`, separated by commas. Left out: all.
+    #[arg(long, env = "PROVISIONING_NAMESPACES", value_delimiter = ',')]
+    pub provisioning_namespaces: Vec<String>,
+    /// Policies of objects that don't say, and whose namespaces don't.
+    #[command(flatten)]
+    pub defaults: DefaultPolicies,
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,
+    /// Options of several replicas.
+    #[command(flatten)]
+    pub leader: LeaderSettings,
 }
 
 impl Settings {
@@ -83,13 +111,49 @@ impl Settings {
     }
 }
 
+/// Policies of objects whose spec does not say, and whose namespaces don't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct DefaultPolicies {
+    /// What happens on Mailcow when an object is deleted: `Retain`, `Deactivate` or `Delete`. Left out: `Retain` for
+    /// domains and mailboxes, `Delete` for aliases and rules (for which `Deactivate` counts as `Retain`).
+    #[arg(long, env = "DEFAULT_DELETION_POLICY", value_parser = word::<DeletionPolicy>)]
+    pub default_deletion_policy: Option<DeletionPolicy>,
+    /// What to do when a thing already exists on Mailcow: `Never`, `IfUnowned` or `Force`. Left out: `IfUnowned`.
+    #[arg(long, env = "DEFAULT_ADOPTION_POLICY", value_parser = word::<AdoptionPolicy>)]
+    pub default_adoption_policy: Option<AdoptionPolicy>,
+    /// What to do when Mailcow was changed by hand: `Correct` or `Report`. Left out: `Correct`.
+    #[arg(long, env = "DEFAULT_DRIFT_POLICY", value_parser = word::<DriftPolicy>)]
+    pub default_drift_policy: Option<DriftPolicy>,
+}
+
+impl From<DefaultPolicies> for Defaults {
+    fn from(options: DefaultPolicies) -> Self {
+        Self {
+            deletion: options.default_deletion_policy,
+            adoption: options.default_adoption_policy,
+            drift: options.default_drift_policy,
+        }
+    }
+}
+
+/// A further Mailcow server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedServer {
+    /// As domains name it in `spec.server`.
+    pub name: String,
+    /// Name of the Secret with its connection, in the operator's namespace.
+    pub secret: String,
+}
+
 /// Options of DNS verification.
 #[derive(Clone, Debug, Args)]
 pub struct DnsSettings {
-    /// Host name of the mail server, as MX records name it. Left out: the host of Mailcow's URL.
+    /// Host name of the mail server, as MX records name it. Left out: the host of Mailcow's URL. Further servers take
+    /// it from the key `mailHost` of their Secret.
     #[arg(long, env = "MAIL_HOST")]
     pub mail_host: Option<String>,
-    /// Addresses that mail is sent from, separated by commas. Left out: the addresses of the mail host.
+    /// Addresses that mail is sent from, separated by commas. Left out, and for further servers: the addresses of the
+    /// mail host.
     #[arg(long, env = "EGRESS_IPS", value_delimiter = ',')]
     pub egress_ips: Vec<IpAddr>,
     /// Recursive resolvers as `address` or `address:port`, separated by commas. Left out: those of the system.
@@ -116,6 +180,24 @@ pub struct DnsSettings {
     /// File with a certificate authority in PEM for MTA-STS policies, beside the public ones; only in tests.
     #[arg(long, env = "POLICY_CA_FILE", hide = true)]
     pub policy_ca_file: Option<PathBuf>,
+}
+
+/// Options of several replicas.
+#[derive(Clone, Debug, Args)]
+pub struct LeaderSettings {
+    /// Work only while holding a Lease in the operator's namespace: of several replicas one works and the others wait.
+    #[arg(long, env = "LEADER_ELECTION")]
+    pub leader_election: bool,
+    /// Name of the Lease.
+    #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator")]
+    pub lease_name: String,
+    /// How long after its last renewal the Lease of a leader that is gone passes on; 5s to 10m. A leader that can't
+    /// renew it stops after two thirds of that time.
+    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
+    /// Who this replica is in the Lease. Left out: the host's name with some random letters.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
 }
 
 /// How logs are written.
@@ -148,6 +230,32 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = digits.parse().map_err(|_| bad())?;
     number.checked_mul(seconds).filter(|s| *s > 0).map(Duration::from_secs).ok_or_else(bad)
+}
+
+/// Reads a word as manifests write it.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|error| error.to_string())
+}
+
+/// Reads `name=secret`.
+fn named_server(text: &str) -> Result<NamedServer, String> {
+    let bad = || format!("{text:?} is not name=secret, such as internal=mailcow-internal");
+    let (name, secret) = text.split_once('=').ok_or_else(bad)?;
+    let is_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(is_label) || secret.is_empty() {
+        return Err(bad());
+    }
+    if name == DEFAULT_SERVER {
+        return Err(format!("the server {DEFAULT_SERVER} is described by --mailcow-secret or --mailcow-url"));
+    }
+    Ok(NamedServer { name: name.to_owned(), secret: secret.to_owned() })
+}
+
+/// Reads a time between 5 seconds and 10 minutes.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(5)..=Duration::from_mins(10);
+    let bad = || format!("{text:?} is too short or too long for a lease: write a time between 5s and 10m");
+    duration(text).and_then(|duration| range.contains(&duration).then_some(duration).ok_or_else(bad))
 }
 
 /// Reads `1.1.1.1`, `1.1.1.1:53` or `[::1]:53`.
@@ -193,6 +301,49 @@ mod tests {
         let shown: Vec<String> = cli.settings.dns.dns_resolvers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["1.1.1.1:53", "[::1]:5353"]);
         assert!(parse(&["--dns-resolvers", "dns.example"]).is_err());
+    }
+
+    #[test]
+    fn further_servers_have_a_name_and_a_secret() {
+        let settings = parse(&["--mailcow-server", "internal=a,b=c", "--mailcow-server", "d=e"]).unwrap().settings;
+        let named: Vec<_> = settings.mailcow_servers.iter().map(|s| (s.name.as_str(), s.secret.as_str())).collect();
+        assert_eq!(named, [("internal", "a"), ("b", "c"), ("d", "e")]);
+        for bad in ["internal", "=s", "Internal=s", "internal=", "default=s"] {
+            assert!(parse(&["--mailcow-server", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_neither_short_nor_for_ever() {
+        assert_eq!(parse(&[]).unwrap().settings.leader.lease_duration, Duration::from_secs(15));
+        assert!(parse(&["--lease-duration", "5s"]).is_ok());
+        for bad in ["4s", "11m", "x"] {
+            assert!(parse(&["--lease-duration", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let settings = parse(&["--reserved-names", "ceo,legal", "--provisioning-namespaces", "mail"]).unwrap().settings;
+        assert_eq!((settings.reserved_names.len(), settings.provisioning_namespaces.len()), (2, 1));
+        assert!(parse(&[]).unwrap().settings.reserved_names.is_empty());
+    }
+
+    #[test]
+    fn policies_are_words_of_manifests() {
+        let defaults = parse(&["--default-deletion-policy", "Deactivate"]).unwrap().settings.defaults;
+        assert_eq!(defaults.default_deletion_policy, Some(DeletionPolicy::Deactivate));
+        let error = parse(&["--default-deletion-policy", "delete"]).unwrap_err().to_string();
+        assert!(error.contains("`Retain`"), "{error}");
+    }
+
+    #[test]
+    fn namespaces_are_listed_with_commas_and_none_is_empty() {
+        let namespaces = |args: &[&str]| parse(args).map(|cli| cli.settings.watch_namespaces);
+        assert_eq!(namespaces(&["--watch-namespaces", "a,b"]).unwrap(), ["a", "b"]);
+        assert!(namespaces(&[]).unwrap().is_empty());
+        // It must not look everywhere where somebody meant to list namespaces.
+        assert!(namespaces(&["--watch-namespaces", ""]).is_err() && namespaces(&["--watch-namespaces=a,"]).is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum Reason {
     Pending,
     /// No Mailcow server is configured. Everything else goes on.
     MailcowNotConfigured,
+    /// `spec.server` of the domain names a server that is not configured.
+    ServerNotFound,
     /// Mailcow can't be reached, is slow or answers with a server error. Nothing is deleted; it is tried again.
     MailcowUnreachable,
     /// Mailcow refuses the API key or the address that the operator calls from. It is not tried again until the key
@@ -40,6 +42,8 @@ pub enum Reason {
     Conflict,
     /// The referenced `EmailDomain` does not exist.
     DomainNotFound,
+    /// No `EmailDomain` of that name in another namespace lets this one attach to it.
+    NamespaceNotAllowed,
     /// The referenced `EmailDomain` is not on Mailcow yet.
     DomainNotReady,
     /// A referenced `EmailMailbox` does not exist.
@@ -73,6 +77,8 @@ pub enum Reason {
     SinkNotAllowed,
     /// The domain has no managed mailbox yet.
     NoMailbox,
+    /// What the spec asks for is off in this installation, by its feature gate or for this namespace.
+    FeatureDisabled,
     /// The rule is switched off.
     Disabled,
     /// Every reference was found.
@@ -101,6 +107,12 @@ pub enum Reason {
     PublishingNotAllowed,
     /// An object of the name that records would be published under exists and is not ours.
     PublishedNameTaken,
+    /// Every entitled namespace has its mailbox.
+    Provisioned,
+    /// Some entitled namespaces get no mailbox; the status names them and says why.
+    NotAllProvisioned,
+    /// The operator looks at one namespace only, or may not read namespaces: it is not known who is entitled.
+    NamespacesNotReadable,
     /// The Kubernetes API failed; it is tried again.
     KubernetesApiError,
 }
@@ -112,6 +124,7 @@ impl Reason {
             Self::InSync => "InSync",
             Self::Pending => "Pending",
             Self::MailcowNotConfigured => "MailcowNotConfigured",
+            Self::ServerNotFound => "ServerNotFound",
             Self::MailcowUnreachable => "MailcowUnreachable",
             Self::KeyOrSourceRejected => "KeyOrSourceRejected",
             Self::KeyReadOnly => "KeyReadOnly",
@@ -126,6 +139,7 @@ impl Reason {
             Self::NotAdopted => "NotAdopted",
             Self::Conflict => "Conflict",
             Self::DomainNotFound => "DomainNotFound",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
             Self::DomainNotReady => "DomainNotReady",
             Self::MailboxNotFound => "MailboxNotFound",
             Self::MailboxNotReady => "MailboxNotReady",
@@ -142,6 +156,7 @@ impl Reason {
             Self::SinkNotFound => "SinkNotFound",
             Self::SinkNotAllowed => "SinkNotAllowed",
             Self::NoMailbox => "NoMailbox",
+            Self::FeatureDisabled => "FeatureDisabled",
             Self::Disabled => "Disabled",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Accepted => "Accepted",
@@ -156,6 +171,9 @@ impl Reason {
             Self::DnsEndpointNotInstalled => "DnsEndpointNotInstalled",
             Self::PublishingNotAllowed => "PublishingNotAllowed",
             Self::PublishedNameTaken => "PublishedNameTaken",
+            Self::Provisioned => "Provisioned",
+            Self::NotAllProvisioned => "NotAllProvisioned",
+            Self::NamespacesNotReadable => "NamespacesNotReadable",
             Self::KubernetesApiError => "KubernetesApiError",
         }
     }

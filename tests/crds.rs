@@ -58,6 +58,34 @@ fn every_field_has_a_description_and_every_text_and_list_a_bound() {
     }
 }
 
+#[test]
+fn an_object_that_was_not_seen_says_so() {
+    for crd in crd::definitions().unwrap() {
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        let default = &schema["openAPIV3Schema"]["properties"]["status"]["default"];
+        assert_eq!(default, &serde_json::json!({"observedGeneration": -1}), "{}", crd.spec.names.kind);
+    }
+}
+
+#[test]
+fn people_see_at_once_whether_it_is_ready_and_why_not() {
+    for crd in crd::definitions().unwrap() {
+        let columns = crd.spec.versions[0].additional_printer_columns.clone().unwrap();
+        let first: Vec<&str> = columns.iter().filter(|c| c.priority.is_none()).map(|c| c.name.as_str()).collect();
+        assert!(first.windows(2).any(|pair| pair == ["Ready", "Reason"]), "{}: {first:?}", crd.spec.names.kind);
+        assert_eq!(first.last(), Some(&"Age"));
+    }
+}
+
+#[test]
+fn descriptions_flow() {
+    for (name, text) in generated() {
+        for line in text.lines().filter(|line| line.contains("description: ")) {
+            assert!(!line.ends_with("|-"), "{name}: a description with line breaks after {line:?}");
+        }
+    }
+}
+
 fn check(schema: &serde_json::Value, path: &str) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");

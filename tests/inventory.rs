@@ -24,7 +24,8 @@ async fn world(keep: Duration) -> (Simulator, Arc<Inventory>) {
         }
         state.seed_mailbox("m0@other.org");
     });
-    let connection = Connection { url: server.url(), api_key: SecretString::from(server.api_key()), ca: None };
+    let connection =
+        Connection { url: server.url(), api_key: SecretString::from(server.api_key()), ca: None, mail_host: None };
     let client = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap();
     (server, Arc::new(Inventory::new(Arc::new(client), keep, LONG)))
 }

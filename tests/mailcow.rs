@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn connection(url: &str, key: &str) -> Connection {
-    Connection { url: url.to_owned(), api_key: SecretString::from(key), ca: None }
+    Connection { url: url.to_owned(), api_key: SecretString::from(key), ca: None, mail_host: None }
 }
 
 fn client(url: &str, key: &str) -> Client {
@@ -30,6 +31,26 @@ async fn world() -> (Simulator, Client) {
     let server = Simulator::start(Options::default()).await.unwrap();
     let client = client(&server.url(), server.api_key());
     (server, client)
+}
+
+#[tokio::test]
+async fn nothing_is_written_without_the_permit_and_requests_are_counted_by_what_came_of_them() {
+    let server = Simulator::start(Options::default()).await.unwrap();
+    let (may, seen) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
+    let (permit, told) = (may.clone(), seen.clone());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let observer = Arc::new(move |action, outcome, _| told.lock().unwrap().push((action, outcome)));
+    let client = Client::new(&connection(&server.url(), server.api_key()), observer).unwrap();
+    let client = client.with_permit(Arc::new(move || permit.load(Ordering::Relaxed)));
+    client.execute(&[add_domain()], None).await.unwrap();
+    assert!(matches!(client.execute(&[add_domain()], None).await, Err(Error::Refused { .. })));
+    may.store(false, Ordering::Relaxed);
+    let error = client.execute(&[Change::DeleteDomain(domain())], None).await.unwrap_err();
+    assert!(error.to_string().contains("nothing was sent"), "{error}");
+    assert!(client.domain(&domain()).await.unwrap().is_some(), "reads go on");
+    assert_eq!(server.writes(), 2);
+    let all = [("add/domain", "ok"), ("add/domain", "RefusedByMailcow"), ("get/domain", "ok")];
+    assert_eq!(*seen.lock().unwrap(), all);
 }
 
 fn domain() -> DomainName {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::crd::{EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, GROUP, Ref};
+use crate::crd::{DomainRef, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, GROUP, Ref};
 use crate::desired;
 use crate::mail::{Address, Mark};
 
@@ -123,9 +123,11 @@ impl Manifests {
             _ => return Err("spec: a rule has exactly one of mailboxRef and domainRef".to_owned()),
         };
         if owners.is_empty() {
-            owners = match (given, spec.mailbox_ref.as_ref().or(spec.domain_ref.as_ref())) {
+            let of_domain = || spec.domain_ref.as_ref().map(|to| &to.name);
+            let name = spec.mailbox_ref.as_ref().map(|to| &to.name).or_else(of_domain);
+            owners = match (given, name) {
                 (Some(address), _) => vec![Owner::of(address.clone())],
-                (None, to) => vec![unknown(&rule.namespace, to.map_or("", |to| &to.name))?],
+                (None, name) => vec![unknown(&rule.namespace, name.map_or("", String::as_str))?],
             };
         }
         Ok(owners)
@@ -135,17 +137,19 @@ impl Manifests {
         self.mailboxes.iter().filter(|mailbox| mailbox.is(namespace, &to.name)).filter_map(|m| self.owner(m)).collect()
     }
 
-    fn in_domain(&self, namespace: &str, to: &Ref) -> Vec<Owner> {
+    /// Those of the rule's own namespace.
+    fn in_domain(&self, namespace: &str, to: &DomainRef) -> Vec<Owner> {
         let is_in = |mailbox: &&Object<EmailMailboxSpec>| {
-            let domain = &mailbox.spec.domain_ref;
-            domain.name == to.name && mailbox.namespace == namespace
+            mailbox.namespace == namespace && mailbox.spec.domain_ref.is_same(to, namespace)
         };
         self.mailboxes.iter().filter(is_in).filter_map(|mailbox| self.owner(mailbox)).collect()
     }
 
     /// `None` when its domain is not among the files, or one of both is invalid: that is another check's matter.
     fn owner(&self, mailbox: &Object<EmailMailboxSpec>) -> Option<Owner> {
-        let domain = self.domains.iter().find(|domain| domain.is(&mailbox.namespace, &mailbox.spec.domain_ref.name))?;
+        let to = &mailbox.spec.domain_ref;
+        let there = to.namespace_from(&mailbox.namespace);
+        let domain = self.domains.iter().find(|domain| domain.is(there, &to.name))?;
         let address = desired::mailbox_address(&mailbox.spec, &domain.spec).ok()?;
         let object = (mailbox.namespace.clone(), mailbox.name.clone(), mailbox.uid.clone());
         Some(Owner { label: address.to_string(), address, is_known: true, object })

@@ -8,14 +8,13 @@ use super::context::{self, Context};
 use super::drift::Standing;
 use super::references;
 use super::sync::{
-    Failed, Stop, age, bring, gone, is_not_configured, may_remove, outcome, read_back, server, still_shown, told,
-    unsupported,
+    Failed, Stop, age, bring, gone, may_remove, outcome, read_back, server, still_shown, told, unsupported,
 };
-use super::{ownership, patch};
-use crate::crd::{EmailAlias, EmailAliasStatus, RemovalPolicy};
+use super::{ownership, patch, policies};
+use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::{Address, Alias, Catch, Feature, Goto};
+use crate::mail::{Address, Alias, AliasHave, Catch, Feature, Goto};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, AliasSeen};
@@ -26,7 +25,14 @@ use crate::status::{self, AliasSeen};
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     let before = patch::before(&ctx, object.as_ref()).await?;
-    let mut seen = AliasSeen { outcome: Outcome::InSync, catch: None, have: None, external: Vec::new() };
+    let mut seen = AliasSeen {
+        outcome: Outcome::InSync,
+        server: server_name(&object, &ctx),
+        policies: policies::of(&ctx, object.as_ref()),
+        catch: None,
+        have: None,
+        external: Vec::new(),
+    };
     if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
         let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
@@ -53,13 +59,14 @@ async fn steps(
     let mailboxes = mailboxes(object, ctx)?;
     let mut want = desired::alias(&object.spec, catch, &mailboxes, ctx.mark(object))?;
     seen.external = external(&want);
-    let server = server(ctx)?;
+    let server = server(ctx, &domain.spec.server)?;
+    seen.server.clone_from(&domain.spec.server);
     let lacking = match want.sender_allowed {
         Some(_) => unsupported(&server, Feature::SenderAllowed).await?,
         None => None,
     };
     want.sender_allowed = want.sender_allowed.filter(|_| lacking.is_none());
-    let policy = object.spec.adoption_policy;
+    let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
     // What waits for others does not ask again and again: it is enough that it was missing a while ago.
@@ -71,20 +78,31 @@ async fn steps(
     if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
+    may_be_managed(ctx, &domain, &want, have.as_ref())?;
     if have.is_none() {
-        may_be_made()?;
+        mailboxes_are_there(object, ctx)?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.
     seen.have = have;
-    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled));
+    let standing = Standing::new(object, seen.policies.drift.value, (before.synced_generation, handled));
     let (changes, drifted) = standing.judge(changes);
-    if bring(ctx, (object, &before.conditions), &changes, None).await? {
+    if bring((ctx, &server), (object, &before.conditions), &changes, None).await? {
         seen.have = server.alias(&want.catch, Age::Now).await?;
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
         standing.corrected(ctx, object, &changes).await;
     }
     told(drifted.into_iter().chain(lacking))
+}
+
+/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
+/// another object.
+fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Alias, have: Option<&AliasHave>) -> Result<(), Stop> {
+    let there = have.and_then(AliasHave::mark);
+    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+        references::domain_is_there(domain)?;
+    }
+    Ok(plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.aliases, there), &want.catch)?)
 }
 
 fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
@@ -111,11 +129,12 @@ fn external(alias: &Alias) -> Vec<String> {
 /// Lets the alias go as the deletion policy says; works without its domain and on an invalid spec.
 async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     let Some(catch) = known_catch(object, ctx).filter(|_| patch::is_held(object)) else { return Ok(()) };
-    let policy = object.spec.deletion_policy;
-    if policy == RemovalPolicy::Retain && is_not_configured(ctx) {
+    let policy = RemovalPolicy::from(policies::of(ctx, object).deletion.value);
+    let name = server_name(object, ctx);
+    if policy == RemovalPolicy::Retain && ctx.servers.is_not_configured(&name) {
         return Ok(());
     }
-    let server = server(ctx)?;
+    let server = server(ctx, &name)?;
     let have = server.alias(&catch, Age::Now).await?;
     let changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
     may_remove(object, policy == RemovalPolicy::Retain, &changes)?;
@@ -125,6 +144,12 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
         return Err(still_shown(&catch));
     }
     Ok(())
+}
+
+/// The server that the alias is on.
+fn server_name(object: &EmailAlias, ctx: &Context) -> String {
+    let said = object.status.as_ref().and_then(|status| status.server.as_deref());
+    references::server_name(references::domain(ctx, object, &object.spec.domain_ref).ok().as_deref(), said)
 }
 
 /// What it catches, from the status or the references.

@@ -1,5 +1,6 @@
 //! Where the connection to Mailcow comes from, and what becomes of it when that changes: no restart is needed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ use kube::{Api, ResourceExt};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use super::permit::Permit;
+use super::servers::Servers;
 use crate::config::Settings;
+use crate::crd::DEFAULT_SERVER;
 use crate::inventory::Inventory;
 use crate::mailcow::{Client, Connection, Observer};
 use crate::outcome::{Outcome, Reason, Why};
@@ -26,31 +30,59 @@ const NOTHING: &str =
 /// A server, or why there is none.
 pub(super) type Server = Result<Arc<Inventory>, Outcome>;
 
+/// Where the connection to a server is written down.
+enum Origin {
+    /// In a Secret of this name.
+    Secret(String),
+    /// The URL in an option, the key in a file.
+    File(String, PathBuf),
+    /// Nowhere.
+    None,
+}
+
+/// Starts to follow the connection of every server that has a name.
+pub(super) fn follow_all(kube: &kube::Client, settings: &Settings, (metrics, permit): (&Metrics, &Permit)) -> Servers {
+    let default = match (&settings.mailcow_secret, &settings.mailcow_url, &settings.mailcow_api_key_file) {
+        (Some(name), _, _) => Origin::Secret(name.clone()),
+        (None, Some(url), Some(file)) => Origin::File(url.clone(), file.clone()),
+        _ => Origin::None,
+    };
+    let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
+    Servers::new([(DEFAULT_SERVER, default)].into_iter().chain(further).map(|(name, origin)| {
+        let (source, server) = Source::new(name, (metrics.clone(), permit.clone()), settings);
+        tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
+        (name.to_owned(), server)
+    }))
+}
+
 /// Turns connections into clients, and keeps the client while its connection stays the same.
 pub(super) struct Source {
+    name: String,
     current: Option<Connection>,
     sender: watch::Sender<Server>,
     metrics: Metrics,
+    permit: Permit,
     poll_interval: Duration,
     forget: Duration,
 }
 
 impl Source {
-    pub(super) fn new(metrics: Metrics, settings: &Settings) -> (Self, watch::Receiver<Server>) {
+    fn new(name: &str, (metrics, permit): (Metrics, Permit), settings: &Settings) -> (Self, watch::Receiver<Server>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         let poll_interval = settings.poll_interval();
         // An object asks at each of its passes; one that is gone asks no more.
         let forget = (settings.resync + poll_interval) * 2;
-        (Self { current: None, sender, metrics, poll_interval, forget }, receiver)
+        let name = name.to_owned();
+        (Self { name, current: None, sender, metrics, permit, poll_interval, forget }, receiver)
     }
 
-    /// Follows the configured source for ever.
-    pub(super) async fn follow(mut self, settings: Settings, kube: kube::Client) {
-        match (settings.mailcow_secret, settings.mailcow_url, settings.mailcow_api_key_file) {
-            (Some(name), _, _) => self.follow_secret(&Api::namespaced(kube, &settings.operator_namespace), &name).await,
-            (None, Some(url), Some(file)) => self.follow_file(url, &file).await,
-            _ => {
+    /// Follows the origin for ever.
+    async fn follow(mut self, origin: Origin, secrets: Api<Secret>) {
+        match origin {
+            Origin::Secret(name) => self.follow_secret(&secrets, &name).await,
+            Origin::File(url, file) => self.follow_file(url, &file).await,
+            Origin::None => {
                 self.missing(NOTHING.to_owned());
                 // Without the sender nobody could wait for a change.
                 self.sender.closed().await;
@@ -63,7 +95,7 @@ impl Source {
             match tokio::fs::read_to_string(file).await {
                 Ok(key) => {
                     let api_key = SecretString::from(key.trim());
-                    self.set(Some(Connection { url: url.clone(), api_key, ca: None }));
+                    self.set(Some(Connection { url: url.clone(), api_key, ca: None, mail_host: None }));
                 }
                 Err(error) => self.missing(format!("the API key file {} can't be read: {error}", file.display())),
             }
@@ -95,7 +127,7 @@ impl Source {
 
     fn missing(&mut self, why: String) {
         self.current = None;
-        self.metrics.configured(false);
+        self.metrics.configured(&self.name, false);
         let outcome = Outcome::waiting(Reason::MailcowNotConfigured, why);
         self.sender.send_if_modified(|server| {
             let changed = !matches!(server, Err(before) if *before == outcome);
@@ -110,19 +142,23 @@ impl Source {
         }
         let Some(new) = &connection else { return };
         let metrics = self.metrics.clone();
-        let observer: Observer = Arc::new(move |action, outcome, took| metrics.asked_mailcow(action, outcome, took));
-        let client = Client::new(new, observer).map(Arc::new);
+        let name = self.name.clone();
+        let observer: Observer =
+            Arc::new(move |action, outcome, took| metrics.asked_mailcow(&name, (action, outcome), took));
+        let permit = self.permit.clone();
+        let client = Client::new(new, observer);
+        let client = client.map(|client| Arc::new(client.with_permit(Arc::new(move || permit.holds()))));
         let inventory = |client| Arc::new(Inventory::new(client, self.poll_interval, self.forget));
         let server = client.map(inventory).map_err(|error| {
             tracing::error!(%error, "the connection to Mailcow can't be used");
             Outcome::Stalled(Why::new(error.reason(), error.to_string()))
         });
         if let Ok(inventory) = &server {
-            tracing::info!(server = inventory.client().server(), "connection to Mailcow configured");
-            tokio::spawn(greet(inventory.client().clone(), self.metrics.clone()));
+            tracing::info!(name = self.name, server = inventory.client().server(), "connection to Mailcow configured");
+            tokio::spawn(greet(inventory.client().clone(), (self.name.clone(), self.metrics.clone())));
             tokio::spawn(wake_on_recovery(inventory.client().recoveries(), self.sender.clone()));
         }
-        self.metrics.configured(server.is_ok());
+        self.metrics.configured(&self.name, server.is_ok());
         self.current = connection;
         self.sender.send_modify(|current| *current = server);
     }
@@ -144,10 +180,10 @@ async fn wake_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::S
 }
 
 /// One read that tells at once in the log whether URL and key are right.
-async fn greet(client: Arc<Client>, metrics: Metrics) {
+async fn greet(client: Arc<Client>, (name, metrics): (String, Metrics)) {
     match client.known_version().await {
         Ok(version) => {
-            metrics.mailcow_version(&version);
+            metrics.mailcow_version(&name, &version);
             tracing::info!(server = client.server(), version, "Mailcow answers");
         }
         Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
@@ -158,7 +194,7 @@ fn gone(name: &str) -> String {
     format!("the Secret {name} with the connection to Mailcow does not exist in the operator's namespace")
 }
 
-/// Reads `url`, `apiKey` and `ca.crt`.
+/// Reads `url`, `apiKey`, `ca.crt` and `mailHost`.
 fn read(secret: &Secret) -> Result<Connection, String> {
     let text = |key: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
@@ -169,6 +205,7 @@ fn read(secret: &Secret) -> Result<Connection, String> {
         url: text("url").ok_or_else(|| missing("url"))?,
         api_key: SecretString::from(text("apiKey").ok_or_else(|| missing("apiKey"))?),
         ca: text("ca.crt"),
+        mail_host: text("mailHost"),
     })
 }
 

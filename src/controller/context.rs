@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
-use super::connection::Server;
 use super::events::Events;
 use super::latest::Latest;
+use super::servers::Servers;
 use super::stores::Stores;
 use crate::config::Settings;
 use crate::crd::{PAUSED, RECONCILE_REQUESTED_AT};
 use crate::dns::Lookup;
+use crate::gates::Gate;
 use crate::mail::Mark;
 use crate::outcome::{Outcome, Reason};
 use crate::status::Pass;
@@ -28,7 +30,7 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     /// Names this cluster in marks.
     pub(super) cluster: String,
-    pub(super) server: watch::Receiver<Server>,
+    pub(super) servers: Servers,
     pub(super) stores: Stores,
     pub(super) lookup: Lookup,
     pub(super) metrics: Metrics,
@@ -45,15 +47,23 @@ pub(super) struct Context {
     pub(super) scripts: super::scripts::Scripts,
     /// Rules that would send mail round.
     pub(super) rings: super::ruleset::Rings,
+    /// What is known of the mailboxes that domains make by themselves.
+    pub(super) provisions: super::provisions::Provisions,
+    /// Local parts that they never get.
+    pub(super) reserved: crate::tenancy::Reserved,
     /// The installation's sinks.
     pub(super) sinks: watch::Receiver<std::sync::Arc<crate::mail::Sinks>>,
 }
 
 impl Context {
-    /// Host name of the mail server: as configured, else that of Mailcow's URL.
-    pub(super) fn mail_host(&self) -> Option<String> {
-        let of_url = || self.server.borrow().as_ref().ok().map(|server| server.client().host().to_owned());
-        self.settings.dns.mail_host.clone().or_else(of_url)
+    /// Host name of the mail server of this name.
+    pub(super) fn mail_host(&self, server: &str) -> Option<String> {
+        self.servers.mail_host(server, self.settings.dns.mail_host.as_deref())
+    }
+
+    /// Whether a part of the operator is on.
+    pub(super) fn has(&self, gate: Gate) -> bool {
+        self.settings.feature_gates.has(gate)
     }
 
     /// The mark of an object.
@@ -62,6 +72,14 @@ impl Context {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let name = meta.name.as_deref().unwrap_or_default();
         Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
+    }
+
+    /// Whether the owner that a mark names is among the objects of a store.
+    pub(super) fn lives<K>(&self, store: &Store<K>, mark: &Mark) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        store.find(|object| self.mark(object).same_owner(mark)).is_some()
     }
 
     /// How long until the object is looked at again.

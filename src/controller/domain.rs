@@ -9,16 +9,15 @@ use kube::runtime::controller::Action;
 use super::context::{self, Context};
 use super::drift::Standing;
 use super::sync::{
-    Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
-    still_shown, told,
+    Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
 use super::verification;
 use super::wake::{belongs_to, needs};
-use super::{ownership, patch, publish};
+use super::{claims, ownership, patch, policies, provision, publish};
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
 use crate::desired;
 use crate::inventory::Age;
-use crate::mail::{DomainName, Tags};
+use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, DomainSeen, Pass, Publishing};
@@ -81,10 +80,12 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         version: None,
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         dns: before.dns.clone().unwrap_or_default().records,
+        policies: policies::of(ctx, object),
         attached: attached(object, ctx),
         gate: object.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default(),
         ownership: None,
         published: Publishing::default(),
+        provisioning: provision::said(ctx, object),
     }
 }
 
@@ -95,9 +96,11 @@ async fn steps(
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
     ownership::is_proven(seen.ownership.as_ref())?;
+    claims::is_first(ctx, object, &want.name)?;
     want.tags = seen.tags.clone();
-    let server = server(ctx)?;
-    let policy = object.spec.adoption_policy;
+    let server = server(ctx, &object.spec.server)?;
+    let policies = policies::of(ctx, object);
+    let policy = policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
     let mut have = server.domain(&want.name, age).await?;
@@ -107,16 +110,18 @@ async fn steps(
     if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.domain(&want.name, Age::Now).await?;
     }
+    let there = have.as_ref().and_then(DomainHave::mark);
+    plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.domains, there), &want.name)?;
     let changes = plan::domain(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's domain is nobody's business.
     let is_gate_open = seen.gate == DnsGate::Activate && have.as_ref().is_some_and(|have| !have.active);
     seen.have = have;
     seen.version = server.client().known_version().await.ok();
-    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled));
+    let standing = Standing::new(object, policies.drift.value, (before.synced_generation, handled));
     // A domain that the gate lets become active was not changed by hand.
     let standing = standing.and(!is_gate_open);
     let (changes, drifted) = standing.judge(changes);
-    if bring(ctx, (object, &before.conditions), &changes, None).await? {
+    if bring((ctx, &server), (object, &before.conditions), &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
         standing.corrected(ctx, object, &changes).await;
@@ -144,11 +149,11 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
 /// Lets the domain go as the deletion policy says; works on an invalid spec.
 async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     let Some(name) = known_name(object).filter(|_| patch::is_held(object)) else { return Ok(()) };
-    let policy = object.spec.deletion_policy;
-    if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
+    let policy = policies::of(ctx, object).deletion.value;
+    if policy == DeletionPolicy::Retain && ctx.servers.is_not_configured(&object.spec.server) {
         return Ok(());
     }
-    let server = server(ctx)?;
+    let server = server(ctx, &object.spec.server)?;
     let have = server.domain(&name, Age::Now).await?;
     let is_confirmed = is_confirmed(object, name.as_str());
     let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;

@@ -26,7 +26,9 @@ impl Standing {
         (synced, handled): (Option<i64>, Option<&str>),
     ) -> Self {
         let pass = context::pass(object);
-        let was_in_sync = synced.is_some() && synced == pass.generation && handled == pass.requested_at.as_deref();
+        // An annotation that was taken away, as GitOps tools do it, asks for nothing.
+        let is_asked = pass.requested_at.is_some() && handled != pass.requested_at.as_deref();
+        let was_in_sync = synced.is_some() && synced == pass.generation && !is_asked;
         Self { policy, was_in_sync }
     }
 
@@ -82,12 +84,22 @@ mod tests {
 
     #[test]
     fn only_a_spec_that_was_in_sync_can_drift() {
-        for (synced, handled, is_written) in
-            [(Some(2), None, false), (Some(1), None, true), (None, None, true), (Some(2), Some("x"), true)]
-        {
-            let standing = Standing::new(&mailbox(), DriftPolicy::Report, (synced, handled));
-            let (written, told) = standing.judge(change());
-            assert_eq!((written.is_empty(), told.is_some()), (!is_written, !is_written), "{synced:?} {handled:?}");
+        let rows = [
+            (Some(2), None, None, false),
+            (Some(1), None, None, true),
+            (None, None, None, true),
+            (Some(2), Some("x"), Some("x"), false),
+            (Some(2), Some("x"), Some("y"), true),
+            (Some(2), None, Some("y"), true),
+            (Some(2), Some("x"), None, false),
+        ];
+        for (synced, handled, asked, is_written) in rows {
+            let mut mailbox = mailbox();
+            let asked = asked.map(|asked| (crate::crd::RECONCILE_REQUESTED_AT.to_owned(), asked.to_owned()));
+            mailbox.metadata.annotations = Some(asked.clone().into_iter().collect());
+            let (written, told) = Standing::new(&mailbox, DriftPolicy::Report, (synced, handled)).judge(change());
+            let said = (written.is_empty(), told.is_some());
+            assert_eq!(said, (!is_written, !is_written), "{synced:?} {handled:?} {asked:?}");
         }
     }
 

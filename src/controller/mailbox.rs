@@ -7,13 +7,14 @@ use kube::runtime::controller::Action;
 use super::context::{self, Context, is_paused};
 use super::drift::Standing;
 use super::patch;
+use super::secrets::Generated;
 use super::sync::{
-    Failed, Stop, age, bring, gone, is_confirmed, is_not_configured, may_remove, outcome, read_back, server,
-    still_shown, told,
+    Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
-use super::{ownership, references, script, secrets};
+use super::{ownership, policies, provision, references, script, secrets, senders};
 use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
+use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
@@ -26,6 +27,10 @@ use crate::status::{self, MailboxSeen};
 /// # Errors
 /// When the Kubernetes API fails.
 pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    if let Some(soon) = provision::is_switched_off_soon(&ctx, &object) {
+        // The write that switches it off wakes it.
+        return Ok((Action::requeue(soon), Outcome::InSync));
+    }
     let before = patch::before(&ctx, object.as_ref()).await?;
     let seen = if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
@@ -33,9 +38,9 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
             ctx.passwords.forget(object.as_ref());
             return Ok((Action::await_change(), Outcome::InSync));
         };
-        MailboxSeen { outcome: left, ..start(&object, &before) }
+        MailboxSeen { outcome: left, ..start(&object, &before, &ctx) }
     } else {
-        let mut seen = start(&object, &before);
+        let mut seen = start(&object, &before, &ctx);
         seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
         seen
     };
@@ -45,13 +50,15 @@ pub(super) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
 }
 
 /// What is known before anything was looked up.
-fn start(object: &EmailMailbox, before: &EmailMailboxStatus) -> MailboxSeen {
+fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
         address: None,
         have: None,
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         domain_generation: None,
+        server: server_name(object, ctx),
+        policies: policies::of(ctx, object),
         sender_acl: before.sender_acl.clone(),
         password_change_asked: before.password_change_asked,
         secret_name: before.credentials_secret_name.clone(),
@@ -64,13 +71,18 @@ async fn steps(
     ctx: &Context,
     seen: &mut MailboxSeen,
 ) -> Result<(), Stop> {
-    let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    let domain = references::home(ctx, object)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
-    let want = wanted(object, before, &domain, ctx)?;
+    let mut want = wanted(object, before, &domain, ctx)?;
+    let left_out = senders::leave_out_others(ctx, (object, &domain), &mut want);
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
-    let server = server(ctx)?;
-    let policy = object.spec.adoption_policy;
+    seen.server.clone_from(&domain.spec.server);
+    if ctx.servers.is_not_configured(&domain.spec.server) {
+        prepare(object, ctx, (&want, seen)).await?;
+    }
+    let server = server(ctx, &domain.spec.server)?;
+    let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
     // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
@@ -82,24 +94,24 @@ async fn steps(
     if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
         have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
     }
-    if have.is_none() {
-        may_be_made()?;
-    }
+    may_be_managed(ctx, &domain, &want, have.as_ref())?;
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
-    let standing = Standing::new(object, object.spec.drift_policy, (before.synced_generation, handled))
+    let standing = Standing::new(object, seen.policies.drift.value, (before.synced_generation, handled))
         .and(before.synced_domain_generation == domain.metadata.generation);
     let (mut changes, drifted) = standing.judge(changes);
     seen.have.clone_from(&have);
     let password = credentials((object, before), ctx, &want, have.as_ref()).await?;
     seen.secret_name = password.is_some().then(|| secrets::name(object));
+    let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
+    seen.password_version = seen.password_version.take().or(left);
     let is_due = password.as_ref().is_some_and(|password| is_due(object, ctx, seen, password));
     let corrections = changes.clone();
     if is_due && have.is_some() {
         changes.push(Change::SetPassword(want.address.clone()));
     }
     let secret = password.as_ref().map(|password| &password.value);
-    if bring(ctx, (object, &before.conditions), &changes, secret).await? {
+    if bring((ctx, &server), (object, &before.conditions), &changes, secret).await? {
         // A mailbox that is gone and only to be reported so takes no password.
         password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
@@ -115,7 +127,17 @@ async fn steps(
     }
     told(drifted)?;
     seen.password_change_asked = object.spec.force_password_change == Some(true);
-    Ok(())
+    told(left_out)
+}
+
+/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
+/// another object.
+fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Mailbox, have: Option<&MailboxHave>) -> Result<(), Stop> {
+    let there = have.and_then(MailboxHave::mark);
+    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+        references::domain_is_there(domain)?;
+    }
+    Ok(plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.mailboxes, there), &want.address)?)
 }
 
 /// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have
@@ -132,6 +154,20 @@ fn wanted(
         want.force_password_change = None;
     }
     Ok(want)
+}
+
+/// Makes the Secret of a mailbox that is to be made once there is a Mailcow: whoever deploys a client needs it now.
+async fn prepare(object: &EmailMailbox, ctx: &Context, (want, seen): (&Mailbox, &mut MailboxSeen)) -> Result<(), Stop> {
+    if let Some(given) = &object.spec.password_secret_ref {
+        return secrets::given(ctx, object, given).await.map(|_| ());
+    }
+    let was_placed = seen.password_version.is_some();
+    let is_missing = matches!(secrets::generated(ctx, object, &want.address).await?, Generated::Missing);
+    if is_missing && !was_placed && !is_paused(object) {
+        secrets::prepare(ctx, object, &want.address).await?;
+    }
+    seen.secret_name = (!is_missing || !was_placed && !is_paused(object)).then(|| secrets::name(object));
+    Ok(())
 }
 
 /// What Mailcow's version can't show of a mailbox is what it was last set to.
@@ -154,10 +190,15 @@ async fn credentials(
     if let Some(given) = &object.spec.password_secret_ref {
         return secrets::given(ctx, object, given).await.map(Some);
     }
-    if let Some(existing) = secrets::generated(ctx, object).await? {
-        return Ok(Some(existing));
-    }
     let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
+    match secrets::generated(ctx, object, &want.address).await? {
+        Generated::Missing => {}
+        Generated::InUse(password) => return Ok(Some(password)),
+        Generated::OfOwner => return Ok(None),
+        Generated::Prepared(_) if is_paused(object) => return Ok(None),
+        Generated::Prepared(secret) if is_ours => return secrets::take_up(ctx, object, &secret).await.map(Some),
+        Generated::Prepared(secret) => return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None),
+    }
     let was_adopted = before.address.is_some() && before.password_version.is_none();
     if !is_ours || (have.is_some() && was_adopted) || is_paused(object) {
         return Ok(None);
@@ -179,15 +220,16 @@ fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password
 /// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.
 async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let Some(address) = known_address(object, ctx).filter(|_| patch::is_held(object)) else { return Ok(()) };
-    let policy = object.spec.deletion_policy;
-    if policy == DeletionPolicy::Retain && is_not_configured(ctx) {
+    let policy = policies::of(ctx, object).deletion.value;
+    let name = server_name(object, ctx);
+    if policy == DeletionPolicy::Retain && ctx.servers.is_not_configured(&name) {
         return Ok(());
     }
-    let server = server(ctx)?;
-    let changes = removal(object, &server, &address, &ctx.mark(object)).await?;
+    let server = server(ctx, &name)?;
+    let changes = removal((object, policy), &server, &address, &ctx.mark(object)).await?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
     // Its filters go with a mailbox that is deleted; a pause only lets it go as it is.
-    if policy != DeletionPolicy::Delete && !is_paused(object) {
+    if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
         script::retire(ctx, object, &address).await?;
     }
     server.client().execute(&changes, None).await?;
@@ -200,12 +242,11 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
 
 /// What the removal takes; a deletion of ours that stopped half-way is repeated.
 async fn removal(
-    object: &EmailMailbox,
+    (object, policy): (&EmailMailbox, DeletionPolicy),
     server: &Inventory,
     address: &Address,
     mark: &Mark,
 ) -> Result<Vec<Change>, Stop> {
-    let policy = object.spec.deletion_policy;
     let was_ours = object.status.as_ref().is_some_and(|s| s.password_version.is_some());
     match server.mailbox(address, Age::Now).await {
         Ok(have) => {
@@ -221,11 +262,14 @@ async fn removal(
     }
 }
 
+/// The server that the mailbox is on.
+fn server_name(object: &EmailMailbox, ctx: &Context) -> String {
+    let said = object.status.as_ref().and_then(|status| status.server.as_deref());
+    references::server_name(references::home(ctx, object).ok().as_deref(), said)
+}
+
 /// The address, from the status or the references.
 fn known_address(object: &EmailMailbox, ctx: &Context) -> Option<Address> {
     let said = object.status.as_ref().and_then(|status| status.address.as_deref());
-    said.and_then(|text| Address::parse(text).ok()).or_else(|| {
-        let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
-        desired::mailbox_address(&object.spec, &domain.spec).ok()
-    })
+    said.and_then(|text| Address::parse(text).ok()).or_else(|| references::address(ctx, object))
 }

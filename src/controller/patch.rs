@@ -87,6 +87,7 @@ pub(super) async fn say<K: Object>(
     }
     ctx.latest.said(object, after);
     if let Some(event) = changed(before.conditions(), after.conditions()) {
+        tracing::info!(reason = event.reason, note = event.note, "Ready says something else");
         publish(ctx, object, event).await;
     }
     Ok(())

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::watch;
 
-use super::connection::Server;
 use super::patch::Object;
+use super::servers::Servers;
 use super::stores::Stores;
+use crate::crd::DEFAULT_SERVER;
 use crate::inventory::{Census, Inventory, Moved};
 use crate::mail::{Catch, DomainName};
 use crate::telemetry::Metrics;
@@ -24,7 +24,7 @@ pub(super) type Heard = UnboundedReceiver<Arc<Moved>>;
 
 /// Looks again and again.
 pub(super) struct Poll {
-    server: watch::Receiver<Server>,
+    servers: Servers,
     stores: Stores,
     interval: Duration,
     metrics: Metrics,
@@ -34,12 +34,13 @@ pub(super) struct Poll {
 impl Poll {
     /// Gives the poll and what its listeners hear.
     pub(super) fn new(
-        server: watch::Receiver<Server>,
+        servers: Servers,
         stores: Stores,
         (interval, metrics): (Duration, Metrics),
     ) -> (Self, Vec<Heard>) {
+        metrics.polls_every(interval);
         let (listeners, heard) = (0..LISTENERS).map(|_| unbounded()).unzip();
-        (Self { server, stores, interval, metrics, listeners }, heard)
+        (Self { servers, stores, interval, metrics, listeners }, heard)
     }
 
     /// Runs for ever.
@@ -47,16 +48,15 @@ impl Poll {
         self.stores.ready().await;
         loop {
             tokio::time::sleep(self.interval.mul_f64(0.9 + rand::random::<f64>() / 5.0)).await;
-            let server = self.server.borrow().clone();
-            if let Ok(inventory) = server {
-                self.look(&inventory).await;
+            for (name, inventory) in self.servers.reachable() {
+                self.look(&name, &inventory).await;
             }
         }
     }
 
-    async fn look(&self, inventory: &Inventory) {
+    async fn look(&self, name: &str, inventory: &Inventory) {
         let started = Instant::now();
-        inventory.count_ours(&census(&self.stores));
+        inventory.count_ours(&census(&self.stores, name));
         let tell = |moved: Moved| {
             if moved == Moved::default() {
                 return;
@@ -68,20 +68,24 @@ impl Poll {
             }
         };
         match inventory.refresh(tell).await {
-            Ok(()) => self.metrics.polled(started.elapsed()),
+            Ok(()) => self.metrics.polled(name, started.elapsed()),
             Err(error) => tracing::debug!(%error, "Mailcow could not be looked at"),
         }
     }
 }
 
-/// Counts the objects that were placed before, by the domain they belong to.
-pub(super) fn census(stores: &Stores) -> Census {
-    let mut census = Census { domains: stores.domains.state().len(), ..Census::default() };
+/// Counts the objects that were placed on a server before, by the domain they belong to.
+pub(super) fn census(stores: &Stores, server: &str) -> Census {
+    let domains = stores.domains.state_filter(|domain| domain.spec.server == server).len();
+    let mut census = Census { domains, ..Census::default() };
+    let is_there = |on: Option<&str>| on.unwrap_or(DEFAULT_SERVER) == server;
     for mailbox in stores.mailboxes.state() {
-        count(&mut census.mailboxes, mailbox.status.as_ref().and_then(|status| status.address.as_deref()));
+        let status = mailbox.status.as_ref().filter(|status| is_there(status.server.as_deref()));
+        count(&mut census.mailboxes, status.and_then(|status| status.address.as_deref()));
     }
     for alias in stores.aliases.state() {
-        count(&mut census.aliases, alias.status.as_ref().and_then(|status| status.address.as_deref()));
+        let status = alias.status.as_ref().filter(|status| is_there(status.server.as_deref()));
+        count(&mut census.aliases, status.and_then(|status| status.address.as_deref()));
     }
     census
 }

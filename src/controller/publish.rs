@@ -14,6 +14,7 @@ use super::patch::MANAGER;
 use super::{endpoints, sync::Failed};
 use crate::crd::{DnsPublish, EmailDomain, EmailDomainStatus};
 use crate::dns::{Wanted, expected, publish};
+use crate::gates::Gate;
 use crate::mail::hex;
 use crate::outcome::{Reason, Why};
 use crate::status::Publishing;
@@ -47,7 +48,7 @@ impl From<kube::Error> for Hindered {
 
 fn not_allowed(response: &Status) -> Why {
     let message = format!(
-        "the operator may not write what spec.dns.publish asks for: set dns.publishing.enabled in the chart ({})",
+        "the operator may not write what spec.dns.publish asks for: set featureGates.DNSPublishing in the chart ({})",
         response.message
     );
     Why::new(Reason::PublishingNotAllowed, message)
@@ -66,6 +67,10 @@ pub(super) async fn publish(
     let to = object.spec.dns.as_ref().map(|dns| dns.publish).unwrap_or_default();
     if to == DnsPublish::None && before.published_to.is_none() {
         return Ok(Publishing::Off);
+    }
+    if !ctx.has(Gate::DnsPublishing) {
+        let message = "spec.dns.publish: the feature gate DNSPublishing is off in this installation";
+        return Ok(Publishing::Not(before.published_to, Why::new(Reason::FeatureDisabled, message)));
     }
     if is_paused(object) {
         return Ok(Publishing::Not(before.published_to, Why::new(Reason::Paused, "paused; nothing is published")));

@@ -6,24 +6,58 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::context::Context;
+use super::provision;
 use super::sync::Stop;
-use crate::crd::{EmailDomain, EmailMailbox, Ref};
+use crate::crd::{DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref};
 use crate::desired;
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason};
 use crate::status;
+use crate::tenancy::{self, Standing};
 
-/// The domain that `object` refers to.
+/// The domain that `object` refers to, if it may.
 ///
 /// # Errors
-/// [`Reason::DomainNotFound`].
-pub(super) fn domain(ctx: &Context, object: &impl Resource, reference: &Ref) -> Result<Arc<EmailDomain>, Stop> {
-    let namespace = object.meta().namespace.clone().unwrap_or_default();
-    let found = ctx.stores.domains.get(&ObjectRef::new(&reference.name).within(&namespace));
-    found.ok_or_else(|| {
-        let message = format!("spec.domainRef: the EmailDomain {} does not exist in this namespace", reference.name);
-        Outcome::waiting(Reason::DomainNotFound, message).into()
+/// [`Reason::DomainNotFound`]; for a domain of another namespace [`Reason::NamespaceNotAllowed`], whether it is there or
+/// not: that is nobody's business.
+pub(super) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRef) -> Result<Arc<EmailDomain>, Stop> {
+    let own = object.meta().namespace.as_deref().unwrap_or_default();
+    let there = reference.namespace_from(own);
+    let found = ctx.stores.domains.get(&ObjectRef::new(&reference.name).within(there));
+    if there == own {
+        return found.ok_or_else(|| {
+            let message =
+                format!("spec.domainRef: the EmailDomain {} does not exist in this namespace", reference.name);
+            Outcome::waiting(Reason::DomainNotFound, message).into()
+        });
+    }
+    let namespace = ctx.stores.namespace(own);
+    let labels = namespace.as_ref().and_then(|namespace| namespace.metadata.labels.as_ref());
+    let admits = |domain: &Arc<EmailDomain>| tenancy::admits(domain.spec.allowed_namespaces.as_ref(), labels);
+    found.filter(admits).ok_or_else(|| {
+        let message = format!(
+            "spec.domainRef: there is no EmailDomain {} in the namespace {there} that lets this namespace attach to it (its spec.allowedNamespaces)",
+            reference.name
+        );
+        Outcome::waiting(Reason::NamespaceNotAllowed, message).into()
     })
+}
+
+/// The domain of a mailbox, which lets its namespace in or made the mailbox by itself.
+///
+/// # Errors
+/// As [`domain`].
+pub(super) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDomain>, Stop> {
+    let found = domain(ctx, mailbox, &mailbox.spec.domain_ref);
+    found.or_else(|stop| match provision::standing(ctx, mailbox) {
+        Some((domain, Standing::Admitted | Standing::Leaving)) => Ok(domain),
+        Some((_, Standing::Refused)) | None => Err(stop),
+    })
+}
+
+/// The server that holds what belongs to `domain`, or, where that is not known, what was last looked for on `said`.
+pub(super) fn server_name(domain: Option<&EmailDomain>, said: Option<&str>) -> String {
+    domain.map(|domain| domain.spec.server.as_str()).or(said).unwrap_or(DEFAULT_SERVER).to_owned()
 }
 
 /// The mailbox that `object` refers to, and its address.
@@ -41,15 +75,14 @@ pub(super) fn mailbox(
         let message = format!("the EmailMailbox {} does not exist in this namespace", reference.name);
         return Err(Outcome::waiting(Reason::MailboxNotFound, message).into());
     };
-    let domain = domain(ctx, mailbox.as_ref(), &mailbox.spec.domain_ref)?;
+    let domain = home(ctx, &mailbox)?;
     let address = desired::mailbox_address(&mailbox.spec, &domain.spec)?;
     Ok((mailbox, address))
 }
 
 /// The address of a mailbox; `None` while its domain is missing, or when it can't be an address.
 pub(super) fn address(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> {
-    let domain = domain(ctx, mailbox, &mailbox.spec.domain_ref).ok()?;
-    desired::mailbox_address(&mailbox.spec, &domain.spec).ok()
+    desired::mailbox_address(&mailbox.spec, &home(ctx, mailbox).ok()?.spec).ok()
 }
 
 /// A domain of ours that was seen on Mailcow and can't be brought to all that its spec asks still takes mailboxes.

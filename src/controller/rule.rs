@@ -10,7 +10,7 @@ use super::context::{self, Context};
 use super::ruleset::{self, Place};
 use super::scripts::Brought;
 use super::sync::{Failed, Stop, gone, may_remove_all, outcome};
-use super::{patch, references, script};
+use super::{patch, policies, references, script};
 use crate::crd::{EmailForwardingRule, EmailForwardingRuleStatus, EmailMailbox, RemovalPolicy};
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason};
@@ -39,7 +39,8 @@ pub(super) async fn reconcile(
             None => return Ok((Action::requeue(context::WAIT), Outcome::waiting(Reason::Pending, "its scripts"))),
         }
     };
-    let after = status::rule(&before, &seen, &context::pass(object.as_ref()));
+    let mut after = status::rule(&before, &seen, &context::pass(object.as_ref()));
+    after.policies = Some(policies::of(&ctx, object.as_ref()));
     patch::say(&ctx, object.as_ref(), &before, &after).await?;
     // Only a deletion calls Mailcow from here.
     let next = if is_going { ctx.next(object.as_ref(), &seen.outcome) } else { ctx.resync() };
@@ -92,7 +93,8 @@ async fn remove(
     (object, before): (&EmailForwardingRule, &EmailForwardingRuleStatus),
     ctx: &Context,
 ) -> Result<(), Stop> {
-    if object.spec.deletion_policy == RemovalPolicy::Retain || !patch::is_held(object) {
+    let policy = RemovalPolicy::from(policies::of(ctx, object).deletion.value);
+    if policy == RemovalPolicy::Retain || !patch::is_held(object) {
         return Ok(());
     }
     let mailboxes = ruleset::mailboxes(ctx, object);

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::references;
 use super::wake::Refers;
-use crate::crd::{EmailForwardingRule, EmailMailbox, RemovalPolicy};
+use super::{policies, references};
+use crate::crd::{DeletionPolicy, DomainRef, EmailForwardingRule, EmailMailbox};
 use crate::desired;
+use crate::gates::Gate;
 use crate::mail::rule::Rule;
 use crate::mail::{Address, DomainName, Mark, Sinks};
 use crate::outcome::{Reason, Why};
@@ -25,8 +26,10 @@ pub(super) struct Place {
     pub(super) namespace: String,
     /// Name of the mailbox object.
     pub(super) name: String,
-    /// Name of the domain object whose rules are in force here; none where the mailbox is no longer managed.
-    pub(super) domain: Option<String>,
+    /// The domain object whose rules are in force here; none where the mailbox is no longer managed.
+    pub(super) domain: Option<DomainRef>,
+    /// The server that holds the mailbox; none where that is not known any more.
+    pub(super) server: Option<String>,
     pub(super) address: Address,
     /// Of the script.
     pub(super) mark: Mark,
@@ -35,20 +38,27 @@ pub(super) struct Place {
 impl Place {
     /// That of a mailbox object.
     pub(super) fn of(ctx: &Context, mailbox: &EmailMailbox, address: Address) -> Self {
-        let domain = Some(mailbox.spec.domain_ref.name.clone());
-        let (namespace, name) = (mailbox.namespace().unwrap_or_default(), mailbox.name_any());
-        Self { namespace, name, domain, address, mark: ctx.mark(mailbox) }
+        let said = mailbox.status.as_ref().and_then(|status| status.server.as_deref());
+        Self {
+            namespace: mailbox.namespace().unwrap_or_default(),
+            name: mailbox.name_any(),
+            domain: Some(mailbox.spec.domain_ref.clone()),
+            server: Some(references::server_name(references::home(ctx, mailbox).ok().as_deref(), said)),
+            address,
+            mark: ctx.mark(mailbox),
+        }
     }
 
     /// That of a mailbox whose object is gone. The uid plays no part in who owns a mark.
     pub(super) fn gone(ctx: &Context, (namespace, name): (&str, &str), address: Address) -> Self {
         let mark = Mark::new(&ctx.cluster, namespace, name, "");
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), domain: None, address, mark }
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), domain: None, server: None, address, mark }
     }
 
     fn has(&self, rule: &EmailForwardingRule) -> bool {
         let by_mailbox = rule.mailboxes().iter().any(|mailbox| mailbox.name == self.name);
-        let by_domain = rule.domain().is_some_and(|domain| Some(&domain.name) == self.domain.as_ref());
+        let is_same = |domain: &DomainRef| self.domain.as_ref().is_some_and(|own| own.is_same(domain, &self.namespace));
+        let by_domain = rule.domain().is_some_and(is_same);
         rule.metadata.namespace.as_deref() == Some(&self.namespace) && (by_mailbox || by_domain)
     }
 }
@@ -74,7 +84,7 @@ pub(super) fn of(ctx: &Context, place: &Place) -> RuleSet {
     }
     let links = links(ctx, &place.namespace);
     let mut set = RuleSet::default();
-    for rule in all.iter().filter(|rule| !leaves(rule)) {
+    for rule in all.iter().filter(|rule| !leaves(ctx, rule)) {
         let id = id(rule);
         set.is_linked |= links.rules.contains(&id);
         let ring = links.rings.iter().find(|ring| ring.rule == id);
@@ -89,8 +99,8 @@ pub(super) fn of(ctx: &Context, place: &Place) -> RuleSet {
 }
 
 /// Whether a rule is on its way out of the script.
-fn leaves(rule: &EmailForwardingRule) -> bool {
-    rule.metadata.deletion_timestamp.is_some() && rule.spec.deletion_policy == RemovalPolicy::Delete
+fn leaves(ctx: &Context, rule: &EmailForwardingRule) -> bool {
+    rule.metadata.deletion_timestamp.is_some() && policies::of(ctx, rule).deletion.value == DeletionPolicy::Delete
 }
 
 fn why(ring: &Ring) -> Why {
@@ -102,6 +112,11 @@ fn why(ring: &Ring) -> Why {
 /// # Errors
 /// Why it can't be in force.
 pub(super) fn check(ctx: &Context, object: &EmailForwardingRule, address: Option<&Address>) -> Result<Rule, Why> {
+    let to_sink = object.spec.actions.iter().position(|a| a.create_task.is_some() || a.create_note.is_some());
+    if let Some(n) = to_sink.filter(|_| !ctx.has(Gate::TaskDelivery)) {
+        let message = format!("spec.actions[{n}]: the feature gate TaskDelivery is off in this installation");
+        return Err(Why::new(Reason::FeatureDisabled, message));
+    }
     read(object, address, &ctx.sinks.borrow()).map_err(|error| Why::new(error.reason(), error.to_string()))
 }
 
@@ -130,7 +145,9 @@ pub(super) fn mailboxes(ctx: &Context, rule: &EmailForwardingRule) -> Vec<(Arc<E
 /// Whether the rule is for the mailbox, when both are in one namespace.
 pub(super) fn applies(rule: &EmailForwardingRule, mailbox: &EmailMailbox) -> bool {
     rule.mailboxes().iter().any(|named| Some(&named.name) == mailbox.metadata.name.as_ref())
-        || rule.domain() == Some(&mailbox.spec.domain_ref)
+        || rule.domain().is_some_and(|domain| {
+            mailbox.spec.domain_ref.is_same(domain, mailbox.metadata.namespace.as_deref().unwrap_or_default())
+        })
 }
 
 /// Rules of a namespace that forward to its mailboxes.
@@ -158,7 +175,7 @@ impl Rings {
 
 fn links(ctx: &Context, namespace: &str) -> Arc<Links> {
     let of = |found: Option<&String>| found.is_some_and(|of| of == namespace);
-    let rules = ctx.stores.rules.state_filter(|r| of(r.metadata.namespace.as_ref()) && !leaves(r));
+    let rules = ctx.stores.rules.state_filter(|r| of(r.metadata.namespace.as_ref()) && !leaves(ctx, r));
     let mailboxes = ctx
         .stores
         .mailboxes

@@ -8,18 +8,23 @@ use kube::{Api, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::connection::Source;
+use super::connection::follow_all;
 use super::context::Context;
+use super::leader::{Candidate, Term};
+use super::permit::{self, Permit};
+use super::places;
 use super::poll::Poll;
 use super::sinks;
-use super::stores::{Stores, follow, scoped};
+use super::stores::{Stores, follow, follow_namespaces, scoped};
 use super::verification;
-use super::wiring::{Handles, all};
+use super::wiring::{Handles, Told, all};
 use crate::config::Settings;
-use crate::crd::EmailDomain;
+use crate::crd::{EmailDomain, EmailForwardingRule};
 use crate::dns::Lookup;
+use crate::gates::Gate;
 use crate::mail::Sinks;
 use crate::telemetry::{self, Metrics};
+use crate::tenancy::Reserved;
 use crate::turns::Turns;
 
 /// Why the operator could not start or go on.
@@ -45,6 +50,9 @@ pub enum Error {
     /// The file with the sinks can't be used.
     #[error("the file with the sinks can't be used: {0}")]
     Sinks(String),
+    /// Another instance may lead by now.
+    #[error("this instance leads no longer: {0}; it starts again as a standby")]
+    NotLeading(String),
     /// DNS can't be asked.
     #[error("no DNS resolver: {0}")]
     Resolver(String),
@@ -54,33 +62,67 @@ pub enum Error {
 ///
 /// # Errors
 /// When something that is needed at the start is missing.
-pub async fn run(settings: Settings) -> Result<(), Error> {
+pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
-    let kube = kube::Client::try_from(config).map_err(|error| Error::Kubernetes(Box::new(error)))?;
-    check_crds(&kube, &settings).await?;
+    let no_kube = |error| Error::Kubernetes(Box::new(error));
+    let unguarded = kube::Client::try_from(config.clone()).map_err(no_kube)?;
+    let permit = Permit::always();
+    let kube = permit::client(config, permit.clone()).map_err(no_kube)?;
+    let closed = places::check(&kube, &mut settings).await?;
     let metrics = Metrics::default();
+    metrics.gates(&settings.feature_gates);
+    tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
+    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
     let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
-    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready);
+    let ending = ending();
+    let mut term = tokio::select! {
+        term = elected(unguarded, &settings, (&permit, &metrics), &ready) => term,
+        () = ended(ending.clone()) => return Ok(()),
+        ended = &mut server => return unserved(listen, ended),
+    };
+    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready, (permit, ending));
     tokio::select! {
-        () = drivers => Ok(()),
-        ended = server => match ended {
-            Ok(Err(error)) => Err(Error::Listen { address: listen, error }),
-            Ok(Ok(())) | Err(_) => Ok(()),
-        },
+        () = drivers => {
+            term.resign().await;
+            Ok(())
+        }
+        () = closed.opens() => {
+            term.resign().await;
+            Ok(())
+        }
+        why = term.lost() => Err(Error::NotLeading(why)),
+        ended = &mut server => unserved(listen, ended),
     }
 }
 
-/// One cheap list that fails with a clear reason where watches would only try again.
-async fn check_crds(kube: &kube::Client, settings: &Settings) -> Result<(), Error> {
-    let domains: Api<EmailDomain> = scoped(kube, settings);
-    let one = kube::api::ListParams::default().limit(1);
-    domains.list(&one).await.map(|_| ()).map_err(|error| Error::NoCrds(Box::new(error)))
+/// The end of the server for metrics and health.
+fn unserved(
+    address: std::net::SocketAddr,
+    ended: Result<std::io::Result<()>, tokio::task::JoinError>,
+) -> Result<(), Error> {
+    match ended {
+        Ok(Err(error)) => Err(Error::Listen { address, error }),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// Waits until this instance may work. One that waits its turn is ready: it could take over at any time.
+async fn elected(
+    kube: kube::Client,
+    settings: &Settings,
+    (permit, metrics): (&Permit, &Metrics),
+    ready: &AtomicBool,
+) -> Term {
+    if !settings.leader.leader_election {
+        return Term::unasked(metrics);
+    }
+    let candidate = Candidate::new(kube, settings, (permit.clone(), metrics.clone()));
+    candidate.elected(|| ready.store(true, Ordering::Relaxed)).await
 }
 
 /// The first 8 hex digits of the uid of kube-system, unless configured.
@@ -91,6 +133,21 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
     let namespaces: Api<Namespace> = Api::all(kube.clone());
     let system = namespaces.get("kube-system").await.map_err(|error| Error::Kubernetes(Box::new(error)))?;
     Ok(system.uid().unwrap_or_default().chars().take(8).collect())
+}
+
+/// Whether labels and annotations of namespaces can be read: with rights in single namespaces only they can't.
+async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
+    if !settings.watch_namespaces.is_empty() {
+        return false;
+    }
+    let namespaces: Api<Namespace> = Api::all(kube.clone());
+    match namespaces.list_metadata(&kube::api::ListParams::default().limit(1)).await {
+        Err(kube::Error::Api(error)) if error.is_forbidden() => {
+            tracing::warn!(%error, "namespaces can't be read: selectors of namespaces match none, and their annotations don't count");
+            false
+        }
+        _ => true,
+    }
 }
 
 /// Turns true at SIGTERM or Ctrl-C.
@@ -123,49 +180,37 @@ async fn drivers(
     settings: Settings,
     (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
     ready: Arc<AtomicBool>,
+    (permit, ending): (Permit, watch::Receiver<bool>),
 ) {
-    let domains = follow(scoped(&kube, &settings), 5);
-    let mailboxes = follow(scoped(&kube, &settings), 5);
-    let aliases = follow(scoped(&kube, &settings), 2);
-    let rules = follow(scoped(&kube, &settings), 2);
-    let (source, server) = Source::new(metrics.clone(), &settings);
-    tokio::spawn(source.follow(settings.clone(), kube.clone()));
-    let stores = Stores {
-        domains: domains.reader,
-        mailboxes: mailboxes.reader,
-        aliases: aliases.reader,
-        rules: rules.reader,
-        listed: [domains.listed, mailboxes.listed, aliases.listed, rules.listed],
-    };
     let (scripts, script_results) = super::scripts::Scripts::new();
-    let (poll, heard) = Poll::new(server.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
-    let handles = Handles {
-        domains: domains.changes,
-        mailboxes: mailboxes.changes,
-        aliases: aliases.changes,
-        rules: rules.changes,
-        scripts: script_results,
-        heard,
-    };
+    let (provisions, provision_results) = super::provisions::Provisions::new();
+    let (stores, mut handles) = follow_kinds(&kube, &settings, (script_results, provision_results)).await;
+    let servers = follow_all(&kube, &settings, (&metrics, &permit));
+    let (poll, heard) = Poll::new(servers.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
+    let looked_at = (stores.clone(), servers.clone());
+    metrics.look_with(move || super::pass::standing(&looked_at.0, &looked_at.1));
+    handles.heard = heard;
     let ctx = Arc::new(Context {
         passwords: super::passwords::Passwords::default(),
         events: super::events::Events::new(kube.clone()),
+        provisions,
+        reserved: Reserved::with(&settings.reserved_names),
         kube,
         settings,
         cluster,
-        server: server.clone(),
+        servers,
         stores: stores.clone(),
         lookup,
         metrics,
         backoff: super::backoff::Backoff::default(),
         latest: super::latest::Latest::default(),
-        ending: ending(),
+        ending,
         turns: Turns::default(),
         scripts,
         rings: super::ruleset::Rings::default(),
         sinks,
     });
-    let running = all(handles, &ctx, &server);
+    let running = all(handles, &ctx);
     let announce = async {
         stores.ready().await;
         ready.store(true, Ordering::Relaxed);
@@ -173,4 +218,39 @@ async fn drivers(
         std::future::pending::<()>().await;
     };
     tokio::select! { () = running => {}, () = announce => {}, () = poll.run() => {} }
+}
+
+/// Starts to follow all that is watched in Kubernetes.
+async fn follow_kinds(
+    kube: &kube::Client,
+    settings: &Settings,
+    (scripts, provisions): (Told<EmailForwardingRule>, Told<EmailDomain>),
+) -> (Stores, Handles) {
+    let provisioning = usize::from(settings.feature_gates.has(Gate::AutoProvisioning));
+    let domains = follow(scoped(kube, settings), 6 + provisioning);
+    let mailboxes = follow(scoped(kube, settings), 5 + provisioning);
+    let aliases = follow(scoped(kube, settings), 2 + provisioning);
+    let rules = follow(scoped(kube, settings), 2);
+    let namespaces = may_read_namespaces(kube, settings).await.then(|| follow_namespaces(kube, 5 + provisioning));
+    let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
+    listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
+    let stores = Stores {
+        domains: domains.reader,
+        mailboxes: mailboxes.reader,
+        aliases: aliases.reader,
+        rules: rules.reader,
+        namespaces: namespaces.as_ref().map(|namespaces| namespaces.reader.clone()),
+        listed,
+    };
+    let handles = Handles {
+        domains: domains.changes,
+        mailboxes: mailboxes.changes,
+        aliases: aliases.changes,
+        rules: rules.changes,
+        namespaces: namespaces.map(|namespaces| namespaces.changes).unwrap_or_default(),
+        scripts,
+        provisions: Some(provisions),
+        heard: Vec::new(),
+    };
+    (stores, handles)
 }

@@ -12,8 +12,9 @@ use super::context::{Context, is_paused};
 use super::ruleset::{self, Place, RuleSet, id};
 use super::scripts::{Brought, Version};
 use super::sync::{Failed, Stop, is_same_stall, not_applied, outcome, read_back, server};
-use super::{ownership, patch, references};
-use crate::crd::{AdoptionPolicy, DriftPolicy, EmailForwardingRule, EmailMailbox};
+use super::{ownership, patch, policies, references};
+use crate::crd::{AdoptionPolicy, DEFAULT_SERVER, DriftPolicy, EmailForwardingRule, EmailMailbox};
+use crate::inventory::Inventory;
 use crate::mail::{Address, Filter};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::{self, Change};
@@ -53,7 +54,7 @@ pub(super) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
     let mut read = None;
     if !pass.set.all.is_empty() && !is_known(&ctx, &mailbox, (&pass, before.as_deref())) {
         pass.brought.outcome = outcome(pass.bring(&ctx, Some(&mailbox)).await)?;
-        read = server(&ctx).ok().map(|server| Arc::as_ptr(&server).addr());
+        read = pass.server(&ctx).ok().map(|server| Arc::as_ptr(&server).addr());
     }
     drop(turn);
     let Pass { set, brought, .. } = pass;
@@ -72,7 +73,7 @@ pub(super) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
 
 /// Whether the same script of the same rules was in sync a moment ago.
 fn is_known(ctx: &Context, mailbox: &EmailMailbox, (pass, before): (&Pass<'_>, Option<&Brought>)) -> bool {
-    let Ok(server) = server(ctx) else { return false };
+    let Ok(server) = pass.server(ctx) else { return false };
     let keep = REMEMBER.min(ctx.settings.resync / 2);
     let is_recent = ctx.scripts.read_at(mailbox, Arc::as_ptr(&server).addr()).is_some_and(|read| read.elapsed() < keep);
     let is_same = before.is_some_and(|before| before.outcome == Outcome::InSync && *before == pass.brought);
@@ -104,8 +105,19 @@ pub(super) fn is_out(outcome: &Outcome) -> bool {
 /// [`Stop`] when it can't be done.
 pub(super) async fn bring_gone(ctx: &Context, place: Place) -> Result<(), Stop> {
     let _turn = ctx.turns.take(&place.address.to_string()).await;
-    let set = ruleset::of(ctx, &place);
-    Pass::new(place, set, None).bring(ctx, None).await
+    let names = match &place.server {
+        Some(name) => vec![name.clone()],
+        // Where its script is of ours is found by asking.
+        None => {
+            ctx.servers.names().filter(|name| !ctx.servers.is_not_configured(name)).map(ToOwned::to_owned).collect()
+        }
+    };
+    for name in names {
+        let place = Place { server: Some(name), ..place.clone() };
+        let set = ruleset::of(ctx, &place);
+        Pass::new(place, set, None).bring(ctx, None).await?;
+    }
+    Ok(())
 }
 
 /// A script on its way.
@@ -132,13 +144,20 @@ impl<'a> Pass<'a> {
         Self { place, set, brought, before }
     }
 
+    fn server(&self, ctx: &Context) -> Result<Arc<Inventory>, Stop> {
+        server(ctx, self.place.server.as_deref().unwrap_or(DEFAULT_SERVER))
+    }
+
     /// Brings the script to Mailcow and reads it back; the caller has the turn of the mailbox.
     async fn bring(&mut self, ctx: &Context, mailbox: Option<&EmailMailbox>) -> Result<(), Stop> {
         let address = self.place.address.clone();
-        let server = server(ctx)?.client().clone();
+        let server = self.server(ctx)?.client().clone();
         let have = server.prefilters(&address).await?;
         let frozen = self.leave_out_paused(&have);
-        let changes = self.changes(&have)?;
+        if let Some(mailbox) = mailbox.filter(|_| self.is_new(&have)) {
+            may_begin(ctx, mailbox)?;
+        }
+        let changes = self.changes(ctx, &have)?;
         self.hold(ctx).await?;
         if changes.is_empty() {
             return Ok(());
@@ -150,27 +169,31 @@ impl<'a> Pass<'a> {
         if let Some(id) = frozen {
             return Err(paused(&format!("the rule {id}")).into());
         }
-        self.stop_at_drift(&have)?;
+        self.stop_at_drift(ctx, &have)?;
         self.stop_if_stuck(&changes)?;
         if let Some(mailbox) = mailbox {
-            let domain = references::domain(ctx, mailbox, &mailbox.spec.domain_ref)?;
+            let domain = references::home(ctx, mailbox)?;
             ownership::of_domain_is_proven(ctx, &domain)?;
-        }
-        if let Some(mailbox) = mailbox.filter(|_| changes.iter().any(|c| matches!(c, Change::AddFilter { .. }))) {
-            references::mailbox_is_there(mailbox)?;
         }
         tracing::info!(%address, "writing the script to Mailcow");
         server.execute(&changes, None).await?;
         let have = server.prefilters(&address).await?;
-        read_back(&self.changes(&have)?)
+        read_back(&self.changes(ctx, &have)?)
     }
 
-    fn changes(&self, have: &[Filter]) -> Result<Vec<Change>, Stop> {
+    /// Whether there is a script to make, and none of ours yet.
+    fn is_new(&self, have: &[Filter]) -> bool {
+        let is_ours = |filter: &Filter| filter.mark().is_some_and(|there| there.same_owner(&self.place.mark));
+        self.brought.compiled.script.is_some() && !have.iter().any(is_ours)
+    }
+
+    fn changes(&self, ctx: &Context, have: &[Filter]) -> Result<Vec<Change>, Stop> {
         let (address, mark) = (&self.place.address, &self.place.mark);
         let Some(script) = &self.brought.compiled.script else {
             return Ok(plan::filter_removal(address, have, mark));
         };
-        let may_displace = self.placed().any(|rule| rule.spec.adoption_policy == AdoptionPolicy::Force);
+        let may_displace =
+            self.placed().any(|rule| policies::of(ctx, rule.as_ref()).adoption.value == AdoptionPolicy::Force);
         Ok(plan::filter(address, (&script.text, &script.description), have, mark, may_displace)?)
     }
 
@@ -212,16 +235,16 @@ impl<'a> Pass<'a> {
     }
 
     /// Stops where a change by hand is to be left as it is.
-    fn stop_at_drift(&self, have: &[Filter]) -> Result<(), Stop> {
+    fn stop_at_drift(&self, ctx: &Context, have: &[Filter]) -> Result<(), Stop> {
         let Some(script) = &self.brought.compiled.script else { return Ok(()) };
-        if !self.placed().any(|rule| rule.spec.drift_policy == DriftPolicy::Report) {
+        if !self.placed().any(|rule| policies::of(ctx, rule.as_ref()).drift.value == DriftPolicy::Report) {
             return Ok(());
         }
         let mark = &self.place.mark;
         let was_there = || {
             let said = |rule: &EmailForwardingRule| rule.status.as_ref().and_then(|status| status.script_hash.clone());
             self.placed().any(|rule| rule.spec.mailbox_ref.is_some() && said(rule).as_ref() == Some(&script.hash))
-                || self.before.is_some_and(|before| before.compiled.script.as_ref() == Some(script))
+                || self.before.is_some_and(|b| was_shown(&b.outcome) && b.compiled.script.as_ref() == Some(script))
         };
         let is_gone = !have.iter().any(|filter| filter.mark().is_some_and(|there| there.same_owner(mark)));
         if plan::filter_was_changed(&script.text, have, mark) || (is_gone && was_there()) {
@@ -246,6 +269,18 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Stops until the mailbox is there and its object's own: what another's mailbox holds is nobody's business.
+fn may_begin(ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
+    let domain = references::home(ctx, mailbox)?;
+    ownership::of_domain_is_proven(ctx, &domain)?;
+    references::mailbox_is_there(mailbox)
+}
+
+/// Whether Mailcow showed the script of a pass that ended so, as far as nobody changed it by hand.
+fn was_shown(outcome: &Outcome) -> bool {
+    outcome.why().is_none_or(|why| why.reason == Reason::Drifted)
+}
+
 fn paused(who: &str) -> Outcome {
     Outcome::waiting(Reason::Paused, format!("{who} is paused; not written: script"))
 }
@@ -262,6 +297,13 @@ fn is_programmed(rule: &EmailForwardingRule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_script_that_was_shown_can_drift() {
+        assert!(was_shown(&Outcome::InSync) && was_shown(&Outcome::stalled(Reason::Drifted, "gone")));
+        assert!(!was_shown(&Outcome::waiting(Reason::MailboxNotReady, "not there")));
+        assert!(!was_shown(&Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"))));
+    }
 
     #[test]
     fn a_rule_is_out_where_no_script_of_ours_is_in_force() {

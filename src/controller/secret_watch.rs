@@ -1,7 +1,7 @@
 //! Watches over Secrets that hold passwords. They carry metadata only: no password travels because of a watch, and no
 //! Secret that no mailbox names is looked at.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -26,13 +26,14 @@ type Key = (String, String);
 /// A Secret and its version as a status names it.
 type Touched = (Key, String);
 
-/// Mailboxes whose generated Secret changed: one watch by label.
+/// Mailboxes whose generated Secret changed: one watch by label wherever the operator looks.
 pub(super) fn generated(
-    secrets: Api<PartialObjectMeta<Secret>>,
+    secrets: Vec<Api<PartialObjectMeta<Secret>>>,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let events = watcher(secrets, watcher::Config::default().labels(MAILBOX_LABEL));
-    let changed = events.default_backoff().filter_map(|event| std::future::ready(event.ok().and_then(touched)));
+    let labelled = |api| watcher(api, watcher::Config::default().labels(MAILBOX_LABEL)).default_backoff().boxed();
+    let events = stream::select_all(secrets.into_iter().map(labelled));
+    let changed = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
     changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
 }
 
@@ -85,15 +86,17 @@ fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Touched> 
     }
 }
 
-/// The mailboxes that have their password in one of the Secrets, but for those that were set to this very version: at
+/// The mailboxes that have their password in one of the Secrets, but for those that were set to its latest version: at
 /// the start that is all of them.
 fn naming(store: &Store<EmailMailbox>, secrets: Vec<Touched>) -> Vec<ObjectRef<EmailMailbox>> {
-    let (changed, versions): (Names, HashSet<String>) = secrets.into_iter().unzip();
+    // A Secret that was touched twice is as it was left.
+    let latest: HashMap<Key, String> = secrets.into_iter().collect();
+    let (changed, versions): (Names, HashSet<String>) = latest.into_iter().unzip();
     let is_set = |m: &EmailMailbox| {
         let version = m.status.as_ref().and_then(|status| status.password_version.as_ref());
         version.is_some_and(|version| versions.contains(version))
     };
-    let named = |m: &EmailMailbox| changed.hold(m.metadata.namespace.as_ref(), &secrets::name(m)) && !is_set(m);
+    let named = |m: &EmailMailbox| changed.hold(m.metadata.namespace.as_deref(), &secrets::name(m)) && !is_set(m);
     store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
@@ -123,5 +126,7 @@ mod tests {
         assert!(woken("n", "unrelated").is_empty());
         let same = naming(&reader, vec![(("n".into(), "shared".into()), "u/1".into())]);
         assert!(same.is_empty(), "the version that was set is no news");
+        let touched = ["u/1", "u/2"].map(|version| (("n".into(), "shared".into()), version.into()));
+        assert_eq!(naming(&reader, touched.to_vec()).len(), 1, "the last version counts");
     }
 }

@@ -3,21 +3,26 @@
 //! kube's own shared streams are not used: one that is handed the name of an object that is gone answers `Pending`
 //! without being woken again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::{self, Store};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::merged::{Watch, merged};
 use super::patch::Object;
 use super::words::Shared;
 use crate::config::Settings;
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, PROVISIONED_BY};
 use crate::status::Conditioned;
 
 /// So many objects are listed at a time: what is being read takes several times the memory of what is kept of it.
@@ -42,8 +47,10 @@ pub(super) struct Stores {
     pub(super) mailboxes: Store<EmailMailbox>,
     pub(super) aliases: Store<EmailAlias>,
     pub(super) rules: Store<EmailForwardingRule>,
+    /// What is said of namespaces; `None` where the operator may not read them.
+    pub(super) namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// Of each kind, whether the first list is in.
-    pub(super) listed: [watch::Receiver<bool>; 4],
+    pub(super) listed: Vec<watch::Receiver<bool>>,
 }
 
 impl Stores {
@@ -54,17 +61,23 @@ impl Stores {
             let _ = listed.clone().wait_for(|listed| *listed).await;
         }
     }
+
+    /// Labels and annotations of a namespace, where they may be read.
+    pub(super) fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.namespaces.as_ref()?.get(&ObjectRef::new(name))
+    }
 }
 
-/// The API of a kind where the operator looks.
-pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Api<K>
+/// The API of a kind wherever the operator looks: one for each namespace that is listed, or one for all of them.
+pub(super) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Vec<Api<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(kube.clone(), namespace),
-        None => Api::all(kube.clone()),
+    if settings.watch_namespaces.is_empty() {
+        return vec![Api::all(kube.clone())];
     }
+    let namespaces: BTreeSet<&String> = settings.watch_namespaces.iter().collect();
+    namespaces.into_iter().map(|namespace| Api::namespaced(kube.clone(), namespace)).collect()
 }
 
 /// A store that a watch fills for ever, with as many streams of changes as are asked for.
@@ -75,19 +88,56 @@ pub(super) struct Followed<K: Resource<DynamicType = ()> + 'static> {
 }
 
 /// Starts to follow a kind. A change is handed on only after the store has it.
-pub(super) fn follow<K>(api: Api<K>, subscribers: usize) -> Followed<K>
+pub(super) fn follow<K>(apis: Vec<Api<K>>, subscribers: usize) -> Followed<K>
 where
     K: Object + 'static,
+{
+    let events = |api| {
+        let mut shared = Shared::default();
+        watched(api).modify(move |object| slim(object, &mut shared)).boxed()
+    };
+    let mut watches: Vec<_> = apis
+        .into_iter()
+        .map(|api| Watch { namespace: api.namespace().unwrap_or_default().to_owned(), events: events(api) })
+        .collect();
+    // One watch alone needs no second buffer for its list.
+    match (watches.pop(), watches.is_empty()) {
+        (Some(only), true) => follow_events(|_| only.events, subscribers),
+        (last, _) => {
+            let watches = watches.into_iter().chain(last).collect();
+            follow_events(|store| merged(watches, store).boxed(), subscribers)
+        }
+    }
+}
+
+/// Starts to follow what is said of namespaces.
+pub(super) fn follow_namespaces(kube: &kube::Client, subscribers: usize) -> Followed<PartialObjectMeta<Namespace>> {
+    let metadata = Api::<PartialObjectMeta<Namespace>>::all(kube.clone());
+    // Selectors go by any label, and a domain may take a name from any annotation.
+    let events = watched(metadata).modify(|namespace| namespace.metadata.managed_fields = None).boxed();
+    follow_events(|_| events, subscribers)
+}
+
+/// A watch that goes on for ever.
+fn watched<K>(api: Api<K>) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
+}
+
+/// What a watch gives.
+type Events<K> = BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>;
+
+/// Fills a store with events; those of several watches are told apart by what the store has.
+fn follow_events<K>(events: impl FnOnce(Store<K>) -> Events<K>, subscribers: usize) -> Followed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let (reader, writer) = reflector::store();
     let (senders, changes): (Vec<_>, Vec<_>) = (0..subscribers).map(|_| unbounded()).unzip();
     let (all_in, listed) = watch::channel(false);
-    let mut shared = Shared::default();
-    let events = watcher(api, watcher::Config::default().page_size(PAGE))
-        .default_backoff()
-        .modify(move |object| slim(object, &mut shared))
-        .reflect(writer);
-    tokio::spawn(hand_on(events, reader.clone(), senders, all_in));
+    tokio::spawn(hand_on(events(reader.clone()).reflect(writer), reader.clone(), senders, all_in));
     Followed { reader, changes, listed }
 }
 
@@ -121,10 +171,12 @@ async fn hand_on<K>(
     }
 }
 
-/// Drops what no driver reads: half of an object is who set which field, and a map takes half a KiB for one entry.
+/// Drops what no driver reads: half of an object is who set which field, and a map takes half a KiB for one entry. Labels
+/// are read of mailboxes that domains made only.
 fn slim<K: Object>(object: &mut K, shared: &mut Shared) {
     let meta = object.meta_mut();
-    (meta.managed_fields, meta.labels) = (None, None);
+    meta.managed_fields = None;
+    meta.labels.take_if(|labels| !labels.contains_key(PROVISIONED_BY));
     let ours = meta.annotations.take().into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
     meta.annotations = Some(ours.collect()).filter(|ours: &BTreeMap<_, _>| !ours.is_empty());
     if let Some(status) = object.status_mut() {
@@ -136,6 +188,7 @@ fn slim<K: Object>(object: &mut K, shared: &mut Shared) {
 mod tests {
     use super::*;
     use crate::crd::PAUSED;
+    use futures::stream;
     use kube::ResourceExt;
 
     fn mailbox(name: &str) -> EmailMailbox {
@@ -164,6 +217,42 @@ mod tests {
         assert_eq!(next().await, Some(("one".to_owned(), true)));
         assert_eq!(next().await, Some(("two".to_owned(), false)));
         assert!(changes.next().await.is_none() && reader.state().len() == 1);
+    }
+
+    #[tokio::test]
+    async fn of_several_namespaces_only_the_first_lists_are_old() {
+        fn of(namespace: &str, name: &str) -> EmailMailbox {
+            let mut mailbox = mailbox(name);
+            mailbox.metadata.namespace = Some(namespace.into());
+            mailbox
+        }
+        let list = |namespace: &str, name: &str| {
+            [watcher::Event::Init, watcher::Event::InitApply(of(namespace, name)), watcher::Event::InitDone]
+        };
+        let (gate, opened) = futures::channel::oneshot::channel::<()>();
+        let again = stream::once(opened).flat_map(move |_| stream::iter(list("a", "again")));
+        let watches = vec![
+            Watch { namespace: "a".into(), events: stream::iter(list("a", "one")).chain(again).map(Ok).boxed() },
+            Watch { namespace: "b".into(), events: stream::iter(list("b", "two")).map(Ok).boxed() },
+        ];
+        let mut followed = follow_events(|store| merged(watches, store).boxed(), 1);
+        let mut next =
+            async || followed.changes[0].next().await.map(|change| (change.object.name_any(), change.is_old));
+        let mut first = [next().await, next().await].map(|change| change.unwrap());
+        first.sort();
+        assert_eq!(first, ["one", "two"].map(|name| (name.to_owned(), true)));
+        gate.send(()).unwrap();
+        assert_eq!(next().await, Some(("again".to_owned(), false)));
+        assert!(next().await.is_none());
+    }
+
+    #[test]
+    fn labels_of_provisioned_mailboxes_are_kept() {
+        let mut mailbox = mailbox("made");
+        mailbox.labels_mut().insert("app.kubernetes.io/managed-by".into(), "mailcow-operator".into());
+        mailbox.labels_mut().insert(PROVISIONED_BY.into(), "n.d".into());
+        slim(&mut mailbox, &mut Shared::default());
+        assert_eq!(mailbox.labels().len(), 2);
     }
 
     #[test]

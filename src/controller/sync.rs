@@ -65,15 +65,12 @@ pub(super) fn outcome(steps: Result<(), Stop>) -> Result<Outcome, Failed> {
     }
 }
 
-/// The server, or why there is none.
-pub(super) fn server(ctx: &Context) -> Result<Arc<Inventory>, Stop> {
-    ctx.server.borrow().clone().map_err(Stop::Told)
-}
-
-/// Whether no server is configured at all.
-pub(super) fn is_not_configured(ctx: &Context) -> bool {
-    let server = ctx.server.borrow();
-    matches!(&*server, Err(outcome) if outcome.why().is_some_and(|why| why.reason == Reason::MailcowNotConfigured))
+/// The server of a name, or why there is none.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn server(ctx: &Context, name: &str) -> Result<Arc<Inventory>, Stop> {
+    ctx.servers.get(name).map_err(Stop::Told)
 }
 
 /// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, or
@@ -82,12 +79,11 @@ pub(super) fn is_not_configured(ctx: &Context) -> bool {
 /// # Errors
 /// [`Stop`] when it can't be done.
 pub(super) async fn bring<K: Object>(
-    ctx: &Context,
+    (ctx, server): (&Context, &Inventory),
     (object, conditions): (&K, &[Condition]),
     changes: &[Change],
     password: Option<&SecretString>,
 ) -> Result<bool, Stop> {
-    let server = server(ctx)?;
     if changes.is_empty() {
         patch::hold(ctx, object).await.map_err(Stop::api)?;
         return Ok(false);
@@ -243,7 +239,6 @@ async fn publish<K: Object>(ctx: &Context, object: &K, (type_, reason, note): (E
 }
 
 /// What to do after a pass that the Kubernetes API failed.
-pub(super) fn after_failure<K: Object>(object: &K, error: &Failed, ctx: &Context) -> Action {
-    tracing::warn!(%error, "the pass is repeated");
+pub(super) fn after_failure<K: Object>(object: &K, ctx: &Context) -> Action {
     Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::config::{DnsMode, DnsSettings};
-use crate::crd::{DnsRecordStatus, EmailDomain, EmailDomainStatus};
+use crate::crd::{DEFAULT_SERVER, DnsRecordStatus, EmailDomain, EmailDomainStatus};
 use crate::dns::{self, Mode, Options, Wanted};
 use crate::mail::{DkimKey, DomainName};
 use crate::status::{DomainSeen, Pass};
@@ -65,8 +65,8 @@ pub(super) fn wanted(
     let key = seen.have.as_ref().and_then(|have| have.dkim.clone());
     Some(Wanted {
         domain: seen.name.clone()?,
-        mail_host: ctx.mail_host().and_then(|host| DomainName::parse(&host).ok())?,
-        egress: ctx.settings.dns.egress_ips.clone(),
+        mail_host: ctx.mail_host(&object.spec.server).and_then(|host| DomainName::parse(&host).ok())?,
+        egress: if object.spec.server == DEFAULT_SERVER { ctx.settings.dns.egress_ips.clone() } else { Vec::new() },
         certificate_authority: ctx.settings.dns.certificate_authority.clone(),
         dkim: key.or_else(|| last_key(before)),
         spec: object.spec.dns.clone().unwrap_or_default(),

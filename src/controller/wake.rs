@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 
 use super::context::{annotation, is_paused};
 use super::stores::Change;
 use crate::crd::{
-    EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref,
+    DomainRef, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, Ref,
     StatusCondition as Condition,
 };
 use crate::status;
@@ -28,17 +30,21 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// Objects whose `what` changed since they were last seen. Names are remembered as hashes: with every subscription, they
 /// would be a good part of the operator's memory.
-pub(super) fn when_changed<K>(
+pub(super) fn changed<K>(
     events: impl Stream<Item = Change<K>>,
     what: impl Fn(&K) -> u64,
-) -> impl Stream<Item = Arc<K>>
+) -> impl Stream<Item = Change<K>>
 where
     K: Resource<DynamicType = ()>,
 {
-    changed(events, what).map(|change| change.object)
+    let mut seen: HashMap<u64, u64> = HashMap::new();
+    events.filter(move |Change { object, .. }| {
+        let (name, now) = (hashed(&(&object.meta().namespace, &object.meta().name)), what(object));
+        std::future::ready(seen.insert(name, now) != Some(now))
+    })
 }
 
-/// The same for what wakes objects of other kinds. What was there at the start wakes none: each has its first pass
+/// The same for what wakes other objects. What was there at the start wakes none: each has its first pass
 /// when everything is listed.
 pub(super) fn when_changed_since_start<K>(
     events: impl Stream<Item = Change<K>>,
@@ -48,17 +54,6 @@ where
     K: Resource<DynamicType = ()>,
 {
     changed(events, what).filter_map(|change| std::future::ready((!change.is_old).then_some(change.object)))
-}
-
-fn changed<K>(events: impl Stream<Item = Change<K>>, what: impl Fn(&K) -> u64) -> impl Stream<Item = Change<K>>
-where
-    K: Resource<DynamicType = ()>,
-{
-    let mut seen: HashMap<u64, u64> = HashMap::new();
-    events.filter(move |Change { object, .. }| {
-        let (name, now) = (hashed(&(&object.meta().namespace, &object.meta().name)), what(object));
-        std::future::ready(seen.insert(name, now) != Some(now))
-    })
 }
 
 /// Hands on what was there at the start as there is room, which each pass makes; everything else at once. Where no room
@@ -139,6 +134,26 @@ pub(super) fn domain_for_others(domain: &EmailDomain) -> u64 {
     hashed(&(&domain.metadata.uid, domain.metadata.generation, synced(conditions.iter()), is_proven))
 }
 
+/// What of a namespace the objects in it act on: labels that a domain may ask for, and our annotations.
+pub(super) fn namespace(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let meta = &namespace.metadata;
+    let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+    hashed(&(&meta.uid, &meta.labels, annotations.collect::<Vec<_>>()))
+}
+
+/// What of a namespace the mailbox that is made for it depends on; any annotation may hold its name.
+pub(super) fn namespace_for_provision(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let meta = &namespace.metadata;
+    hashed(&(&meta.uid, &meta.labels, &meta.annotations, meta.deletion_timestamp.is_some()))
+}
+
+/// What of a mailbox the domain that makes mailboxes acts on.
+pub(super) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
+    let meta = &mailbox.metadata;
+    let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+    hashed(&(&meta.uid, meta.generation, &meta.labels, meta.deletion_timestamp.is_some(), address))
+}
+
 /// What of a mailbox those that refer to it act on.
 pub(super) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
@@ -177,16 +192,16 @@ fn hashed(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// References of an object to others in its namespace, as both sides write them.
+/// References of an object to others, as both sides write them.
 pub(super) trait Refers: Resource<DynamicType = ()> {
     /// The domain it belongs to.
-    fn domain(&self) -> Option<&Ref>;
+    fn domain(&self) -> Option<&DomainRef>;
     /// The mailboxes it needs.
     fn mailboxes(&self) -> Vec<&Ref>;
 }
 
 impl Refers for EmailMailbox {
-    fn domain(&self) -> Option<&Ref> {
+    fn domain(&self) -> Option<&DomainRef> {
         Some(&self.spec.domain_ref)
     }
 
@@ -196,7 +211,7 @@ impl Refers for EmailMailbox {
 }
 
 impl Refers for EmailAlias {
-    fn domain(&self) -> Option<&Ref> {
+    fn domain(&self) -> Option<&DomainRef> {
         Some(&self.spec.domain_ref)
     }
 
@@ -206,7 +221,7 @@ impl Refers for EmailAlias {
 }
 
 impl Refers for EmailForwardingRule {
-    fn domain(&self) -> Option<&Ref> {
+    fn domain(&self) -> Option<&DomainRef> {
         self.spec.domain_ref.as_ref()
     }
 
@@ -221,18 +236,19 @@ pub(super) struct Names(HashMap<String, HashSet<String>>);
 
 impl Names {
     /// Whether there is one with this name in this namespace.
-    pub(super) fn hold(&self, namespace: Option<&String>, name: &str) -> bool {
+    pub(super) fn hold(&self, namespace: Option<&str>, name: &str) -> bool {
         namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
     }
 
     /// Whether one of them is the domain of `object`.
     pub(super) fn hold_domain_of(&self, object: &impl Refers) -> bool {
-        object.domain().is_some_and(|domain| self.hold(object.meta().namespace.as_ref(), &domain.name))
+        let own = object.meta().namespace.as_deref();
+        object.domain().is_some_and(|domain| self.hold(own.map(|own| domain.namespace_from(own)), &domain.name))
     }
 
     /// Whether one of them is a mailbox that `object` needs.
     pub(super) fn hold_mailbox_of(&self, object: &impl Refers) -> bool {
-        object.mailboxes().iter().any(|mailbox| self.hold(object.meta().namespace.as_ref(), &mailbox.name))
+        object.mailboxes().iter().any(|mailbox| self.hold(object.meta().namespace.as_deref(), &mailbox.name))
     }
 }
 
@@ -254,7 +270,11 @@ impl FromIterator<(String, String)> for Names {
 
 /// Whether `object` refers to the domain `name` in `namespace`.
 pub(super) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
-    object.meta().namespace.as_deref() == namespace && object.domain().is_some_and(|domain| domain.name == name)
+    let is_there = |domain: &DomainRef| {
+        let own = object.meta().namespace.as_deref();
+        domain.name == name && own.is_some_and(|own| Some(domain.namespace_from(own)) == namespace)
+    };
+    object.domain().is_some_and(is_there)
 }
 
 /// Whether `object` refers to the mailbox `name` in `namespace`.
@@ -265,7 +285,7 @@ pub(super) fn needs(object: &impl Refers, namespace: Option<&str>, name: &str) -
 /// The reference of the domain that an object belongs to.
 pub(super) fn domain_of(object: &impl Refers) -> Option<ObjectRef<EmailDomain>> {
     let domain = object.domain()?;
-    Some(ObjectRef::new(&domain.name).within(object.meta().namespace.as_deref()?))
+    Some(ObjectRef::new(&domain.name).within(domain.namespace_from(object.meta().namespace.as_deref()?)))
 }
 
 #[cfg(test)]
@@ -288,7 +308,7 @@ mod tests {
         with_status.metadata.resource_version = Some("2".into());
         let events = [(mailbox(1), true), (with_status, false), (mailbox(2), false)];
         let events = events.map(|(mailbox, is_old)| Change { object: Arc::new(mailbox), is_old });
-        assert_eq!(when_changed(stream::iter(events.clone()), own).count().await, 2);
+        assert_eq!(changed(stream::iter(events.clone()), own).count().await, 2);
         assert_eq!(
             when_changed_since_start(stream::iter(events), own).count().await,
             1,
@@ -374,5 +394,13 @@ mod tests {
         assert!(belongs_to(&mailbox(1), Some("n"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("other"), "d"));
         assert!(!belongs_to(&mailbox(1), Some("n"), "e"));
+    }
+
+    #[test]
+    fn a_domain_of_another_namespace_is_meant_where_it_is_named() {
+        let mut guest = mailbox(1);
+        guest.spec.domain_ref.namespace = Some("platform".into());
+        assert!(belongs_to(&guest, Some("platform"), "d") && !belongs_to(&guest, Some("n"), "d"));
+        assert_eq!(domain_of(&guest), Some(ObjectRef::new("d").within("platform")));
     }
 }

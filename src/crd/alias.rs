@@ -4,8 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
+use super::common::{AdoptionPolicy, DomainRef, DriftPolicy, Ref, RemovalPolicy};
 use super::status_condition::StatusCondition;
+use super::tenancy::Policies;
 
 /// An alias: mail to it goes to other addresses.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -23,9 +24,9 @@ use super::status_condition::StatusCondition;
     derive = "PartialEq",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Goto","type":"string","jsonPath":".status.goto"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"ID","type":"integer","priority":1,"jsonPath":".status.aliasId"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -33,9 +34,9 @@ use super::status_condition::StatusCondition;
 #[x_kube(validation = Rule::new("[has(self.goto), has(self.gotoMailboxRefs), has(self.sink)].filter(given, given).size() == 1").message("give exactly one of goto, gotoMailboxRefs and sink"))]
 #[x_kube(validation = Rule::new("has(self.localPart) == has(oldSelf.localPart) && (!has(self.localPart) || self.localPart == oldSelf.localPart)").message("localPart and catchAll can't be changed; make another EmailAlias"))]
 pub struct EmailAliasSpec {
-    /// The `EmailDomain` of the alias, in the same namespace. It can't be changed.
+    /// The `EmailDomain` of the alias. It can't be changed.
     #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailAlias"))]
-    pub domain_ref: Ref,
+    pub domain_ref: DomainRef,
     /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' % /`; compared in lower case. It can't
     /// be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,15 +72,21 @@ pub struct EmailAliasSpec {
     /// Whether the alias takes mail; default true.
     #[serde(default = "yes")]
     pub active: bool,
-    /// What happens on Mailcow when this object is deleted; default `Delete`.
-    #[serde(default = "delete")]
-    pub deletion_policy: RemovalPolicy,
-    /// What to do when the alias already exists on Mailcow; default `IfUnowned`.
-    #[serde(default)]
-    pub adoption_policy: AdoptionPolicy,
-    /// What to do when Mailcow was changed by hand; default `Correct`.
-    #[serde(default)]
-    pub drift_policy: DriftPolicy,
+    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
+    /// `Delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RemovalPolicy")]
+    pub deletion_policy: Option<RemovalPolicy>,
+    /// What to do when the alias already exists on Mailcow; default that of the namespace or the installation,
+    /// else `IfUnowned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AdoptionPolicy")]
+    pub adoption_policy: Option<AdoptionPolicy>,
+    /// What to do when Mailcow was changed by hand; default that of the namespace or the installation, else
+    /// `Correct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DriftPolicy")]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// What happens to mail that goes to no address.
@@ -95,10 +102,6 @@ pub enum Sink {
 
 fn yes() -> bool {
     true
-}
-
-fn delete() -> RemovalPolicy {
-    RemovalPolicy::Delete
 }
 
 /// What the operator knows about the alias.
@@ -123,6 +126,12 @@ pub struct EmailAliasStatus {
     /// Where mail goes, as Mailcow says it: addresses, or `null@localhost`, `spam@localhost` or `ham@localhost`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub goto: Vec<String>,
+    /// The Mailcow server that it was last looked for on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The policies that hold, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
     /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Drifted`,
     /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

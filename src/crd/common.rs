@@ -25,6 +25,25 @@ pub enum RemovalPolicy {
     Delete,
 }
 
+impl From<RemovalPolicy> for DeletionPolicy {
+    fn from(policy: RemovalPolicy) -> Self {
+        match policy {
+            RemovalPolicy::Retain => Self::Retain,
+            RemovalPolicy::Delete => Self::Delete,
+        }
+    }
+}
+
+impl From<DeletionPolicy> for RemovalPolicy {
+    /// An alias or a rule can't be switched off and kept: it stays.
+    fn from(policy: DeletionPolicy) -> Self {
+        match policy {
+            DeletionPolicy::Retain | DeletionPolicy::Deactivate => Self::Retain,
+            DeletionPolicy::Delete => Self::Delete,
+        }
+    }
+}
+
 /// What to do when the thing already exists on Mailcow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptionPolicy {
@@ -33,7 +52,7 @@ pub enum AdoptionPolicy {
     /// Adopt it when it carries no other owner's mark.
     #[default]
     IfUnowned,
-    /// Take it over even from another owner.
+    /// Take it over even from another owner, but for an object that still exists.
     Force,
 }
 
@@ -63,6 +82,32 @@ pub enum Protocol {
     Smtp,
     /// Editing one's own filters.
     Sieve,
+}
+
+/// A reference to an `EmailDomain`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DomainRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its namespace; default the one of the object that refers to it. Another one has to let this one in with its
+    /// `allowedNamespaces`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
+impl DomainRef {
+    /// The namespace that is meant by an object in `own`.
+    pub fn namespace_from<'a>(&'a self, own: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(own)
+    }
+
+    /// Whether two objects in `own` mean the same domain.
+    pub fn is_same(&self, other: &Self, own: &str) -> bool {
+        self.name == other.name && self.namespace_from(own) == other.namespace_from(own)
+    }
 }
 
 /// A reference to an object in the same namespace.

@@ -8,6 +8,8 @@ use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateL
 use super::dns_status::DnsRecordKind;
 use super::domain_status::EmailDomainStatus;
 use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
+use super::tenancy::AllowedNamespaces;
+use super::{AutoProvision, DEFAULT_SERVER};
 
 /// A mail domain: it exists on Mailcow with these limits, and its DNS records are verified.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -26,10 +28,10 @@ use super::publishing::{DnsGate, DnsPublish, OwnershipSpec};
     selectable = ".spec.domain",
     printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".status.domain"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"DNS","type":"string","jsonPath":".status.conditions[?(@.type==\"DNSVerified\")].status"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","jsonPath":".status.usage.mailboxes"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"MX","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"MXVerified\")].status"}"#,
     printcolumn = r#"{"name":"SPF","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"SPFVerified\")].status"}"#,
     printcolumn = r#"{"name":"DKIM","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"DKIMVerified\")].status"}"#,
@@ -44,11 +46,16 @@ pub struct EmailDomainSpec {
     #[x_kube(validation = Rule::new("self.contains('.') && !self.startsWith('.') && !self.endsWith('.') && !self.contains('..')").message("domain must be a name with at least two labels and no dot at its ends, such as example.com"))]
     #[x_kube(validation = Rule::new("!self.matches('[\\\\s@/:*_\"\\'<>()\\\\[\\\\],;\\\\\\\\]')").message("domain must hold no blanks, wildcards, underscores, '@' or punctuation"))]
     pub domain: String,
+    /// Which of the configured Mailcow servers holds it; default `default`. It can't be changed.
+    #[serde(default = "default_server")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("server can't be changed; make another EmailDomain"))]
+    pub server: String,
     /// Text for people, shown in Mailcow. Omitted: left as it is on Mailcow (the domain's name when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub description: Option<String>,
-    /// Whether the domain takes and sends mail. Mailboxes keep their own state.
+    /// Whether the domain takes and sends mail; default true. Mailboxes keep their own state.
     #[serde(default = "yes")]
     pub active: bool,
     /// How much the domain may hold.
@@ -84,24 +91,35 @@ pub struct EmailDomainSpec {
     /// How the ownership of the domain is proven. Until it is, nothing is created on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ownership: Option<OwnershipSpec>,
-    /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` waits until no mailbox is left
-    /// in the domain; the DKIM key survives.
-    #[serde(default = "retain")]
-    pub deletion_policy: DeletionPolicy,
-    /// What to do when the domain already exists on Mailcow; default `IfUnowned`.
-    #[serde(default)]
-    pub adoption_policy: AdoptionPolicy,
-    /// What to do when Mailcow was changed by hand; default `Correct`.
-    #[serde(default)]
-    pub drift_policy: DriftPolicy,
+    /// Which namespaces may attach mailboxes, aliases and rules; default only the domain's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+    /// Mailboxes that are made by themselves, one for each entitled namespace. Needs the feature gate `AutoProvisioning`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_provision: Option<AutoProvision>,
+    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
+    /// `Retain`. `Delete` waits until no mailbox is left in the domain; the DKIM key survives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DeletionPolicy")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// What to do when the domain already exists on Mailcow; default that of the namespace or the
+    /// installation, else `IfUnowned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AdoptionPolicy")]
+    pub adoption_policy: Option<AdoptionPolicy>,
+    /// What to do when Mailcow was changed by hand; default that of the namespace or the installation, else
+    /// `Correct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DriftPolicy")]
+    pub drift_policy: Option<DriftPolicy>,
+}
+
+fn default_server() -> String {
+    DEFAULT_SERVER.to_owned()
 }
 
 fn yes() -> bool {
     true
-}
-
-fn retain() -> DeletionPolicy {
-    DeletionPolicy::Retain
 }
 
 /// How much a domain may hold. What is omitted is left as it is on Mailcow; a new domain gets 10 mailboxes, 400

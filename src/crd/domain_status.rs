@@ -5,8 +5,10 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dns_status::DnsRecordStatus;
+use super::provision::ProvisionedStatus;
 use super::publishing::{DnsPublish, OwnershipStatus};
 use super::status_condition::StatusCondition;
+use super::tenancy::Policies;
 
 /// What the operator knows about the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -24,8 +26,11 @@ pub struct EmailDomainStatus {
     /// The domain as a lower-case A-label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified` and
-    /// `Published`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
+    /// The policies that hold, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
+    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified`,
+    /// `Published` and `Provisioned`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,
@@ -56,6 +61,9 @@ pub struct EmailDomainStatus {
     /// What is attached to the domain in Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
+    /// What became of the namespaces that are entitled to a mailbox; only with `spec.autoProvision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<ProvisionedStatus>,
 }
 
 /// The Mailcow server that holds the domain.

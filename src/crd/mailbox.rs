@@ -5,8 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, Protocol, RateLimit, Ref};
+use super::common::{AdoptionPolicy, DeletionPolicy, DomainRef, DriftPolicy, Protocol, RateLimit};
 use super::status_condition::StatusCondition;
+use super::tenancy::Policies;
 
 /// A mailbox. Its password lives in a Secret and nowhere else.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -25,10 +26,10 @@ use super::status_condition::StatusCondition;
     selectable = ".spec.localPart",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.quota.used"}"#,
     printcolumn = r#"{"name":"Quota","type":"string","jsonPath":".status.quota.limit"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"State","type":"string","priority":1,"jsonPath":".spec.state"}"#,
     printcolumn = r#"{"name":"Secret","type":"string","priority":1,"jsonPath":".status.credentialsSecretName"}"#
 )]
@@ -41,9 +42,9 @@ pub struct EmailMailboxSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("localPart can't be changed; make another EmailMailbox"))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' % /, with no dot at its ends or beside another dot"))]
     pub local_part: String,
-    /// The `EmailDomain` of the mailbox, in the same namespace. It can't be changed.
+    /// The `EmailDomain` of the mailbox. It can't be changed.
     #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailMailbox"))]
-    pub domain_ref: Ref,
+    pub domain_ref: DomainRef,
     /// The name that people see. Omitted: left as it is on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
@@ -84,7 +85,8 @@ pub struct EmailMailboxSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_password_change: Option<bool>,
     /// What it may send as, beside its own address and its aliases: addresses that exist on Mailcow, `@example.com` for
-    /// a whole domain, or `*` for anything. An empty list takes all of it away. Omitted: left as it is on Mailcow.
+    /// a whole domain, or `*` for anything; nothing of a domain that another namespace has. An empty list takes all of it
+    /// away. Omitted: left as it is on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -101,20 +103,22 @@ pub struct EmailMailboxSpec {
     /// Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// What happens on Mailcow when this object is deleted; default `Retain`. `Delete` destroys the mail in it; when it
-    /// holds messages this also needs the annotation `email.askrobots.com/confirm-delete: <address>`.
-    #[serde(default = "retain")]
-    pub deletion_policy: DeletionPolicy,
-    /// What to do when the mailbox already exists on Mailcow; default `IfUnowned`.
-    #[serde(default)]
-    pub adoption_policy: AdoptionPolicy,
-    /// What to do when Mailcow was changed by hand; default `Correct`.
-    #[serde(default)]
-    pub drift_policy: DriftPolicy,
-}
-
-fn retain() -> DeletionPolicy {
-    DeletionPolicy::Retain
+    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
+    /// `Retain`. `Delete` destroys the mail in it; when it holds messages this also needs the annotation
+    /// `email.askrobots.com/confirm-delete: <address>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DeletionPolicy")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// What to do when the mailbox already exists on Mailcow; default that of the namespace or the
+    /// installation, else `IfUnowned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AdoptionPolicy")]
+    pub adoption_policy: Option<AdoptionPolicy>,
+    /// What to do when Mailcow was changed by hand; default that of the namespace or the installation, else
+    /// `Correct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DriftPolicy")]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// Whether mail from and to other servers must be encrypted on its way. What is omitted is left as it is on Mailcow.
@@ -177,6 +181,12 @@ pub struct EmailMailboxStatus {
     /// The whole address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The Mailcow server that it was last looked for on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The policies that hold, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
     /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Drifted`,
     /// `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

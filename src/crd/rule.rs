@@ -4,9 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DriftPolicy, Ref, RemovalPolicy};
+use super::common::{AdoptionPolicy, DomainRef, DriftPolicy, Ref, RemovalPolicy};
 use super::rule_action::Action;
 use super::status_condition::StatusCondition;
+use super::tenancy::Policies;
 
 /// A rule for the incoming mail of a mailbox, or of all mailboxes of a domain. All rules of one mailbox become one Sieve
 /// script (RFC 5228).
@@ -26,10 +27,10 @@ use super::status_condition::StatusCondition;
     printcolumn = r#"{"name":"Mailbox","type":"string","jsonPath":".spec.mailboxRef.name"}"#,
     printcolumn = r#"{"name":"Domain","type":"string","jsonPath":".spec.domainRef.name"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
     printcolumn = r#"{"name":"Position","type":"integer","jsonPath":".status.position"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","priority":1,"jsonPath":".status.mailboxCount"}"#,
     printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#
 )]
@@ -44,7 +45,7 @@ pub struct EmailForwardingRuleSpec {
     /// Instead of `mailboxRef`: the `EmailDomain` in the same namespace whose mailboxes' mail the rule sees, as far as
     /// they are `EmailMailbox` objects, those that come later too. It can't be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain_ref: Option<Ref>,
+    pub domain_ref: Option<DomainRef>,
     /// Whether the rule is in force; default true.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -55,26 +56,30 @@ pub struct EmailForwardingRuleSpec {
     /// Which mail the rule is for; omitted: all mail but spam.
     #[serde(default, rename = "match")]
     pub matches: Match,
-    /// What happens to it, in order. `ignore` can only be the last.
+    /// What happens to the mail, in order. `ignore` can only be the last.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.size() < 2 || self.map(a, has(a.ignore)).slice(0, self.size() - 1).all(i, !i)").message("ignore can only be the last action"))]
     pub actions: Vec<Action>,
     /// Whether later rules see the mail too; default `Stop`.
     #[serde(default)]
     pub on_match: OnMatch,
-    /// What happens on Mailcow when this object is deleted; default `Delete`: the rule leaves the script. `Retain`
-    /// leaves the script as it is until another rule of the mailbox changes.
-    #[serde(default = "delete")]
-    pub deletion_policy: RemovalPolicy,
+    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
+    /// `Delete`: the rule leaves the script. `Retain` leaves the script as it is until another rule of the mailbox
+    /// changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RemovalPolicy")]
+    pub deletion_policy: Option<RemovalPolicy>,
     /// What to do when a mailbox has an active prefilter that somebody else made; Mailcow allows one. `Force` switches
     /// it off, and on again when the last rule goes; `IfUnowned` (default) and `Never` leave it, and the rule waits with
     /// `FilterSlotTaken`. One rule of the mailbox that says `Force` is enough.
-    #[serde(default)]
-    pub adoption_policy: AdoptionPolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AdoptionPolicy")]
+    pub adoption_policy: Option<AdoptionPolicy>,
     /// What to do when somebody changed the script on Mailcow by hand; default `Correct`. One rule of the mailbox that
     /// says `Report` is enough to leave it as it is until a rule changes; the rules then say `Drifted`.
-    #[serde(default)]
-    pub drift_policy: DriftPolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DriftPolicy")]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 fn yes() -> bool {
@@ -83,10 +88,6 @@ fn yes() -> bool {
 
 fn priority() -> u32 {
     100
-}
-
-fn delete() -> RemovalPolicy {
-    RemovalPolicy::Delete
 }
 
 /// Which mail a rule is for: every condition of `all`, and one of `any` if there are any.
@@ -209,8 +210,11 @@ pub struct EmailForwardingRuleStatus {
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// Conditions: `Ready`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`, `Stalled`,
-    /// `Paused`.
+    /// The policies that hold, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
+    /// Conditions: `Ready`, `Synced`, `Accepted`, `ResolvedRefs`, `Programmed`, and while they hold `Reconciling`,
+    /// `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,
@@ -221,7 +225,8 @@ pub struct EmailForwardingRuleStatus {
     /// in all mailboxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadowed_by: Option<String>,
-    /// SHA-256 of the mailbox's whole script, in hex; of a domain's rule, of all hashes in the order of the addresses.
+    /// SHA-256 of the mailbox's whole script as Mailcow last showed it, in hex; of a domain's rule, of all hashes in the
+    /// order of the addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script_hash: Option<String>,
     /// Addresses of the mailboxes whose script the rule belongs to, sorted: the first 20.

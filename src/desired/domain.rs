@@ -7,9 +7,17 @@ use crate::mail::{Dkim, Domain, DomainName, Limits, Mark, Quota, Relay, Tags};
 /// The canonical name.
 ///
 /// # Errors
-/// When `spec.domain` is no domain name.
+/// When `spec.domain` is no domain name, or one under which everybody registers names: a claim on it would be one on
+/// theirs.
 pub fn domain_name(spec: &EmailDomainSpec) -> Result<DomainName, Invalid> {
-    DomainName::parse(&spec.domain).map_err(|error| Invalid::of("spec.domain")(error.to_string()))
+    let invalid = Invalid::of("spec.domain");
+    let name = DomainName::parse(&spec.domain).map_err(|error| invalid(error.to_string()))?;
+    match psl::suffix(name.as_str().as_bytes()) {
+        Some(suffix) if suffix == name.as_str() => Err(invalid(format!(
+            "{name} is a public suffix, under which everybody registers names; name a domain below it"
+        ))),
+        _ => Ok(name),
+    }
 }
 
 /// The domain that should exist, with the owner's mark. Which tags an earlier spec placed is not known here.
@@ -57,6 +65,20 @@ mod tests {
     use super::*;
     use crate::crd::Per;
     use crate::mail::RateLimit;
+
+    #[test]
+    fn nobody_claims_a_public_suffix() {
+        let read = |name: &str| {
+            let spec: EmailDomainSpec = serde_yaml::from_str(&format!("domain: {name}")).unwrap();
+            domain_name(&spec).map(|name| name.to_string())
+        };
+        for suffix in ["co.uk", "github.io", "XN--55QX5D.cn", "other.kawasaki.jp"] {
+            assert!(read(suffix).unwrap_err().why.contains("public suffix"), "{suffix}");
+        }
+        for name in ["example.co.uk", "example.github.io", "mail.internal", "city.kawasaki.jp"] {
+            assert!(read(name).is_ok(), "{name}");
+        }
+    }
 
     fn spec(yaml: &str) -> EmailDomainSpec {
         serde_yaml::from_str(yaml).unwrap()

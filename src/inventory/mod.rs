@@ -184,7 +184,11 @@ impl Inventory {
         {
             return Ok((known, true));
         }
-        let have = single().await?;
+        let have = single().await.inspect_err(|error| {
+            if error.is_transient() {
+                page.doubt(key);
+            }
+        })?;
         let is_same = page.enter(key.clone(), have.as_ref(), V::eq);
         Ok((have, is_same))
     }

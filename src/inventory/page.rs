@@ -43,6 +43,8 @@ struct State<K, V> {
     can_be_listed: bool,
     /// When all were last listed.
     listed: Option<Instant>,
+    /// Whether a question failed since then: until it is listed again nothing of it counts.
+    is_doubted: bool,
     /// How many the last list held.
     total: usize,
     /// How many objects of ours are known to belong here.
@@ -66,6 +68,7 @@ impl<K, V> Default for Page<K, V> {
         let state = State {
             can_be_listed: true,
             listed: None,
+            is_doubted: false,
             total: 0,
             ours: 0,
             things: HashMap::new(),
@@ -115,6 +118,16 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         self.state().stale.insert(key.clone());
     }
 
+    /// Has everything that was listed, or the thing alone, asked for again: a question about it got no answer, and what
+    /// is remembered must not pass for one.
+    pub(super) fn doubt(&self, key: &K) {
+        let mut state = self.state();
+        state.is_doubted = true;
+        if let Some(single) = state.singles.get_mut(key) {
+            single.seen = None;
+        }
+    }
+
     /// How to look at it again. What nobody asked for by itself within `forget` is forgotten.
     pub(super) fn again(&self, forget: Duration) -> Again<K> {
         let mut state = self.state();
@@ -131,6 +144,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         let mut state = self.state();
         state.total = things.len();
         state.stale.clear();
+        state.is_doubted = false;
         if !state.is_worth_a_list() {
             state.keep_only_singles(things);
             return Vec::new();
@@ -183,7 +197,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
 
 impl<K: Clone + Eq + Hash, V> State<K, V> {
     fn is_listed(&self, keep: Duration) -> bool {
-        self.listed.is_some_and(|listed| listed.elapsed() < keep)
+        !self.is_doubted && self.listed.is_some_and(|listed| listed.elapsed() < keep)
     }
 
     fn is_worth_a_list(&self) -> bool {
@@ -229,6 +243,20 @@ mod tests {
             assert!(page.enter(n, Some(&'a'), same), "what is seen first is no change");
         }
         page
+    }
+
+    #[test]
+    fn what_is_remembered_is_no_answer_after_a_question_that_failed() {
+        let few = asked(3);
+        few.doubt(&1);
+        assert_eq!((few.next(&1, LONG), few.next(&2, LONG)), (Next::Single, Next::Known(Some('a'))));
+        let many = asked(8);
+        many.count_ours(20);
+        assert!(many.fill((0..20).map(|n| (n, 'a')).collect(), same).is_empty());
+        many.doubt(&1);
+        assert_eq!(many.next(&2, LONG), Next::List);
+        assert_eq!(many.fill((0..20).map(|n| (n, if n == 3 { 'b' } else { 'a' })).collect(), same), [3]);
+        assert_eq!(many.next(&1, LONG), Next::Known(Some('a')));
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Sinks {
         if yaml.trim().is_empty() {
             return Ok(Self::default());
         }
-        let written: Vec<Written> = serde_yaml::from_str(yaml).map_err(|error| InvalidSinks(error.to_string()))?;
+        let invalid = |error: serde_yaml::Error| InvalidSinks(without_value(&error.to_string()));
+        let written: Vec<Written> = serde_yaml::from_str(yaml).map_err(invalid)?;
         let mut sinks: Vec<Sink> = Vec::new();
         for (i, one) in written.into_iter().enumerate() {
             let sink = read(one).map_err(|why| InvalidSinks(format!("[{i}]{why}")))?;
@@ -100,6 +101,12 @@ impl Sinks {
         let may = sink.namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace);
         if may { Ok(sink) } else { Err(NoSink::NotAllowed) }
     }
+}
+
+/// A complaint about a value of the wrong type, without the value: a URL may hold a password.
+fn without_value(complaint: &str) -> String {
+    let value = complaint.split_once("string \"").and_then(|(head, rest)| Some((head, rest.rsplit_once('"')?.1)));
+    value.map_or_else(|| complaint.to_owned(), |(head, tail)| format!("{head}a text{tail}"))
 }
 
 fn read(written: Written) -> Result<Sink, String> {
@@ -148,6 +155,13 @@ mod tests {
     fn no_list_is_no_sinks() {
         assert_eq!(Sinks::parse(" \n").unwrap(), Sinks::default());
         assert_eq!(Sinks::parse("[]").unwrap(), Sinks::default());
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_not_repeated() {
+        let error = Sinks::parse("- {name: a, webhook: 'https://u:\"hidden\"@a', namespaces: []}").unwrap_err();
+        let error = error.to_string();
+        assert!(!error.contains("hidden") && error.contains("a text, expected struct Webhook"), "{error}");
     }
 
     #[test]

@@ -82,6 +82,16 @@ impl Breaker {
         }
     }
 
+    /// Its state in one word.
+    pub(super) fn word(&self) -> &'static str {
+        let state = self.state();
+        match &state.rejected {
+            Some((since, _)) if since.elapsed() < REJECTED_WAIT => "rejected",
+            _ if state.failures >= TROUBLE => "open",
+            _ => "closed",
+        }
+    }
+
     /// Counts how often the server answered again after trouble.
     pub(super) fn recoveries(&self) -> watch::Receiver<u64> {
         self.recoveries.subscribe()
@@ -113,7 +123,7 @@ mod tests {
             assert_eq!(breaker.allow(0.0), Ok(()), "single failures are the objects' own business");
             breaker.failed(&down(), 0.0);
         }
-        assert_eq!(breaker.allow(0.0), Err(down()));
+        assert_eq!((breaker.allow(0.0), breaker.word()), (Err(down()), "open"));
         breaker.state().next = Some(Instant::now());
         assert_eq!(breaker.allow(0.0), Ok(()));
         assert_eq!(breaker.allow(0.0), Err(down()), "the next one waits for the first");
@@ -128,13 +138,14 @@ mod tests {
         breaker.answered();
         breaker.answered();
         assert_eq!((*recoveries.borrow(), breaker.allow(0.0)), (1, Ok(())));
+        assert_eq!(breaker.word(), "closed");
     }
 
     #[test]
     fn a_rejected_key_stops_everything() {
         let breaker = Breaker::default();
         breaker.rejected(down());
-        assert_eq!(breaker.allow(0.0), Err(down()));
+        assert_eq!((breaker.allow(0.0), breaker.word()), (Err(down()), "rejected"));
     }
 
     #[test]

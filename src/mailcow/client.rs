@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::breaker::{Breaker, REJECTED_WAIT};
+use super::connection::Connection;
 use super::error::Error;
 use super::location::{base_url, without_credentials};
 use super::writers::{Lane, Writers};
@@ -22,31 +23,11 @@ const WRITE_LIMIT: Duration = Duration::from_mins(5);
 /// Reads at once; the server itself gains nothing above.
 const READERS: usize = 4;
 
-/// How to reach a Mailcow server.
-#[derive(Clone)]
-pub struct Connection {
-    /// `https://mail.example.com`, with or without `/api/v1`.
-    pub url: String,
-    /// The read-write API key.
-    pub api_key: SecretString,
-    /// A private certificate authority in PEM, trusted beside the public ones.
-    pub ca: Option<String>,
-}
-
-impl PartialEq for Connection {
-    fn eq(&self, other: &Self) -> bool {
-        self.url == other.url && self.ca == other.ca && self.api_key.expose_secret() == other.api_key.expose_secret()
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("url", &without_credentials(&self.url)).finish_non_exhaustive()
-    }
-}
-
-/// Is told of every call: action (`add/mailbox`), outcome (one static word) and how long it took.
+/// Is told of every call that was sent: action (`add/mailbox`), outcome (one static word) and how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
+
+/// Is asked before each write is sent.
+pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +41,13 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: SecretString,
+    mail_host: Option<String>,
     readers: Semaphore,
     writers: Writers,
     breaker: Breaker,
     limits: Limits,
     observer: Observer,
+    permit: Permit,
     pub(super) version: super::version::Remembered,
 }
 
@@ -104,11 +87,13 @@ impl Client {
             http,
             base: base_url(&connection.url).map_err(bad)?,
             key: connection.api_key.clone(),
+            mail_host: connection.mail_host.clone(),
             readers: Semaphore::new(READERS),
             writers: Writers::default(),
             breaker: Breaker::default(),
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
+            permit: Arc::new(|| true),
             version: super::version::Remembered::default(),
         })
     }
@@ -120,9 +105,21 @@ impl Client {
         self
     }
 
+    /// Sends writes only while `permit` says yes.
+    #[must_use]
+    pub fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = permit;
+        self
+    }
+
     /// Counts how often the server answered again after it was in trouble.
     pub fn recoveries(&self) -> watch::Receiver<u64> {
         self.breaker.recoveries()
+    }
+
+    /// Whether calls are sent, in one word: `closed` for all, `open` for one at a time, `rejected` for none.
+    pub fn breaker(&self) -> &'static str {
+        self.breaker.word()
     }
 
     /// Scheme, host and port, for people.
@@ -130,7 +127,12 @@ impl Client {
         self.base.origin().ascii_serialization()
     }
 
-    /// The host name or address of the server.
+    /// Host name of the mail server as MX records name it, where the connection says so.
+    pub fn mail_host(&self) -> Option<&str> {
+        self.mail_host.as_deref()
+    }
+
+    /// The host name or address in the server's URL.
     pub fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }
@@ -156,6 +158,7 @@ impl Client {
         let url = self.url(action, parts);
         let path = url.path().to_owned();
         let _turn = self.readers.acquire().await;
+        self.breaker.allow(rand::random())?;
         let started = Instant::now();
         let answer = self.send(Method::GET, url, None).await;
         let read = answer.and_then(|body| parse(&body, &path));
@@ -163,21 +166,28 @@ impl Client {
         read
     }
 
-    /// Writes; returns the answer's bytes for [`super::reply`].
+    /// Writes, and has the answer judged.
     ///
     /// # Errors
-    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent.
+    /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent; what the judge says.
     pub(super) async fn post(
         &self,
         (action, parts): (&'static str, &[&str]),
         body: &Value,
         lane: &Lane,
-    ) -> Result<Vec<u8>, Error> {
+        judge: impl Fn(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let _turn = self.writers.turn(lane).await;
+        if !(self.permit)() {
+            return Err(
+                self.unreachable("nothing was sent: another instance of the operator may lead by now".to_owned())
+            );
+        }
+        self.breaker.allow(rand::random())?;
         let started = Instant::now();
-        let answer = self.send(Method::POST, self.url(action, parts), Some(body)).await;
-        (self.observer)(action, answer.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
-        answer
+        let done = self.send(Method::POST, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
+        (self.observer)(action, done.as_ref().map_or_else(label, |()| "ok"), started.elapsed());
+        done
     }
 
     fn url(&self, action: &str, parts: &[&str]) -> Url {
@@ -190,7 +200,6 @@ impl Client {
 
     /// The one place that talks to the server.
     async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
-        self.breaker.allow(rand::random())?;
         let (path, is_write) = (url.path().to_owned(), method != Method::GET);
         let limit = if is_write { self.limits.write } else { self.limits.read };
         let mut request = self.http.request(method, url).timeout(limit);
@@ -300,6 +309,7 @@ mod tests {
             url: "https://user:hunter2@m.example.com".into(),
             api_key: SecretString::from("K3Y-K3Y"),
             ca: None,
+            mail_host: None,
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let error = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap_err();

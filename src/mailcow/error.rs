@@ -90,6 +90,24 @@ impl Error {
         }
     }
 
+    /// The same where Mailcow's own words don't hold the secret.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        let words = match &mut self {
+            Self::Refused { message, .. } => message,
+            Self::OutcomeUnknown { why, .. }
+            | Self::Busy { why, .. }
+            | Self::Unexpected { why, .. }
+            | Self::Unreachable { why, .. }
+            | Self::InvalidUrl { why, .. }
+            | Self::KeyRejected { why, .. } => why,
+            Self::ReadOnlyKey { .. } => return self,
+        };
+        if !secret.is_empty() && words.contains(secret) {
+            *words = words.replace(secret, "…");
+        }
+        self
+    }
+
     /// Whether the same call may well succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -111,5 +129,17 @@ impl From<Error> for Outcome {
             // The object itself is fine: what Mailcow holds can't be known now.
             _ => Self::Unknown(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_mailcow_repeats_is_left_out() {
+        let error = |why: &str| Error::OutcomeUnknown { action: "a".into(), why: why.into() };
+        assert_eq!(error("near 'hunter2'").without("hunter2"), error("near '…'"));
+        assert_eq!(error("near").without(""), error("near"));
     }
 }

@@ -1,6 +1,6 @@
 //! Carries changes out, one request each, and says whether Mailcow confirmed them.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::client::Client;
 use super::error::Error;
@@ -19,7 +19,9 @@ impl Client {
     /// [`Error::Refused`], or any other of the calls.
     pub async fn execute(&self, changes: &[Change], password: Option<&SecretString>) -> Result<(), Error> {
         for change in changes {
-            self.write(&request(change, password), &lane(change)).await?;
+            let done = self.write(&request(change, password), &lane(change)).await;
+            // Mailcow's own words may repeat what it was sent.
+            done.map_err(|error| password.map_or(error.clone(), |password| error.without(password.expose_secret())))?;
         }
         Ok(())
     }
@@ -28,10 +30,10 @@ impl Client {
         let parts: Vec<&str> = request.name.as_deref().into_iter().collect();
         let mut tries = 0;
         loop {
-            let answer = self.post((request.route, &parts), &request.body, lane).await;
-            let answer = answer.map_err(|error| named(error, &request.action))?;
-            match write_outcome(&answer, &request.action, request.success) {
-                Ok(_) => return Ok(()),
+            let judge = |answer: &[u8]| write_outcome(answer, &request.action, request.success).map(|_| ());
+            let done = self.post((request.route, &parts), &request.body, lane, judge).await;
+            match done.map_err(|error| named(error, &request.action)) {
+                Ok(()) => return Ok(()),
                 Err(Error::Busy { .. }) if tries < DEADLOCK_TRIES => {
                     tries += 1;
                     let jitter = u64::from(rand::random::<u8>());

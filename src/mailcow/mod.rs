@@ -5,6 +5,7 @@
 mod attributes;
 mod breaker;
 mod client;
+mod connection;
 mod error;
 mod execute;
 mod location;
@@ -16,6 +17,7 @@ mod version;
 mod wire;
 mod writers;
 
-pub use client::{Client, Connection, Observer};
+pub use client::{Client, Observer, Permit};
+pub use connection::Connection;
 pub use error::Error;
 pub use quarantine::Quarantined;

@@ -15,7 +15,7 @@ pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};
 pub use mailbox::{mailbox, mailbox_removal};
-pub use ownership::{Claim, Refusal, claim};
+pub use ownership::{Claim, Refusal, claim, spare};
 
 use crate::outcome::Outcome;
 

@@ -24,6 +24,14 @@ pub enum Refusal {
         /// Its name or address.
         thing: String,
     },
+    /// It carries the mark of another object that still exists.
+    #[error(
+        "{thing} is managed by another object, which still exists; nothing is taken from it, not even by adoptionPolicy: Force: delete that object first"
+    )]
+    OwnerLives {
+        /// Its name or address.
+        thing: String,
+    },
     /// It exists and the policy says to leave it alone.
     #[error(
         "{thing} already exists on Mailcow and adoptionPolicy is Never; set adoptionPolicy: IfUnowned to manage it"
@@ -37,7 +45,7 @@ pub enum Refusal {
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         let reason = match refusal {
-            Refusal::OwnedByAnother { .. } => Reason::OwnedByAnother,
+            Refusal::OwnedByAnother { .. } | Refusal::OwnerLives { .. } => Reason::OwnedByAnother,
             Refusal::NotAdopted { .. } => Reason::NotAdopted,
         };
         Self::stalled(reason, refusal.to_string())
@@ -65,6 +73,20 @@ pub fn claim(
     }
 }
 
+/// Spares what another object holds that still exists: no policy takes from it. Whose mark `is_living`, the caller knows.
+///
+/// # Errors
+/// [`Refusal::OwnerLives`]; the other owner is not named.
+pub fn spare(
+    ours: &Mark,
+    there: Option<&Mark>,
+    is_living: impl FnOnce(&Mark) -> bool,
+    thing: &impl ToString,
+) -> Result<(), Refusal> {
+    let other = there.filter(|there| !there.same_owner(ours));
+    if other.is_some_and(is_living) { Err(Refusal::OwnerLives { thing: thing.to_string() }) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +108,18 @@ mod tests {
         assert!(matches!(ask(None, Never), Err(Refusal::NotAdopted { .. })));
         assert_eq!(ask(None, IfUnowned), Ok(Claim::Adopt));
         assert_eq!(ask(None, Force), Ok(Claim::Adopt));
+    }
+
+    #[test]
+    fn what_another_living_object_holds_is_spared() {
+        let ours = Mark::new("c1", "mail", "ada", "uid-1");
+        let other = Mark::new("c1", "secret-tenant", "x", "uid-2");
+        let ask = |there: Option<&Mark>, lives: bool| spare(&ours, there, |_| lives, &"ada@example.com");
+        let refusal = ask(Some(&other), true).unwrap_err();
+        assert!(!refusal.to_string().contains("secret-tenant") && refusal.to_string().contains("ada@example.com"));
+        assert_eq!(ask(Some(&other), false), Ok(()));
+        assert_eq!(ask(Some(&Mark::new("c1", "mail", "ada", "uid-0")), true), Ok(()), "its own predecessor");
+        assert_eq!(ask(None, true), Ok(()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::conditions::{Pass, common, resolved, settled, synced};
-use crate::crd::EmailAliasStatus;
+use crate::crd::{EmailAliasStatus, Policies};
 use crate::mail::{AliasHave, Catch};
 use crate::outcome::Outcome;
 
@@ -12,6 +12,10 @@ use crate::outcome::Outcome;
 pub struct AliasSeen {
     /// Where it stands.
     pub outcome: Outcome,
+    /// The server that it is looked for on.
+    pub server: String,
+    /// The policies that hold for it.
+    pub policies: Policies,
     /// What it catches, once its domain is known.
     pub catch: Option<Catch>,
     /// The alias on Mailcow, if it was looked up.
@@ -27,6 +31,8 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, pass: &Pass) -> EmailA
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
     let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
     after.conditions = settled(&before.conditions, said.collect(), pass);
+    after.server = Some(seen.server.clone());
+    after.policies = Some(seen.policies.clone());
     after.address = seen.catch.as_ref().map(ToString::to_string).or(after.address);
     after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
     if let Some(have) = &seen.have {
@@ -52,12 +58,17 @@ fn warn_of_external(after: &mut EmailAliasStatus, seen: &AliasSeen) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::{ready, tests::pass};
+    use super::super::conditions::{
+        ready,
+        tests::{pass, policies},
+    };
     use super::*;
 
     fn seen() -> AliasSeen {
         AliasSeen {
             outcome: Outcome::InSync,
+            server: "default".into(),
+            policies: policies(),
             catch: Some(Catch::parse("sales@example.com").unwrap()),
             have: Some(AliasHave {
                 id: 7,

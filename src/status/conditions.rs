@@ -200,7 +200,19 @@ pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::crd::{AdoptionPolicy, Chosen, DeletionPolicy, DriftPolicy, Policies, PolicySource};
     use k8s_openapi::jiff::Timestamp;
+
+    /// Nobody says anything about policies.
+    pub(crate) fn policies() -> Policies {
+        let from = PolicySource::Kind;
+        Policies {
+            deletion: Chosen { value: DeletionPolicy::Retain, from },
+            adoption: Chosen { value: AdoptionPolicy::IfUnowned, from },
+            drift: Chosen { value: DriftPolicy::Correct, from },
+            warning: None,
+        }
+    }
 
     pub(crate) fn pass(second: i64) -> Pass {
         Pass {

@@ -1,9 +1,10 @@
 //! The status of an `EmailDomain`.
 
 use super::conditions::{Pass, Said, common, settled, synced};
+use super::provisioning::Provisioning;
 use crate::crd::{
     Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
-    EmailDomainStatus, OwnershipStatus, ServerStatus,
+    EmailDomainStatus, OwnershipStatus, Policies, ServerStatus,
 };
 use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason, Why};
@@ -23,6 +24,8 @@ pub struct DomainSeen {
     pub tags: Tags,
     /// What DNS says, from this pass or an earlier one.
     pub dns: Vec<DnsRecordStatus>,
+    /// The policies that hold for it.
+    pub policies: Policies,
     /// What is attached to it in Kubernetes.
     pub attached: Attached,
     /// What waits until DNS is verified.
@@ -31,6 +34,8 @@ pub struct DomainSeen {
     pub ownership: Option<OwnershipStatus>,
     /// How handing the records on went.
     pub published: Publishing,
+    /// What became of the mailboxes that it makes by itself.
+    pub provisioning: Provisioning,
 }
 
 /// How handing the records on went.
@@ -61,6 +66,7 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
     said.extend(dns);
     said.extend(seen.ownership.as_ref().map(owned));
     said.extend(published(&seen.published));
+    said.extend(seen.provisioning.condition());
     after.conditions = settled(&before.conditions, said, pass);
     after.ownership.clone_from(&seen.ownership);
     after.published_to = match &seen.published {
@@ -68,7 +74,9 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
         Publishing::Done(to, _) => Some(*to),
         Publishing::Not(to, _) => *to,
     };
+    after.provisioned = seen.provisioning.shown(before.provisioned.as_ref());
     after.domain = seen.name.as_ref().map(ToString::to_string).or(after.domain);
+    after.policies = Some(seen.policies.clone());
     after.attached = Some(seen.attached.clone());
     after.dns = (!seen.dns.is_empty()).then(|| DnsStatus { records: seen.dns.clone() });
     after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
@@ -207,7 +215,10 @@ const fn condition_name(kind: DnsRecordKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::{is_true, tests::pass};
+    use super::super::conditions::{
+        is_true,
+        tests::{pass, policies},
+    };
     use super::*;
     use crate::crd::DnsSource;
 
@@ -236,6 +247,7 @@ mod tests {
     fn seen(dns: Vec<DnsRecordStatus>) -> DomainSeen {
         DomainSeen {
             outcome: Outcome::InSync,
+            policies: policies(),
             name: None,
             have: None,
             version: None,
@@ -245,6 +257,7 @@ mod tests {
             gate: DnsGate::None,
             ownership: None,
             published: Publishing::Off,
+            provisioning: Provisioning::Off,
         }
     }
 

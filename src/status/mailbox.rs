@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Pass, common, resolved, settled, synced};
-use crate::crd::{EmailMailboxStatus, LastLogin, QuotaStatus};
+use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus};
 use crate::mail::{Address, MailboxHave, Quota, Tags};
 use crate::outcome::Outcome;
 
@@ -13,6 +13,10 @@ use crate::outcome::Outcome;
 pub struct MailboxSeen {
     /// Where it stands.
     pub outcome: Outcome,
+    /// The server that it is looked for on.
+    pub server: String,
+    /// The policies that hold for it.
+    pub policies: Policies,
     /// Its address, once its domain is known.
     pub address: Option<Address>,
     /// The mailbox on Mailcow, if it was looked up.
@@ -38,6 +42,8 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, pass: &Pass) -> 
     after.last_handled_reconcile_at.clone_from(&pass.requested_at);
     let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
     after.conditions = settled(&before.conditions, said.collect(), pass);
+    after.server = Some(seen.server.clone());
+    after.policies = Some(seen.policies.clone());
     after.address = seen.address.as_ref().map(ToString::to_string).or(after.address);
     after.credentials_secret_name.clone_from(&seen.secret_name);
     after.password_version.clone_from(&seen.password_version);
@@ -73,7 +79,7 @@ fn last_login([imap, smtp, pop3]: [i64; 3]) -> Option<LastLogin> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::tests::pass;
+    use super::super::conditions::tests::{pass, policies};
     use super::*;
     use crate::mail::{Access, RateLimit};
     use crate::outcome::{Reason, Why};
@@ -81,6 +87,8 @@ mod tests {
     fn seen(outcome: Outcome) -> MailboxSeen {
         MailboxSeen {
             outcome,
+            server: "default".into(),
+            policies: policies(),
             address: Some(Address::parse("ada@example.com").unwrap()),
             have: Some(MailboxHave {
                 address: Address::parse("ada@example.com").unwrap(),

@@ -4,10 +4,12 @@ mod alias;
 mod conditions;
 mod domain;
 mod mailbox;
+mod provisioning;
 mod rule;
 
 pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, Pass, first_touch, is_true, ready};
 pub use domain::{DomainSeen, Publishing, domain};
 pub use mailbox::{MailboxSeen, mailbox};
+pub use provisioning::Provisioning;
 pub use rule::{InScript, RuleSeen, rule};

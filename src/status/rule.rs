@@ -149,6 +149,9 @@ pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) ->
     if !matches!(seen.outcome, Outcome::Unknown(_)) {
         after.position = seen.position;
         after.shadowed_by.clone_from(&seen.shadowed_by);
+    }
+    // What Mailcow never showed can't have been changed there by hand.
+    if seen.outcome == Outcome::InSync {
         after.script_hash.clone_from(&seen.script_hash);
     }
     after

@@ -11,7 +11,8 @@ use axum::routing::get;
 
 use super::Metrics;
 
-/// Serves until the process ends. `ready` turns true when every watch has its first list.
+/// Serves until the process ends. `ready` turns true when every watch has its first list, or when it
+/// is another instance's turn.
 ///
 /// # Errors
 /// When the address can't be bound.
@@ -32,7 +33,7 @@ fn readiness(ready: &AtomicBool) -> (StatusCode, &'static str) {
     if ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first lists from the Kubernetes API")
+        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the Kubernetes API; the log says for what")
     }
 }
 

@@ -1,49 +1,71 @@
-//! Counters that people watch.
+//! What people watch: counted as it happens. What has a state is looked up when it is asked for, in [`super::standing`].
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
-use crate::clock;
+use super::exposition::text;
+use super::queue::Queue;
+use super::standing::{Standing, Watcher};
+use crate::gates::Gates;
 use crate::outcome::Reason;
 
-type Labels<const N: usize> = [(&'static str, &'static str); N];
+/// The labels of a metric.
+pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// The label of a metric that each configured server has.
+pub(super) type OfServer = [(&'static str, String); 1];
+
+/// What is known of a server that is configured.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// Its version, once it was told.
+    pub(super) version: Option<String>,
+    /// When it was last looked at whole, or when it was configured.
+    pub(super) looked_at: Instant,
+}
 
 /// All metrics; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    reconciles: Family<Labels<2>, Counter>,
-    in_hand: Family<Labels<1>, Gauge>,
-    reconcile_seconds: Family<Labels<1>, Histogram>,
-    mailcow_requests: Family<Labels<2>, Counter>,
-    mailcow_seconds: Family<Labels<1>, Histogram>,
-    dns_verdicts: Family<Labels<2>, Counter>,
-    mailcow_configured: Gauge,
-    mailcow_up: Gauge,
-    mailcow_version: Family<[(&'static str, String); 1], Gauge>,
-    poll_seconds: Histogram,
-    polled: Gauge,
+    pub(super) reconciles: Family<Labels<2>, Counter>,
+    pub(super) reconcile_seconds: Family<Labels<1>, Histogram>,
+    pub(super) mailcow_requests: Family<Labels<2>, Counter>,
+    pub(super) mailcow_seconds: Family<Labels<1>, Histogram>,
+    pub(super) dns_verdicts: Family<Labels<2>, Counter>,
+    pub(super) mailcow_configured: Family<OfServer, Gauge>,
+    pub(super) mailcow_up: Family<OfServer, Gauge>,
+    pub(super) features: Family<Labels<1>, Gauge>,
+    pub(super) poll_seconds: Histogram,
+    pub(super) poll_interval: Gauge,
+    pub(super) leader: Gauge,
+    queue: Queue,
+    watcher: Watcher,
+    servers: Arc<Mutex<BTreeMap<String, Seen>>>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self {
             reconciles: Family::default(),
-            in_hand: Family::default(),
             reconcile_seconds: Family::new_with_constructor(histogram),
             mailcow_requests: Family::default(),
             mailcow_seconds: Family::new_with_constructor(histogram),
             dns_verdicts: Family::default(),
-            mailcow_configured: Gauge::default(),
-            mailcow_up: Gauge::default(),
-            mailcow_version: Family::default(),
+            mailcow_configured: Family::default(),
+            mailcow_up: Family::default(),
+            features: Family::default(),
             poll_seconds: histogram(),
-            polled: Gauge::default(),
+            poll_interval: Gauge::default(),
+            leader: Gauge::default(),
+            queue: Queue::default(),
+            watcher: Watcher::default(),
+            servers: Arc::default(),
         }
     }
 }
@@ -54,30 +76,42 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
-    /// A pass over an object of `kind` has begun; [`Metrics::reconciled`] ends it.
-    pub fn begun(&self, kind: &'static str) {
-        self.in_hand.get_or_create(&[("kind", kind)]).inc();
-    }
-
     /// Counts a pass over an object of `kind` and what came of it.
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, took: Duration) {
-        self.in_hand.get_or_create(&[("kind", kind)]).dec();
         self.reconciles.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
         self.reconcile_seconds.get_or_create(&[("kind", kind)]).observe(took.as_secs_f64());
     }
 
-    /// Counts a request to Mailcow.
-    pub fn asked_mailcow(&self, action: &'static str, outcome: &'static str, took: Duration) {
+    /// What waits for a pass, and what has one.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Tells how to look at how things stand.
+    pub fn look_with(&self, look: impl Fn() -> Standing + Send + Sync + 'static) {
+        self.watcher.set(look);
+    }
+
+    /// Counts a request to a Mailcow server: the action, what came of it, and how long it took.
+    pub fn asked_mailcow(&self, server: &str, (action, outcome): (&'static str, &'static str), took: Duration) {
         self.mailcow_requests.get_or_create(&[("action", action), ("outcome", outcome)]).inc();
         self.mailcow_seconds.get_or_create(&[("action", action)]).observe(took.as_secs_f64());
         let is_down = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected].map(Reason::as_str).contains(&outcome);
-        self.mailcow_up.set(i64::from(!is_down));
+        self.mailcow_up.get_or_create(&of(server)).set(i64::from(!is_down));
     }
 
-    /// The version of the configured Mailcow server.
-    pub fn mailcow_version(&self, version: &str) {
-        self.mailcow_version.clear();
-        self.mailcow_version.get_or_create(&[("version", version.to_owned())]).set(1);
+    /// The version of a configured Mailcow server.
+    pub fn mailcow_version(&self, server: &str, version: &str) {
+        if let Some(seen) = self.lock().get_mut(server) {
+            seen.version = Some(version.to_owned());
+        }
+    }
+
+    /// Which feature gates are on.
+    pub fn gates(&self, gates: &Gates) {
+        for (name, is_on) in gates.iter() {
+            self.features.get_or_create(&[("name", name)]).set(i64::from(is_on));
+        }
     }
 
     /// Counts a verdict on a DNS record.
@@ -85,15 +119,41 @@ impl Metrics {
         self.dns_verdicts.get_or_create(&[("record", record), ("verdict", verdict)]).inc();
     }
 
-    /// Whether a Mailcow server is configured.
-    pub fn configured(&self, yes: bool) {
-        self.mailcow_configured.set(i64::from(yes));
+    /// Whether this instance leads.
+    pub fn leading(&self, yes: bool) {
+        self.leader.set(i64::from(yes));
     }
 
-    /// Notes that all that is remembered of Mailcow was looked at again.
-    pub fn polled(&self, took: Duration) {
+    /// Whether the connection to the server of this name is configured.
+    pub fn configured(&self, server: &str, yes: bool) {
+        self.mailcow_configured.get_or_create(&of(server)).set(i64::from(yes));
+        let seen = yes.then(|| Seen { version: None, looked_at: Instant::now() });
+        match seen {
+            Some(seen) => drop(self.lock().insert(server.to_owned(), seen)),
+            None => drop(self.lock().remove(server)),
+        }
+    }
+
+    /// How often all that is remembered of Mailcow is looked at again.
+    pub fn polls_every(&self, interval: Duration) {
+        self.poll_interval.set(i64::try_from(interval.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// Notes that all that is remembered of a server was looked at again.
+    pub fn polled(&self, server: &str, took: Duration) {
         self.poll_seconds.observe(took.as_secs_f64());
-        self.polled.set(clock::now().0.as_second());
+        if let Some(seen) = self.lock().get_mut(server) {
+            seen.looked_at = Instant::now();
+        }
+    }
+
+    /// The configured servers.
+    pub(super) fn servers(&self) -> BTreeMap<String, Seen> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them in the `OpenMetrics` text format.
@@ -101,57 +161,11 @@ impl Metrics {
     /// # Errors
     /// Never in practice: writing to a text can't fail.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
-        let mut registry = Registry::with_prefix("mailcow_operator");
-        registry.register("reconciles", "Passes over objects by kind and outcome", self.reconciles.clone());
-        registry.register("reconciles_in_hand", "Passes that go on now, by kind", self.in_hand.clone());
-        registry.register("reconcile_seconds", "Time of a pass in seconds", self.reconcile_seconds.clone());
-        registry.register(
-            "mailcow_requests",
-            "Requests to Mailcow by action and outcome",
-            self.mailcow_requests.clone(),
-        );
-        registry.register(
-            "mailcow_request_seconds",
-            "Time of a request to Mailcow in seconds",
-            self.mailcow_seconds.clone(),
-        );
-        registry.register("dns_verdicts", "Verdicts on DNS records", self.dns_verdicts.clone());
-        registry.register(
-            "mailcow_configured",
-            "1 when a Mailcow server is configured",
-            self.mailcow_configured.clone(),
-        );
-        registry.register("poll_seconds", "Time of a whole look at Mailcow in seconds", self.poll_seconds.clone());
-        registry.register(
-            "polled_timestamp_seconds",
-            "When Mailcow was last looked at whole, in Unix seconds; 0 is never",
-            self.polled.clone(),
-        );
-        registry.register("mailcow_up", "1 when Mailcow answered the last request", self.mailcow_up.clone());
-        registry.register("mailcow_info", "The version of Mailcow; always 1", self.mailcow_version.clone());
-        let mut text = String::new();
-        encode(&mut text, &registry)?;
-        Ok(text)
+        text(self, &self.watcher.look())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_are_written_with_their_labels() {
-        let metrics = Metrics::default();
-        metrics.begun("EmailDomain");
-        metrics.begun("EmailDomain");
-        metrics.reconciled("EmailDomain", "in_sync", Duration::from_millis(7));
-        metrics.asked_mailcow("add/domain", "ok", Duration::from_millis(7));
-        let text = metrics.text().unwrap();
-        assert!(
-            text.contains(r#"mailcow_operator_reconciles_total{kind="EmailDomain",outcome="in_sync"} 1"#),
-            "{text}"
-        );
-        assert!(text.contains(r#"mailcow_operator_mailcow_requests_total{action="add/domain",outcome="ok"} 1"#));
-        assert!(text.contains(r#"mailcow_operator_reconciles_in_hand{kind="EmailDomain"} 1"#));
-    }
+/// The label of a server.
+pub(super) fn of(server: &str) -> OfServer {
+    [("server", server.to_owned())]
 }

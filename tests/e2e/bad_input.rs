@@ -7,7 +7,7 @@ fn manifest(kind: &str, spec: &str) -> String {
 }
 
 /// A kind, a spec that has to be refused, and what the words must hold.
-const REFUSED: [(&str, &str, &str); 38] = [
+const REFUSED: [(&str, &str, &str); 42] = [
     ("EmailDomain", "{domain: example}", "spec.domain"),
     ("EmailDomain", "{domain: a_b.example}", "spec.domain"),
     ("EmailDomain", "{domain: '*.example.com'}", "spec.domain"),
@@ -21,10 +21,18 @@ const REFUSED: [(&str, &str, &str); 38] = [
     ("EmailDomain", "{domain: e.com, dkim: {keySize: 512}}", "keySize must be 2048 or 4096"),
     ("EmailDomain", "{domain: e.com, dns: {required: [MX, MX]}}", "spec.dns.required"),
     ("EmailDomain", "{domain: e.com, deletionPolicy: Destroy}", "spec.deletionPolicy"),
+    ("EmailDomain", "{domain: e.com, server: 'In House'}", "spec.server"),
+    ("EmailDomain", "{domain: e.com, allowedNamespaces: {from: Selector}}", "selector goes with from: Selector"),
+    (
+        "EmailDomain",
+        "{domain: e.com, allowedNamespaces: {from: Selector, selector: {matchExpressions: [{key: a, operator: In}]}}}",
+        "In and NotIn need values",
+    ),
     ("EmailMailbox", "{localPart: 'a b', domainRef: {name: d}}", "spec.localPart"),
     ("EmailMailbox", "{localPart: a..b, domainRef: {name: d}}", "spec.localPart"),
     ("EmailMailbox", "{localPart: a}", "spec.domainRef"),
-    ("EmailMailbox", "{localPart: a, domainRef: {name: d, namespace: x}}", "spec.domainRef.namespace"),
+    ("EmailMailbox", "{localPart: a, domainRef: {name: d, namespace: ''}}", "spec.domainRef.namespace"),
+    ("EmailMailbox", "{localPart: a, domainRef: {name: d, kind: x}}", "spec.domainRef.kind"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d}, quota: 1.5Gi}", "spec.quota"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d}, password: hunter2}", "spec.password"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d}, displayName: '<x>'}", "spec.displayName"),

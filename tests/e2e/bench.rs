@@ -116,7 +116,7 @@ async fn bare_look(world: &mut World, size: Size) -> usize {
 
 fn bare(world: &World) -> Client {
     let api_key = SecretString::from(world.mailcow.api_key());
-    let connection = Connection { url: world.mailcow.url(), api_key, ca: None };
+    let connection = Connection { url: world.mailcow.url(), api_key, ca: None, mail_host: None };
     Client::new(&connection, Arc::new(|_, _, _| ())).unwrap()
 }
 

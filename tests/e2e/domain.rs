@@ -86,7 +86,7 @@ async fn the_second_object_for_a_domain_learns_that_it_has_an_owner() {
     world.ready::<EmailDomain>("example").await;
     world.mailcow.clear_log();
     world.apply(&DOMAIN.replace("{name: example}", "{name: second}")).await;
-    let second = world.condition::<EmailDomain>("second", ("Ready", "False", "OwnedByAnother")).await;
+    let second = world.condition::<EmailDomain>("second", ("Ready", "False", "Conflict")).await;
     let told = second.status.unwrap();
     assert!(told.usage.is_none() && told.dkim.is_none(), "another owner's domain is not shown");
     assert_eq!(world.mailcow.writes(), 0);

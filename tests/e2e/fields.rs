@@ -26,10 +26,14 @@ struct Row {
 const EXEMPT: [(&str, &[&str], &str); 5] = [
     (
         "*",
-        &["deletionPolicy", "adoptionPolicy", "driftPolicy"],
+        &["deletionPolicy", "adoptionPolicy", "driftPolicy", "allowedNamespaces.", "autoProvision."],
         "says what the operator does, nothing on Mailcow; tests of their own",
     ),
-    ("*", &["domain", "localPart", "domainRef.name", "catchAll"], "identity: can't be changed"),
+    (
+        "*",
+        &["domain", "localPart", "domainRef.name", "domainRef.namespace", "server", "catchAll"],
+        "identity: can't be changed",
+    ),
     (
         "EmailDomain",
         &[

@@ -59,7 +59,7 @@ pub(crate) async fn settled(world: &World, wanted: &[(&str, usize)]) -> Duration
             (last, since, busy) = (passes(""), Instant::now(), started.elapsed());
         }
         let is_over = |(kind, count): &(&str, usize)| passes(&format!("kind=\"{kind}\"")) >= as_f64(*count);
-        let in_hand = samples.sum("mailcow_operator_reconciles_in_hand", "");
+        let in_hand = samples.sum("mailcow_operator_reconciles_in_progress", "");
         if wanted.iter().all(is_over) && in_hand == 0.0 && since.elapsed() > STILL {
             return busy;
         }

@@ -36,6 +36,20 @@ async fn a_mailbox_comes_with_a_secret_that_opens_it() {
 }
 
 #[tokio::test]
+async fn a_secret_that_was_changed_while_its_object_was_away_is_set() {
+    let world = World::new("away").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
+    world.gone::<EmailMailbox>("ada").await;
+    world.kubectl(&["patch", "secret", "ada-mailbox", "-p", r#"{"stringData":{"password":"new-Password-17"}}"#]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    world.apply(ADA).await;
+    world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(last_password(&world).as_deref(), Some("new-Password-17"));
+}
+
+#[tokio::test]
 async fn a_changed_secret_is_set_once() {
     let world = World::new("rotate").await;
     world.apply(&format!("{DOMAIN}{ADA}")).await;

@@ -82,7 +82,8 @@ async fn it_has_the_rights_that_it_needs_and_no_others() {
         ("update", "emailmailboxes.email.askrobots.com", "no"),
         ("delete", "secrets", "no"),
         ("list", "configmaps", "no"),
-        ("list", "namespaces", "no"),
+        ("list", "namespaces", "yes"),
+        ("patch", "namespaces", "no"),
         ("create", "pods", "no"),
         ("list", "nodes", "no"),
     ] {
@@ -103,7 +104,7 @@ async fn health_and_metrics_are_served() {
     for expected in [
         r#"mailcow_operator_reconciles_total{kind="EmailMailbox",outcome="in_sync"}"#,
         r#"mailcow_operator_mailcow_requests_total{action="add/mailbox",outcome="ok"} 1"#,
-        "mailcow_operator_mailcow_configured 1",
+        r#"mailcow_operator_mailcow_configured{server="default"} 1"#,
     ] {
         assert!(metrics.contains(expected), "{expected}\n{metrics}");
     }

@@ -214,7 +214,7 @@ async fn without_the_rights_for_it_publishing_says_what_to_set() {
     world.start_operator(&[]);
     world.apply(&domain("dns: {publish: ConfigMap}")).await;
     let hindered = world.condition::<EmailDomain>("example", ("Published", "False", "PublishingNotAllowed")).await;
-    assert!(message(&hindered, "Published").contains("dns.publishing.enabled"), "{hindered:#?}");
+    assert!(message(&hindered, "Published").contains("featureGates.DNSPublishing"), "{hindered:#?}");
     assert!(says(&hindered, "Ready", "True"));
 }
 

@@ -242,6 +242,17 @@ async fn a_change_by_hand_is_put_back_or_reported() {
 }
 
 #[tokio::test]
+async fn a_script_that_never_was_on_mailcow_did_not_drift() {
+    let world = World::new("nodrift").await;
+    world.mailcow.set_down(true).await.unwrap();
+    world.apply(&format!("{DOMAIN}{ADA}{}", rule("one", &format!("driftPolicy: Report, {FORWARD}")))).await;
+    world.condition::<EmailForwardingRule>("one", ("Ready", "Unknown", "MailcowUnreachable")).await;
+    world.mailcow.set_down(false).await.unwrap();
+    world.ready::<EmailForwardingRule>("one").await;
+    assert_eq!(scripts(&world).len(), 1);
+}
+
+#[tokio::test]
 async fn a_sink_is_named_by_rules_that_may_use_it_and_a_missing_one_heals_itself() {
     let mut world = World::without_mailcow("sinks").await;
     world.connect().await;

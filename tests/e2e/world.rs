@@ -23,13 +23,18 @@ static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
 struct Installed {
     kubeconfig: PathBuf,
     rendered: String,
+    namespace: String,
+    account: String,
 }
 
 /// The shared control plane with the chart, and the kubeconfig of the chart's service account.
 async fn installed() -> (&'static ControlPlane, Installed) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
-    (plane, INSTALLED.get_or_init(|| install(plane, "release", &[("dns.publishing.enabled", "true")])).await.clone())
+    (
+        plane,
+        INSTALLED.get_or_init(|| install(plane, "release", &[("featureGates.DNSPublishing", "true")])).await.clone(),
+    )
 }
 
 async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -> Installed {
@@ -37,8 +42,9 @@ async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
     let chart = plane.install_chart(&chart, values, &namespace).await.unwrap();
     assert_eq!(chart.crds.len(), 4);
-    let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
-    Installed { kubeconfig, rendered: chart.rendered }
+    let account = chart.service_accounts[0].clone();
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, &account).await.unwrap();
+    Installed { kubeconfig, rendered: chart.rendered, namespace, account }
 }
 
 /// What a test has for itself.
@@ -46,8 +52,10 @@ pub(crate) struct World {
     /// The control plane.
     pub(crate) plane: &'static ControlPlane,
     installed: Installed,
-    /// The only namespace that the operator looks at.
+    /// The namespace that the operator looks at.
     pub(crate) namespace: String,
+    /// The namespaces that the chart lists; none where it gives rights everywhere.
+    pub(crate) listed: Vec<String>,
     /// As an administrator.
     pub(crate) kube: kube::Client,
     /// The server.
@@ -56,6 +64,8 @@ pub(crate) struct World {
     pub(crate) dns: Dns,
     /// The program under test.
     pub(crate) operator: Option<Operator>,
+    /// Whether the operator looks at every namespace.
+    everywhere: bool,
 }
 
 impl World {
@@ -85,7 +95,13 @@ impl World {
         let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
         // It ends with the process, like the shared one.
         let plane: &'static ControlPlane = Box::leak(Box::new(plane));
-        Self::on(plane, install(plane, "release", &[("dns.publishing.enabled", "true")]).await, name).await
+        let gates = [("featureGates.DNSPublishing", "true"), ("featureGates.AutoProvisioning", "true")];
+        Self::on(plane, install(plane, "release", &gates).await, name).await
+    }
+
+    /// The same with an operator that looks at every namespace.
+    pub(crate) async fn everywhere(name: &str) -> Self {
+        Self { everywhere: true, ..Self::alone(name).await }
     }
 
     /// With the rights that the chart gives when nothing is set, and nothing running.
@@ -94,11 +110,38 @@ impl World {
         Self::on(plane, install(plane, &format!("{name}-release"), &[]).await, name).await
     }
 
+    /// With the rights that the chart gives in two listed namespaces, the first of them the world's own, and nothing
+    /// running.
+    pub(crate) async fn listing(first: &str, second: &str) -> Self {
+        let mut world = Self::without_mailcow(first).await;
+        world.listed = vec![world.namespace.clone(), world.plane.namespace(second).await.unwrap()];
+        let listed = format!("{{{}}}", world.listed.join(","));
+        let values = [("watchNamespaces", listed.as_str()), ("clusterId", "testing")];
+        world.installed = install(world.plane, &format!("{first}-release"), &values).await;
+        world
+    }
+
+    /// The name of what the chart made, and of its service account as `namespace:name`.
+    pub(crate) fn release(&self) -> (String, String) {
+        let Installed { namespace, account, .. } = &self.installed;
+        (account.clone(), format!("{namespace}:{account}"))
+    }
+
     async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {
         let namespace = plane.namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();
-        Self { plane, installed, namespace, kube: plane.admin().await.unwrap(), mailcow, dns, operator: None }
+        Self {
+            plane,
+            installed,
+            namespace,
+            listed: Vec::new(),
+            kube: plane.admin().await.unwrap(),
+            mailcow,
+            dns,
+            operator: None,
+            everywhere: false,
+        }
     }
 
     /// Makes the Secret with the connection.
@@ -135,16 +178,59 @@ impl World {
     }
 
     fn start(&mut self, more: &[&str], listen: &str) {
+        self.operator = Some(self.process(more, listen));
+    }
+
+    /// An operator beside the one under test, with these arguments beside what every test needs.
+    pub(crate) fn another_operator(&self, more: &[&str]) -> Operator {
+        self.process(more, "127.0.0.1:0")
+    }
+
+    fn process(&self, more: &[&str], listen: &str) -> Operator {
         let kubeconfig = self.installed.kubeconfig.display().to_string();
         let namespace = self.namespace.clone();
-        let mut args = vec!["run", "--watch-namespace", &namespace, "--operator-namespace", &namespace];
+        let mut args = vec!["run", "--operator-namespace", &namespace];
+        if !self.everywhere {
+            args.extend(["--watch-namespaces", &namespace]);
+        }
         args.extend(["--listen", listen, "--cluster-id", "testing"]);
+        if !more.contains(&"--feature-gates") {
+            args.extend(["--feature-gates", "DNSPublishing=true"]);
+        }
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
         // As the chart sets it.
         let env = [("KUBECONFIG", kubeconfig.as_str()), ("MALLOC_ARENA_MAX", "1")];
-        self.operator = Some(Operator::start(binary, &args, &env).unwrap());
+        Operator::start(binary, &args, &env).unwrap()
+    }
+
+    /// The same things in another namespace, with a kind of its own: for objects of guests.
+    pub(crate) async fn until_in<K: Email>(
+        &self,
+        namespace: &str,
+        name: &str,
+        (kind, status, reason): (&str, &str, &str),
+    ) -> K {
+        let api: Api<K> = Api::namespaced(self.kube.clone(), namespace);
+        let is_so = |object: &K| {
+            let found = object.conditions().into_iter().find(|c| c.type_ == kind);
+            found.is_some_and(|c| c.status == status && c.reason == reason) && is_current(object)
+        };
+        wait_until(LIMIT, &format!("{kind}={status} {reason} on {namespace}/{name}"), async || {
+            match api.get_opt(name).await {
+                Ok(Some(object)) if is_so(&object) => Ok(object),
+                other => Err(format!("{other:#?}")),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error}
+{}",
+                self.logs()
+            )
+        })
     }
 
     /// Applies manifests into the namespace; they have to be taken.

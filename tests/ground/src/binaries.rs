@@ -1,4 +1,5 @@
-//! The programs of the control plane, built once per machine by the scripts in `tests/controlplane`.
+//! The programs of the control plane, and those that judge objects, built once per machine by the scripts in
+//! `tests/controlplane` and `tests/judges`.
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,14 @@ pub async fn kubernetes() -> Result<PathBuf> {
 /// As [`kubernetes`].
 pub async fn helm() -> Result<PathBuf> {
     build("helm.sh").await
+}
+
+/// The folder with the program `judges` and the CRDs of Argo CD's and Flux's kinds; minutes the first time, then instant.
+///
+/// # Errors
+/// As [`kubernetes`].
+pub async fn judges() -> Result<PathBuf> {
+    build("../judges/build.sh").await
 }
 
 async fn build(script: &str) -> Result<PathBuf> {

@@ -1,5 +1,5 @@
-//! What of a Helm chart matters where no pod runs: its CRDs and its RBAC, so that the operator, started as a plain
-//! process, has exactly the rights the chart gives it.
+//! What of a Helm chart matters where no pod runs: its CRDs, RBAC and admission policies, so that the operator, started
+//! as a plain process, has exactly the rights the chart gives it.
 
 use std::path::Path;
 
@@ -11,8 +11,16 @@ use crate::api::succeeded;
 use crate::{ControlPlane, Error, Result, binaries};
 
 /// The kinds that are applied; the rest needs pods.
-const KINDS: [&str; 6] =
-    ["CustomResourceDefinition", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+const KINDS: [&str; 8] = [
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// Those of them that live in a namespace.
 const NAMESPACED: [&str; 3] = ["ServiceAccount", "Role", "RoleBinding"];
@@ -29,8 +37,8 @@ pub struct InstalledChart {
 }
 
 impl ControlPlane {
-    /// Renders a chart with `values` (as of `--set`) and applies its CRDs, service accounts and RBAC. The release has
-    /// the name of the namespace, so several may be there at once.
+    /// Renders a chart with `values` (as of `--set`) and applies its CRDs, service accounts, RBAC and admission
+    /// policies. The release has the name of the namespace, so several may be there at once.
     ///
     /// # Errors
     /// With the words of Helm or of the API server.

@@ -43,6 +43,7 @@ pub struct ControlPlane {
     kubeconfig: PathBuf,
     binaries: PathBuf,
     server: Server,
+    etcd_port: u16,
     folder: Folder,
 }
 
@@ -73,7 +74,8 @@ impl ControlPlane {
         let certificate = certificate(&folder, &[&etcd, &api_server]).await?;
         let server = Server { port: ports.api, certificate };
         folder.write("admin.kubeconfig", kubeconfig::render(&server, &token, "default"))?;
-        let plane = Self { controller_manager, api_server, etcd, kubeconfig, binaries, server, folder };
+        let plane =
+            Self { controller_manager, api_server, etcd, kubeconfig, binaries, server, etcd_port: ports.etcd, folder };
         plane.ready().await?;
         plane.controller_manager.start()?;
         Ok(plane)
@@ -105,6 +107,11 @@ impl ControlPlane {
     /// The folder with data, keys, kubeconfigs and one log file per server.
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Where etcd answers, for whoever wants to see what is really stored.
+    pub fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd_port)
     }
 
     /// The process ids of the servers.

@@ -31,12 +31,13 @@ pub(crate) const TOKENS: &str = "tokens.csv";
 pub(crate) const CERTIFICATES: &str = "certificates";
 
 /// The controllers that have something to do in a cluster without nodes and pods.
-const CONTROLLERS: [&str; 10] = [
+const CONTROLLERS: [&str; 11] = [
     "namespace-controller",
     "garbage-collector-controller",
     "serviceaccount-controller",
     "root-ca-certificate-publisher-controller",
     "clusterrole-aggregation-controller",
+    "validatingadmissionpolicy-status-controller", // says what does not compile
     "deployment-controller",
     "replicaset-controller",
     "cronjob-controller",

@@ -3,6 +3,7 @@
 //! ```text
 //! binaries ─▶ ControlPlane = folder + [Component: etcd, kube-apiserver, kube-controller-manager]
 //!                │ admin(), kubectl(), namespace()                    for the test, as cluster admin
+//!                │ helm(), workload()                                 for tests of the chart itself
 //!                │ install_chart(), service_account_kubeconfig()      for the operator, under the chart's own RBAC
 //!                ▼
 //!             Operator = a process, its log lines, its end
@@ -24,9 +25,10 @@ mod kubeconfig;
 pub mod last_will;
 mod operator;
 mod ports;
+mod release;
 mod wait;
 
-pub use binaries::{helm, kubernetes};
+pub use binaries::{helm, judges, kubernetes};
 pub use chart::InstalledChart;
 pub use control_plane::{ControlPlane, Options, Pids};
 pub use dns::{Dns, MAIL_HOST};
@@ -35,4 +37,5 @@ pub use folder::Folder;
 pub use kubeconfig::client;
 pub use operator::{Operator, rss_kib};
 pub use ports::free_port;
+pub use release::Workload;
 pub use wait::wait_until;

@@ -96,6 +96,14 @@ impl Operator {
             return Ok(status);
         }
         self.signal(Signal::TERM)?;
+        self.ended(limit).await
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when it still runs after `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
         let end = wait_until(limit, "the operator to end", async || match self.exit_status() {
             Ok(None) => Err("it still runs"),
             Ok(Some(status)) => Ok(Ok(status)),

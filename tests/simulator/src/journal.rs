@@ -14,6 +14,8 @@ pub struct Request {
     pub query: String,
     /// The body. It may hold passwords and is left out of the `Debug` form.
     pub body: String,
+    /// The API key that came with it. It is left out of the `Debug` form.
+    pub key: String,
     /// When it came, counted from the start of the simulator.
     pub at: Duration,
     /// How long the answer took.

@@ -77,6 +77,7 @@ impl Shared {
             path: call.route(),
             query: call.query.clone(),
             body: call.body,
+            key: call.key.unwrap_or_default(),
             at,
             took: started.elapsed(),
             status,

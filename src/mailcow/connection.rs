@@ -1,0 +1,33 @@
+//! How a Mailcow server is reached.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::location::without_credentials;
+
+/// How to reach a Mailcow server.
+#[derive(Clone)]
+pub struct Connection {
+    /// `https://mail.example.com`, with or without `/api/v1`.
+    pub url: String,
+    /// The read-write API key.
+    pub api_key: SecretString,
+    /// A private certificate authority in PEM, trusted beside the public ones.
+    pub ca: Option<String>,
+    /// Host name of the mail server as MX records name it, where it is not that of the URL.
+    pub mail_host: Option<String>,
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.url, &self.ca, &self.mail_host) == (&other.url, &other.ca, &other.mail_host)
+            && self.api_key.expose_secret() == other.api_key.expose_secret()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("url", &without_credentials(&self.url)).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! All metrics as text: names, what they mean, and the figures of this moment.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
+
+use super::metrics::{Labels, Metrics, OfServer, of};
+use super::standing::Standing;
+
+/// States of the breaker towards Mailcow.
+const BREAKER: [&str; 3] = ["closed", "open", "rejected"];
+/// What this was built from, when the build was told.
+const REVISION: Option<&str> = option_env!("REVISION");
+
+/// All metrics in the `OpenMetrics` text format.
+///
+/// # Errors
+/// Never in practice: writing to a text can't fail.
+pub(super) fn text(metrics: &Metrics, standing: &Standing) -> Result<String, std::fmt::Error> {
+    let mut names = Names(Registry::with_prefix("mailcow_operator"));
+    names.work(metrics);
+    names.mailcow(metrics, standing);
+    names.objects(standing);
+    names.process(metrics);
+    let mut text = String::new();
+    encode(&mut text, &names.0)?;
+    Ok(text)
+}
+
+/// The names that metrics go by.
+struct Names(Registry);
+
+impl Names {
+    fn add(&mut self, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+        self.0.register(name, help, metric.clone());
+    }
+
+    fn work(&mut self, metrics: &Metrics) {
+        self.add("reconciles", "Passes over objects by kind and outcome", &metrics.reconciles);
+        self.add("reconcile_seconds", "Time of a pass in seconds", &metrics.reconcile_seconds);
+        let (waiting, running): (Family<Labels<1>, Gauge>, Family<Labels<1>, Gauge>) = Default::default();
+        for (driver, wait, run) in metrics.queue().depths() {
+            waiting.get_or_create(&[("kind", driver)]).set(wait);
+            running.get_or_create(&[("kind", driver)]).set(run);
+        }
+        self.add("queue_depth", "Objects that were woken and wait for a pass", &waiting);
+        self.add("reconciles_in_progress", "Passes that run", &running);
+        self.add("dns_verdicts", "Verdicts on DNS records", &metrics.dns_verdicts);
+    }
+
+    fn mailcow(&mut self, metrics: &Metrics, standing: &Standing) {
+        self.add(
+            "mailcow_requests",
+            "Requests that were sent to Mailcow by action and outcome",
+            &metrics.mailcow_requests,
+        );
+        self.add("mailcow_request_seconds", "Time of a request to Mailcow in seconds", &metrics.mailcow_seconds);
+        let help = "1 when the connection to the server of this name is configured";
+        self.add("mailcow_configured", help, &metrics.mailcow_configured);
+        self.add("mailcow_up", "1 when Mailcow answered the last request", &metrics.mailcow_up);
+        let breaker: Family<[(&'static str, String); 2], Gauge> = Family::default();
+        for (server, holds) in &standing.breakers {
+            for state in BREAKER {
+                let labels = [("server", server.clone()), ("state", state.to_owned())];
+                breaker.get_or_create(&labels).set(i64::from(*holds == state));
+            }
+        }
+        let help = "1 for the state that holds: closed sends all requests, open one at a time, rejected none";
+        self.add("mailcow_breaker", help, &breaker);
+        self.servers(metrics);
+        self.add("poll_seconds", "Time of a whole look at Mailcow in seconds", &metrics.poll_seconds);
+        self.add("poll_interval_seconds", "Time between two whole looks at Mailcow", &metrics.poll_interval);
+    }
+
+    fn servers(&mut self, metrics: &Metrics) {
+        let version: Family<[(&'static str, String); 2], Gauge> = Family::default();
+        let age: Family<OfServer, Gauge<f64, AtomicU64>> = Family::default();
+        for (server, seen) in metrics.servers() {
+            age.get_or_create(&of(&server)).set(seen.looked_at.elapsed().as_secs_f64());
+            if let Some(said) = seen.version {
+                version.get_or_create(&[("server", server), ("version", said)]).set(1);
+            }
+        }
+        self.add("mailcow_info", "The version of Mailcow; always 1", &version);
+        let help = "Time since Mailcow was last looked at whole, or since it was configured";
+        self.add("snapshot_age_seconds", help, &age);
+    }
+
+    fn objects(&mut self, standing: &Standing) {
+        let objects: Family<Labels<2>, Gauge> = Family::default();
+        for ((kind, state), count) in &standing.objects {
+            objects.get_or_create(&[("kind", kind), ("state", state)]).set(*count);
+        }
+        self.add("objects", "Objects by kind and state", &objects);
+        let domains: Family<Labels<1>, Gauge> = Family::default();
+        for (said, count) in &standing.domains {
+            domains.get_or_create(&[("dns_verified", said)]).set(*count);
+        }
+        self.add("domains", "Domains by whether their required DNS records are as they should be", &domains);
+    }
+
+    fn process(&mut self, metrics: &Metrics) {
+        self.add("feature_enabled", "1 when the feature gate is on", &metrics.features);
+        self.add("leader", "1 when this instance works, 0 when it stands by", &metrics.leader);
+        let build: Family<Labels<2>, Gauge> = Family::default();
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION.unwrap_or("unknown"))];
+        build.get_or_create(&labels).set(1);
+        self.add("build_info", "What this program was built from; always 1", &build);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn counters_are_written_with_their_labels() {
+        let metrics = Metrics::default();
+        metrics.reconciled("EmailDomain", "in_sync", Duration::from_millis(7));
+        metrics.asked_mailcow("default", ("add/domain", "ok"), Duration::from_millis(7));
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains(r#"mailcow_operator_reconciles_total{kind="EmailDomain",outcome="in_sync"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains(r#"mailcow_operator_mailcow_requests_total{action="add/domain",outcome="ok"} 1"#));
+        assert!(text.contains(r#"mailcow_operator_build_info{version=""#));
+    }
+
+    #[test]
+    fn what_has_a_state_is_looked_up_each_time() {
+        let metrics = Metrics::default();
+        let has = |text: &str| metrics.text().unwrap().contains(text);
+        assert!(!has("mailcow_operator_objects{") && !has("mailcow_operator_mailcow_breaker{"));
+        metrics.look_with(|| {
+            let mut standing = Standing { breakers: [("default".to_owned(), "open")].into(), ..Standing::default() };
+            standing.count("EmailAlias", &[], false);
+            standing
+        });
+        assert!(has(r#"mailcow_operator_objects{kind="EmailAlias",state="NotReady"} 1"#));
+        assert!(has(r#"breaker{server="default",state="open"} 1"#) && has(r#"state="closed"} 0"#));
+        let pass = metrics.queue().begun("EmailAlias", &("n".into(), "a".into()));
+        assert!(has(r#"mailcow_operator_reconciles_in_progress{kind="EmailAlias"} 1"#));
+        drop(pass);
+        assert!(has(r#"mailcow_operator_reconciles_in_progress{kind="EmailAlias"} 0"#));
+    }
+
+    #[test]
+    fn a_snapshot_is_as_old_as_the_last_look_and_there_is_none_without_a_server() {
+        let metrics = Metrics::default();
+        assert!(!metrics.text().unwrap().contains("snapshot_age_seconds{"));
+        metrics.configured("default", true);
+        metrics.polled("default", Duration::from_secs(1));
+        assert!(metrics.text().unwrap().contains("mailcow_operator_snapshot_age_seconds{server=\"default\"} 0."));
+        metrics.configured("default", false);
+        assert!(!metrics.text().unwrap().contains("snapshot_age_seconds{"));
+    }
+}

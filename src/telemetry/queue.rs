@@ -1,0 +1,89 @@
+//! How much there is to do: objects that were woken and had no pass since, and passes that run.
+//!
+//! The runtime keeps its queue to itself, so both of its ends are counted: what goes in, and what begins.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An object by namespace and name.
+pub type Key = (String, String);
+
+/// The work of all drivers. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Queue(Arc<Mutex<BTreeMap<&'static str, Work>>>);
+
+/// The work of a driver.
+#[derive(Clone, Debug, Default)]
+struct Work {
+    woken: HashSet<Key>,
+    running: i64,
+}
+
+/// A pass that runs; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    queue: Queue,
+    driver: &'static str,
+}
+
+impl Queue {
+    /// The object needs a pass.
+    pub fn woken(&self, driver: &'static str, object: Key) {
+        self.work().entry(driver).or_default().woken.insert(object);
+    }
+
+    /// The object has its pass now. Woken during it, it gets another.
+    pub fn begun(&self, driver: &'static str, object: &Key) -> Running {
+        let mut work = self.work();
+        let work = work.entry(driver).or_default();
+        work.woken.remove(object);
+        work.running += 1;
+        Running { queue: self.clone(), driver }
+    }
+
+    /// The object is gone, and with it its need.
+    pub fn gone(&self, driver: &'static str, object: &Key) {
+        self.work().entry(driver).or_default().woken.remove(object);
+    }
+
+    /// Of each driver, how many objects wait and how many passes run.
+    pub fn depths(&self) -> Vec<(&'static str, i64, i64)> {
+        let waiting = |work: &Work| i64::try_from(work.woken.len()).unwrap_or(i64::MAX);
+        self.work().iter().map(|(driver, work)| (*driver, waiting(work), work.running)).collect()
+    }
+
+    fn work(&self) -> MutexGuard<'_, BTreeMap<&'static str, Work>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.queue.work().entry(self.driver).or_default().running -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        ("n".to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn an_object_waits_once_until_its_pass_and_again_when_it_is_woken_meanwhile() {
+        let queue = Queue::default();
+        for name in ["a", "b", "a"] {
+            queue.woken("EmailAlias", key(name));
+        }
+        assert_eq!(queue.depths(), [("EmailAlias", 2, 0)]);
+        let pass = queue.begun("EmailAlias", &key("a"));
+        assert_eq!(queue.depths(), [("EmailAlias", 1, 1)]);
+        queue.woken("EmailAlias", key("a"));
+        drop(pass);
+        assert_eq!(queue.depths(), [("EmailAlias", 2, 0)]);
+        queue.gone("EmailAlias", &key("b"));
+        assert_eq!(queue.depths(), [("EmailAlias", 1, 0)]);
+    }
+}

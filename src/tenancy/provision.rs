@@ -1,0 +1,270 @@
+//! Mailboxes that a domain makes by itself: which namespaces are entitled to one, which address each gets, what has to
+//! be done, and what such a mailbox may do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+
+use super::admission::matches;
+use super::local_part::{Reserved, asked, is_usable};
+use super::provisioned::{Provisioned, is_placed, labels, name};
+use crate::crd::{
+    AutoProvision, DeletionPolicy, EmailAlias, EmailDomain, EmailMailbox, MailboxState, RefusedNamespace,
+    RefusedReason, WhenRevoked,
+};
+
+/// What is known when it is decided. What does not bear on an address may be left out of all lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The domain that makes mailboxes.
+    pub domain: &'a EmailDomain,
+    /// What is said of namespaces.
+    pub namespaces: &'a [Arc<PartialObjectMeta<Namespace>>],
+    /// Mailboxes of the domain, and others of the name that provisioned ones get.
+    pub mailboxes: &'a [Arc<EmailMailbox>],
+    /// Aliases of the domain.
+    pub aliases: &'a [Arc<EmailAlias>],
+    /// Local parts that nobody gets.
+    pub reserved: &'a Reserved,
+}
+
+/// What has to be done, and what can't be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Namespaces that are entitled.
+    pub entitled: usize,
+    /// Those of them that have their mailbox, before the steps.
+    pub mailboxes: usize,
+    /// Mailboxes of namespaces that are no longer entitled.
+    pub revoked: usize,
+    /// What has to be done, in the order of namespaces.
+    pub steps: Vec<Step>,
+    /// Entitled namespaces that get no mailbox, in their order.
+    pub refused: Vec<RefusedNamespace>,
+    /// Whether a mailbox is being deleted, after which there may be more to do.
+    pub is_leaving: bool,
+}
+
+/// What has to be done about one mailbox.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It has to be made.
+    Create(Provisioned),
+    /// Its namespace is no longer entitled: nobody may log in.
+    Deactivate(Provisioned),
+    /// Its namespace is entitled, and it is not as it should be.
+    Reactivate(Provisioned),
+}
+
+impl Step {
+    /// What the mailbox has to be.
+    pub fn mailbox(&self) -> &Provisioned {
+        match self {
+            Self::Create(mailbox) | Self::Deactivate(mailbox) | Self::Reactivate(mailbox) => mailbox,
+        }
+    }
+}
+
+/// Decides for every namespace. Nothing is done about namespaces that are not known or that are being deleted.
+pub fn decide(facts: &Facts<'_>) -> Decision {
+    let mut decision = Decision::default();
+    let Some(spec) = &facts.domain.spec.auto_provision else { return decision };
+    let claims = Claims::of(facts, spec);
+    let mut namespaces: Vec<&ObjectMeta> = facts.namespaces.iter().map(|namespace| &namespace.metadata).collect();
+    namespaces.sort_by_key(|namespace| &namespace.name);
+    for namespace in namespaces.into_iter().filter(|namespace| namespace.deletion_timestamp.is_none()) {
+        let own = claims.own.get(name_of(namespace)).copied();
+        decision.is_leaving |= own.is_some_and(|own| own.metadata.deletion_timestamp.is_some());
+        if is_entitled(spec, namespace) {
+            decision.entitled += 1;
+            match claims.judge(namespace) {
+                Ok(local_part) => decision.grant(facts.domain, (namespace, own), local_part),
+                Err(refused) => decision.refused.push(refused),
+            }
+        } else if let Some(own) = own.filter(|own| is_of(facts.domain, own) && is_placed(own)) {
+            decision.revoked += 1;
+            decision.steps.extend(revoke(spec, own));
+        }
+    }
+    decision
+}
+
+impl Decision {
+    fn grant(&mut self, domain: &EmailDomain, (namespace, own): (&ObjectMeta, Option<&EmailMailbox>), local: String) {
+        let Some(own) = own else {
+            self.steps.push(Step::Create(Provisioned::new(domain, name_of(namespace), local)));
+            return;
+        };
+        self.mailboxes += 1;
+        let wanted = Provisioned::from(own).in_state(MailboxState::Active);
+        self.steps.extend(differs(domain, own, MailboxState::Active).then_some(Step::Reactivate(wanted)));
+    }
+}
+
+/// Switches the login off, unless it is to be kept. One that takes no mail either stays so.
+fn revoke(spec: &AutoProvision, own: &EmailMailbox) -> Option<Step> {
+    let is_on = own.spec.state == MailboxState::Active && own.metadata.deletion_timestamp.is_none();
+    let wanted = || Step::Deactivate(Provisioned::from(own).in_state(MailboxState::LoginDisabled));
+    (spec.when_revoked == WhenRevoked::Deactivate && is_on).then(wanted)
+}
+
+/// Whether the object says something else than the operator made it say.
+fn differs(domain: &EmailDomain, own: &EmailMailbox, state: MailboxState) -> bool {
+    let is_labelled = labels(domain).iter().all(|(key, value)| own.labels().get(*key) == Some(value));
+    let is_as_made = own.spec.system && own.spec.deletion_policy == Some(DeletionPolicy::Retain) && is_labelled;
+    own.metadata.deletion_timestamp.is_none() && (own.spec.state != state || !is_as_made)
+}
+
+/// Whether a namespace is entitled to a mailbox.
+pub(super) fn is_entitled(spec: &AutoProvision, namespace: &ObjectMeta) -> bool {
+    let none = std::collections::BTreeMap::new();
+    matches(Some(&spec.namespace_selector), namespace.labels.as_ref().unwrap_or(&none))
+}
+
+/// Whether the mailbox is one of the domain.
+pub(super) fn is_of(domain: &EmailDomain, mailbox: &EmailMailbox) -> bool {
+    let own = mailbox.metadata.namespace.as_deref().unwrap_or_default();
+    let reference = &mailbox.spec.domain_ref;
+    Some(&reference.name) == domain.metadata.name.as_ref()
+        && Some(reference.namespace_from(own)) == domain.metadata.namespace.as_deref()
+}
+
+pub(super) fn name_of(namespace: &ObjectMeta) -> &str {
+    namespace.name.as_deref().unwrap_or_default()
+}
+
+/// How good a claim on a local part is; the smallest wins: who has it, whose mailbox is made already, who was there first.
+type Rank<'a> = (u8, Option<Timestamp>, &'a str);
+
+/// Who claims an address.
+#[derive(Clone, Copy, Debug)]
+enum Claimant<'a> {
+    Namespace(&'a str),
+    Mailbox(&'a EmailMailbox),
+    Alias(&'a EmailAlias),
+}
+
+impl Claimant<'_> {
+    fn shown(self) -> String {
+        match self {
+            Self::Namespace(name) => format!("the namespace {name}"),
+            Self::Mailbox(object) => format!("the EmailMailbox {}/{}", namespace_of(object), object.name_any()),
+            Self::Alias(object) => format!("the EmailAlias {}/{}", namespace_of(object), object.name_any()),
+        }
+    }
+}
+
+fn namespace_of(object: &impl ResourceExt) -> String {
+    object.namespace().unwrap_or_default()
+}
+
+/// The best claim on each local part.
+pub(super) struct Claims<'a> {
+    spec: &'a AutoProvision,
+    facts: &'a Facts<'a>,
+    /// Mailboxes of the name that provisioned ones get, by namespace.
+    own: HashMap<&'a str, &'a EmailMailbox>,
+    best: HashMap<String, (Rank<'a>, Claimant<'a>)>,
+}
+
+impl<'a> Claims<'a> {
+    pub(super) fn of(facts: &'a Facts<'a>, spec: &'a AutoProvision) -> Self {
+        let ours = name(facts.domain);
+        let is_ours = |mailbox: &&EmailMailbox| mailbox.metadata.name.as_deref() == Some(&ours);
+        let all = facts.mailboxes.iter().map(Arc::as_ref);
+        let named = all.filter(is_ours).filter_map(|mailbox| Some((mailbox.metadata.namespace.as_deref()?, mailbox)));
+        let mut claims = Self { spec, facts, own: named.collect(), best: HashMap::new() };
+        let entitled = facts.namespaces.iter().map(|n| &n.metadata);
+        entitled.filter(|n| n.deletion_timestamp.is_none() && is_entitled(spec, n)).for_each(|n| claims.want(n));
+        for mailbox in facts.mailboxes.iter().map(Arc::as_ref).filter(|mailbox| is_of(facts.domain, mailbox)) {
+            claims.hold(mailbox, is_ours(&mailbox));
+        }
+        for alias in facts.aliases.iter().map(Arc::as_ref) {
+            let is_placed = alias.status.as_ref().is_some_and(|status| status.address.is_some());
+            let local = alias.spec.local_part.as_ref().filter(|_| is_placed || claims.is_at_home(alias));
+            let rank = (0, None, alias.metadata.name.as_deref().unwrap_or_default());
+            if let Some(local) = local {
+                claims.add(local.to_lowercase(), rank, Claimant::Alias(alias));
+            }
+        }
+        claims
+    }
+
+    /// Objects in the domain's own namespace need nobody's leave; others count when they were let in.
+    fn is_at_home(&self, object: &impl ResourceExt) -> bool {
+        object.meta().namespace == self.facts.domain.metadata.namespace
+    }
+
+    fn want(&mut self, namespace: &'a ObjectMeta) {
+        let (id, local) = (name_of(namespace), asked(namespace, &self.spec.local_part_annotation));
+        let is_made = |own: &&&EmailMailbox| is_of(self.facts.domain, own) && has(own, &local);
+        let made = self.own.get(id).filter(is_made).and_then(|own| own.metadata.creation_timestamp.as_ref());
+        let created = made.or(namespace.creation_timestamp.as_ref()).map(|time| time.0);
+        self.add(local, (if made.is_some() { 1 } else { 2 }, created, id), Claimant::Namespace(id));
+    }
+
+    fn hold(&mut self, mailbox: &'a EmailMailbox, is_ours: bool) {
+        let namespace = mailbox.metadata.namespace.as_deref().unwrap_or_default();
+        let who = if is_ours { Claimant::Namespace(namespace) } else { Claimant::Mailbox(mailbox) };
+        if is_placed(mailbox) || (!is_ours && self.is_at_home(mailbox)) {
+            self.add(mailbox.spec.local_part.to_lowercase(), (0, None, namespace), who);
+        }
+    }
+
+    fn add(&mut self, local: String, rank: Rank<'a>, who: Claimant<'a>) {
+        let best = self.best.entry(local).or_insert((rank, who));
+        if rank < best.0 {
+            *best = (rank, who);
+        }
+    }
+
+    /// The local part that an entitled namespace gets, or why it gets none. What it has it keeps.
+    pub(super) fn judge(&self, namespace: &ObjectMeta) -> Result<String, RefusedNamespace> {
+        let (id, annotation) = (name_of(namespace), &self.spec.local_part_annotation);
+        let local = asked(namespace, annotation);
+        let refused = |reason, message| Err(RefusedNamespace { namespace: id.to_owned(), reason, message });
+        let advice = format!("give the namespace another name in its annotation {annotation}");
+        match self.own.get(id) {
+            Some(own) if is_of(self.facts.domain, own) && is_placed(own) => {
+                return Ok(own.spec.local_part.to_lowercase());
+            }
+            Some(own) if !is_of(self.facts.domain, own) || !has(own, &local) => {
+                let name = own.name_any();
+                let message = format!(
+                    "the namespace has an EmailMailbox {name} that somebody made for something else; delete it, and make it again under another name"
+                );
+                return refused(RefusedReason::NameInUse, message);
+            }
+            _ => {}
+        }
+        if !is_usable(&local) {
+            let message = format!(
+                "{local:?} can't be the local part of an address, which takes 1 to 64 of a-z, 0-9 and . _ - & ' % /, with no dot at its ends or beside another dot; {advice}"
+            );
+            return refused(RefusedReason::Invalid, message);
+        }
+        if self.facts.reserved.has(&local) {
+            return refused(RefusedReason::Reserved, format!("{local:?} is reserved; {advice}"));
+        }
+        match self.best.get(&local) {
+            Some((_, Claimant::Namespace(best))) if *best == id => Ok(local),
+            None => Ok(local),
+            Some((_, other)) => {
+                refused(RefusedReason::Taken, format!("{local:?} is taken by {}; {advice}", other.shown()))
+            }
+        }
+    }
+}
+
+/// Whether the mailbox has this local part.
+fn has(mailbox: &EmailMailbox, local: &str) -> bool {
+    mailbox.spec.local_part.to_lowercase() == local
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! A mailbox that was made by its domain: what it says, and whether it may attach to the domain.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::local_part::asked;
+use super::provision::{Claims, Facts, is_entitled, is_of, name_of};
+use crate::crd::{DomainRef, EmailDomain, EmailMailbox, MailboxState, PROVISIONED_BY, WhenRevoked};
+use crate::mail::sha256;
+
+/// The longest label value; bytes.
+const LONGEST: usize = 63;
+
+/// What the operator says of a mailbox that it makes; everything else is others'.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provisioned {
+    /// The namespace that it is for.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+    /// Its local part.
+    pub local_part: String,
+    /// The domain that makes it.
+    pub domain_ref: DomainRef,
+    /// Whether people can log in.
+    pub state: MailboxState,
+}
+
+impl Provisioned {
+    pub(super) fn new(domain: &EmailDomain, namespace: &str, local_part: String) -> Self {
+        let domain_ref = DomainRef { name: domain.name_any(), namespace: domain.namespace() };
+        Self {
+            namespace: namespace.to_owned(),
+            name: name(domain),
+            local_part,
+            domain_ref,
+            state: MailboxState::Active,
+        }
+    }
+
+    pub(super) fn in_state(self, state: MailboxState) -> Self {
+        Self { state, ..self }
+    }
+
+    /// The object as it is applied: only the fields that are the operator's.
+    pub fn manifest(&self, domain: &EmailDomain) -> Value {
+        json!({
+            "apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailMailbox",
+            "metadata": {"name": self.name, "namespace": self.namespace, "labels": labels(domain)},
+            "spec": {
+                "localPart": self.local_part, "domainRef": self.domain_ref, "system": true, "state": self.state,
+                "deletionPolicy": "Retain",
+            },
+        })
+    }
+}
+
+impl From<&EmailMailbox> for Provisioned {
+    /// Of one that is there: what can't be changed stays as it is written.
+    fn from(there: &EmailMailbox) -> Self {
+        Self {
+            namespace: there.namespace().unwrap_or_default(),
+            name: there.name_any(),
+            local_part: there.spec.local_part.clone(),
+            domain_ref: there.spec.domain_ref.clone(),
+            state: there.spec.state,
+        }
+    }
+}
+
+/// The name of every mailbox that the domain makes: `namespace.name` of the domain; of a long one the beginning and a
+/// hash. A namespace has no dot in its name, so that no two domains have the same.
+pub fn name(domain: &EmailDomain) -> String {
+    let whole = format!("{}.{}", domain.namespace().unwrap_or_default(), domain.name_any());
+    if whole.len() <= LONGEST {
+        return whole;
+    }
+    let digits: String = sha256(&whole).chars().take(10).collect();
+    let start: String = whole.chars().take(LONGEST - 1 - digits.len()).collect();
+    format!("{}-{digits}", start.trim_end_matches(['-', '.']))
+}
+
+/// The labels of mailboxes that the domain makes. Anybody may set them: nothing is decided by them.
+pub(super) fn labels(domain: &EmailDomain) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([("app.kubernetes.io/managed-by", "mailcow-operator".to_owned()), (PROVISIONED_BY, name(domain))])
+}
+
+/// Whether it was let in to its domain once; only the operator writes statuses.
+pub fn is_placed(mailbox: &EmailMailbox) -> bool {
+    let address = mailbox.status.as_ref().and_then(|status| status.address.as_deref());
+    let local = address.and_then(|address| address.rsplit_once('@')).map(|(local, _)| local);
+    local.is_some_and(|local| local == mailbox.spec.local_part.to_lowercase())
+}
+
+/// Whether its claim on its address depends on this namespace: the facts need not hold others.
+pub fn asks_for(namespace: &impl ResourceExt, domain: &EmailDomain, mailbox: &EmailMailbox) -> bool {
+    let spec = domain.spec.auto_provision.as_ref();
+    let is_own = Some(namespace.name_any()) == mailbox.namespace();
+    let local = mailbox.spec.local_part.to_lowercase();
+    is_own || spec.is_some_and(|spec| asked(namespace.meta(), &spec.local_part_annotation) == local)
+}
+
+/// What a mailbox may do at the domain that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may attach.
+    Admitted,
+    /// Its namespace is no longer entitled, and its login is about to be switched off.
+    Leaving,
+    /// It may not attach: the domain did not make it, or would not.
+    Refused,
+}
+
+/// Whether a mailbox may attach to the domain because the domain makes mailboxes by itself, though nobody lets its
+/// namespace in. What its labels and its `system` say proves nothing: it needs the name and the address that the domain
+/// would give it, and a namespace that is entitled or was when it got them.
+pub fn standing(facts: &Facts<'_>, mailbox: &EmailMailbox) -> Standing {
+    let Some(spec) = &facts.domain.spec.auto_provision else { return Standing::Refused };
+    let mut namespaces = facts.namespaces.iter().map(|namespace| &namespace.metadata);
+    let Some(namespace) = namespaces.find(|there| Some(name_of(there)) == mailbox.metadata.namespace.as_deref()) else {
+        return Standing::Refused;
+    };
+    if !mailbox.spec.system || mailbox.name_any() != name(facts.domain) || !is_of(facts.domain, mailbox) {
+        return Standing::Refused;
+    }
+    let is_entitled = is_entitled(spec, namespace);
+    if !is_placed(mailbox) {
+        let is_granted = is_entitled && Claims::of(facts, spec).judge(namespace).is_ok();
+        return if is_granted { Standing::Admitted } else { Standing::Refused };
+    }
+    let is_off = mailbox.spec.state != MailboxState::Active;
+    let stays = is_entitled || is_off || spec.when_revoked == WhenRevoked::Keep;
+    if stays { Standing::Admitted } else { Standing::Leaving }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(namespace: &str, name: &str) -> EmailDomain {
+        let mut domain = EmailDomain::new(name, serde_yaml::from_str("domain: e.com").unwrap());
+        domain.metadata.namespace = Some(namespace.into());
+        domain
+    }
+
+    #[test]
+    fn names_tell_domains_apart_and_fit_into_labels() {
+        assert_eq!(name(&domain("mail", "example-com")), "mail.example-com");
+        assert_ne!(name(&domain("a", "b.c")), name(&domain("a-b", "c")));
+        let long = |last: &str| name(&domain("mail", &format!("{}{last}", "x".repeat(252))));
+        assert_eq!(long("a").len(), LONGEST);
+        assert_ne!(long("a"), long("b"));
+        let dotted = name(&domain(&"n".repeat(51), "x.y.z.and-so-on"));
+        assert!(dotted.len() <= LONGEST && !dotted.contains(".-"), "{dotted}");
+    }
+
+    #[test]
+    fn what_is_applied_is_only_what_is_the_operators() {
+        let domain = domain("mail", "d");
+        let made = Provisioned::new(&domain, "ada", "ada".into()).in_state(MailboxState::LoginDisabled);
+        let manifest = made.manifest(&domain);
+        let fields: Vec<&String> = manifest["spec"].as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["deletionPolicy", "domainRef", "localPart", "state", "system"]);
+        assert_eq!(manifest["spec"]["domainRef"], json!({"name": "d", "namespace": "mail"}));
+        assert_eq!(manifest["metadata"]["labels"][PROVISIONED_BY], "mail.d");
+        let parsed: EmailMailbox = serde_json::from_value(manifest).unwrap();
+        assert_eq!(Provisioned::from(&parsed), made);
+    }
+}

@@ -1,0 +1,170 @@
+//! Several namespaces that share an installation: who may attach to a domain, who has it, whose policies hold.
+
+use std::time::Duration;
+
+use kube::Api;
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox, PolicySource};
+
+use crate::world::{Email, World, message};
+
+/// Two namespaces of guests beside the one with the operator.
+struct Guests {
+    world: World,
+    paid: String,
+    free: String,
+}
+
+impl Guests {
+    async fn new() -> Self {
+        let mut world = World::everywhere("guests").await;
+        world.connect().await;
+        world.start_operator(&["--default-drift-policy", "Report"]);
+        let paid = world.plane.namespace("paid").await.unwrap();
+        let free = world.plane.namespace("free").await.unwrap();
+        world.kubectl(&["label", "namespace", &paid, "plan=paid"]).await;
+        Self { world, paid, free }
+    }
+
+    async fn apply(&self, namespace: &str, manifests: &str) {
+        self.world.plane.apply(manifests, namespace).await.unwrap();
+    }
+
+    async fn get<K: Email>(&self, namespace: &str, name: &str) -> K {
+        Api::namespaced(self.world.kube.clone(), namespace).get(name).await.unwrap()
+    }
+
+    fn mailbox(&self, name: &str) -> String {
+        format!(
+            "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: {name}}}\n\
+             spec: {{localPart: {name}, domainRef: {{name: shared, namespace: {}}}, displayName: {name}}}\n---\n",
+            self.world.namespace
+        )
+    }
+
+    /// Changes who is let in.
+    async fn allow(&self, allowed: &str) {
+        let patch = format!("{{\"spec\":{{\"allowedNamespaces\":{allowed}}}}}");
+        self.world.kubectl(&["patch", "edom", "shared", "--type=merge", "-p", &patch]).await;
+    }
+}
+
+fn domain(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n"
+    )
+}
+
+#[tokio::test]
+async fn guests_get_what_they_are_allowed_and_no_more() {
+    let guests = Guests::new().await;
+    only_those_whom_the_domain_lets_in_attach_to_it(&guests).await;
+    who_is_let_in_no_longer_keeps_what_he_has(&guests).await;
+    the_first_has_the_domain_and_the_other_learns_nothing_of_him(&guests).await;
+    a_namespace_says_what_its_objects_dont(&guests).await;
+}
+
+async fn only_those_whom_the_domain_lets_in_attach_to_it(guests: &Guests) {
+    let world = &guests.world;
+    let by_label =
+        "{domain: shared.example, allowedNamespaces: {from: Selector, selector: {matchLabels: {plan: paid}}}}";
+    world.apply(&domain("shared", by_label)).await;
+    world.ready::<EmailDomain>("shared").await;
+    let alias = format!(
+        "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {{name: sales}}\n\
+         spec: {{localPart: sales, domainRef: {{name: shared, namespace: {}}}, gotoMailboxRefs: [{{name: ada}}]}}",
+        world.namespace
+    );
+    guests.apply(&guests.paid, &format!("{}{alias}", guests.mailbox("ada"))).await;
+    guests.apply(&guests.free, &guests.mailbox("eve")).await;
+    world.until_in::<EmailMailbox>(&guests.paid, "ada", ("Ready", "True", "InSync")).await;
+    world.until_in::<EmailAlias>(&guests.paid, "sales", ("Ready", "True", "InSync")).await;
+    let eve = world.until_in::<EmailMailbox>(&guests.free, "eve", ("Ready", "False", "NamespaceNotAllowed")).await;
+    assert!(message(&eve, "Ready").contains("allowedNamespaces"), "{eve:#?}");
+    assert!(world.mailcow.inspect(|state| state.mailbox("eve@shared.example").is_none()));
+    // The same is said where there is no such domain.
+    let nothing = guests.mailbox("mallory").replace("name: shared,", "name: nothing,");
+    guests.apply(&guests.free, &nothing).await;
+    let mallory = world.until_in::<EmailMailbox>(&guests.free, "mallory", ("Ready", "False", "NamespaceNotAllowed"));
+    let said = message(&mallory.await, "Ready").replace("EmailDomain nothing", "EmailDomain shared");
+    assert_eq!(said, message(&eve, "Ready"));
+    // Becoming one who is let in is noticed by itself.
+    world.kubectl(&["label", "namespace", &guests.free, "plan=paid"]).await;
+    world.until_in::<EmailMailbox>(&guests.free, "eve", ("Ready", "True", "InSync")).await;
+    let attached = |d: &EmailDomain| {
+        let counted = d.status.as_ref().and_then(|status| status.attached.clone()).unwrap_or_default();
+        (counted.mailboxes, counted.aliases) == (2, 1)
+    };
+    world.until("shared", "guests are counted", attached).await;
+}
+
+async fn who_is_let_in_no_longer_keeps_what_he_has(guests: &Guests) {
+    let world = &guests.world;
+    guests.allow("{\"from\":\"Same\",\"selector\":null}").await;
+    world.until_in::<EmailMailbox>(&guests.paid, "ada", ("Ready", "False", "NamespaceNotAllowed")).await;
+    world.until_in::<EmailAlias>(&guests.paid, "sales", ("Ready", "False", "NamespaceNotAllowed")).await;
+    world.mailcow.clear_log();
+    let patch = ["patch", "embx", "ada", "--type=merge", "-p", r#"{"spec":{"displayName":"Somebody Else"}}"#];
+    world.kubectl(&[&["-n", &guests.paid], patch.as_slice()].concat()).await;
+    let seen = world.until_in::<EmailMailbox>(&guests.paid, "ada", ("Synced", "False", "NamespaceNotAllowed")).await;
+    assert_eq!(seen.metadata.generation, Some(2));
+    assert_eq!(world.mailcow.writes(), 0, "{:#?}", world.mailcow.requests());
+    assert!(world.mailcow.inspect(|state| state.mailbox("ada@shared.example").is_some()));
+    // Let in again, what was asked meanwhile is done.
+    guests.allow("{\"from\":\"All\",\"selector\":null}").await;
+    world.until_in::<EmailMailbox>(&guests.paid, "ada", ("Ready", "True", "InSync")).await;
+    assert_eq!(
+        world.mailcow.inspect(|state| state.mailbox("ada@shared.example").unwrap().name.clone()),
+        "Somebody Else"
+    );
+}
+
+async fn the_first_has_the_domain_and_the_other_learns_nothing_of_him(guests: &Guests) {
+    let world = &guests.world;
+    guests.apply(&guests.paid, &domain("mine", "{domain: claimed.example}")).await;
+    world.until_in::<EmailDomain>(&guests.paid, "mine", ("Ready", "True", "InSync")).await;
+    guests.apply(&guests.free, &domain("taken", "{domain: Claimed.example, adoptionPolicy: Force}")).await;
+    let loser = world.until_in::<EmailDomain>(&guests.free, "taken", ("Stalled", "True", "Conflict")).await;
+    let text = format!("{:?}", loser.status);
+    assert!(!text.contains(&guests.paid) && !text.contains("mine"), "{text}");
+    assert!(loser.status.as_ref().unwrap().usage.is_none());
+    // A public suffix is nobody's.
+    guests.apply(&guests.free, &domain("suffix", "{domain: co.uk}")).await;
+    let suffix = world.until_in::<EmailDomain>(&guests.free, "suffix", ("Stalled", "True", "InvalidSpec")).await;
+    assert!(message(&suffix, "Ready").contains("public suffix"));
+    // When the first lets go, the other has it.
+    world.kubectl(&["-n", &guests.paid, "delete", "edom", "mine"]).await;
+    world
+        .kubectl(&["-n", &guests.free, "annotate", "edom", "taken", "email.askrobots.com/reconcile-requested-at=1"])
+        .await;
+    world.until_in::<EmailDomain>(&guests.free, "taken", ("Ready", "True", "InSync")).await;
+}
+
+async fn a_namespace_says_what_its_objects_dont(guests: &Guests) {
+    let world = &guests.world;
+    let policies = async || {
+        let mailbox: EmailMailbox = guests.get(&guests.paid, "ada").await;
+        mailbox.status.unwrap().policies.unwrap()
+    };
+    let said = policies().await;
+    assert_eq!((said.deletion.from, said.drift.from), (PolicySource::Kind, PolicySource::Installation));
+    let annotate = async |value: &str| {
+        let annotation = format!("email.askrobots.com/default-deletion-policy={value}");
+        world.kubectl(&["annotate", "--overwrite", "namespace", &guests.paid, &annotation]).await;
+    };
+    let until = async |what: &str, is_so: &dyn Fn(&mailcow_operator::crd::Policies) -> bool| {
+        let found = ground::wait_until(Duration::from_secs(15), what, async || {
+            let said = policies().await;
+            if is_so(&said) { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+        found.await.unwrap();
+    };
+    annotate("Retian").await;
+    until("a typing error is told", &|said| said.warning.as_ref().is_some_and(|text| text.contains("Retian"))).await;
+    annotate("Deactivate").await;
+    until("the namespace's word holds", &|said| said.deletion.from == PolicySource::Namespace).await;
+    world.kubectl(&["-n", &guests.paid, "delete", "embx", "ada"]).await;
+    assert!(world.mailcow.inspect(|state| state.mailbox("ada@shared.example").unwrap().active == 0));
+    // An alias can't be switched off and kept: it stays.
+    world.kubectl(&["-n", &guests.paid, "delete", "ealias", "sales"]).await;
+    assert!(world.mailcow.inspect(|state| state.alias("sales@shared.example").is_some()));
+}

@@ -1,0 +1,196 @@
+//! What a tenant reaches of another's through the operator: nothing, and the status says why without naming the other.
+
+use std::time::Duration;
+
+use axum::http::Request;
+use ground::wait_until;
+use mailcow_simulator::{FilterKind, Mailbox, SieveFilter, State};
+use serde_json::{Value, json};
+
+use super::acts::{collection, object};
+use super::ask::Ask;
+use super::table;
+use super::tenants::{A, B, Tenants};
+
+const HEADING: &str = "What a tenant reaches of another's";
+/// On Mailcow in A's domain, and nobody's in Kubernetes.
+const FREE: &str = "free@example.com";
+/// What a person calls a filter of that mailbox.
+const PRIVATE: &str = "while I am in hospital";
+
+/// What tenant B tries, and with which object.
+const TRIED: [(&str, &str, &str); 17] = [
+    ("a password from a Secret of A", "EmailMailbox", "stolen"),
+    ("a mailbox in a domain object of A that does not let B in", "EmailMailbox", "guest"),
+    ("an alias to a mailbox object of A", "EmailAlias", "to-ada"),
+    ("a rule for a mailbox object of A", "EmailForwardingRule", "for-ada"),
+    ("to send as A's mailbox (`senderAcl`)", "EmailMailbox", "as-ada"),
+    ("to send as anybody (`senderAcl: [\"*\"]`)", "EmailMailbox", "as-anybody"),
+    ("A's domain once more", "EmailDomain", "rival"),
+    ("in that: A's mailbox", "EmailMailbox", "rival-ada"),
+    ("in that: a mailbox on Mailcow that has no object", "EmailMailbox", "rival-free"),
+    ("in that: A's alias", "EmailAlias", "rival-sales"),
+    ("in that: a rule for A's mailbox", "EmailForwardingRule", "rival-rule"),
+    ("in that: a rule for a mailbox with a person's filter", "EmailForwardingRule", "rival-free"),
+    ("A's domain by `adoptionPolicy: Force`, set by the platform", "EmailDomain", "forced"),
+    ("in that: A's mailbox by `Force`", "EmailMailbox", "forced-ada"),
+    ("in a domain that A shares: A's mailbox", "EmailMailbox", "boss"),
+    ("the same by `Force`", "EmailMailbox", "forced-boss"),
+    ("in a domain that A shares: to send as A's mailbox, or as all", "EmailMailbox", "as-boss"),
+];
+
+fn plural(kind: &str) -> &'static str {
+    match kind {
+        "EmailDomain" => "emaildomains",
+        "EmailMailbox" => "emailmailboxes",
+        "EmailAlias" => "emailaliases",
+        _ => "emailforwardingrules",
+    }
+}
+
+/// The specs of B's objects; a reference into another namespace has no field to be in.
+fn specs() -> Vec<(&'static str, &'static str, Value)> {
+    let elsewhere = |name: &str| json!({"name": name, "namespace": A});
+    let (own, rival, forced) = (json!({"name": "own"}), json!({"name": "rival"}), json!({"name": "forced"}));
+    let rule = |mailbox: Value| json!({"mailboxRef": mailbox, "actions": [{"forward": {"to": ["b@b.example"]}}]});
+    vec![
+        (
+            "EmailDomain",
+            "own",
+            json!({"domain": "b.example", "dns": {"required": [], "publish": "ConfigMap", "namespace": A}}),
+        ),
+        (
+            "EmailMailbox",
+            "stolen",
+            json!({"localPart": "b", "domainRef": own, "passwordSecretRef": elsewhere("ada-mailbox")}),
+        ),
+        ("EmailMailbox", "guest", json!({"localPart": "guest", "domainRef": elsewhere("example")})),
+        (
+            "EmailMailbox",
+            "as-ada",
+            json!({"localPart": "as-ada", "domainRef": own, "senderAcl": ["ada@example.com", "@example.com"]}),
+        ),
+        ("EmailMailbox", "as-anybody", json!({"localPart": "as-anybody", "domainRef": own, "senderAcl": ["*"]})),
+        ("EmailAlias", "to-ada", json!({"localPart": "x", "domainRef": own, "gotoMailboxRefs": [elsewhere("ada")]})),
+        ("EmailForwardingRule", "for-ada", rule(elsewhere("ada"))),
+        ("EmailDomain", "rival", json!({"domain": "Example.com", "deletionPolicy": "Delete"})),
+        ("EmailMailbox", "rival-ada", json!({"localPart": "ada", "domainRef": rival, "deletionPolicy": "Delete"})),
+        ("EmailMailbox", "rival-free", json!({"localPart": "free", "domainRef": rival, "deletionPolicy": "Delete"})),
+        ("EmailAlias", "rival-sales", json!({"localPart": "sales", "domainRef": rival, "goto": ["b@b.example"]})),
+        ("EmailForwardingRule", "rival-rule", rule(json!({"name": "rival-ada"}))),
+        ("EmailForwardingRule", "rival-free", rule(json!({"name": "rival-free"}))),
+        ("EmailMailbox", "boss", json!({"localPart": "boss", "domainRef": elsewhere("shared")})),
+        (
+            "EmailMailbox",
+            "as-boss",
+            json!({
+                "localPart": "as-boss", "domainRef": elsewhere("shared"),
+                "senderAcl": ["boss@shared.example", "@shared.example"],
+            }),
+        ),
+        (
+            "EmailMailbox",
+            "forced-boss",
+            json!({"localPart": "boss", "domainRef": elsewhere("shared"), "adoptionPolicy": "Force"}),
+        ),
+        ("EmailDomain", "forced", json!({"domain": "example.com", "adoptionPolicy": "Force"})),
+        ("EmailMailbox", "forced-ada", json!({"localPart": "ada", "domainRef": forced, "adoptionPolicy": "Force"})),
+    ]
+}
+
+/// B tries, the operator answers; then all of it goes, and A has what it had.
+pub(super) async fn compare(tenants: &Tenants) {
+    tenants.mailcow.edit(unmanaged);
+    let before = tenants.mailcow.inspect(of_a);
+    for (kind, name, spec) in specs() {
+        let who = if name.starts_with("forced") { "platform" } else { "edit in B" };
+        let ask = Ask::create(&collection(B, plural(kind)), object(kind, name, &spec)).in_earnest();
+        assert_eq!(ask.send(tenants.actor(who)).await.word, "yes", "{kind} {name}");
+    }
+    let expected = table::expected(table::PAGE, HEADING);
+    let settled = wait_until(Duration::from_secs(20), "the statuses", async || {
+        let measured = measured(tenants).await;
+        if measured == expected { Ok(()) } else { Err("others") }
+    });
+    let _ = settled.await; // compared below
+    table::compare(HEADING, &measured(tenants).await);
+    nothing_leaks(tenants).await;
+    for name in ["as-ada@b.example", "as-anybody@b.example", "as-boss@shared.example"] {
+        let senders = tenants.mailcow.inspect(|state| state.mailbox(name).map(|found| found.sender_acl.clone()));
+        assert_eq!(senders, Some(Vec::new()), "{name}");
+    }
+    tenants.kubectl(&["-n", B, "annotate", "edom/rival", "email.askrobots.com/confirm-delete=example.com"]).await;
+    for (name, address) in [("rival-ada", "ada@example.com"), ("rival-free", FREE)] {
+        let confirm = format!("email.askrobots.com/confirm-delete={address}");
+        tenants.kubectl(&["-n", B, "annotate", "embx", name, &confirm]).await;
+    }
+    tenants.kubectl(&["-n", B, "delete", "efr,ealias,embx", "--all", "--timeout=20s"]).await;
+    tenants.kubectl(&["-n", B, "delete", "edom", "rival", "forced", "--timeout=20s"]).await;
+    assert_eq!(tenants.mailcow.inspect(of_a), before, "A has what it had");
+}
+
+/// A mailbox that a person made, with a filter of that person.
+fn unmanaged(state: &mut State) {
+    let mailbox = Mailbox::new("free", "example.com", "2026-01-01 00:00:00");
+    state.mailboxes.insert(FREE.to_uppercase(), mailbox);
+    let id = state.next_filter_id;
+    state.next_filter_id += 1;
+    let (username, script) = (FREE.to_owned(), "keep;".to_owned());
+    let filter =
+        SieveFilter { id, username, kind: FilterKind::Before, script, description: PRIVATE.to_owned(), active: true };
+    state.filters.insert(id, filter);
+}
+
+/// What Mailcow holds in A's domain.
+fn of_a(state: &State) -> String {
+    let domain = state.domain("example.com").unwrap();
+    let shared = state.mailbox("boss@shared.example");
+    let mailboxes: Vec<&Mailbox> = state.mailboxes_of("example.com").chain(shared).collect();
+    let aliases: Vec<_> = state.aliases.values().filter(|alias| alias.address.ends_with("@example.com")).collect();
+    format!("{:#?}\n{mailboxes:#?}\n{aliases:#?}\n{:#?}", domain.tags, state.filters)
+}
+
+async fn measured(tenants: &Tenants) -> String {
+    let reads = ["EmailDomain", "EmailMailbox", "EmailAlias", "EmailForwardingRule"].map(async |kind| {
+        let list: Value = read(tenants, &collection(B, plural(kind))).await;
+        (kind, list)
+    });
+    let lists: Vec<(&str, Value)> = futures::future::join_all(reads).await;
+    let mut rows = Vec::new();
+    for (act, kind, name) in TRIED {
+        rows.push(vec![act.to_owned(), format!("`{}`", reason(&lists, (kind, name), "Ready"))]);
+    }
+    let maps = read(tenants, &format!("/api/v1/namespaces/{A}/configmaps")).await;
+    let here = if maps.to_string().contains("own-dns") { "in A" } else { "in B" };
+    let published = reason(&lists, ("EmailDomain", "own"), "Published");
+    rows.push(vec!["a ConfigMap with DNS records".to_owned(), format!("`{published}` {here}")]);
+    table::markdown(&["in namespace B, with `edit` there", "answer"], &rows)
+}
+
+async fn read(tenants: &Tenants, path: &str) -> Value {
+    tenants.kube.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap()
+}
+
+/// The reason in a condition.
+fn reason(lists: &[(&str, Value)], (kind, name): (&str, &str), condition: &str) -> String {
+    let list = &lists.iter().find(|(of, _)| *of == kind).unwrap().1;
+    let items = list["items"].as_array().unwrap();
+    let object = items.iter().find(|object| object["metadata"]["name"] == name).unwrap();
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|c| c["type"] == condition);
+    found.and_then(|c| c["reason"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// Nothing that B can read names A's namespace, objects or people, but where B wrote it itself.
+async fn nothing_leaks(tenants: &Tenants) {
+    let kinds = "emaildomains,emailmailboxes,emailaliases,emailforwardingrules,events,configmaps";
+    let all = tenants.kubectl(&["-n", B, "get", kinds, "-o", "json"]).await;
+    let uid = tenants.kubectl(&["-n", A, "get", "embx", "ada", "-o", "jsonpath={.metadata.uid}"]).await;
+    let own = [r#""namespace": "tenant-a""#, "in the namespace tenant-a that lets"];
+    let news = own.iter().fold(all, |text, own| text.replace(own, ""));
+    for secret in [A, PRIVATE, &uid, "Ada Lovelace"] {
+        let line = news.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    assert!(news.contains("which still exists") && news.contains("of another namespace claimed"), "{news}");
+}

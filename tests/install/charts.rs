@@ -1,0 +1,113 @@
+//! What the chart renders with the values in `tests/chart`, as a real API server judges it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ground::ControlPlane;
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use crate::release::{chart, kubectl};
+
+/// Kinds of the Prometheus Operator, as far as it matters that they exist.
+fn monitoring(kind: &str, plural: &str) -> String {
+    format!(
+        "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: {plural}.monitoring.coreos.com}}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {{kind: {kind}, plural: {plural}}}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+---
+"
+    )
+}
+
+/// How many objects of each kind there are.
+fn kinds(rendered: &str) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for document in serde_yaml::Deserializer::from_str(rendered) {
+        let document = Value::deserialize(document).unwrap();
+        if let Some(kind) = document["kind"].as_str() {
+            *counted.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+    counted
+}
+
+#[tokio::test]
+async fn the_api_server_takes_whatever_the_chart_renders() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let definitions =
+        monitoring("ServiceMonitor", "servicemonitors") + &monitoring("PrometheusRule", "prometheusrules");
+    plane.apply(&definitions, "default").await.unwrap();
+    let established = ["servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"];
+    plane.established(&established.map(ToOwned::to_owned)).await.unwrap();
+    for namespace in ["mail-system", "team-a", "team-b"] {
+        kubectl(plane, &["create", "namespace", namespace], "").await.unwrap();
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chart");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let (chart, values) = (chart().display().to_string(), file.display().to_string());
+        let rendered = plane.helm(&["template", "mail", &chart, "-n", "mail-system", "-f", &values]).await.unwrap();
+        let args = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+        let said = kubectl(plane, &args, &rendered).await.unwrap_or_else(|error| panic!("{values}: {error}"));
+        let taken = said.lines().filter(|line| line.ends_with("(server dry run)")).count();
+        assert_eq!(taken, kinds(&rendered).values().sum::<usize>(), "{values}:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_switched_on_is_rendered_and_nothing_else() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let rendered = async |name: &str| {
+        let values = format!("{}/tests/chart/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        kinds(&plane.helm(&["template", "mail", &chart().display().to_string(), "-f", &values]).await.unwrap())
+    };
+    let plain = rendered("defaults").await;
+    assert_eq!((plain["CustomResourceDefinition"], plain["Deployment"], plain["ClusterRoleBinding"]), (4, 1, 1));
+    for kind in ["NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceMonitor"] {
+        assert!(!plain.contains_key(kind), "{kind}");
+    }
+    let listed = rendered("namespaces").await;
+    assert!(!listed.contains_key("ClusterRoleBinding"));
+    assert_eq!((listed["Role"], listed["RoleBinding"]), (3, 3));
+    let replicas = rendered("replicas").await;
+    assert_eq!((replicas["PodDisruptionBudget"], replicas["NetworkPolicy"], replicas["Role"]), (1, 1, 3));
+    assert!(!replicas.contains_key("CustomResourceDefinition"));
+    let everything = rendered("everything").await;
+    for kind in ["NetworkPolicy", "PodDisruptionBudget", "Secret", "Service", "ServiceMonitor"] {
+        assert_eq!(everything[kind], 1, "{kind}");
+    }
+    let files = chart().join("files");
+    let expected = |file: &str, kind: &str, plain: usize| {
+        let there = usize::from(files.join(file).exists());
+        assert_eq!(everything.get(kind).copied().unwrap_or_default(), plain + there, "{kind} with {file}");
+    };
+    expected("alerts.yaml", "PrometheusRule", 0);
+    expected("dashboard.json", "ConfigMap", 1);
+}
+
+#[test]
+fn every_value_is_described() {
+    let values = std::fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let lines: Vec<&str> = values.lines().map(str::trim).collect();
+    let is_value = |line: &str| !line.starts_with('#') && line.split_once(": ").is_some();
+    // Of a part that is described as a whole, the first needs no words of its own.
+    let is_told =
+        |before: &[&str]| before[1].starts_with('#') || before[1].ends_with(':') && before[0].starts_with('#');
+    let bare = lines.windows(3).filter(|three| is_value(three[2]) && !is_told(&three[..2])).map(|three| three[2]);
+    // Lines of a value of several lines.
+    let bare: Vec<&str> = bare.filter(|line| !line.starts_with("limits:") && !line.starts_with("requests:")).collect();
+    assert!(bare.is_empty(), "values.yaml does not say what these do: {bare:#?}");
+    assert!(lines.iter().filter(|line| is_value(line)).count() > 50);
+}

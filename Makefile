@@ -62,6 +62,10 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'watch-namespaces=a,b' --set 'watchNamespaces={a,b}'; \
 	is 1 'type: Recreate'; \
 	is 0 'type: Recreate' --set replicas=2; \
+	is 0 'provisioning-namespaces'; \
+	is 1 'provisioning-namespaces=default' --set featureGates.AutoProvisioning=true; \
+	is 1 'provisioning-namespaces=a,b' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={a,b}'; \
+	is 0 'provisioning-namespaces' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={*}'; \
 	is 1 '^ *- --leader-election' --set replicas=2; \
 	is 1 '^ *- --leader-election' --set leaderElection.enabled=true; \
 	is 0 '^ *- --leader-election'; \

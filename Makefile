@@ -20,7 +20,8 @@ demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it run
 	@"$(TARGET)/debug/demo"
 
 test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
-	@status=0; cargo test --workspace --locked --no-fail-fast || status=$$?; \
+	@status=0; threads=$$(nproc); [ "$$threads" -ge 4 ] || threads=4; \
+	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$threads}" cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
 	echo; echo "Not tested for want of data or programs:"; \
 	none=$$( \

@@ -20,7 +20,8 @@ demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it run
 	@"$(TARGET)/debug/demo"
 
 test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
-	@status=0; cargo test --workspace --locked --no-fail-fast || status=$$?; \
+	@status=0; threads=$$(nproc); [ "$$threads" -ge 4 ] || threads=4; \
+	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$threads}" cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
 	echo; echo "Not tested for want of data or programs:"; \
 	none=$$( \
@@ -66,6 +67,10 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'watch-namespaces=a,b' --set 'watchNamespaces={a,b}'; \
 	is 1 'type: Recreate'; \
 	is 0 'type: Recreate' --set replicas=2; \
+	is 0 'provisioning-namespaces'; \
+	is 1 'provisioning-namespaces=default' --set featureGates.AutoProvisioning=true; \
+	is 1 'provisioning-namespaces=a,b' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={a,b}'; \
+	is 0 'provisioning-namespaces' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={*}'; \
 	is 1 '^ *- --leader-election' --set replicas=2; \
 	is 1 '^ *- --leader-election' --set leaderElection.enabled=true; \
 	is 0 '^ *- --leader-election'; \

@@ -111,7 +111,7 @@ pub enum Reason {
     Provisioned,
     /// Some entitled namespaces get no mailbox; the status names them and says why.
     NotAllProvisioned,
-    /// The operator looks at one namespace only, or may not read namespaces: it is not known who is entitled.
+    /// The operator looks at listed namespaces only, or may not read namespaces: it is not known who is entitled.
     NamespacesNotReadable,
     /// The Kubernetes API failed; it is tried again.
     KubernetesApiError,

@@ -17,7 +17,7 @@ use crate::tenancy::{Claim, rival};
 /// [`Reason::Conflict`]; an object of another namespace is not named.
 pub(super) fn is_first(ctx: &Context, object: &EmailDomain, name: &DomainName) -> Result<(), Stop> {
     let is_rival = |other: &EmailDomain| {
-        let is_same = other.spec.server == object.spec.server && desired::domain_name(&other.spec).as_ref() == Ok(name);
+        let is_same = other.spec.server == object.spec.server && is_named(other, name);
         is_same && other.metadata.deletion_timestamp.is_none() && other.metadata.uid != object.metadata.uid
     };
     let rivals = ctx.stores.domains.state_filter(is_rival);
@@ -30,6 +30,16 @@ pub(super) fn is_first(ctx: &Context, object: &EmailDomain, name: &DomainName) -
     };
     let message = format!("{who} claimed {name} before; nothing is written for this one while that is there");
     Err(Outcome::stalled(Reason::Conflict, message).into())
+}
+
+/// Whether an object's domain has this name. Every domain asks this of all others: names are read only where they may be
+/// written in several ways.
+fn is_named(domain: &EmailDomain, name: &DomainName) -> bool {
+    let written = &domain.spec.domain;
+    if written.is_ascii() {
+        return written.eq_ignore_ascii_case(name.as_str());
+    }
+    desired::domain_name(&domain.spec).as_ref() == Ok(name)
 }
 
 fn claim(ctx: &Context, object: &EmailDomain) -> Claim {

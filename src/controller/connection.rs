@@ -120,9 +120,25 @@ impl Source {
                 Ok(watcher::Event::Delete(_)) => self.missing(gone(name)),
                 Ok(watcher::Event::InitDone) if !seen => self.missing(gone(name)),
                 Ok(watcher::Event::InitDone) => {}
-                Err(error) => tracing::warn!(%error, secret = name, "the Secret with the connection can't be watched"),
+                Err(error) => {
+                    tracing::warn!(%error, secret = name, "the Secret with the connection can't be watched");
+                    self.unknown(format!("the Secret {name} with the connection to Mailcow can't be watched: {error}"));
+                }
             }
         }
+    }
+
+    /// Whether there is a connection can't be known. What belongs to other servers must not wait for that; a connection
+    /// that was known stays.
+    fn unknown(&self, why: String) {
+        let outcome = Outcome::Unknown(Why::new(Reason::KubernetesApiError, why));
+        self.sender.send_if_modified(|server| {
+            let is_first = is_pending(server);
+            if is_first {
+                *server = Err(outcome);
+            }
+            is_first
+        });
     }
 
     fn missing(&mut self, why: String) {
@@ -166,9 +182,13 @@ impl Source {
 
 /// Waits until it is known whether there is a server: a pass before that would say of everything that there is none.
 pub(super) async fn known(server: &watch::Receiver<Server>) {
-    let is_read = |server: &Server| !matches!(server, Err(Outcome::Waiting(why)) if why.reason == Reason::Pending);
     // An error only says that the process ends.
-    let _ = server.clone().wait_for(is_read).await;
+    let _ = server.clone().wait_for(|server| !is_pending(server)).await;
+}
+
+/// Whether nothing was read yet.
+fn is_pending(server: &Server) -> bool {
+    matches!(server, Err(Outcome::Waiting(why)) if why.reason == Reason::Pending)
 }
 
 /// Has everything looked at again when the server answers after trouble; ends with the client.

@@ -12,7 +12,7 @@ use super::sync::{
     Failed, Stop, age, bring, gone, is_confirmed, may_remove, outcome, read_back, server, still_shown, told,
 };
 use super::{ownership, policies, provision, references, script, secrets, senders};
-use crate::crd::{DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
+use crate::crd::{AdoptionPolicy, DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::desired;
 use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
@@ -85,15 +85,7 @@ async fn steps(
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
-    // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
-    let may_be_made = || references::domain_is_there(&domain);
-    if may_be_made().is_err() && server.mailbox(&want.address, Age::Recent).await?.is_none() {
-        may_be_made()?;
-    }
-    let mut have = recalled(server.mailbox(&want.address, age).await?, seen.sender_acl.as_deref());
-    if age == Age::Recent && plan::mailbox(&want, have.as_ref(), policy, false) != Ok(Vec::new()) {
-        have = recalled(server.mailbox(&want.address, Age::Now).await?, seen.sender_acl.as_deref());
-    }
+    let have = observed((&server, &domain), (&want, policy), (age, seen.sender_acl.as_deref())).await?;
     may_be_managed(ctx, &domain, &want, have.as_ref())?;
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
@@ -128,6 +120,24 @@ async fn steps(
     told(drifted)?;
     seen.password_change_asked = object.spec.force_password_change == Some(true);
     told(left_out)
+}
+
+/// The mailbox on Mailcow. What is remembered will do while it is as it should be.
+async fn observed(
+    (server, domain): (&Inventory, &EmailDomain),
+    (want, policy): (&Mailbox, AdoptionPolicy),
+    (age, sender_acl): (Age, Option<&[String]>),
+) -> Result<Option<MailboxHave>, Stop> {
+    // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
+    let may_be_made = references::domain_is_there(domain);
+    if may_be_made.is_err() && server.mailbox(&want.address, Age::Recent).await?.is_none() {
+        may_be_made?;
+    }
+    let have = recalled(server.mailbox(&want.address, age).await?, sender_acl);
+    if age == Age::Now || plan::mailbox(want, have.as_ref(), policy, false) == Ok(Vec::new()) {
+        return Ok(have);
+    }
+    Ok(recalled(server.mailbox(&want.address, Age::Now).await?, sender_acl))
 }
 
 /// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from

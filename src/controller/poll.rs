@@ -68,7 +68,13 @@ impl Poll {
             }
         };
         match inventory.refresh(tell).await {
-            Ok(()) => self.metrics.polled(name, started.elapsed()),
+            Ok(()) => {
+                self.metrics.polled(name, started.elapsed());
+                // It may have been updated meanwhile.
+                if let Ok(version) = inventory.client().known_version().await {
+                    self.metrics.mailcow_version(name, &version);
+                }
+            }
             Err(error) => tracing::debug!(%error, "Mailcow could not be looked at"),
         }
     }

@@ -167,7 +167,7 @@ pub(super) fn said(ctx: &Context, domain: &EmailDomain) -> Provisioning {
     }
     if ctx.stores.namespaces.is_none() {
         let message =
-            "the operator looks at one namespace only, or may not read namespaces: nobody is entitled or revoked";
+            "the operator looks at listed namespaces only, or may not read namespaces: nobody is entitled or revoked";
         return not(Reason::NamespacesNotReadable, message);
     }
     if is_paused(domain) {

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mailcow_operator::crd::EmailForwardingRuleSpec;
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailForwardingRuleSpec, EmailMailbox};
 use mailcow_operator::desired;
 use mailcow_operator::mail::{Address, Sinks};
+use serde::Deserialize as _;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -82,6 +83,101 @@ fn links_lead_somewhere() {
         for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
             assert!(page.parent().unwrap().join(target).exists(), "{}: {target}", page.display());
         }
+    }
+}
+
+/// Commands that a test runs: a part of the command, the file that runs it, and a word that stands there.
+const RUN: &[(&str, &str, &str)] = &[
+    ("make demo", ".ci/run", "make --no-print-directory demo"),
+    ("make test", ".ci/run", "make --no-print-directory test"),
+    ("helm install mailcow-operator charts/mailcow-operator", "tests/install/lifecycle.rs", "helm(\"install\""),
+    ("helm upgrade mailcow-operator charts/mailcow-operator", "tests/install/lifecycle.rs", "helm(\"upgrade\""),
+    ("helm uninstall mailcow-operator", "tests/install/lifecycle.rs", "uninstall()"),
+    ("create secret generic mailcow-operator-mailcow --from", "tests/install/release.rs", "\"secret\", \"generic\""),
+    ("kubectl email rules check", "tests/cli.rs", "\"check\""),
+    ("kubectl email rules compile", "tests/cli.rs", "\"compile\""),
+    ("kubectl email rules test", "tests/cli.rs", "\"test\""),
+    ("get secret ada-mailbox", "tests/demo/src/lookaround.rs", "\"ada-mailbox\""),
+    ("email.askrobots.com/confirm-delete=", "tests/e2e/deletion.rs", "email.askrobots.com/confirm-delete="),
+    ("email.askrobots.com/force-orphan=", "tests/e2e/trouble.rs", "email.askrobots.com/force-orphan="),
+    (
+        "email.askrobots.com/reconcile-requested-at=",
+        "tests/e2e/world.rs",
+        "email.askrobots.com/reconcile-requested-at=",
+    ),
+];
+
+/// The commands of a page's `console` blocks, in one line each; not those that it says nobody runs, and why.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```console\n").collect::<Vec<_>>();
+    let is_run = |before: &str| !before.trim_end().lines().next_back().unwrap_or("").starts_with("<!-- not run: ");
+    let run = blocks.windows(2).filter(|pair| is_run(pair[0])).filter_map(|pair| pair[1].split("```").next());
+    run.flat_map(|block| {
+        let joined = block.replace("\\\n", " ");
+        let has_prompts = joined.lines().any(|line| line.starts_with("$ "));
+        let lines = joined.lines().filter(|line| !has_prompts || line.starts_with("$ "));
+        let bare = |line: &str| line.trim_start_matches("$ ").split(" #").next().unwrap_or("").to_owned();
+        let words = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        lines.map(|line| words(bare(line))).filter(|line| !line.is_empty()).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[test]
+fn every_command_is_run_by_a_test_or_says_why_not() {
+    let mut used = BTreeSet::new();
+    for path in pages() {
+        for command in commands(&std::fs::read_to_string(&path).unwrap()) {
+            let known = RUN.iter().find(|(part, ..)| command.contains(part));
+            let (part, file, word) = known.unwrap_or_else(|| {
+                panic!(
+                    "{}: {command}\nis in no test that RUN names; name one, or say <!-- not run: reason -->",
+                    path.display()
+                )
+            });
+            assert!(read(file).contains(word), "{file} does not run {command}: there is no {word}");
+            used.insert(*part);
+        }
+    }
+    let unused: Vec<_> = RUN.iter().filter(|(part, ..)| !used.contains(part)).collect();
+    assert!(unused.is_empty(), "no page has {unused:?}");
+}
+
+#[test]
+fn a_command_is_found_and_one_that_is_not_run_is_left_out() {
+    let page =
+        "a\n```console\n$ one  two \\\n  three   # why\nsaid\n```\n<!-- not run: slow -->\n```console\nfour\n```\n";
+    assert_eq!(commands(page), ["one two three"]);
+}
+
+/// The manifests of our kinds in a page.
+fn manifests(page: &str) -> Vec<serde_yaml::Value> {
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let documents = blocks.flat_map(serde_yaml::Deserializer::from_str);
+    let values = documents.map(|document| serde_yaml::Value::deserialize(document).unwrap());
+    values.filter(|value| value["apiVersion"] == "email.askrobots.com/v1alpha1").collect()
+}
+
+#[test]
+fn manifests_in_pages_are_what_the_kinds_take() {
+    let mut count = 0;
+    for path in pages() {
+        for manifest in manifests(&std::fs::read_to_string(&path).unwrap()) {
+            let said = format!("{}: {manifest:?}", path.display());
+            taken(manifest).unwrap_or_else(|error| panic!("{said}: {error}"));
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count}");
+}
+
+/// Reads a manifest as the operator does.
+fn taken(document: serde_yaml::Value) -> Result<(), serde_yaml::Error> {
+    match document["kind"].as_str() {
+        Some("EmailDomain") => serde_yaml::from_value::<EmailDomain>(document).map(drop),
+        Some("EmailMailbox") => serde_yaml::from_value::<EmailMailbox>(document).map(drop),
+        Some("EmailAlias") => serde_yaml::from_value::<EmailAlias>(document).map(drop),
+        _ => serde_yaml::from_value::<EmailForwardingRule>(document).map(drop),
     }
 }
 

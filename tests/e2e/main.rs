@@ -20,6 +20,7 @@ mod judges;
 mod killed;
 mod leader;
 mod mailbox;
+mod migration;
 mod namespaces;
 mod outage;
 mod process;

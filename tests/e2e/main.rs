@@ -23,6 +23,7 @@ mod mailbox;
 mod migration;
 mod namespaces;
 mod outage;
+mod pages;
 mod process;
 mod provision;
 mod provision_bench;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailForwardingRuleSpec, EmailMailbox};
 use mailcow_operator::desired;
+use mailcow_operator::gates::Gates;
 use mailcow_operator::mail::{Address, Sinks};
 use serde::Deserialize as _;
 
@@ -67,6 +68,18 @@ fn every_reason_is_explained_and_no_other() {
     let reasons = reasons();
     assert!(reasons.len() > 30, "{reasons:?}");
     assert_eq!(first_column(&read("docs/conditions.md"), "Reasons"), reasons);
+}
+
+#[test]
+fn every_feature_gate_is_explained_and_no_other() {
+    let gates = Gates::default();
+    let names: BTreeSet<String> = gates.iter().map(|(name, _)| name.to_owned()).collect();
+    let page = read("docs/concepts.md");
+    assert_eq!(first_column(&page, "Feature gates"), names);
+    for (name, is_on) in gates.iter() {
+        let row = format!("| `{name}` | {} |", if is_on { "on" } else { "off" });
+        assert!(page.contains(&row), "{row}");
+    }
 }
 
 #[test]

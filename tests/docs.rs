@@ -82,6 +82,29 @@ fn every_feature_gate_is_explained_and_no_other() {
     }
 }
 
+/// Names below the group in a folder's sources: annotations, labels and the finalizer.
+fn names(folder: &Path, found: &mut BTreeSet<String>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            names(&path, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = text.split("\"email.askrobots.com/").skip(1).filter_map(|rest| rest.split('"').next());
+        found.extend(words.filter(|word| *word != "v1alpha1").map(|word| format!("email.askrobots.com/{word}")));
+    }
+}
+
+#[test]
+fn every_annotation_label_and_finalizer_is_explained() {
+    let mut found = BTreeSet::new();
+    names(&root().join("src"), &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    let all = ["concepts", "policies", "provisioning"].map(|page| read(&format!("docs/{page}.md"))).concat();
+    let missing: Vec<_> = found.iter().filter(|name| !all.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn every_warning_about_dns_is_explained_and_no_other() {
     let mut found = BTreeSet::new();

@@ -2,12 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a page that can't be read is a failed test")]
 
+mod pages;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mailcow_operator::crd::EmailForwardingRuleSpec;
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailForwardingRuleSpec, EmailMailbox};
 use mailcow_operator::desired;
+use mailcow_operator::gates::Gates;
 use mailcow_operator::mail::{Address, Sinks};
+use serde::Deserialize as _;
+
+use crate::pages::{IN_ORDER, commands};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -48,11 +54,55 @@ fn warnings(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Every page that people read.
+fn pages() -> Vec<PathBuf> {
+    let folders = ["", "docs", "docs/reference"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    pages.sort();
+    pages
+}
+
 #[test]
 fn every_reason_is_explained_and_no_other() {
     let reasons = reasons();
     assert!(reasons.len() > 30, "{reasons:?}");
     assert_eq!(first_column(&read("docs/conditions.md"), "Reasons"), reasons);
+}
+
+#[test]
+fn every_feature_gate_is_explained_and_no_other() {
+    let gates = Gates::default();
+    let names: BTreeSet<String> = gates.iter().map(|(name, _)| name.to_owned()).collect();
+    let page = read("docs/concepts.md");
+    assert_eq!(first_column(&page, "Feature gates"), names);
+    for (name, is_on) in gates.iter() {
+        let row = format!("| `{name}` | {} |", if is_on { "on" } else { "off" });
+        assert!(page.contains(&row), "{row}");
+    }
+}
+
+/// Names below the group in a folder's sources: annotations, labels and the finalizer.
+fn names(folder: &Path, found: &mut BTreeSet<String>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            names(&path, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = text.split("\"email.askrobots.com/").skip(1).filter_map(|rest| rest.split('"').next());
+        found.extend(words.filter(|word| *word != "v1alpha1").map(|word| format!("email.askrobots.com/{word}")));
+    }
+}
+
+#[test]
+fn every_annotation_label_and_finalizer_is_explained() {
+    let mut found = BTreeSet::new();
+    names(&root().join("src"), &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    let all = ["concepts", "policies", "provisioning"].map(|page| read(&format!("docs/{page}.md"))).concat();
+    let missing: Vec<_> = found.iter().filter(|name| !all.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
@@ -65,13 +115,90 @@ fn every_warning_about_dns_is_explained_and_no_other() {
 
 #[test]
 fn links_lead_somewhere() {
-    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    for page in docs.chain(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name))) {
+    for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        // Not what looks like one in code.
+        let prose: String = text.split('`').step_by(2).collect();
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
             assert!(page.parent().unwrap().join(target).exists(), "{}: {target}", page.display());
         }
+    }
+}
+
+/// Commands that a test runs: a part of the command, the file that runs it, and a word that stands there.
+const RUN: &[(&str, &str, &str)] = &[
+    ("make demo", ".ci/run", "make --no-print-directory demo"),
+    ("make test", ".ci/run", "make --no-print-directory test"),
+    ("helm install mailcow-operator charts/mailcow-operator", "tests/install/lifecycle.rs", "helm(\"install\""),
+    ("helm upgrade mailcow-operator charts/mailcow-operator", "tests/install/lifecycle.rs", "helm(\"upgrade\""),
+    ("helm uninstall mailcow-operator", "tests/install/lifecycle.rs", "uninstall()"),
+    ("create secret generic mailcow-operator-mailcow --from", "tests/install/release.rs", "\"secret\", \"generic\""),
+    ("kubectl email rules check", "tests/cli.rs", "\"check\""),
+    ("kubectl email rules compile", "tests/cli.rs", "\"compile\""),
+    ("kubectl email rules test", "tests/cli.rs", "\"test\""),
+];
+
+fn is_run_in_order(path: &Path, command: &str) -> bool {
+    IN_ORDER.iter().any(|(page, start)| path.ends_with(page) && command.starts_with(start))
+}
+
+#[test]
+fn every_command_is_run_by_a_test_or_says_why_not() {
+    let mut used = BTreeSet::new();
+    for path in pages() {
+        let all = commands(&std::fs::read_to_string(&path).unwrap());
+        for command in all.iter().filter(|command| !is_run_in_order(&path, command)) {
+            let known = RUN.iter().find(|(part, ..)| command.contains(part));
+            let (part, file, word) = known.unwrap_or_else(|| {
+                panic!(
+                    "{}: {command}\nis in no test that RUN names; name one, or say <!-- not run: reason -->",
+                    path.display()
+                )
+            });
+            assert!(read(file).contains(word), "{file} does not run {command}: there is no {word}");
+            used.insert(*part);
+        }
+    }
+    let unused: Vec<_> = RUN.iter().filter(|(part, ..)| !used.contains(part)).collect();
+    assert!(unused.is_empty(), "no page has {unused:?}");
+}
+
+#[test]
+fn a_command_is_found_and_one_that_is_not_run_is_left_out() {
+    let page =
+        "a\n```console\n$ one  two \\\n  three   # why\nsaid\n```\n<!-- not run: slow -->\n```console\nfour\n```\n";
+    assert_eq!(commands(page), ["one two three"]);
+}
+
+/// The manifests of our kinds in a page.
+fn manifests(page: &str) -> Vec<serde_yaml::Value> {
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let documents = blocks.flat_map(serde_yaml::Deserializer::from_str);
+    let values = documents.map(|document| serde_yaml::Value::deserialize(document).unwrap());
+    values.filter(|value| value["apiVersion"] == "email.askrobots.com/v1alpha1").collect()
+}
+
+#[test]
+fn manifests_in_pages_are_what_the_kinds_take() {
+    let mut count = 0;
+    for path in pages() {
+        for manifest in manifests(&std::fs::read_to_string(&path).unwrap()) {
+            let said = format!("{}: {manifest:?}", path.display());
+            taken(manifest).unwrap_or_else(|error| panic!("{said}: {error}"));
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count}");
+}
+
+/// Reads a manifest as the operator does.
+fn taken(document: serde_yaml::Value) -> Result<(), serde_yaml::Error> {
+    match document["kind"].as_str() {
+        Some("EmailDomain") => serde_yaml::from_value::<EmailDomain>(document).map(drop),
+        Some("EmailMailbox") => serde_yaml::from_value::<EmailMailbox>(document).map(drop),
+        Some("EmailAlias") => serde_yaml::from_value::<EmailAlias>(document).map(drop),
+        _ => serde_yaml::from_value::<EmailForwardingRule>(document).map(drop),
     }
 }
 

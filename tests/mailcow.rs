@@ -91,6 +91,7 @@ fn add_mailbox() -> Change {
         address: ada(),
         name: Some("O'Neil <x> & Co".into()),
         quota: Quota::mib(256),
+        is_default_quota: false,
         access: Access::Active,
         rate_limit: Some(RateLimit::Limit { messages: 3, per: Per::Minute }),
         protocols: None,

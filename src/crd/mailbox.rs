@@ -51,7 +51,7 @@ pub struct EmailMailboxSpec {
     #[x_kube(validation = Rule::new("!self.startsWith('<') && !self.endsWith('>')").message("displayName must not begin with < or end with >: Mailcow cuts them off"))]
     pub display_name: Option<String>,
     /// How much mail it may hold: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Omitted: what the domain's
-    /// `mailboxDefaults` say, else 1Gi.
+    /// `mailboxDefaults` say, else 1Gi; a mailbox that may hold more keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12), regex(pattern = r"^(0|[1-9][0-9]{0,8}(Mi|Gi|Ti))$"))]
     pub quota: Option<String>,

@@ -33,6 +33,7 @@ pub fn mailbox(spec: &EmailMailboxSpec, domain: &EmailDomainSpec, mark: Mark) ->
         address: mailbox_address(spec, domain)?,
         name: spec.display_name.clone(),
         quota: wanted,
+        is_default_quota: spec.quota.is_none(),
         access: match spec.state {
             MailboxState::Active => Access::Active,
             MailboxState::LoginDisabled => Access::LoginDisabled,

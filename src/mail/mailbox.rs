@@ -25,6 +25,8 @@ pub struct Mailbox {
     pub name: Option<String>,
     /// How much it may hold.
     pub quota: Quota,
+    /// Whether that is only a default: a mailbox that may hold more keeps it.
+    pub is_default_quota: bool,
     /// Who gets in.
     pub access: Access,
     /// Its own rate limit.

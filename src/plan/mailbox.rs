@@ -6,12 +6,17 @@ use super::Removal;
 use super::change::{Change, MailboxEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy};
-use crate::mail::{Access, Mailbox, MailboxHave, Mark, Tls};
+use crate::mail::{Access, Mailbox, MailboxHave, Mark, Quota, Tls};
 use crate::outcome::{Outcome, Reason};
 
 /// What the mark's attribute says when nobody manages the mailbox any more. Mailcow replaces all attributes at once,
 /// and no recording shows that an empty set is taken.
 const RELEASED: &str = "none";
+
+/// Whether the mailbox may hold more than is wanted. By a default nobody's mailbox becomes too small for what is in it.
+fn has_more(have: &MailboxHave, want: &Mailbox) -> bool {
+    have.quota == Quota::UNLIMITED || (have.quota > want.quota && want.quota != Quota::UNLIMITED)
+}
 
 /// Changes that bring a mailbox to what is wanted; `password` is whether a new password is to be set.
 ///
@@ -33,7 +38,7 @@ pub fn mailbox(
     }
     let edit = MailboxEdit {
         name: differs(want.name.as_ref(), &have.name),
-        quota: differs(Some(&want.quota), &have.quota),
+        quota: differs(Some(&want.quota), &have.quota).filter(|_| !(want.is_default_quota && has_more(have, want))),
         access: differs(Some(&want.access), &have.access),
         protocols: differs(want.protocols.as_ref(), &have.protocols),
         force_password_change: differs(want.force_password_change.as_ref(), &have.force_password_change),
@@ -124,7 +129,7 @@ fn marked(have: &MailboxHave, text: String) -> Change {
 mod tests {
     use super::*;
     use crate::crd::Per;
-    use crate::mail::{Address, Quota, RateLimit};
+    use crate::mail::{Address, RateLimit};
 
     fn mark() -> Mark {
         Mark::new("c1", "mail", "ada", "uid-1")
@@ -135,6 +140,7 @@ mod tests {
             address: Address::parse("ada@example.com").unwrap(),
             name: Some("Ada".into()),
             quota: Quota::gib(1),
+            is_default_quota: false,
             access: Access::Active,
             rate_limit: None,
             protocols: None,
@@ -179,6 +185,18 @@ mod tests {
     fn what_is_in_sync_is_not_written() {
         assert_eq!(plan(&want(), &have()), vec![]);
         assert_eq!(plan(&Mailbox { name: None, ..want() }, &MailboxHave { name: "X".into(), ..have() }), vec![]);
+    }
+
+    #[test]
+    fn a_default_raises_a_quota_and_never_lowers_one() {
+        let planned = |quota: Quota| {
+            let want = Mailbox { quota, is_default_quota: true, ..want() };
+            mailbox(&want, Some(&have()), AdoptionPolicy::IfUnowned, false).unwrap().len()
+        };
+        assert_eq!((planned(Quota::mib(512)), planned(Quota::gib(1)), planned(Quota::gib(2))), (0, 0, 1));
+        let unlimited = MailboxHave { quota: Quota::UNLIMITED, ..have() };
+        let want = Mailbox { is_default_quota: true, ..want() };
+        assert_eq!(mailbox(&want, Some(&unlimited), AdoptionPolicy::IfUnowned, false), Ok(vec![]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::breaker::{Breaker, REJECTED_WAIT};
-use super::connection::Connection;
+use super::connection::{Connection, Observer, Permit};
 use super::error::Error;
 use super::location::{base_url, without_credentials};
 use super::writers::{Lane, Writers};
@@ -22,12 +22,6 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_mins(5);
 /// Reads at once; the server itself gains nothing above.
 const READERS: usize = 4;
-
-/// Is told of every call that was sent: action (`add/mailbox`), outcome (one static word) and how long it took.
-pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
-
-/// Is asked before each write is sent.
-pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]

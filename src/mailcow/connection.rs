@@ -1,6 +1,8 @@
-//! How a Mailcow server is reached.
+//! How a Mailcow server is reached, and who is asked and told about it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -31,3 +33,9 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("url", &without_credentials(&self.url)).finish_non_exhaustive()
     }
 }
+
+/// Is told of every call that was sent: action (`add/mailbox`), outcome (one static word) and how long it took.
+pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
+
+/// Is asked before each write is sent.
+pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -17,7 +17,7 @@ mod version;
 mod wire;
 mod writers;
 
-pub use client::{Client, Observer, Permit};
-pub use connection::Connection;
+pub use client::Client;
+pub use connection::{Connection, Observer, Permit};
 pub use error::Error;
 pub use quarantine::Quarantined;

@@ -93,6 +93,12 @@ fn older_format(text: &str) -> String {
     text.lines().filter(|line| *line != "# EOF").map(|line| named(line) + "\n").collect()
 }
 
+/// Seconds since Mailcow was last looked at whole.
+fn snapshot_age(text: &str) -> Option<f64> {
+    let name = "mailcow_operator_snapshot_age_seconds{server=\"default\"} ";
+    text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok())
+}
+
 #[tokio::test]
 async fn metrics_say_how_things_stand_and_promtool_has_nothing_to_say() {
     let mut world = World::without_mailcow("figures").await;
@@ -125,10 +131,8 @@ async fn metrics_say_how_things_stand_and_promtool_has_nothing_to_say() {
         assert!(text.contains(&format!("mailcow_operator_{name}{{")), "{name}\n{text}");
     }
     let refused = r#"mailcow_requests_total{action="add/mailbox",outcome="RefusedByMailcow"}"#;
-    assert!(
-        text.contains(refused) && text.contains("mailcow_operator_snapshot_age_seconds{server=\"default\"} 0."),
-        "{text}"
-    );
+    // It is looked at once a second, or as often as a busy machine lets it.
+    assert!(text.contains(refused) && snapshot_age(&text).is_some_and(|age| age < 30.0), "{text}");
     for word in ["ada", "sales", "example.com", &world.namespace] {
         assert!(!text.contains(word), "{word} is in\n{text}");
     }
@@ -154,10 +158,7 @@ async fn a_breaker_that_is_open_a_deletion_and_an_old_snapshot_are_seen() {
     ];
     have(&address, &gone).await;
     wait_until(LIMIT, "an old snapshot", async || {
-        let text = metrics(&address).await;
-        let age = text.lines().find_map(|l| {
-            l.strip_prefix("mailcow_operator_snapshot_age_seconds{server=\"default\"} ")?.parse::<f64>().ok()
-        });
+        let age = snapshot_age(&metrics(&address).await);
         if age > Some(3.0) { Ok(()) } else { Err(format!("{age:?}")) }
     })
     .await

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ground::wait_until;
-use mailcow_operator::crd::{EmailDomain, EmailMailbox};
+use mailcow_operator::crd::{EmailDomain, EmailForwardingRule, EmailMailbox};
 use serde_json::Value;
 
 use crate::world::{ADA, DOMAIN, LIMIT, World};
@@ -176,6 +176,7 @@ async fn every_line_of_a_pass_names_its_object() {
     world.apply(&format!("{DOMAIN}{ADA}{MIXED}")).await;
     world.ready::<EmailMailbox>("ada").await;
     world.ready::<EmailDomain>("example").await;
+    world.ready::<EmailForwardingRule>("copy").await;
     world.mailcow.set_down(true).await.unwrap();
     world.condition::<EmailMailbox>("ada", ("Ready", "Unknown", "MailcowUnreachable")).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

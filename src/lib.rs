@@ -14,8 +14,9 @@
 //!                                                    └──evaluate, with a message──▶ Outcome
 //! ```
 //!
-//! The rooms are those steps; [`controller`] is the only place where they meet. [`mail`], [`desired`], [`plan`],
-//! [`sieve`], [`evaluate`], [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
+//! The rooms are those steps; [`controller`] is the only place where they meet. [`tenancy`] says who may do what, and
+//! [`gates`] which parts are on. [`mail`], [`desired`], [`tenancy`], [`plan`], [`sieve`], [`evaluate`], [`status`] and
+//! [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
 pub mod cli;
 pub mod clock;

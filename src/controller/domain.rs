@@ -99,8 +99,7 @@ async fn steps(
     claims::is_first(ctx, object, &want.name)?;
     want.tags = seen.tags.clone();
     let server = server(ctx, &object.spec.server)?;
-    let policies = policies::of(ctx, object);
-    let policy = policies.adoption.value;
+    let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, (before.observed_generation, handled));
     let mut have = server.domain(&want.name, age).await?;
@@ -117,7 +116,7 @@ async fn steps(
     let is_gate_open = seen.gate == DnsGate::Activate && have.as_ref().is_some_and(|have| !have.active);
     seen.have = have;
     seen.version = server.client().known_version().await.ok();
-    let standing = Standing::new(object, policies.drift.value, (before.synced_generation, handled));
+    let standing = Standing::new(object, seen.policies.drift.value, (before.synced_generation, handled));
     // A domain that the gate lets become active was not changed by hand.
     let standing = standing.and(!is_gate_open);
     let (changes, drifted) = standing.judge(changes);

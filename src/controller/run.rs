@@ -12,7 +12,7 @@ use super::connection::follow_all;
 use super::context::Context;
 use super::leader::{Candidate, Term};
 use super::permit::{self, Permit};
-use super::places;
+use super::places::{self, Closed};
 use super::poll::Poll;
 use super::sinks;
 use super::stores::{Stores, follow, follow_namespaces, scoped};
@@ -79,7 +79,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
     let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
-    let ending = ending();
+    let ending = ending(closed);
     let mut term = tokio::select! {
         term = elected(unguarded, &settings, (&permit, &metrics), &ready) => term,
         () = ended(ending.clone()) => return Ok(()),
@@ -88,10 +88,6 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready, (permit, ending));
     tokio::select! {
         () = drivers => {
-            term.resign().await;
-            Ok(())
-        }
-        () = closed.opens() => {
             term.resign().await;
             Ok(())
         }
@@ -150,8 +146,8 @@ async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
     }
 }
 
-/// Turns true at SIGTERM or Ctrl-C.
-fn ending() -> watch::Receiver<bool> {
+/// Turns true at SIGTERM or Ctrl-C, or when a new start is needed.
+fn ending(closed: Closed) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         let terminated = async {
@@ -160,8 +156,11 @@ fn ending() -> watch::Receiver<bool> {
                 Err(_) => std::future::pending().await,
             }
         };
-        tokio::select! { _ = terminated => {}, _ = tokio::signal::ctrl_c() => {} }
-        tracing::info!("told to end: what is in hand is finished first");
+        tokio::select! {
+            _ = terminated => tracing::info!("told to end: what is in hand is finished first"),
+            _ = tokio::signal::ctrl_c() => tracing::info!("told to end: what is in hand is finished first"),
+            () = closed.opens() => {}
+        }
         sender.send_replace(true);
     });
     receiver

@@ -1,7 +1,7 @@
 //! Who may ask what, in the order in which Mailcow checks it, and the way from there to the topics.
 
 use crate::answer::{Entry, Reply};
-use crate::call::Call;
+use crate::call::{Call, Place};
 use crate::json::{Json, list, obj};
 use crate::reads;
 use crate::state::{Access, Backend, State};
@@ -44,11 +44,12 @@ pub(crate) fn run(state: &mut State, call: &Call, passed: Passed) -> Reply {
 
 /// Everything that is checked before a request does anything.
 pub(crate) fn admit(state: &mut State, call: &Call) -> Result<(Passed, Option<String>), Box<Answer>> {
-    if let Some(reply) = trouble_behind(state.backend) {
-        return Err(Box::new(Answer { reply, cookie: None }));
-    }
-    if !call.is_api {
-        let reply = Reply::html(404, "<html><head><title>404 Not Found</title></head></html>");
+    let refused = match call.place {
+        Place::Unreadable => Some(nginx_page(400, "Bad Request")),
+        Place::Elsewhere => Some(nginx_page(404, "Not Found")),
+        Place::Api => trouble_behind(state.backend, call),
+    };
+    if let Some(reply) = refused {
         return Err(Box::new(Answer { reply, cookie: None }));
     }
     let session = call.cookie.as_deref().and_then(|cookie| state.sessions.get_mut(cookie)).map(|s| s.access);
@@ -68,7 +69,16 @@ pub(crate) fn admit(state: &mut State, call: &Call) -> Result<(Passed, Option<St
     }
 }
 
-fn trouble_behind(backend: Backend) -> Option<Reply> {
+/// What nginx says by itself.
+fn nginx_page(status: u16, what: &str) -> Reply {
+    let page = format!(
+        "<html>\r\n<head><title>{status} {what}</title></head>\r\n<body>\r\n<center><h1>{status} {what}</h1></center>\r\n\
+         <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    );
+    Reply::html(status, &page)
+}
+
+fn trouble_behind(backend: Backend, call: &Call) -> Option<Reply> {
     let page = |what: &str, error: &str| {
         let text = format!(
             "<center style='font-family:sans-serif;'>Connection to {what} failed.<br /><br />The following \
@@ -80,6 +90,8 @@ fn trouble_behind(backend: Backend) -> Option<Reply> {
         Backend::DockerapiDown => page("dockerapi container", "111 - Connection refused"),
         Backend::RedisDown => page("Redis", "Connection refused"),
         Backend::DatabaseDown => page("database", "  SQLSTATE[HY000] [2002] No such file or directory"),
+        // The page about it is a file, and nginx takes only reads for files.
+        Backend::PhpDown if !matches!(call.method.as_str(), "GET" | "HEAD") => Some(nginx_page(405, "Not Allowed")),
         Backend::PhpDown => Some(Reply::html(502, "<!DOCTYPE html>\n<html><title>Preparing</title></html>\n")),
         Backend::Up | Backend::DockerapiFails | Backend::DockerapiSlow(_) => None,
     }
@@ -113,10 +125,19 @@ fn check(call: &Call, access: Option<Access>) -> Result<Passed, Reply> {
         "get" if call.method != "GET" => Err(Reply::error(405, "only GET method is allowed")),
         "get" | "search" if access.is_none() => Err(Reply::empty()),
         "get" => Ok(Passed::Read),
-        "search" => Ok(Passed::Search(Json::parse(&call.body).unwrap_or_default())),
+        "search" => check_search(call),
         "add" | "edit" | "delete" => check_write(call, access),
         _ if access.is_none() && call.method == "GET" => Err(Reply::empty()),
         _ => Err(not_found()),
+    }
+}
+
+fn check_search(call: &Call) -> Result<Passed, Reply> {
+    let request = Json::parse(&call.body).filter(|body| *body != Json::Null);
+    match request {
+        None if call.is_json() => Err(Reply::error(400, "Request body doesn't contain valid json!")),
+        _ if call.method != "POST" => Err(Reply::error(405, "only POST method is allowed")),
+        request => Ok(Passed::Search(request.unwrap_or_default())),
     }
 }
 

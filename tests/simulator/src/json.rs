@@ -119,6 +119,15 @@ impl Json {
         }
     }
 
+    /// The object without a key.
+    #[must_use]
+    pub fn without(&self, key: &str) -> Self {
+        match self {
+            Self::Map(pairs) => Self::Map(pairs.iter().filter(|(k, _)| k != key).cloned().collect()),
+            other => other.clone(),
+        }
+    }
+
     /// Sets a key of an object; an empty value becomes an object.
     pub fn set(&mut self, key: &str, value: impl Into<Self>) {
         if !matches!(self, Self::Map(_)) {

@@ -20,6 +20,7 @@ mod answer;
 mod call;
 mod clock;
 mod cost;
+mod database;
 mod fault;
 mod gate;
 mod http;
@@ -38,6 +39,7 @@ mod writer;
 mod writes;
 
 pub use cost::CostModel;
+pub use database::Row;
 pub use fault::{Fault, Trouble};
 pub use journal::Request;
 pub use json::Json;

@@ -1,5 +1,7 @@
 //! The small PHP functions whose exact behaviour shows in Mailcow's answers.
 
+use crate::json::Json;
+
 /// `htmlspecialchars` with its default flags.
 pub(crate) fn html_escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -68,9 +70,46 @@ pub(crate) fn cut_address(address: &str) -> (&str, &str) {
     address.split_once('@').unwrap_or(("", ""))
 }
 
-/// The pieces of a list written with blanks, commas, semicolons or newlines.
+/// The pieces of a list written with blanks, commas, semicolons or newlines. PHP holds `0` for empty, too.
 pub(crate) fn pieces(text: &str) -> Vec<String> {
-    text.split([' ', ',', ';', '\n', '\r', '\t']).filter(|piece| !piece.is_empty()).map(str::to_owned).collect()
+    let pieces = text.split([' ', ',', ';', '\n']).map(trim);
+    pieces.filter(|piece| !piece.is_empty() && *piece != "0").map(str::to_owned).collect()
+}
+
+/// Whether such a list begins with nothing, which Mailcow takes for an empty list.
+pub(crate) fn begins_empty(text: &str) -> bool {
+    text.split([' ', ',', ';', '\n']).next().is_none_or(|first| matches!(trim(first), "" | "0"))
+}
+
+/// PHP's `trim`.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r', '\0', '\u{b}'])
+}
+
+/// The number that a text begins with, as the database compares it with a column of numbers: blanks before
+/// it are skipped, what follows does not count, and a text without one is 0.
+pub(crate) fn leading_number(text: &str) -> f64 {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+    let digits = |from: usize| text[from..].bytes().take_while(u8::is_ascii_digit).count();
+    let mut end = usize::from(text.starts_with(['+', '-']));
+    let whole = digits(end);
+    end += whole;
+    let mut fraction = 0;
+    if text[end..].starts_with('.') {
+        fraction = digits(end + 1);
+        end += 1 + fraction;
+    }
+    if whole + fraction == 0 {
+        return 0.0;
+    }
+    if text[end..].starts_with(['e', 'E']) {
+        let sign = usize::from(text[end + 1..].starts_with(['+', '-']));
+        let exponent = digits(end + 1 + sign);
+        if exponent > 0 {
+            end += 1 + sign + exponent;
+        }
+    }
+    text[..end].parse().unwrap_or(0.0)
 }
 
 /// Names are found whatever their case: the key under which a name is kept and sorted.
@@ -78,25 +117,62 @@ pub(crate) fn collated(name: &str) -> String {
     name.to_uppercase()
 }
 
-/// Undoes percent encoding.
-pub(crate) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let code = text.get(i + 1..i + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (bytes[i], code) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                i += 1;
-            }
+/// The id that a text is equal to when the database compares the two as numbers; `None` when it is none.
+#[expect(clippy::cast_possible_truncation, reason = "only whole numbers within the range of ids are converted")]
+pub(crate) fn leading_id(text: &str) -> Option<i64> {
+    let number = leading_number(text);
+    (number.fract() == 0.0 && (1.0..4_294_967_296.0).contains(&number)).then_some(number as i64)
+}
+
+/// `FILTER_VALIDATE_INT` within bounds: a whole number or a text of nothing else.
+pub(crate) fn int_within(value: &Json, least: i64, most: i64) -> Option<i64> {
+    let number = match value {
+        Json::Int(number) => *number,
+        Json::Bool(true) => 1,
+        Json::Float(float) if float.fract() == 0.0 => value.to_int(),
+        Json::Text(text) => {
+            trim(text).parse().ok().filter(|_| !trim(text).starts_with(['0', '+']) || trim(text) == "0")?
+        }
+        _ => return None,
+    };
+    (least..=most).contains(&number).then_some(number)
+}
+
+/// `FILTER_VALIDATE_BOOL`
+pub(crate) fn is_true(value: &Json) -> bool {
+    matches!(trim(&value.to_text()).to_ascii_lowercase().as_str(), "1" | "true" | "on" | "yes")
+}
+
+/// Undoes the encoding of a form: `+` is a blank, and `%` before anything but two digits stays.
+pub(crate) fn form_decoded(text: &[u8]) -> String {
+    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    String::from_utf8_lossy(&decoded(&spaced).0).into_owned()
+}
+
+/// Undoes percent encoding; `None` when a `%` does not stand before two digits, or they stand for nothing.
+pub(crate) fn strictly_percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let (decoded, broken) = decoded(text.as_bytes());
+    (!broken && !decoded.contains(&0)).then_some(decoded)
+}
+
+/// The bytes without percent encoding, and whether a `%` was left as it is.
+fn decoded(text: &[u8]) -> (Vec<u8>, bool) {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut out = Vec::with_capacity(text.len());
+    let mut broken = false;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let code = if *byte == b'%' { digit(at + 1).zip(digit(at + 2)) } else { None };
+        if let Some(code) = code.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()) {
+            out.push(code);
+            at += 3;
+        } else {
+            broken |= *byte == b'%';
+            out.push(*byte);
+            at += 1;
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    (out, broken)
 }
 
 #[cfg(test)]
@@ -111,6 +187,19 @@ mod tests {
         for bad in ["null@localhost", "a..b@b.test", ".a@b.test", "a b@b.test", "j\u{f6}@b.test"] {
             assert!(!is_email(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_text_is_compared_by_the_number_it_begins_with() {
+        for four in ["4", "4th@one.test", "4e0@one.test", " 4@", "\t4", "+4@", "04", "4.", "4.0abc", "4e", "4e+"] {
+            assert!((leading_number(four) - 4.0).abs() < f64::EPSILON, "{four:?}");
+        }
+        for nothing in ["", "x4", "0x4", ".", "e4", "-", "@one.test"] {
+            assert!(leading_number(nothing).abs() < f64::EPSILON, "{nothing:?}");
+        }
+        assert!((leading_number("4e1@one.test") - 40.0).abs() < f64::EPSILON);
+        assert!((leading_number("4.9@one.test") - 4.9).abs() < f64::EPSILON);
+        assert!((leading_number("-4@one.test") + 4.0).abs() < f64::EPSILON);
     }
 
     #[test]

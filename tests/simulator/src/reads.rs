@@ -6,8 +6,8 @@ use crate::json::Json;
 use crate::json_text;
 use crate::state::State;
 use crate::topics::{
-    alias, alias_domain, app_password, dkim, domain_view, filter, mailbox_settings, mailbox_view, others, quarantine,
-    rate_limit, resource, status, templates,
+    alias, alias_domain, app_password, dkim, domain_view, filter, mailbox_view, others, policy, quarantine, rate_limit,
+    resource, search, status, templates, timed_alias,
 };
 
 /// Answers `get/…`.
@@ -28,9 +28,9 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
         ("mailbox", address) => mailbox_view::get(state, address),
         ("alias", "all") => alias::all(state, Some(extra).filter(|e| !e.is_empty())),
         ("alias", which) => alias::get(state, which),
-        ("alias-domain", "all") => alias_domain::all(state),
+        ("alias-domain", "all") => alias_domain::all(state, extra),
         ("alias-domain", name) => alias_domain::get(state, name),
-        ("time_limited_aliases", address) => alias_domain::timed_of(state, address),
+        ("time_limited_aliases", address) => timed_alias::get(state, address),
         ("filters", "all") => filter::all(state),
         ("filters", address) => filter::of_mailbox(state, address),
         ("global_filters", which) => match filter::global(state, which) {
@@ -40,14 +40,15 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
         ("dkim", name) => dkim::get(state, name),
         ("rl-domain", "all") => rate_limit::all_domains(state),
         ("rl-mbox", "all") => rate_limit::all_mailboxes(state),
-        ("rl-domain" | "rl-mbox", name) => rate_limit::get(state, name),
+        ("rl-domain", name) => rate_limit::get_of_domain(state, name),
+        ("rl-mbox", name) => rate_limit::get_of_mailbox(state, name),
         ("app-passwd", "all") => app_password::of_mailbox(state, extra),
         // Mailcow breaks off here.
         ("app-passwd", _) => return Reply::empty(),
         ("quarantine", which) => return Reply::read_list(&quarantine::get(state, which)),
         ("passwordpolicy", _) => mailbox_view::password_policy(state),
         ("last-login", address) => mailbox_view::last_login(state, address),
-        ("spam-score", address) => mailbox_settings::get_spam_score(state, address),
+        ("spam-score", address) => policy::get_score(state, address),
         ("resource", "all") => resource::all(state),
         ("status", which) => match status::get(which) {
             // The one category whose answers are compact, with slashes as they are.
@@ -66,7 +67,7 @@ pub(crate) fn answer(state: &State, call: &Call) -> Reply {
 /// Answers `search/…`.
 pub(crate) fn search(state: &State, call: &Call, request: &Json) -> Reply {
     match call.piece(1) {
-        "mailbox" => Reply::read(&mailbox_view::search(state, request)),
-        _ => Reply::error(404, "route not found"),
+        "mailbox" => Reply::read(&search::mailboxes(state, request)),
+        _ => Reply::error(404, "Invalid search category"),
     }
 }

@@ -5,8 +5,9 @@ use crate::call::Call;
 use crate::json::{Json, obj};
 use crate::state::{Access, State};
 use crate::topics::{
-    alias, alias_domain, alias_edit, app_password, dkim, domain, domain_edit, filter, mailbox, mailbox_edit,
-    mailbox_settings, maps, others, quarantine, rate_limit, resource, tables, tags, templates,
+    acl, alias, alias_domain, alias_edit, app_password, bcc, dkim, domain, domain_edit, filter, mailbox, mailbox_edit,
+    mailbox_settings, maps, others, policy, quarantine, rate_limit, relay, rename, resource, sync_job, tables, tags,
+    templates, timed_alias,
 };
 use crate::writer::{Done, Stop, Writer, masked};
 
@@ -53,7 +54,7 @@ static ROUTES: &[Route] = &[
     add("mailbox", &["mailbox", "add", "mailbox"], mailbox::add),
     add("alias", &["mailbox", "add", "alias"], alias::add),
     add("alias-domain", &["mailbox", "add", "alias_domain"], alias_domain::add),
-    add("time_limited_alias", &["mailbox", "add", "time_limited_alias"], alias_domain::add_timed),
+    add("time_limited_alias", &["mailbox", "add", "time_limited_alias"], timed_alias::add),
     add("filter", &["mailbox", "add", "filter"], filter::add),
     add("global-filter", &["mailbox", "add", "global_filter"], filter::add_global),
     add("resource", &["mailbox", "add", "resource"], resource::add),
@@ -61,17 +62,18 @@ static ROUTES: &[Route] = &[
     add("dkim_duplicate", &["dkim", "duplicate"], dkim::duplicate),
     add("dkim_import", &["dkim", "import"], dkim::import),
     add("app-passwd", &["app_passwd", "add"], app_password::add),
-    add("relayhost", &["relayhost", "add"], tables::add_relayhost),
-    add("transport", &["transport", "add"], tables::add_transport),
+    add("relayhost", &["relayhost", "add"], relay::add_host),
+    add("transport", &["transport", "add"], relay::add_transport),
     add("fwdhost", &["fwdhost", "add"], tables::add_fwdhost),
-    add("bcc", &["bcc", "add"], maps::add_bcc),
+    add("bcc", &["bcc", "add"], bcc::add),
     add("recipient_map", &["recipient_map", "add"], maps::add_recipient),
     add("tls-policy-map", &["tls_policy_maps", "add"], maps::add_tls),
-    add("domain-policy", &["policy", "add", "domain"], maps::add_domain_policy),
-    add("mailbox-policy", &["policy", "add", "mailbox"], maps::add_mailbox_policy),
-    add("syncjob", &["mailbox", "add", "syncjob"], maps::add_syncjob),
+    add("domain-policy", &["policy", "add", "domain"], policy::add_of_domain),
+    add("mailbox-policy", &["policy", "add", "mailbox"], policy::add_of_mailbox),
+    add("syncjob", &["mailbox", "add", "syncjob"], sync_job::add),
     add("domain-admin", &["domain_admin", "add"], others::add_admin),
     add("mta-sts", &["mailbox", "add", "mta_sts"], others::add_mta_sts),
+    edit("domain/template", &["mailbox", "edit", "domain_templates"], "ids", templates::edit_domain),
     edit("mailbox/template", &["mailbox", "edit", "mailbox_templates"], "ids", templates::edit_mailbox),
     edit(
         "mailbox/custom-attribute",
@@ -82,7 +84,7 @@ static ROUTES: &[Route] = &[
     edit("domain/footer", &["mailbox", "edit", "domain_wide_footer"], "domains", others::edit_footer),
     edit("domain", &["mailbox", "edit", "domain"], "domain", domain_edit::edit),
     edit("mailbox", &["mailbox", "edit", "mailbox"], "username", mailbox_edit::edit),
-    edit("rename-mbox", &["mailbox", "edit", "mailbox_rename"], "mailbox", mailbox_settings::rename),
+    edit("rename-mbox", &["mailbox", "edit", "mailbox_rename"], "mailbox", rename::rename),
     edit("alias", &["mailbox", "edit", "alias"], "id", alias_edit::edit),
     edit("alias-domain", &["mailbox", "edit", "alias_domain"], "alias_domain", alias_domain::edit),
     edit("filter", &["mailbox", "edit", "filter"], "id", filter::edit),
@@ -101,15 +103,19 @@ static ROUTES: &[Route] = &[
         "username",
         mailbox_settings::quarantine_category,
     ),
-    edit("user-acl", &["acl", "edit", "user"], "username", mailbox_settings::user_acl),
-    edit("spam-score", &["mailbox", "edit", "spam_score"], "username", mailbox_settings::spam_score),
+    edit("user-acl", &["acl", "edit", "user"], "username", acl::edit_user),
+    edit("da-acl", &["acl", "edit", "domainadmin"], "username", acl::edit_domain_admin),
+    edit("spam-score", &["mailbox", "edit", "spam_score"], "username", policy::edit_score),
     edit("delimiter_action", &["mailbox", "edit", "delimiter_action"], "username", mailbox_settings::delimiter_action),
     edit("pushover", &["pushover", "edit"], "username", mailbox_settings::pushover),
     edit("app-passwd", &["app_passwd", "edit"], "id", app_password::edit),
     edit("qitem", &["quarantine", "edit"], "id", quarantine::edit),
-    edit("relayhost", &["relayhost", "edit"], "id", tables::edit_relayhost),
+    edit("relayhost", &["relayhost", "edit"], "id", relay::edit_host),
+    edit("transport", &["transport", "edit"], "id", relay::edit_transport),
     edit("fwdhost", &["fwdhost", "edit"], "fwdhost", tables::edit_fwdhost),
-    edit("bcc", &["bcc", "edit"], "id", maps::edit_bcc),
+    edit("bcc", &["bcc", "edit"], "id", bcc::edit),
+    edit("syncjob", &["mailbox", "edit", "syncjob"], "id", sync_job::edit),
+    edit("time_limited_alias", &["mailbox", "edit", "time_limited_alias"], "address", timed_alias::edit),
     edit("domain-admin", &["domain_admin", "edit"], "username", others::edit_admin),
     edit("quota_notification", &["quota_notification", "edit"], "", others::edit_quota_notification),
     edit("quota_notification_bcc", &["quota_notification_bcc", "edit"], "", others::edit_quota_bcc),
@@ -131,20 +137,21 @@ static ROUTES: &[Route] = &[
     delete("mailbox", &["mailbox", "delete", "mailbox"], "username", mailbox::delete),
     delete("alias", &["mailbox", "delete", "alias"], "id", alias::delete),
     delete("alias-domain", &["mailbox", "delete", "alias_domain"], "alias_domain", alias_domain::delete),
+    delete("time_limited_alias", &["mailbox", "delete", "time_limited_alias"], "address", timed_alias::delete),
     delete("filter", &["mailbox", "delete", "filter"], "id", filter::delete),
     delete("resource", &["mailbox", "delete", "resource"], "name", resource::delete),
     delete("dkim", &["dkim", "delete"], "domains", dkim::delete),
     delete("app-passwd", &["app_passwd", "delete"], "id", app_password::delete),
     delete("qitem", &["quarantine", "delete"], "id", quarantine::delete),
-    delete("relayhost", &["relayhost", "delete"], "id", tables::delete_relayhost),
-    delete("transport", &["transport", "delete"], "id", tables::delete_transport),
+    delete("relayhost", &["relayhost", "delete"], "id", relay::delete_hosts),
+    delete("transport", &["transport", "delete"], "id", relay::delete_transports),
     delete("fwdhost", &["fwdhost", "delete"], "forwardinghost", tables::delete_fwdhost),
-    delete("bcc", &["bcc", "delete"], "id", maps::delete_bcc),
+    delete("bcc", &["bcc", "delete"], "id", bcc::delete),
     delete("recipient_map", &["recipient_map", "delete"], "id", maps::delete_recipient),
     delete("tls-policy-map", &["tls_policy_maps", "delete"], "id", maps::delete_tls),
-    delete("domain-policy", &["policy", "delete", "domain"], "prefid", maps::delete_policy),
-    delete("mailbox-policy", &["policy", "delete", "mailbox"], "prefid", maps::delete_policy),
-    delete("syncjob", &["mailbox", "delete", "syncjob"], "id", maps::delete_syncjob),
+    delete("domain-policy", &["policy", "delete", "domain"], "prefid", policy::delete_of_domain),
+    delete("mailbox-policy", &["policy", "delete", "mailbox"], "prefid", policy::delete_of_mailbox),
+    delete("syncjob", &["mailbox", "delete", "syncjob"], "id", sync_job::delete),
     delete("domain-admin", &["domain_admin", "delete"], "username", others::delete_admin),
 ];
 
@@ -175,6 +182,11 @@ impl Route {
         self.head == ["mailbox", "add", "mailbox"]
     }
 
+    /// Whether the function stars passwords out of its echo.
+    fn hides_passwords(&self) -> bool {
+        matches!(self.head[0], "mailbox" | "app_passwd" | "domain_admin")
+    }
+
     /// The echo of the call as every entry repeats it.
     pub(crate) fn echo(&self, call: &Call, request: &Json) -> Json {
         let mut parts: Vec<Json> = self.head.iter().map(|part| Json::from(*part)).collect();
@@ -189,11 +201,7 @@ impl Route {
         let attr = request.get("attr");
         if let Run::Add(_) = self.run {
             let attr = if attr.is_array() { attr.clone() } else { Json::List(vec![attr.clone()]) };
-            return if matches!(self.head[0], "mailbox" | "app_passwd" | "domain_admin") {
-                masked(&attr)
-            } else {
-                attr
-            };
+            return if self.hides_passwords() { masked(&attr) } else { attr };
         }
         let items = request.get("items").clone().into_items();
         let mut echo = match self.run {
@@ -206,7 +214,7 @@ impl Route {
             (Run::Edit(_), Json::Map(pairs)) => pairs.iter().for_each(|(key, value)| echo.set(key, value)),
             _ => {}
         }
-        masked(&echo)
+        if self.hides_passwords() { masked(&echo) } else { echo }
     }
 }
 

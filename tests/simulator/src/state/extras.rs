@@ -73,6 +73,10 @@ pub struct TimedAlias {
     pub description: String,
     /// When it ends, in seconds since 1970.
     pub validity: i64,
+    /// Whether it does not end at all.
+    pub permanent: bool,
     /// When it was created.
     pub created: String,
+    /// When it last changed.
+    pub modified: Option<String>,
 }

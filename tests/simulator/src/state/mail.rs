@@ -157,12 +157,12 @@ pub struct Mailbox {
     pub external_senders: Vec<String>,
     /// What its owner may change; not readable through the API.
     pub acl: BTreeSet<String>,
-    /// Low and high spam score.
-    pub spam_score: Option<String>,
     /// Mails in it.
     pub messages: i64,
     /// Bytes in it.
     pub quota_used: i64,
+    /// Where its password is checked: `mailcow`, `ldap`, `keycloak` or `generic-oidc`.
+    pub authsource: String,
     /// How often its password was set. Passwords are not kept.
     pub password_changes: u32,
     /// A deletion broke off: only this row is left, and reads show it without a name.
@@ -189,9 +189,9 @@ impl Mailbox {
             sender_acl: Vec::new(),
             external_senders: Vec::new(),
             acl: BTreeSet::new(),
-            spam_score: None,
             messages: 0,
             quota_used: 0,
+            authsource: MAILCOW.to_owned(),
             password_changes: 1,
             half_deleted: false,
             created: now.to_owned(),
@@ -199,6 +199,9 @@ impl Mailbox {
         }
     }
 }
+
+/// Mailcow itself as the place where a password is checked.
+pub(crate) const MAILCOW: &str = "mailcow";
 
 /// An alias, or the hidden row of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]

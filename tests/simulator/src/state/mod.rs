@@ -6,13 +6,13 @@ mod extras;
 mod mail;
 mod more;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use access::{Access, ApiKey};
 pub use extras::{FilterKind, Resource, SieveFilter, TimedAlias};
-pub(crate) use mail::SWITCHES;
 pub use mail::{Alias, AliasDomain, Attributes, Domain, Mailbox, RateLimit};
-pub(crate) use more::{ACLS, PROTOCOLS};
+pub(crate) use mail::{MAILCOW, SWITCHES};
+pub(crate) use more::{ACLS, DOMAIN_ADMIN_ACLS, PROTOCOLS};
 pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, QuarantineItem, SaslLogin, Template};
 
 pub(crate) use access::Sessions;
@@ -61,10 +61,17 @@ pub struct State {
     pub next_template_id: i64,
     /// Resources (rooms and things) by address.
     pub resources: BTreeMap<String, Resource>,
+    /// Addresses that new time-limited aliases take first, before made-up ones.
+    pub timed_address_pool: VecDeque<String>,
     /// Time-limited aliases by address.
     pub timed_aliases: BTreeMap<String, TimedAlias>,
     /// Domain administrators: name and domains.
     pub domain_admins: BTreeMap<String, Vec<String>>,
+    /// What each domain administrator may do in the UI.
+    pub domain_admin_acls: BTreeMap<String, BTreeSet<String>>,
+    /// The settings of the identity provider as its table holds them; `authsource` says which kind it is.
+    /// Empty when there is none.
+    pub identity_provider: BTreeMap<String, String>,
     /// Logins as the mail services logged them.
     pub logins: Vec<SaslLogin>,
     /// What a password must look like.

@@ -18,7 +18,7 @@ pub struct DkimKey {
 pub struct AppPassword {
     /// Its id.
     pub id: i64,
-    /// Its name, escaped for HTML as Mailcow keeps it.
+    /// Its name, escaped for HTML as Mailcow keeps it. It is shown escaped once more.
     pub name: String,
     /// The mailbox.
     pub mailbox: String,
@@ -101,6 +101,28 @@ pub(crate) const ACLS: [&str; 15] = [
     "quarantine_category",
     "app_passwds",
     "pw_reset",
+];
+
+/// What a domain administrator may do, and whether a new one may.
+pub(crate) const DOMAIN_ADMIN_ACLS: [(&str, bool); 18] = [
+    ("syncjobs", true),
+    ("quarantine", true),
+    ("login_as", true),
+    ("sogo_access", true),
+    ("app_passwds", true),
+    ("bcc_maps", true),
+    ("pushover", false),
+    ("filters", true),
+    ("ratelimit", true),
+    ("spam_policy", true),
+    ("extend_sender_acl", false),
+    ("unlimited_quota", false),
+    ("protocol_access", true),
+    ("smtp_ip_access", true),
+    ("alias_domains", false),
+    ("mailbox_relayhost", true),
+    ("domain_relayhost", true),
+    ("domain_desc", false),
 ];
 
 const GIB: i64 = 1 << 30;

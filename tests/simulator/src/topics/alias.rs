@@ -6,7 +6,7 @@ use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
 use crate::state::{Alias, State};
-use crate::topics::domain_view;
+use crate::topics::{domain_view, sender_acl};
 use crate::writer::{Done, Stop, Writer};
 
 /// The longest comment that `add/alias` takes, bytes.
@@ -14,19 +14,19 @@ const MAX_COMMENT: usize = 160;
 
 /// `add/alias`
 pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
-    let addresses = php::pieces(&attr.get("address").to_text());
-    if addresses.is_empty() {
-        w.danger("alias_empty");
-        return Ok(());
-    }
-    let Some(gotos) = new_gotos(w, attr) else { return Ok(()) };
     for comment in ["private_comment", "public_comment"] {
         if attr.get(comment).to_text().len() > MAX_COMMENT {
             w.danger("comment_too_long");
             return Ok(());
         }
     }
-    for address in addresses {
+    let addresses = attr.get("address").to_text();
+    if php::begins_empty(&addresses) {
+        w.danger("alias_empty");
+        return Ok(());
+    }
+    let Some(gotos) = new_gotos(w, attr) else { return Ok(()) };
+    for address in php::pieces(&addresses) {
         if gotos.contains(&address) {
             continue;
         }
@@ -51,13 +51,13 @@ fn new_gotos(w: &mut Writer<'_>, attr: &Json) -> Option<Vec<String>> {
     if let Some(special) = special_goto(attr) {
         return Some(vec![special]);
     }
-    let sent = php::pieces(&attr.get("goto").to_text());
-    if sent.is_empty() {
+    let sent = attr.get("goto").to_text();
+    if php::begins_empty(&sent) {
         w.danger("goto_empty");
         return None;
     }
     let mut gotos: Vec<String> = Vec::new();
-    for goto in sent {
+    for goto in php::pieces(&sent) {
         let (local, domain) = php::cut_address(&goto);
         let goto = format!("{local}@{}", php::to_punycode(domain));
         if !may_be_goto(w.state, &goto) {
@@ -125,11 +125,16 @@ fn insert(w: &mut Writer<'_>, address: &str, domain: &str, goto: &str, attr: &Js
     w.success(list!["alias_added", address, id.to_string()]);
 }
 
-/// The alias that an item names by id (`"5abc"` is 5) or address.
+/// The alias that an item names: the one whose id is the number the text begins with, or whose address is
+/// the text. Where two do, the database comes to the one with the smaller id first.
 pub(crate) fn find(state: &State, item: &Json) -> Option<i64> {
     let text = item.to_text();
-    let by_id = state.aliases.get(&item.to_int()).filter(|_| !text.contains('@'));
-    by_id.filter(|a| !a.is_own_row()).or_else(|| state.alias(&text)).map(|a| a.id)
+    let reachable = |alias: &&Alias| !alias.is_own_row() && state.knows_domain(&alias.domain);
+    let by_id = php::leading_id(&text).and_then(|id| state.aliases.get(&id)).filter(reachable).map(|alias| alias.id);
+    let end = by_id.unwrap_or(i64::MAX);
+    let mut before = state.aliases.range(..end).map(|(_, alias)| alias).filter(|_| text.contains('@'));
+    let by_address = before.find(|alias| alias.address.eq_ignore_ascii_case(&text) && reachable(alias));
+    by_address.map(|alias| alias.id).or(by_id)
 }
 
 /// `delete/alias`
@@ -142,9 +147,7 @@ pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
             w.danger("access_denied");
             continue;
         };
-        for mailbox in w.state.mailboxes.values_mut() {
-            mailbox.sender_acl.retain(|sender| !sender.eq_ignore_ascii_case(&alias.address));
-        }
+        sender_acl::forget_everywhere(w.state, &alias.address);
         w.success(list!["alias_removed", php::html_escape(&alias.address)]);
     }
     Ok(())
@@ -156,23 +159,19 @@ pub(crate) fn get(state: &State, which: &str) -> Json {
     found.map_or(Json::Null, |alias| show(state, alias))
 }
 
-/// `get/alias/all[/d1,d2]`: domain by domain; an unknown one has none.
+/// `get/alias/all[/d1,d2]`: domain by domain; an unknown one has none, and a domain does not stand for its
+/// alias domains.
 pub(crate) fn all(state: &State, domains: Option<&str>) -> Json {
-    let mut by_domain: BTreeMap<&str, Vec<&Alias>> = BTreeMap::new();
+    let mut by_domain: BTreeMap<String, Vec<&Alias>> = BTreeMap::new();
     for alias in state.aliases.values().filter(|a| !a.is_own_row()) {
-        by_domain.entry(alias.domain.as_str()).or_default().push(alias);
+        by_domain.entry(php::collated(&alias.domain)).or_default().push(alias);
     }
+    let known = |name: &str| php::is_domain_name(name) && state.knows_domain(name);
     let wanted: Vec<String> = match domains {
-        Some(domains) => domains.split(',').map(|d| php::to_punycode(d.trim())).collect(),
-        None => state.domains.values().map(|d| d.name.clone()).collect(),
+        Some(domains) => domains.split(',').filter(|name| known(name)).map(php::collated).collect(),
+        None => state.domains.keys().chain(state.alias_domains.keys()).cloned().collect(),
     };
-    let mut names: Vec<&str> = Vec::new();
-    for domain in &wanted {
-        let aliases = state.alias_domains.values().filter(|a| a.target == *domain);
-        names.push(domain);
-        names.extend(aliases.map(|a| a.name.as_str()));
-    }
-    let shown = names.into_iter().flat_map(|name| by_domain.remove(name).unwrap_or_default());
+    let shown = wanted.iter().filter_map(|name| by_domain.get(name)).flatten();
     Json::List(shown.map(|alias| show(state, alias)).collect())
 }
 

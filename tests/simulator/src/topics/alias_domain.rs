@@ -1,16 +1,28 @@
-//! Alias domains and time-limited aliases.
+//! Alias domains: other names for a domain.
 
 use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
-use crate::state::{AliasDomain, State, TimedAlias};
+use crate::state::{AliasDomain, State};
 use crate::topics::{dkim, rate_limit};
 use crate::writer::{Done, Stop, Writer};
 
-/// `add/alias-domain`
+/// `add/alias-domain`: several names in one text.
 pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
-    let target = php::to_punycode(attr.get("target_domain").to_text().trim());
-    for name in php::pieces(&attr.get("alias_domain").to_text()) {
+    let sent = attr.get("alias_domain");
+    if sent.is_array() {
+        return Err(Stop::crash());
+    }
+    let target = php::to_punycode(php::trim(&attr.get("target_domain").to_text()));
+    if !php::is_domain_name(&target) {
+        w.danger("target_domain_invalid");
+        return Err(Stop::Refused);
+    }
+    if !w.state.knows_domain(&target) {
+        w.danger("access_denied");
+        return Err(Stop::Refused);
+    }
+    for name in php::pieces(&sent.to_text()) {
         let name = php::to_punycode(&name);
         if !php::is_domain_name(&name) {
             return Err(Stop::crash());
@@ -24,16 +36,14 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
 }
 
 fn refusal(state: &State, name: &str, target: &str) -> Option<Json> {
-    if !state.knows_domain(target) {
-        Some(Json::from("access_denied"))
-    } else if name == target {
-        Some(list!["aliasd_targetd_identical", target])
-    } else if state.domain(target).is_none() {
-        Some(list!["targetd_not_found", target])
-    } else if state.knows_domain(name) {
-        Some(list!["alias_domain_invalid", name])
-    } else {
-        None
+    let escaped = php::html_escape(target);
+    if name == target {
+        return Some(list!["aliasd_targetd_identical", escaped]);
+    }
+    match state.domain(target) {
+        None => Some(list!["targetd_not_found", escaped]),
+        Some(domain) if domain.backupmx == 1 => Some(list!["targetd_relay_domain", escaped]),
+        Some(_) => state.knows_domain(name).then(|| list!["alias_domain_invalid", name]),
     }
 }
 
@@ -47,13 +57,12 @@ fn insert(w: &mut Writer<'_>, name: &str, target: &str, attr: &Json) {
     };
     w.state.alias_domains.insert(php::collated(name), alias_domain);
     let limit = attr.get("rl_value");
-    if limit.truthy() {
-        rate_limit::of_new_domain(w, name, limit.to_int(), attr.get("rl_frame"));
+    if limit.to_int() != 0 {
+        rate_limit::of_new_domain(w, name, limit, attr.get("rl_frame"));
     }
     let (size, selector) = (attr.get("key_size"), attr.get("dkim_selector"));
     if size.truthy() && selector.truthy() {
-        let key = obj! { "key_size" => size, "dkim_selector" => selector, "domains" => name };
-        w.within(list!["dkim", "add", &key], |w| dkim::add_all(w, &key));
+        dkim::of_new_domain(w, name, size, selector);
     }
     w.success(list!["aliasd_added", php::html_escape(name)]);
 }
@@ -61,41 +70,51 @@ fn insert(w: &mut Writer<'_>, name: &str, target: &str, attr: &Json) {
 /// `edit/alias-domain`
 pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
     for item in items {
-        let name = php::to_punycode(&item.to_text());
+        let name = php::to_punycode(php::trim(&item.to_text()));
         let Some(mut after) = w.state.alias_domain(&name).cloned() else {
-            w.danger(list!["alias_domain_invalid", &name]);
+            w.danger(list!["alias_domain_invalid", php::html_escape(&name)]);
             continue;
         };
         let before = after.clone();
         if attr.get("target_domain").truthy() {
-            after.target = php::to_punycode(&attr.get("target_domain").to_text());
+            after.target = php::to_punycode(php::trim(&attr.get("target_domain").to_text()));
         }
         if attr.is_set("active") {
             after.active = attr.get("active").to_int();
         }
-        if w.state.domain(&after.target).is_none() {
+        let invalid = list!["target_domain_invalid", php::html_escape(&after.target)];
+        if !php::is_domain_name(&after.target) {
+            w.danger(invalid);
+        } else if !w.state.knows_domain(&after.target) {
             w.danger("access_denied");
-            continue;
+        } else if w.state.domain(&after.target).is_none() {
+            w.danger(invalid);
+        } else {
+            if after != before {
+                after.modified = Some(clock::now());
+            }
+            w.state.alias_domains.insert(php::collated(&name), after);
+            w.success(list!["aliasd_modified", php::html_escape(&name)]);
         }
-        if after != before {
-            after.modified = Some(clock::now());
-        }
-        w.state.alias_domains.insert(php::collated(&name), after);
-        w.success(list!["aliasd_modified", &name]);
     }
     Ok(())
 }
 
-/// `delete/alias-domain`
+/// `delete/alias-domain`. Its rate limit stays behind, and comes back with the name.
 pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
     for item in items {
-        let name = php::to_punycode(&item.to_text());
-        if w.state.alias_domains.remove(&php::collated(&name)).is_none() {
-            w.danger("access_denied");
+        let name = item.to_text();
+        if !php::is_domain_name(&name) {
+            w.danger("domain_invalid");
             continue;
         }
-        w.state.aliases.retain(|_, alias| alias.domain != name);
-        w.state.rate_limits.remove(&name);
+        let Some(gone) = w.state.alias_domains.remove(&php::collated(&name)) else {
+            w.danger("access_denied");
+            continue;
+        };
+        let end = format!("@{}", gone.name);
+        w.state.aliases.retain(|_, alias| alias.domain != gone.name);
+        w.state.timed_aliases.retain(|_, alias| !alias.address.ends_with(&end));
         w.success(list!["alias_domain_removed", php::html_escape(&name)]);
     }
     Ok(())
@@ -106,9 +125,10 @@ pub(crate) fn get(state: &State, name: &str) -> Json {
     state.alias_domain(&php::to_punycode(name)).map_or(Json::Null, |a| show(state, a))
 }
 
-/// `get/alias-domain/all`
-pub(crate) fn all(state: &State) -> Json {
-    Json::List(state.alias_domains.values().map(|a| show(state, a)).collect())
+/// `get/alias-domain/all[/{target}]`
+pub(crate) fn all(state: &State, target: &str) -> Json {
+    let wanted = state.alias_domains.values().filter(|a| target.is_empty() || a.target.eq_ignore_ascii_case(target));
+    Json::List(wanted.map(|a| show(state, a)).collect())
 }
 
 fn show(state: &State, alias_domain: &AliasDomain) -> Json {
@@ -122,54 +142,4 @@ fn show(state: &State, alias_domain: &AliasDomain) -> Json {
         "created" => &alias_domain.created,
         "modified" => alias_domain.modified.clone(),
     }
-}
-
-/// `add/time_limited_alias`
-pub(crate) fn add_timed(w: &mut Writer<'_>, attr: &Json) -> Done {
-    let username = attr.get("username").to_text();
-    if !w.state.has_mailbox(&username) {
-        w.danger("access_denied");
-        return Ok(());
-    }
-    let alias = TimedAlias {
-        address: format!("{}@{}", made_up_name(), attr.get("domain").to_text()),
-        goto: username.clone(),
-        description: attr.get("description").to_text(),
-        validity: clock::unix_now() + attr.get("validity").to_int() * 3600,
-        created: clock::now(),
-    };
-    w.state.timed_aliases.insert(alias.address.clone(), alias);
-    w.success(list!["mailbox_modified", &username]);
-    Ok(())
-}
-
-/// A pronounceable name of thirteen characters.
-fn made_up_name() -> String {
-    let letter = |from: &[u8]| char::from(from[usize::from(rand::random::<u8>()) % from.len()]);
-    let mut name = String::new();
-    for syllable in 0..6 {
-        if syllable == 2 {
-            name.push('.');
-        }
-        name.push(letter(b"bcdfgklmnprstz"));
-        name.push(letter(b"aeiou"));
-    }
-    name
-}
-
-/// `get/time_limited_aliases/{mailbox}`
-pub(crate) fn timed_of(state: &State, username: &str) -> Json {
-    let of = state.timed_aliases.values().filter(|a| a.goto == username);
-    let shown = of.map(|alias| {
-        obj! {
-            "address" => &alias.address,
-            "goto" => &alias.goto,
-            "description" => &alias.description,
-            "validity" => alias.validity,
-            "created" => &alias.created,
-            "modified" => Json::Null,
-            "permanent" => 0,
-        }
-    });
-    Json::List(shown.collect())
 }

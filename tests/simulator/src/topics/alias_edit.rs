@@ -4,7 +4,7 @@ use crate::clock;
 use crate::json::{Json, list};
 use crate::php;
 use crate::state::Alias;
-use crate::topics::alias;
+use crate::topics::{alias, sender_acl};
 use crate::writer::{Done, Writer};
 
 /// `edit/alias`. An item that is missing is reported under the address of the item before it.
@@ -63,21 +63,24 @@ fn merged(before: &Alias, attr: &Json) -> Alias {
 /// Why an alias may not move to that address.
 fn refusal(w: &Writer<'_>, before: &Alias, after: &Alias) -> Option<Json> {
     let address = after.address.as_str();
-    if before.address.eq_ignore_ascii_case(address) {
+    if before.address == address {
         None
-    } else if alias::is_taken(w.state, address) {
-        Some(list!["is_alias_or_mailbox", address])
     } else if !w.state.knows_domain(&after.domain) {
         Some(Json::from("access_denied"))
     } else if !address.starts_with('@') && !php::is_email(address) {
         Some(list!["alias_invalid", address])
+    } else if !before.address.eq_ignore_ascii_case(address) && alias::is_taken(w.state, address) {
+        Some(list!["is_alias_or_mailbox", php::html_escape(address)])
+    } else if w.state.timed_aliases.contains_key(address) {
+        Some(list!["is_spam_alias", php::html_escape(address)])
     } else {
         None
     }
 }
 
 /// The targets that pass; the others are reported. Unlike on add, names are not made punycode, and
-/// the stored target of a null, spam or ham alias does not pass either.
+/// the stored target of a null, spam or ham alias does not pass either. Each target that passes loses its
+/// right to send from the address that was granted by hand, whatever the edit is about.
 fn kept_gotos(w: &mut Writer<'_>, before: &Alias, address: &str, attr: &Json) -> Vec<String> {
     if let Some(special) = alias::special_goto(attr) {
         return vec![special];
@@ -89,8 +92,11 @@ fn kept_gotos(w: &mut Writer<'_>, before: &Alias, address: &str, attr: &Json) ->
             w.danger(list!["goto_invalid", &goto]);
         } else if goto == address {
             w.danger("alias_goto_identical");
-        } else if !gotos.contains(&goto) {
-            gotos.push(goto);
+        } else {
+            sender_acl::forget(w.state, &goto, address);
+            if !gotos.contains(&goto) {
+                gotos.push(goto);
+            }
         }
     }
     gotos

@@ -3,34 +3,59 @@
 use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
-use crate::state::{AppPassword, PROTOCOLS, State};
-use crate::topics::tags;
+use crate::state::{AppPassword, State};
 use crate::writer::{Done, Stop, Writer};
+
+/// The longest name the table takes, in characters, after it was escaped for HTML.
+const MAX_NAME: usize = 255;
+
+/// The protocols in the order they are shown. Other names than these long ones are passed over.
+const PROTOCOLS: [&str; 6] = ["imap_access", "smtp_access", "dav_access", "eas_access", "pop3_access", "sieve_access"];
+
+/// The mailbox a request names; the API itself where it names none.
+enum Owner {
+    Mailbox(String),
+    Api,
+}
+
+/// The owner; `None` for a mailbox that does not exist, which is reported.
+fn owner(w: &mut Writer<'_>, attr: &Json) -> Option<Owner> {
+    let username = attr.get("username").to_text();
+    if !php::is_email(&username) {
+        return Some(Owner::Api);
+    }
+    if w.state.has_mailbox(&username) {
+        return Some(Owner::Mailbox(username));
+    }
+    w.danger("access_denied");
+    None
+}
 
 /// `add/app-passwd`
 pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
-    let username = attr.get("username").to_text();
-    let name = attr.get("app_name").to_text();
-    if !w.password_ok(attr.get("app_passwd"), attr.get("app_passwd2")) {
-        return Ok(());
-    }
-    if name.is_empty() {
-        w.danger("app_name_empty");
-        return Ok(());
-    }
-    let Some(domain) = w.state.mailbox(&username).map(|m| m.domain.clone()) else {
+    let Some(owner) = owner(w, attr) else { return Err(Stop::Refused) };
+    let Owner::Mailbox(mailbox) = owner else {
         w.danger("access_denied");
-        return Ok(());
+        return Err(Stop::Refused);
     };
+    if !w.password_ok(attr.get("app_passwd"), attr.get("app_passwd2")) {
+        return Err(Stop::Refused);
+    }
+    let name = escaped(&attr.get("app_name").to_text());
+    if !Json::from(&name).truthy() {
+        w.danger("app_name_empty");
+        return Err(Stop::Refused);
+    }
+    fits(&name)?;
     let id = w.state.next_app_password_id;
     w.state.next_app_password_id += 1;
     let password = AppPassword {
         id,
-        name: php::html_escape(&php::html_escape(&name)),
-        mailbox: username,
-        domain,
+        name,
+        domain: w.state.mailbox(&mailbox).map(|m| m.domain.clone()).unwrap_or_default(),
+        mailbox,
         hash: made_up_hash(),
-        protocols: tags::requested(attr.get("protocols")),
+        protocols: protocols(attr),
         active: attr.get("active").to_int(),
         created: clock::now(),
         modified: None,
@@ -40,6 +65,25 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
     Ok(())
 }
 
+fn escaped(name: &str) -> String {
+    php::html_escape(php::trim(name))
+}
+
+fn fits(name: &str) -> Done {
+    if name.chars().count() > MAX_NAME { Err(Stop::too_long("name")) } else { Ok(()) }
+}
+
+fn protocols(attr: &Json) -> Vec<String> {
+    let sent: Vec<String> = attr.get("protocols").clone().into_items().iter().map(Json::to_text).collect();
+    PROTOCOLS.into_iter().filter(|known| sent.iter().any(|name| name == known)).map(str::to_owned).collect()
+}
+
+/// The app password that an item names.
+fn find<'a>(state: &'a State, item: &Json) -> Option<&'a AppPassword> {
+    let id = php::leading_id(&item.to_text())?;
+    state.app_passwords.get(&id).filter(|password| state.has_mailbox(&password.mailbox))
+}
+
 /// Looks like a hash of bcrypt; the password is not kept.
 fn made_up_hash() -> String {
     const LETTERS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -47,49 +91,55 @@ fn made_up_hash() -> String {
     format!("{{BLF-CRYPT}}$2y$10${}", letters.collect::<String>())
 }
 
-/// `edit/app-passwd`: breaks off unless `username` is sent. A name that is kept is escaped once more.
+/// `edit/app-passwd`. The app password goes to the mailbox that is named, and breaks off where none is. A name
+/// that is kept is escaped as it is shown, and then once more.
 pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
+    let Some(owner) = owner(w, attr) else { return Err(Stop::Refused) };
+    let all: Vec<String> = items.iter().map(Json::to_text).collect();
     for item in items {
-        let Some(mut password) = w.state.app_passwords.get(&item.to_int()).cloned() else {
+        let Some(before) = find(w.state, item).cloned() else {
             w.danger(list!["app_passwd_id_invalid", item]);
             continue;
         };
-        let (new, again) = (attr.get("app_passwd"), attr.get("app_passwd2"));
-        if new.truthy() {
-            if !w.password_ok(new, again) {
-                continue;
-            }
-            password.hash = made_up_hash();
-        }
-        if !w.state.has_mailbox(&attr.get("username").to_text()) {
-            return Err(Stop::crash());
-        }
-        password.name = php::html_escape(&if attr.get("app_name").truthy() {
-            attr.get("app_name").to_text()
-        } else {
-            password.name.clone()
-        });
+        let mut after = before.clone();
+        let kept = escaped(&before.name);
+        let name = Some(attr.get("app_name")).filter(|sent| sent.truthy()).map_or(kept, Json::to_text);
+        after.name = escaped(&name);
         if attr.is_set("protocols") {
-            password.protocols = tags::requested(attr.get("protocols"));
+            after.protocols = protocols(attr);
         }
         if attr.is_set("active") {
-            password.active = attr.get("active").to_int();
+            after.active = attr.get("active").to_int();
         }
-        password.modified = Some(clock::now());
-        w.state.app_passwords.insert(password.id, password);
-        w.success(list!["object_modified", item.to_text()]);
+        let (new, again) = (attr.get("app_passwd"), attr.get("app_passwd2"));
+        let new_password = new.truthy() && again.truthy();
+        if new_password && !w.password_ok(new, again) {
+            continue;
+        }
+        let Owner::Mailbox(mailbox) = &owner else { return Err(Stop::crash()) };
+        if new_password && mailbox.eq_ignore_ascii_case(&before.mailbox) {
+            after.hash = made_up_hash();
+        }
+        after.mailbox.clone_from(mailbox);
+        fits(&after.name)?;
+        if after != before {
+            after.modified = Some(clock::now());
+        }
+        w.state.app_passwords.insert(after.id, after);
+        w.success(list!["object_modified", php::html_escape(&all.join(", "))]);
     }
     Ok(())
 }
 
-/// `delete/app-passwd`: stops at the first that is missing.
+/// `delete/app-passwd`, whosever they are: stops at the first that is missing.
 pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
     for item in items {
-        if w.state.app_passwords.remove(&item.to_int()).is_none() {
+        let Some(id) = find(w.state, item).map(|password| password.id) else {
             w.danger("app_passwd_id_invalid");
-            return Ok(());
-        }
-        w.success(list!["app_passwd_removed", item.to_text()]);
+            return Err(Stop::Refused);
+        };
+        w.state.app_passwords.remove(&id);
+        w.success(list!["app_passwd_removed", php::html_escape(&item.to_text())]);
     }
     Ok(())
 }
@@ -97,13 +147,13 @@ pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
 /// `get/app-passwd/all/{mailbox}`
 pub(crate) fn of_mailbox(state: &State, mailbox: &str) -> Json {
     let of = state.app_passwords.values().filter(|p| p.mailbox.eq_ignore_ascii_case(mailbox));
-    Json::List(of.map(show).collect())
+    Json::List(of.filter(|p| state.has_mailbox(&p.mailbox)).map(show).collect())
 }
 
 fn show(password: &AppPassword) -> Json {
     let mut shown = obj! {
         "id" => password.id,
-        "name" => &password.name,
+        "name" => escaped(&password.name),
         "mailbox" => &password.mailbox,
         "domain" => &password.domain,
         "password" => &password.hash,
@@ -111,8 +161,7 @@ fn show(password: &AppPassword) -> Json {
         "modified" => password.modified.clone(),
     };
     for protocol in PROTOCOLS {
-        let key = format!("{protocol}_access");
-        shown.set(&key, i64::from(password.protocols.contains(&key)));
+        shown.set(protocol, i64::from(password.protocols.iter().any(|p| p == protocol)));
     }
     shown.set("active", password.active);
     shown

@@ -31,6 +31,16 @@ pub(crate) fn add_all(w: &mut Writer<'_>, attr: &Json) {
     }
 }
 
+/// The key that comes with a new domain, unless an old one was left behind.
+pub(crate) fn of_new_domain(w: &mut Writer<'_>, name: &str, size: &Json, selector: &Json) {
+    if w.state.dkim.contains_key(name) {
+        w.success("domain_add_dkim_available");
+    } else {
+        let key = obj! { "key_size" => size, "dkim_selector" => selector, "domains" => name };
+        w.within(list!["dkim", "add", &key], |w| add_all(w, &key));
+    }
+}
+
 fn is_selector(selector: &str) -> bool {
     !selector.is_empty() && selector.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }

@@ -1,11 +1,11 @@
 //! Making and removing domains.
 
 use crate::clock;
-use crate::json::{Json, list, obj};
+use crate::json::{Json, list};
 use crate::php;
 use crate::state::{Backend, Domain};
 use crate::topics::tags::Twice;
-use crate::topics::{dkim, rate_limit, tags, templates};
+use crate::topics::{dkim, policy, rate_limit, tags, templates};
 use crate::writer::{Done, Stop, Writer};
 
 const MIB: i64 = 1 << 20;
@@ -92,18 +92,15 @@ pub(crate) fn quota_problem(domain: &Domain) -> Option<&'static str> {
 /// Rate limit, DKIM key and the restart of `SOGo` that come with a new domain.
 fn extras(w: &mut Writer<'_>, name: &str, attr: &Json, template: &Json) {
     let pick = |key: &str| if attr.is_set(key) { attr.get(key).clone() } else { template.get(key).clone() };
-    let limit = pick("rl_value").to_int();
-    if limit != 0 {
-        rate_limit::of_new_domain(w, name, limit, &pick("rl_frame"));
+    let limit = if attr.is_set("rl_value") { Json::Int(attr.get("rl_value").to_int()) } else { pick("rl_value") };
+    let frame = pick("rl_frame");
+    if limit.truthy() && frame.truthy() {
+        rate_limit::of_new_domain(w, name, &limit, &frame);
     }
-    let (size, selector) = (pick("key_size"), pick("dkim_selector"));
+    let size = if attr.is_set("key_size") { Json::Int(attr.get("key_size").to_int()) } else { pick("key_size") };
+    let selector = pick("dkim_selector");
     if size.truthy() && selector.truthy() {
-        if w.state.dkim.contains_key(name) {
-            w.success("domain_add_dkim_available");
-        } else {
-            let key = obj! { "key_size" => &size, "dkim_selector" => &selector, "domains" => name };
-            w.within(list!["dkim", "add", &key], |w| dkim::add_all(w, &key));
-        }
+        dkim::of_new_domain(w, name, &size, &selector);
     }
     if attr.get("restart_sogo").truthy() && w.state.backend == Backend::DockerapiFails {
         w.warning("domain_added_sogo_failed");
@@ -144,6 +141,7 @@ fn remove(w: &mut Writer<'_>, name: &str) {
     for domains in state.domain_admins.values_mut() {
         domains.retain(|d| d != name);
     }
-    state.tables.retain("bcc", |row| row.get("domain").to_text() != name);
-    state.tables.retain("policy", |row| row.get("object").to_text() != name);
+    let end = format!("@{name}");
+    state.timed_aliases.retain(|_, alias| !alias.address.ends_with(&end));
+    policy::forget(state, name);
 }

@@ -65,7 +65,7 @@ pub(crate) fn aliases_left(state: &State, domain: &Domain) -> i64 {
 
 /// `get/domain/{domain}`; an alias domain shows its target.
 pub(crate) fn get(state: &State, name: &str) -> Json {
-    let name = php::to_punycode(name);
+    let name = php::to_punycode(php::trim(name));
     let target = state.alias_domain(&name).map_or(name.as_str(), |a| a.target.as_str());
     state.domain(target).map_or(Json::Null, |domain| show(state, domain, usage(state, &domain.name)))
 }

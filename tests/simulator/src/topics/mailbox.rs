@@ -1,13 +1,11 @@
 //! Making and removing mailboxes.
 
-use std::collections::BTreeSet;
-
 use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
-use crate::state::{ACLS, Alias, Backend, Mailbox, PROTOCOLS, SWITCHES, State};
+use crate::state::{Alias, Backend, MAILCOW, Mailbox, PROTOCOLS, SWITCHES, State};
 use crate::topics::tags::Twice;
-use crate::topics::{domain_view, rate_limit, tags, templates};
+use crate::topics::{acl, auth, domain_view, policy, rate_limit, sender_acl, tags, templates};
 use crate::writer::{Done, Stop, Writer};
 
 const MIB: i64 = 1 << 20;
@@ -32,12 +30,16 @@ pub(crate) fn prepare(w: &mut Writer<'_>, attr: &Json) -> Option<Plan> {
     let template = templates::attributes(w.state, "mailbox", attr.get("template"));
     let local = attr.get("local_part").to_text().trim().to_lowercase();
     let domain = php::to_punycode(attr.get("domain").to_text().trim());
-    let mailbox = draft(&local, &domain, attr, &template);
+    let mut mailbox = draft(&local, &domain, attr, &template);
+    if let Some(source) = auth::requested(w.state, attr) {
+        mailbox.authsource = source;
+    }
+    auth::restrict(&mut mailbox);
     if let Some(msg) = refusal(w.state, &mailbox) {
         w.danger(msg);
         return None;
     }
-    if !w.password_ok(attr.get("password"), attr.get("password2")) {
+    if mailbox.authsource == MAILCOW && !w.password_ok(attr.get("password"), attr.get("password2")) {
         return None;
     }
     if let Some(msg) = over_limit(w.state, &mailbox) {
@@ -46,7 +48,9 @@ pub(crate) fn prepare(w: &mut Writer<'_>, attr: &Json) -> Option<Plan> {
     }
     let pick = |key: &str| if attr.is_set(key) { attr.get(key).clone() } else { template.get(key).clone() };
     let limit = (pick("rl_value"), pick("rl_frame"));
-    Some(Plan { mailbox, tags: tags::requested(&pick("tags")), limit })
+    // Unlike for a domain, a text is no tag.
+    let tags = Some(pick("tags")).filter(Json::is_array).map(|sent| tags::requested(&sent)).unwrap_or_default();
+    Some(Plan { mailbox, tags, limit })
 }
 
 fn draft(local: &str, domain: &str, attr: &Json, template: &Json) -> Mailbox {
@@ -62,16 +66,10 @@ fn draft(local: &str, domain: &str, attr: &Json, template: &Json) -> Mailbox {
     protocol_access(&mut mailbox, attr);
     mailbox.attributes.quarantine_notification = pick("quarantine_notification").to_text();
     mailbox.attributes.quarantine_category = pick("quarantine_category").to_text();
-    mailbox.acl = acl(attr, template);
+    mailbox.acl = acl::of_new_mailbox(attr, template);
+    mailbox.attributes.relayhost = attr.get("relayhost").to_int().to_string();
+    mailbox.attributes.attribute_hash = attr.get("attribute_hash").to_text();
     mailbox
-}
-
-fn acl(attr: &Json, template: &Json) -> BTreeSet<String> {
-    if attr.is_set("acl") {
-        return tags::requested(attr.get("acl")).into_iter().collect();
-    }
-    let on = ACLS.into_iter().filter(|acl| template.get(&format!("acl_{acl}")).truthy());
-    on.map(str::to_owned).collect()
 }
 
 /// `protocol_access` sets all protocols at once.
@@ -148,7 +146,9 @@ pub(crate) fn commit(w: &mut Writer<'_>, plan: Plan, attr: &Json) -> Done {
     if attr.is_set("tagged_mail_handler") {
         tagged_mail_handler(w, &address, attr.get("tagged_mail_handler"));
     }
-    rate_limit::of_new_mailbox(w, &address, &limit.0, &limit.1);
+    if limit.0 != Json::Null && limit.1 != Json::Null {
+        rate_limit::of_new_mailbox(w, &address, &limit.0, &limit.1);
+    }
     w.success(list!["mailbox_added", php::html_escape(&address)]);
     Ok(())
 }
@@ -213,12 +213,11 @@ fn remove(state: &mut State, address: &str) {
     state.quarantine.retain(|_, item| !is_it(&item.rcpt));
     state.timed_aliases.retain(|_, alias| !is_it(&alias.goto));
     state.rate_limits.remove(address);
-    for (table, key) in [("bcc", "local_dest"), ("syncjob", "user2"), ("policy", "object")] {
+    for (table, key) in [("bcc", "local_dest"), ("syncjob", "user2")] {
         state.tables.retain(table, |row| !is_it(&row.get(key).to_text()));
     }
-    for mailbox in state.mailboxes.values_mut() {
-        mailbox.sender_acl.retain(|sender| !is_it(sender));
-    }
+    policy::forget(state, address);
+    sender_acl::forget_everywhere(state, address);
 }
 
 /// Removes the aliases that lead to this mailbox alone and takes it out of the others.

@@ -3,10 +3,10 @@
 use crate::clock;
 use crate::json::{Json, list};
 use crate::php;
-use crate::state::{Mailbox, State};
+use crate::state::{MAILCOW, Mailbox};
 use crate::topics::mailbox::{protocol_access, tagged_mail_handler, trimmed_name};
 use crate::topics::tags::Twice;
-use crate::topics::{mailbox_view, tags};
+use crate::topics::{auth, mailbox_view, sender_acl, tags};
 use crate::writer::{Done, Stop, Writer};
 
 const MIB: i64 = 1 << 20;
@@ -42,22 +42,31 @@ pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
 fn edit_one(w: &mut Writer<'_>, address: &str, attr: &Json) -> Done {
     let Some(before) = w.state.mailbox(address).cloned() else { return Ok(()) };
     let Some(quota) = wanted_quota(w, &before, attr) else { return Ok(()) };
-    senders(w, address, attr);
-    let new_password = attr.get("password").truthy() || attr.get("password2").truthy();
+    if attr.is_set("extended_sender_acl") {
+        sender_acl::set_external(w, address, attr.get("extended_sender_acl"));
+    }
+    if attr.is_set("sender_acl") {
+        sender_acl::set(w, address, attr.get("sender_acl"));
+    }
+    let new_password = attr.get("password").truthy();
     if new_password && !w.password_ok(attr.get("password"), attr.get("password2")) {
         return Ok(());
     }
     if attr.get("name").to_text().chars().count() > 255 {
         return Err(Stop::too_long("name"));
     }
+    let source = auth::requested(w.state, attr).unwrap_or_else(|| before.authsource.clone());
     if let Some(mailbox) = w.state.mailbox_mut(address) {
         let row = mailbox.clone();
         mailbox.quota = quota;
-        apply(mailbox, attr);
-        if new_password {
+        // The password is stored before the new source is, and only where Mailcow checks it.
+        if new_password && mailbox.authsource == MAILCOW {
             mailbox.password_changes += 1;
             mailbox.attributes.passwd_update = clock::now();
         }
+        mailbox.authsource = source;
+        apply(mailbox, attr);
+        auth::restrict(mailbox);
         if row != *mailbox {
             mailbox.modified = Some(clock::now());
         }
@@ -69,7 +78,7 @@ fn edit_one(w: &mut Writer<'_>, address: &str, attr: &Json) -> Done {
             row.active = active;
         }
     }
-    let wanted = tags::requested(attr.get("tags"));
+    let wanted = if attr.get("tags").is_array() { tags::requested(attr.get("tags")) } else { Vec::new() };
     tags::append(w, |s| s.mailbox_mut(address).map(|m| &mut m.tags), &wanted, Twice::IsIgnored)?;
     if attr.is_set("tagged_mail_handler") {
         tagged_mail_handler(w, address, attr.get("tagged_mail_handler"));
@@ -111,47 +120,9 @@ fn apply(mailbox: &mut Mailbox, attr: &Json) {
     }
     mailbox.attributes.attribute_hash = attr.get("attribute_hash").to_text();
     let recovery = &mut mailbox.attributes.recovery_email;
-    if attr.is_set("pw_recovery_email") {
+    if attr.is_set("pw_recovery_email") && mailbox.authsource == MAILCOW {
         *recovery = Some(Some(attr.get("pw_recovery_email").to_text()));
     } else if recovery.is_none() {
         *recovery = Some(None);
-    }
-}
-
-/// `sender_acl` and `extended_sender_acl`: what is refused is reported, the rest replaces.
-fn senders(w: &mut Writer<'_>, address: &str, attr: &Json) {
-    if attr.is_set("extended_sender_acl") {
-        let mut kept = Vec::new();
-        for sender in php::pieces(&attr.get("extended_sender_acl").to_text()) {
-            let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain);
-            if w.state.knows_domain(domain) {
-                w.danger(list!["extra_acl_invalid_domain", domain]);
-            } else {
-                kept.push(sender);
-            }
-        }
-        if let Some(mailbox) = w.state.mailbox_mut(address) {
-            mailbox.external_senders = kept;
-        }
-    }
-    if attr.is_set("sender_acl") {
-        let mut kept = Vec::new();
-        for sender in tags::requested(attr.get("sender_acl")) {
-            if may_send_as(w.state, &sender) {
-                kept.push(sender);
-            } else if sender != "default" {
-                w.danger(list!["sender_acl_invalid", &sender]);
-            }
-        }
-        if let Some(mailbox) = w.state.mailbox_mut(address) {
-            mailbox.sender_acl = kept;
-        }
-    }
-}
-
-fn may_send_as(state: &State, sender: &str) -> bool {
-    match sender.strip_prefix('@') {
-        Some(domain) => state.knows_domain(domain),
-        None => sender == "*" || state.mailbox(sender).is_some() || state.alias(sender).is_some(),
     }
 }

@@ -6,7 +6,7 @@ use crate::json::{Json, obj};
 use crate::php;
 use crate::state::{Mailbox, State};
 use crate::topics::domain_view::{self, Usage};
-use crate::topics::{rate_limit, tags};
+use crate::topics::{rate_limit, tags, timed_alias};
 
 const MIB: i64 = 1 << 20;
 
@@ -38,11 +38,10 @@ pub(crate) fn list(state: &State, domains: &str, tags: Option<&str>, reduced: bo
     let usages = if reduced { HashMap::new() } else { domain_view::usages(state) };
     let mut found = Vec::new();
     for domain in domains.split(',') {
-        let domain = php::to_punycode(domain.trim());
-        let one = state.knows_domain(&domain);
+        let one = php::is_domain_name(domain) && state.knows_domain(domain);
         let wanted = state.mailboxes.values().filter(|m| {
             state.domain(&m.domain).is_some()
-                && (!one || m.domain == domain)
+                && (!one || m.domain.eq_ignore_ascii_case(domain))
                 && tags.is_none_or(|t| tags::matches(&m.tags, t))
         });
         found.extend(wanted.map(|m| {
@@ -60,23 +59,10 @@ pub(crate) fn of_domain_by_tags(state: &State, domain: &str, tags: &str) -> Json
     Json::List(wanted.map(|m| show(state, m, Some(usage))).collect())
 }
 
-/// `search/mailbox`: one page, with the counts.
-pub(crate) fn search(state: &State, request: &Json) -> Json {
-    let wanted = request.get("search").get("value").to_text().to_lowercase();
-    let all: Vec<&Mailbox> = state.mailboxes.values().collect();
-    let found: Vec<&&Mailbox> =
-        all.iter().filter(|m| wanted.is_empty() || m.username.to_lowercase().contains(&wanted)).collect();
-    let from = usize::try_from(request.get("start").to_int()).unwrap_or(0);
-    let length = usize::try_from(request.get("length").to_int()).unwrap_or(usize::MAX);
-    let page = found.iter().skip(from).take(length);
-    let usages = domain_view::usages(state);
-    let shown = page.map(|m| show(state, m, Some(usages.get(&m.domain).copied().unwrap_or_default())));
-    obj! {
-        "draw" => request.get("draw").to_int(),
-        "recordsTotal" => i64::try_from(all.len()).unwrap_or(0),
-        "recordsFiltered" => i64::try_from(found.len()).unwrap_or(0),
-        "data" => Json::List(shown.collect()),
-    }
+/// One mailbox as single reads show it; `None` when its domain is gone.
+pub(crate) fn shown_with(state: &State, mailbox: &Mailbox, usages: &HashMap<String, Usage>) -> Option<Json> {
+    state.domain(&mailbox.domain)?;
+    Some(show(state, mailbox, Some(usages.get(&mailbox.domain).copied().unwrap_or_default())))
 }
 
 /// One mailbox; without `usage` in the reduced form.
@@ -104,7 +90,7 @@ fn show(state: &State, mailbox: &Mailbox, usage: Option<Usage>) -> Json {
         "percent_in_use" => percent,
         "created" => &mailbox.created,
         "modified" => mailbox.modified.clone(),
-        "authsource" => "mailcow",
+        "authsource" => &mailbox.authsource,
         "percent_class" => class,
     };
     for service in ["imap", "smtp", "pop3", "sso"] {
@@ -127,7 +113,7 @@ fn details(shown: &mut Json, state: &State, mailbox: &Mailbox, usage: Usage) {
     let own = rate_limit::shown(state, &mailbox.username);
     let has_own = own != Json::Bool(false);
     let limit = if has_own { own } else { rate_limit::shown(state, &mailbox.domain) };
-    let timed = state.timed_aliases.values().filter(|a| a.goto == mailbox.username).count();
+    let timed = timed_alias::living(state, &mailbox.username).count();
     shown.set("max_new_quota", max_new_quota_with(state, mailbox, usage));
     shown.set("spam_aliases", i64::try_from(timed).unwrap_or(0));
     shown.set("pushover_active", 0);

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
 use crate::state::State;
-use crate::topics::{maps, tables, tags};
+use crate::topics::{acl, auth, bcc, maps, policy, relay, sync_job, tables, tags};
 use crate::writer::{Done, Stop, Writer};
 
 /// Categories whose objects are not simulated: nothing is ever found in them.
@@ -21,15 +21,19 @@ pub(crate) fn get(state: &State, category: &str, object: &str) -> Option<Json> {
         ("domain-admin", _) | ("logs", "api" | "dovecot" | "postfix" | "rspamd-history" | "sogo") => Some(Json::Null),
         ("fail2ban", _) => Some(obj! { "regex" => Json::Null, "whitelist" => "", "blacklist" => "" }),
         ("admin", "all") => Some(list![person("admin", 1)]),
-        ("identity-provider", _) => Some(obj! { "login_provisioning" => 1 }),
-        ("bcc", which) if which != "all" => Some(maps::get_bcc(state, which)),
-        ("bcc" | "relayhost" | "transport" | "recipient_map" | "tls-policy-map", which) => {
-            Some(tables::get(state, category, which))
-        }
+        ("identity-provider", _) => Some(auth::get_provider(state)),
+        ("bcc", which) => Some(bcc::get(state, which)),
+        ("bcc-destination-options", _) => Some(bcc::options(state)),
+        ("relayhost", which) => Some(relay::get_host(state, which)),
+        ("transport", which) => Some(relay::get_transport(state, which)),
+        ("recipient_map", which) => Some(maps::get_recipient(state, which)),
+        ("tls-policy-map", which) => Some(tables::get(state, category, which)),
         ("fwdhost", which) => Some(tables::get_fwdhost(state, which)),
-        ("policy_bl_domain" | "policy_bl_mailbox", object) => Some(maps::policies(state, "bl", object)),
-        ("policy_wl_domain" | "policy_wl_mailbox", object) => Some(maps::policies(state, "wl", object)),
-        ("syncjobs", which) => Some(maps::syncjobs(state, which)),
+        ("policy_bl_domain", object) => Some(policy::of_domain(state, "bl", object)),
+        ("policy_wl_domain", object) => Some(policy::of_domain(state, "wl", object)),
+        ("policy_bl_mailbox", object) => Some(policy::of_mailbox(state, "bl", object)),
+        ("policy_wl_mailbox", object) => Some(policy::of_mailbox(state, "wl", object)),
+        ("syncjobs", which) => Some(sync_job::get(state, which)),
         _ => EMPTY.contains(&category).then_some(Json::Null),
     }
 }
@@ -63,6 +67,7 @@ pub(crate) fn add_admin(w: &mut Writer<'_>, attr: &Json) -> Done {
     }
     if w.password_ok(attr.get("password"), attr.get("password2")) {
         w.state.domain_admins.insert(name.clone(), tags::requested(attr.get("domains")));
+        w.state.domain_admin_acls.insert(name.clone(), acl::of_new_domain_admin());
         w.success(list!["domain_admin_added", &name]);
     }
     Ok(())
@@ -89,6 +94,7 @@ pub(crate) fn delete_admin(w: &mut Writer<'_>, items: &[Json]) -> Done {
     for item in items {
         let name = item.to_text();
         if w.state.domain_admins.remove(&name).is_some() {
+            w.state.domain_admin_acls.remove(&name);
             w.success(list!["domain_admin_removed", php::html_escape(&name)]);
         } else {
             w.danger(list!["username_invalid", &name]);

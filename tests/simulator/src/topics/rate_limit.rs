@@ -4,8 +4,17 @@ use crate::json::{Json, list, obj};
 use crate::state::{RateLimit, State};
 use crate::writer::{Done, Writer};
 
-/// `get/rl-domain/{domain}` and `get/rl-mbox/{mailbox}`
-pub(crate) fn get(state: &State, name: &str) -> Json {
+/// `get/rl-domain/{domain}`: of a domain that exists. Limits may outlive theirs.
+pub(crate) fn get_of_domain(state: &State, name: &str) -> Json {
+    if state.knows_domain(name) { get(state, name) } else { Json::Null }
+}
+
+/// `get/rl-mbox/{mailbox}`: the same for mailboxes.
+pub(crate) fn get_of_mailbox(state: &State, name: &str) -> Json {
+    if state.has_mailbox(name) { get(state, name) } else { Json::Null }
+}
+
+fn get(state: &State, name: &str) -> Json {
     state.rate_limits.get(name).map_or(Json::Null, RateLimit::to_json)
 }
 
@@ -76,7 +85,7 @@ fn save(w: &mut Writer<'_>, name: &str, known: bool, attr: &Json) {
 }
 
 /// Sets the limit of a domain that is just being made.
-pub(crate) fn of_new_domain(w: &mut Writer<'_>, name: &str, value: i64, frame: &Json) {
+pub(crate) fn of_new_domain(w: &mut Writer<'_>, name: &str, value: &Json, frame: &Json) {
     let attr = obj! { "rl_value" => value, "rl_frame" => frame, "object" => name };
     w.within(list!["ratelimit", "edit", "domain", &attr], |w| save(w, name, true, &attr));
 }

@@ -1,8 +1,9 @@
-//! Objects that are kept much as they are sent: relay hosts, transports, forwarding hosts.
+//! Rows of tables that have no type of their own, and the forwarding hosts, which are kept much as they are sent.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::state::State;
 use crate::writer::{Done, Writer};
@@ -40,6 +41,26 @@ impl Tables {
         self.rows.get_mut(table)?.get_mut(&id)
     }
 
+    /// Puts a changed row in the place of the old one.
+    pub(crate) fn put(&mut self, table: &str, id: i64, row: Json) {
+        if let Some(old) = self.get_mut(table, id) {
+            *old = row;
+        }
+    }
+
+    /// Puts one text in the place of another in some columns; a changed row gets a new date.
+    pub(crate) fn replace(&mut self, table: &str, columns: &[&str], old: &str, new: &str) {
+        for row in self.rows.get_mut(table).into_iter().flat_map(|rows| rows.values_mut()) {
+            for column in columns {
+                let now = row.get(column).to_text();
+                if now.eq_ignore_ascii_case(old) && now != new {
+                    row.set(column, new);
+                    row.set("modified", clock::now());
+                }
+            }
+        }
+    }
+
     /// The rows of a table, oldest first.
     pub(crate) fn all(&self, table: &str) -> Vec<&Json> {
         self.rows.get(table).map(|rows| rows.values().collect()).unwrap_or_default()
@@ -59,87 +80,6 @@ pub(crate) fn get(state: &State, table: &str, which: &str) -> Json {
         return Json::from(state.tables.all(table));
     }
     state.tables.get(table, Json::from(which).to_int()).cloned().unwrap_or_default()
-}
-
-fn number(attr: &Json, key: &str, otherwise: i64) -> i64 {
-    if attr.is_set(key) { attr.get(key).to_int() } else { otherwise }
-}
-
-/// The beginning of a password, as lists show it beside the whole.
-fn shortened(password: &str) -> String {
-    format!("{}...", password.chars().take(3).collect::<String>())
-}
-
-/// `add/relayhost`
-pub(crate) fn add_relayhost(w: &mut Writer<'_>, attr: &Json) -> Done {
-    let password = attr.get("password").to_text();
-    let row = obj! {
-        "hostname" => attr.get("hostname").to_text(),
-        "username" => attr.get("username").to_text(),
-        "password" => &password,
-        "active" => number(attr, "active", 1),
-        "password_short" => shortened(&password),
-        "used_by_domains" => "",
-        "used_by_mailboxes" => "",
-    };
-    w.state.tables.insert("relayhost", "id", row);
-    w.success(list!["relayhost_added", ""]);
-    Ok(())
-}
-
-/// `edit/relayhost`
-pub(crate) fn edit_relayhost(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
-    for item in items {
-        let Some(row) = w.state.tables.get_mut("relayhost", item.to_int()) else {
-            w.danger("relayhost_invalid");
-            continue;
-        };
-        for key in ["hostname", "username", "password"] {
-            if attr.is_set(key) {
-                row.set(key, attr.get(key).to_text());
-            }
-        }
-        if attr.is_set("active") {
-            row.set("active", attr.get("active").to_int());
-        }
-        w.success(list!["object_modified", ""]);
-    }
-    Ok(())
-}
-
-/// `delete/relayhost`
-pub(crate) fn delete_relayhost(w: &mut Writer<'_>, items: &[Json]) -> Done {
-    delete(w, "relayhost", items)
-}
-
-/// `add/transport`
-pub(crate) fn add_transport(w: &mut Writer<'_>, attr: &Json) -> Done {
-    let password = attr.get("password").to_text();
-    let row = obj! {
-        "is_mx_based" => number(attr, "is_mx_based", 0),
-        "destination" => attr.get("destination").to_text(),
-        "nexthop" => attr.get("nexthop").to_text(),
-        "username" => attr.get("username").to_text(),
-        "password" => &password,
-        "active" => number(attr, "active", 0),
-        "password_short" => shortened(&password),
-    };
-    w.state.tables.insert("transport", "id", row);
-    w.success(list!["relayhost_added", ""]);
-    Ok(())
-}
-
-/// `delete/transport`
-pub(crate) fn delete_transport(w: &mut Writer<'_>, items: &[Json]) -> Done {
-    delete(w, "transport", items)
-}
-
-fn delete(w: &mut Writer<'_>, table: &'static str, items: &[Json]) -> Done {
-    for item in items {
-        w.state.tables.remove(table, item.to_int());
-        w.success(list!["relayhost_removed", item.to_text()]);
-    }
-    Ok(())
 }
 
 /// `add/fwdhost`: only addresses are taken, as there is no name server behind this one.

@@ -7,6 +7,7 @@
 
 mod client;
 mod compare;
+mod database;
 mod exceptions;
 mod recording;
 mod replay;
@@ -36,6 +37,21 @@ const FLOOR: &[(&str, usize)] = &[
     ("12_deadlocks", 42),
     ("13_orphan_race", 11),
     ("14_half_deleted", 10),
+    ("15_alias_id_lookup", 87),
+    ("16_path_encoding", 385),
+    ("17_sender_acl", 164),
+    ("18_templates", 114),
+    ("19_authsource", 153),
+    ("20_protocols", 124),
+    ("21_app_passwords", 98),
+    ("22_bcc_policy_relay", 200),
+    ("23_alias_domains", 82),
+    ("24_rename_mailbox", 73),
+    ("25_time_limited_alias", 37),
+    ("26_sync_jobs", 66),
+    ("27_quarantine_release", 25),
+    ("29_big_lists", 4),
+    ("30_php_down", 11),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,9 +69,10 @@ async fn answers_as_the_recordings_say() {
     for topic in &topics {
         let outcomes = replay::replay(topic).await;
         let agreed = count(&outcomes, |o| matches!(o, Outcome::Agreed));
+        let all = count(&outcomes, |o| !matches!(o, Outcome::Changed));
         let left_out = count(&outcomes, |o| matches!(o, Outcome::LeftOut(_)));
-        table.push(format!("{:<22} {:>7} {:>5} {:>14}", topic.name, agreed, outcomes.len(), left_out));
-        total = [total[0] + agreed, total[1] + outcomes.len()];
+        table.push(format!("{:<22} {:>7} {:>5} {:>14}", topic.name, agreed, all, left_out));
+        total = [total[0] + agreed, total[1] + all];
         details.extend(report(topic, &outcomes));
         let floor = FLOOR.iter().find(|(name, _)| *name == topic.name).map_or(0, |(_, n)| *n);
         if agreed < floor {
@@ -81,7 +98,7 @@ fn report(topic: &Topic, outcomes: &[Outcome]) -> Vec<String> {
     let lines = topic.lines.iter().zip(outcomes);
     lines
         .filter_map(|(line, outcome)| match outcome {
-            Outcome::Agreed => None,
+            Outcome::Agreed | Outcome::Changed => None,
             Outcome::LeftOut(reason) => Some(format!("- {} {}: {reason}", topic.name, line.name)),
             Outcome::Differs(how) => Some(format!("! {} {}: {how}", topic.name, line.name)),
         })

@@ -10,11 +10,24 @@ pub(crate) struct Topic {
     pub(crate) lines: Vec<Line>,
 }
 
-/// One recorded exchange.
+/// One line of a recording.
 pub(crate) struct Line {
     pub(crate) name: String,
+    pub(crate) kind: Kind,
     pub(crate) request: Value,
     pub(crate) response: Value,
+}
+
+/// What a line is about.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// A request and its answer.
+    Exchange,
+    /// A change by other ways than the API: an SQL statement, or a change around the server in words. It has
+    /// no answer.
+    Change,
+    /// What stood in the database: the statement and its rows.
+    Look { sql: String, rows: Vec<Value> },
 }
 
 /// All topics of a folder by name.
@@ -38,8 +51,24 @@ fn read(path: &Path) -> Topic {
 fn parse(line: &str) -> Line {
     let mut value: Value = serde_json::from_str(line).expect("a line of JSON");
     Line {
-        name: value["name"].as_str().expect("a name").to_owned(),
+        name: text(&value, "name"),
+        kind: kind(&value),
         request: value["request"].take(),
         response: value["response"].take(),
     }
+}
+
+fn kind(line: &Value) -> Kind {
+    match (line.get("rows"), line.get("request")) {
+        (Some(rows), _) => {
+            let rows = rows.as_array().expect("a list of rows").clone();
+            Kind::Look { sql: text(line, "sql"), rows }
+        }
+        (None, Some(_)) => Kind::Exchange,
+        (None, None) => Kind::Change,
+    }
+}
+
+fn text(line: &Value, key: &str) -> String {
+    line[key].as_str().unwrap_or_default().to_owned()
 }

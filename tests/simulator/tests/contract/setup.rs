@@ -6,7 +6,7 @@ use std::time::Duration;
 use mailcow_simulator::{ApiKey, Backend, Fault, FilterKind, PasswordPolicy, SieveFilter, Simulator, State, Trouble};
 use serde_json::Value;
 
-use crate::recording::Topic;
+use crate::recording::{Line, Topic};
 
 /// Mailcow's own defaults in MiB: mailbox default, mailbox maximum, whole domain.
 const DEFAULT: [i64; 3] = [3072, 10_240, 10_240];
@@ -42,6 +42,9 @@ fn delete_mailbox(state: &mut State, address: &str) {
 
 /// Before the first line of a topic.
 pub(crate) fn start(topic: &Topic, simulator: &Simulator) {
+    if topic.name.as_str() >= "15" {
+        simulator.edit(second_server);
+    }
     simulator.edit(|state| match topic.name.as_str() {
         "01_auth" => domain(state, "auth.test", 400, 10, [1, 1, 10]),
         "03_dkim" => {
@@ -99,6 +102,15 @@ pub(crate) fn start(topic: &Topic, simulator: &Simulator) {
     });
 }
 
+/// The server of the recordings from topic 15 on: somebody had changed the frame of the rate limit in both
+/// templates.
+fn second_server(state: &mut State) {
+    for template in state.templates.values_mut() {
+        template.attributes.set("rl_frame", "h");
+        template.modified = Some(template.created.clone());
+    }
+}
+
 /// The global filter the server came with: a later line puts it back.
 fn recorded_global_filter(topic: &Topic) -> String {
     let line = topic.lines.iter().find(|line| line.name == "global_restore");
@@ -123,8 +135,9 @@ fn many(state: &mut State, domains: usize) {
 }
 
 /// Before a line.
-pub(crate) fn before(topic: &str, line: &str, simulator: &Simulator) {
-    match topic {
+pub(crate) fn before(topic: &Topic, line: &Line, simulator: &Simulator) {
+    let line = line.name.as_str();
+    match topic.name.as_str() {
         "01_auth" => keys(line, simulator),
         "02_domain" => domains(line, simulator),
         "04_mailbox" => mailboxes(line, simulator),
@@ -135,7 +148,8 @@ pub(crate) fn before(topic: &str, line: &str, simulator: &Simulator) {
                 simulator.edit(|s| s.seed_quarantine("a@ot.test", "s@ext.example", "Spam <b>&</b>", 22.5));
             }
         }
-        "10_backend_trouble" => backends(line, simulator),
+        "10_backend_trouble" | "30_php_down" => backends(line, simulator),
+        "19_authsource" => sources(line, simulator),
         "12_deadlocks" if line.ends_with("_sqlstate") => simulator.fault(Fault::once("", Trouble::Deadlock)),
         "12_deadlocks" if line == "delete_mailbox_distinct_empty" => {
             simulator.fault(Fault::once("", Trouble::HalfDelete));
@@ -257,6 +271,47 @@ fn filters(line: &str, simulator: &Simulator) {
     });
 }
 
+/// Where passwords are checked, as set in the database.
+fn sources(line: &str, simulator: &Simulator) {
+    let provider = [
+        ("authsource", "ldap"),
+        ("host", "127.0.0.1"),
+        ("port", "1389"),
+        ("basedn", "dc=x"),
+        ("username_field", "mail"),
+        ("filter", ""),
+        ("attribute_field", "x"),
+        ("binddn", "cn=x"),
+        ("bindpass", "secret"),
+        ("mappers", ""),
+        ("templates", ""),
+        ("use_ssl", "0"),
+        ("use_tls", "0"),
+        ("ignore_ssl_error", "0"),
+        ("periodic_sync", "0"),
+        ("import_users", "0"),
+        ("default_template", "Default"),
+    ];
+    let source = |state: &mut State, address: &str, source: &str| {
+        let mailbox = state.mailbox_mut(address).expect("a mailbox");
+        source.clone_into(&mut mailbox.authsource);
+    };
+    simulator.edit(|state| match line {
+        "setup_sql_lda" => source(state, "lda@auth.test", "ldap"),
+        "setup_sql_key" => source(state, "key@auth.test", "keycloak"),
+        "setup_sql_oid" => source(state, "oid@auth.test", "generic-oidc"),
+        "setup_sql_old_date" => {
+            for mailbox in state.mailboxes.values_mut() {
+                "2020-01-01 00:00:00".clone_into(&mut mailbox.attributes.passwd_update);
+            }
+        }
+        "setup_sql_provider" => {
+            state.identity_provider = provider.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        }
+        _ => {}
+    });
+}
+
 fn backends(line: &str, simulator: &Simulator) {
     let backend = match line {
         "delete_mailbox_dockerapi_fails" => Backend::DockerapiFails,
@@ -264,8 +319,8 @@ fn backends(line: &str, simulator: &Simulator) {
         "dockerapi_down_get" => Backend::DockerapiDown,
         "redis_down_get" => Backend::RedisDown,
         "mysql_down_get" => Backend::DatabaseDown,
-        "php_down_get" => Backend::PhpDown,
-        "all_back" => Backend::Up,
+        "php_down_get" | "env_php_down" => Backend::PhpDown,
+        "all_back" | "env_php_up" => Backend::Up,
         _ => simulator.inspect(|state| state.backend),
     };
     simulator.set_backend(backend);

@@ -217,7 +217,6 @@ fn switch(state: &mut State, name: &str, on: i64) {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_field_of_a_mailbox_is_written_and_put_back() {
     let world = World::new("mailboxfields").await;
     let others = "apiVersion: email.askrobots.com/v1alpha1

@@ -6,7 +6,7 @@ use crate::json::{Json, list, obj};
 use crate::reads;
 use crate::state::{Access, Backend, State};
 use crate::writer::{Stop, Writer};
-use crate::writes::{self, Route};
+use crate::writes::{self, Ended, Route};
 
 /// What goes back over the wire.
 pub(crate) struct Answer {
@@ -36,8 +36,8 @@ pub(crate) fn run(state: &mut State, call: &Call, passed: Passed) -> Reply {
         Passed::Read => reads::answer(state, call),
         Passed::Search(request) => reads::search(state, call, &request),
         Passed::Write { route, request, access } => {
-            let done = writes::run(state, route, call, &request, access);
-            finish(state, call, route, done)
+            let ended = writes::run(state, route, call, &request, access);
+            finish(state, call, route, ended)
         }
     }
 }
@@ -185,8 +185,8 @@ fn request_of(call: &Call) -> Result<Json, Reply> {
 }
 
 /// Turns the end of a write into an answer. What a session's earlier write broke off with shows first.
-pub(crate) fn finish(state: &mut State, call: &Call, route: &Route, done: (Vec<Entry>, Result<(), Stop>)) -> Reply {
-    let (entries, end) = done;
+pub(crate) fn finish(state: &mut State, call: &Call, route: &Route, ended: Ended) -> Reply {
+    let Ended { entries, end, .. } = ended;
     let session = call.cookie.as_deref().and_then(|cookie| state.sessions.get_mut(cookie));
     match end {
         Ok(()) => {

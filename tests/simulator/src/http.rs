@@ -1,6 +1,5 @@
 //! The listening socket and the bytes on it.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,15 +36,11 @@ async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     drop(connection.await);
 }
 
-async fn respond(
-    request: Request<Incoming>,
-    from: IpAddr,
-    shared: Arc<Shared>,
-) -> Result<Response<AnswerBody>, Infallible> {
+async fn respond(request: Request<Incoming>, from: IpAddr, shared: Arc<Shared>) -> Result<Response<AnswerBody>, Cut> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let body = String::from_utf8_lossy(&body).into_owned();
-    let outcome = shared.serve(&parts, body, from).await;
+    let outcome = shared.serve(&parts, body, from).await.ok_or(Cut)?;
     Ok(response(outcome, parts.method == hyper::Method::HEAD))
 }
 

@@ -21,9 +21,10 @@ fn write_value(out: &mut String, value: &Json, indent: Option<usize>) {
         Json::Null => out.push_str("null"),
         Json::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Json::Int(i) => out.push_str(&i.to_string()),
+        // PHP leaves out a fraction of nothing.
         Json::Float(f) => {
             let text = format!("{f:?}");
-            out.push_str(&text);
+            out.push_str(text.strip_suffix(".0").unwrap_or(&text));
         }
         Json::Text(t) => write_text(out, t, indent.is_some()),
         Json::List(list) if list.is_empty() => out.push_str("[]"),

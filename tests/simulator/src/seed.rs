@@ -100,7 +100,8 @@ impl State {
 
     /// Holds back a mail and tells its id.
     pub fn seed_quarantine(&mut self, rcpt: &str, sender: &str, subject: &str, score: f64) -> i64 {
-        let id = self.quarantine.last_key_value().map_or(1, |(id, _)| id + 1);
+        let id = self.next_quarantine_id;
+        self.next_quarantine_id += 1;
         let item = QuarantineItem {
             id,
             qid: format!("QID{id}"),

@@ -11,9 +11,11 @@ use crate::fault::{self, Fault, Trouble};
 use crate::gate::{self, Answer, Passed};
 use crate::journal::{Journal, Request};
 use crate::json::Json;
+use crate::netfilter::Bans;
 use crate::state::{Backend, State};
 use crate::topics::mailbox;
-use crate::writer::Writer;
+use crate::writer::{Stop, Writer};
+use crate::writes::Ended;
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -21,6 +23,7 @@ pub(crate) struct Shared {
     journal: Mutex<Journal>,
     faults: Mutex<Vec<Fault>>,
     cost: Option<CostModel>,
+    bans: Mutex<Bans>,
     /// Held while `SOGo`'s view is refreshed or rebuilt.
     sogo: tokio::sync::Mutex<()>,
 }
@@ -47,6 +50,7 @@ impl Shared {
             journal: Mutex::new(Journal::new()),
             faults: Mutex::new(Vec::new()),
             cost,
+            bans: Mutex::new(Bans::default()),
             sogo: tokio::sync::Mutex::new(()),
         }
     }
@@ -63,15 +67,30 @@ impl Shared {
         lock(&self.faults)
     }
 
-    /// Answers one request.
-    pub(crate) async fn serve(&self, parts: &hyper::http::request::Parts, body: String, from: IpAddr) -> Outcome {
+    /// Answers one request; `None` when nothing goes back at all.
+    pub(crate) async fn serve(
+        &self,
+        parts: &hyper::http::request::Parts,
+        body: String,
+        from: IpAddr,
+    ) -> Option<Outcome> {
         let started = Instant::now();
+        let netfilter = self.state().netfilter.clone();
+        let shut_out = netfilter.as_ref().and_then(|settings| lock(&self.bans).left(settings, from, started));
+        if let Some(left) = shut_out {
+            // Packets are dropped: there is no answer, not even that there is none.
+            tokio::time::sleep(left).await;
+            return None;
+        }
         let at = self.journal().since_start();
         let call = Call::new(parts, body, from);
         let trouble = fault::take(&mut self.faults(), &call);
         let late = if let Some(Trouble::LateAnswer(duration)) = trouble { duration } else { Duration::ZERO };
         let outcome = self.with_trouble(&call, trouble).await;
         let status = if outcome.cut { 0 } else { outcome.answer.reply.status };
+        if let (401, Some(settings)) = (status, &netfilter) {
+            lock(&self.bans).failed(settings, from, Instant::now());
+        }
         let request = Request {
             method: call.method.clone(),
             path: call.route(),
@@ -84,7 +103,7 @@ impl Shared {
         };
         self.journal().requests.push(request);
         tokio::time::sleep(late).await;
-        outcome
+        Some(outcome)
     }
 
     async fn with_trouble(&self, call: &Call, trouble: Option<Trouble>) -> Outcome {
@@ -161,14 +180,17 @@ impl Shared {
                 self.write_at_a_cost(call, cost, route, request).await
             }
             passed => {
-                let takes = cost.read(&self.state(), call);
+                let reply = gate::run(&mut self.state(), call, passed);
+                let rows = rows(&reply);
+                let takes = cost.read(&self.state(), call, rows);
                 tokio::time::sleep(takes).await;
-                gate::run(&mut self.state(), call, passed)
+                reply
             }
         };
         Answer { reply, cookie }
     }
 
+    /// A write waits for the rebuild of another one, and works on `SOGo`'s view itself before it answers.
     async fn write_at_a_cost(
         &self,
         call: &Call,
@@ -177,51 +199,77 @@ impl Shared {
         request: &Json,
     ) -> Reply {
         let items = request.get("items").clone().into_items().len();
-        let (own, locked) = cost.write(&self.state(), call, items);
-        tokio::time::sleep(own).await;
-        let guard = if locked.is_zero() { None } else { Some(self.sogo.lock().await) };
+        tokio::time::sleep(cost.write(call, items)).await;
         if dice(cost.deadlocks_per_mille) && matches!(call.action(), "edit" | "delete") && call.piece(1) == "mailbox" {
             return gate::lock_failure(&mut self.state(), call, DEADLOCK);
         }
-        let reply = if route.is_add_mailbox() {
-            drop(guard);
-            self.add_mailbox_slowly(call, cost, route, request).await
-        } else {
-            let access = Some(crate::state::Access::ReadWrite);
+        let hashed = if route.is_add_mailbox() { self.hash_slowly(call, cost, route, request).await } else { None };
+        let waits = route.view_kind().is_some() || route.is_rename();
+        let guard = if waits { Some(self.lock_of_view(cost).await) } else { None };
+        if matches!(guard, Some(None)) {
+            return gate::lock_failure(&mut self.state(), call, LOCK_TIMEOUT);
+        }
+        let (reply, view) = {
             let mut state = self.state();
-            let done = crate::writes::run(&mut state, route, call, request, access);
-            gate::finish(&mut state, call, route, done)
+            let ended = match hashed {
+                Some(Ok(plan)) => {
+                    let attr = request.get("attr");
+                    let mut writer = Writer::new(&mut state, route.echo(call, request));
+                    let end = mailbox::commit(&mut writer, plan, attr);
+                    Ended::of(writer, route, end)
+                }
+                Some(Err(ended)) => ended,
+                None => {
+                    let access = Some(crate::state::Access::ReadWrite);
+                    crate::writes::run(&mut state, route, call, request, access)
+                }
+            };
+            let view = cost.view(&state, ended.view);
+            (gate::finish(&mut state, call, route, ended), view)
         };
-        tokio::time::sleep(locked).await;
+        tokio::time::sleep(view).await;
         reply
     }
 
-    /// Others get in between the checks of `add/mailbox` and its writes, while the password is hashed.
-    async fn add_mailbox_slowly(
+    /// The lock that work on `SOGo`'s view holds; `None` when it takes the database too long.
+    async fn lock_of_view(&self, cost: &CostModel) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if cost.lock_timeout == 0 {
+            return Some(self.sogo.lock().await);
+        }
+        tokio::time::timeout(Duration::from_micros(cost.lock_timeout), self.sogo.lock()).await.ok()
+    }
+
+    /// The checks of `add/mailbox`, and the time in which its password is hashed: others get in between them
+    /// and its writes.
+    async fn hash_slowly(
         &self,
         call: &Call,
         cost: &CostModel,
         route: &'static crate::writes::Route,
         request: &Json,
-    ) -> Reply {
-        let attr = request.get("attr");
-        let log = route.echo(call, request);
+    ) -> Option<Result<mailbox::Plan, Ended>> {
         let prepared = {
             let mut state = self.state();
-            let mut writer = Writer::new(&mut state, log.clone());
-            let plan = mailbox::prepare(&mut writer, attr);
-            plan.ok_or(writer.entries)
+            let mut writer = Writer::new(&mut state, route.echo(call, request));
+            let plan = mailbox::prepare(&mut writer, request.get("attr"));
+            plan.ok_or_else(|| Ended::idle(writer.entries, Err(Stop::Refused)))
         };
-        let plan = match prepared {
-            Ok(plan) => plan,
-            Err(entries) => return gate::finish(&mut self.state(), call, route, (entries, Ok(()))),
-        };
-        tokio::time::sleep(cost.hash()).await;
-        let mut state = self.state();
-        let mut writer = Writer::new(&mut state, log);
-        let end = mailbox::commit(&mut writer, plan, attr);
-        let entries = writer.entries;
-        gate::finish(&mut state, call, route, (entries, end))
+        if prepared.is_ok() {
+            tokio::time::sleep(cost.hash()).await;
+        }
+        Some(prepared)
+    }
+}
+
+/// How many objects an answer shows.
+fn rows(reply: &Reply) -> usize {
+    match Json::parse(&reply.body) {
+        Some(Json::List(list)) => list.len(),
+        Some(Json::Map(page)) => match page.iter().find(|(key, _)| key == "data") {
+            Some((_, Json::List(list))) => list.len(),
+            _ => 1,
+        },
+        _ => 0,
     }
 }
 

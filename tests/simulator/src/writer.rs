@@ -2,6 +2,7 @@
 
 use crate::answer::Entry;
 use crate::json::{Json, list};
+use crate::php;
 use crate::state::State;
 
 /// How a write ended early.
@@ -35,11 +36,13 @@ pub(crate) struct Writer<'a> {
     pub(crate) entries: Vec<Entry>,
     /// The echo of the call.
     pub(crate) log: Json,
+    /// The mailboxes whose rows in `SOGo`'s view the call changes.
+    pub(crate) touched: Vec<String>,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(state: &'a mut State, log: Json) -> Self {
-        Self { state, entries: Vec::new(), log }
+        Self { state, entries: Vec::new(), log, touched: Vec::new() }
     }
 
     pub(crate) fn success(&mut self, msg: impl Into<Json>) {
@@ -57,6 +60,13 @@ impl<'a> Writer<'a> {
     pub(crate) fn report(&mut self, kind: &'static str, msg: impl Into<Json>) {
         let log = self.log.clone();
         self.entries.push(Entry { kind, log, msg: msg.into() });
+    }
+
+    /// Notes that rows in `SOGo`'s view change: those of an alias' targets, or of one mailbox.
+    pub(crate) fn touch(&mut self, targets: &str) {
+        let special = |target: &str| ["null@localhost", "spam@localhost", "ham@localhost"].contains(&target);
+        let targets = targets.split(',').map(php::trim).filter(|target| php::is_email(target) && !special(target));
+        self.touched.extend(targets.map(str::to_owned));
     }
 
     /// Runs another function of Mailcow from within, under its own echo.

@@ -2,6 +2,7 @@
 
 use crate::answer::Entry;
 use crate::call::Call;
+use crate::cost::ViewWork;
 use crate::json::{Json, obj};
 use crate::state::{Access, State};
 use crate::topics::{
@@ -187,6 +188,18 @@ impl Route {
         matches!(self.head[0], "mailbox" | "app_passwd" | "domain_admin")
     }
 
+    /// The kind of object whose writes work on `SOGo`'s view. A new domain returns before that.
+    pub(crate) fn view_kind(&self) -> Option<&'static str> {
+        let ["mailbox", action, kind] = self.head else { return None };
+        let works = ["domain", "alias", "alias_domain", "resource", "mailbox"].contains(kind);
+        (works && (*action, *kind) != ("add", "domain")).then_some(kind)
+    }
+
+    /// Whether this is `edit/rename-mbox`, which makes an alias from within.
+    pub(crate) fn is_rename(&self) -> bool {
+        self.head == ["mailbox", "edit", "mailbox_rename"]
+    }
+
     /// The echo of the call as every entry repeats it.
     pub(crate) fn echo(&self, call: &Call, request: &Json) -> Json {
         let mut parts: Vec<Json> = self.head.iter().map(|part| Json::from(*part)).collect();
@@ -218,21 +231,44 @@ impl Route {
     }
 }
 
+/// How a write ended: what it reported, and what it has to do to `SOGo`'s view.
+pub(crate) struct Ended {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) end: Done,
+    pub(crate) view: ViewWork,
+}
+
+impl Ended {
+    /// A write that did nothing.
+    pub(crate) fn idle(entries: Vec<Entry>, end: Done) -> Self {
+        Self { entries, end, view: ViewWork::default() }
+    }
+
+    /// The end of a writing function. The view is worked on when the function runs to its end.
+    pub(crate) fn of(writer: Writer<'_>, route: &Route, end: Done) -> Self {
+        let Writer { state, entries, touched, .. } = writer;
+        let view = match route.view_kind() {
+            Some(kind) if end.is_ok() => {
+                let by_mailbox = ["alias", "resource", "mailbox"].contains(&kind);
+                ViewWork::of(state, if by_mailbox { &touched } else { &[] })
+            }
+            // A rename makes an alias from within.
+            None if end.is_ok() && !touched.is_empty() => ViewWork::of(state, &touched),
+            _ => ViewWork::default(),
+        };
+        Self { entries, end, view }
+    }
+}
+
 /// Runs a write; it does nothing for somebody who is not known.
-pub(crate) fn run(
-    state: &mut State,
-    route: &Route,
-    call: &Call,
-    request: &Json,
-    access: Option<Access>,
-) -> (Vec<Entry>, Done) {
+pub(crate) fn run(state: &mut State, route: &Route, call: &Call, request: &Json, access: Option<Access>) -> Ended {
     let mut writer = Writer::new(state, route.echo(call, request));
     if access.is_none() {
         if route.is_add_mailbox() {
-            return (Vec::new(), Err(Stop::crash()));
+            return Ended::idle(Vec::new(), Err(Stop::crash()));
         }
         writer.danger("access_denied");
-        return (writer.entries, Ok(()));
+        return Ended::idle(writer.entries, Ok(()));
     }
     let attr = request.get("attr");
     let items = request.get("items").clone().into_items();
@@ -242,5 +278,5 @@ pub(crate) fn run(
         Run::Delete(run) => run(&mut writer, &items),
         Run::Tags(run) => run(&mut writer, call.piece(3), &items),
     };
-    (writer.entries, done)
+    Ended::of(writer, route, done)
 }

@@ -118,6 +118,26 @@ async fn keys_can_be_added_and_hide_their_text() {
 }
 
 #[tokio::test]
+async fn an_address_with_ten_wrong_keys_is_shut_out() {
+    let simulator = started().await;
+    simulator.edit(|state| {
+        let netfilter = state.netfilter.as_mut().expect("a new server has netfilter");
+        netfilter.seen_as = Some([198, 51, 100, 7].into());
+        netfilter.ban_time = Duration::from_millis(300);
+    });
+    for _ in 0..10 {
+        let refused = ask_with_key(&simulator, "WRONG", "GET", "get/domain/all", "").await.expect("an answer");
+        assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    }
+    let begun = Instant::now();
+    let silence = ask(&simulator, "GET", "get/domain/all", "").await.unwrap_or_default();
+    assert!(silence.is_empty() || !silence.contains("acme.test"), "{silence}");
+    assert!(begun.elapsed() > Duration::from_millis(100), "nothing comes back at once: {:?}", begun.elapsed());
+    let again = ask(&simulator, "GET", "get/domain/all", "").await.expect("an answer");
+    assert!(again.contains("acme.test"), "the ban is over: {again}");
+}
+
+#[tokio::test]
 async fn the_journal_hides_bodies_from_debug() {
     let simulator = started().await;
     let add = r#"{"local_part":"b","domain":"acme.test","password":"topsecret","password2":"topsecret"}"#;

@@ -5,6 +5,7 @@ mod access;
 mod extras;
 mod mail;
 mod more;
+mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,10 +14,12 @@ pub use extras::{FilterKind, Resource, SieveFilter, TimedAlias};
 pub use mail::{Alias, AliasDomain, Attributes, Domain, Mailbox, RateLimit};
 pub(crate) use mail::{MAILCOW, SWITCHES};
 pub(crate) use more::{ACLS, DOMAIN_ADMIN_ACLS, PROTOCOLS};
-pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, QuarantineItem, SaslLogin, Template};
+pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, SaslLogin, Template};
+pub use quarantine::{Postfix, QuarantineItem, Release, ReleaseFormat, Rspamd};
 
 pub(crate) use access::Sessions;
 
+use crate::netfilter::Netfilter;
 use crate::php;
 use crate::topics::tables::Tables;
 
@@ -55,6 +58,10 @@ pub struct State {
     pub next_app_password_id: i64,
     /// Quarantined mails by id.
     pub quarantine: BTreeMap<i64, QuarantineItem>,
+    /// The id the next quarantined mail takes.
+    pub next_quarantine_id: i64,
+    /// What takes part in the release of a quarantined mail.
+    pub release: Release,
     /// Templates of domains and mailboxes by id.
     pub templates: BTreeMap<i64, Template>,
     /// The id the next template takes.
@@ -76,6 +83,8 @@ pub struct State {
     pub logins: Vec<SaslLogin>,
     /// What a password must look like.
     pub password_policy: PasswordPolicy,
+    /// What shuts addresses out that fail to authenticate; `None` on a server without it.
+    pub netfilter: Option<Netfilter>,
     /// Which part behind the API is down or failing.
     pub backend: Backend,
     pub(crate) sessions: Sessions,
@@ -91,6 +100,8 @@ impl State {
             next_alias_id: 1,
             next_filter_id: 1,
             next_app_password_id: 1,
+            next_quarantine_id: 1,
+            netfilter: Some(Netfilter::default()),
             templates: templates.into_iter().map(|t| (t.id, t)).collect(),
             next_template_id: 3,
             ..Self::default()

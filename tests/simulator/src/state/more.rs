@@ -1,4 +1,4 @@
-//! DKIM keys, app passwords, quarantine, templates and the parts behind the API.
+//! DKIM keys, app passwords, templates and the parts behind the API.
 
 use std::time::Duration;
 
@@ -34,37 +34,6 @@ pub struct AppPassword {
     pub created: String,
     /// When it last changed.
     pub modified: Option<String>,
-}
-
-/// A mail held back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuarantineItem {
-    /// Its id.
-    pub id: i64,
-    /// Postfix's queue id.
-    pub qid: String,
-    /// The subject.
-    pub subject: String,
-    /// The spam score.
-    pub score: f64,
-    /// The sender's address on the network.
-    pub ip: String,
-    /// What Rspamd did.
-    pub action: String,
-    /// Rspamd's symbols, a text of JSON.
-    pub symbols: String,
-    /// Sender.
-    pub sender: String,
-    /// Recipient.
-    pub rcpt: String,
-    /// The whole mail.
-    pub msg: String,
-    /// The domain as stored.
-    pub domain: String,
-    /// When it came, in seconds since 1970.
-    pub created: i64,
-    /// The hash in notification links.
-    pub qhash: String,
 }
 
 /// Defaults for new domains or mailboxes.

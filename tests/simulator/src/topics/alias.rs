@@ -17,15 +17,15 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
     for comment in ["private_comment", "public_comment"] {
         if attr.get(comment).to_text().len() > MAX_COMMENT {
             w.danger("comment_too_long");
-            return Ok(());
+            return Err(Stop::Refused);
         }
     }
     let addresses = attr.get("address").to_text();
     if php::begins_empty(&addresses) {
         w.danger("alias_empty");
-        return Ok(());
+        return Err(Stop::Refused);
     }
-    let Some(gotos) = new_gotos(w, attr) else { return Ok(()) };
+    let Some(gotos) = new_gotos(w, attr) else { return Err(Stop::Refused) };
     for address in php::pieces(&addresses) {
         if gotos.contains(&address) {
             continue;
@@ -36,7 +36,7 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
         let target = w.state.alias_domain(&domain).map_or(domain.as_str(), |a| a.target.as_str());
         if w.state.domain(target).is_some_and(|d| domain_view::aliases_left(w.state, d) == 0) {
             w.danger("max_alias_exceeded");
-            return Ok(());
+            return Err(Stop::Refused);
         }
         match refusal(w.state, &address, &domain) {
             Some(msg) => w.danger(msg),
@@ -122,6 +122,7 @@ fn insert(w: &mut Writer<'_>, address: &str, domain: &str, goto: &str, attr: &Js
         modified: None,
     };
     w.state.aliases.insert(id, alias);
+    w.touch(goto);
     w.success(list!["alias_added", address, id.to_string()]);
 }
 
@@ -148,6 +149,7 @@ pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
             continue;
         };
         sender_acl::forget_everywhere(w.state, &alias.address);
+        w.touch(&alias.goto);
         w.success(list!["alias_removed", php::html_escape(&alias.address)]);
     }
     Ok(())

@@ -29,8 +29,10 @@ fn edit_one(w: &mut Writer<'_>, before: &Alias, attr: &Json) -> String {
     }
     let gotos = kept_gotos(w, before, &after.address, attr);
     let address = after.address.clone();
+    w.touch(&before.goto);
     if !gotos.is_empty() {
         after.goto = gotos.join(",");
+        w.touch(&after.goto);
         if after != *before {
             after.modified = Some(clock::now());
         }

@@ -21,7 +21,7 @@ pub(crate) struct Plan {
 pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
     match prepare(w, attr) {
         Some(plan) => commit(w, plan, attr),
-        None => Ok(()),
+        None => Err(Stop::Refused),
     }
 }
 
@@ -149,6 +149,7 @@ pub(crate) fn commit(w: &mut Writer<'_>, plan: Plan, attr: &Json) -> Done {
     if limit.0 != Json::Null && limit.1 != Json::Null {
         rate_limit::of_new_mailbox(w, &address, &limit.0, &limit.1);
     }
+    w.touch(&address);
     w.success(list!["mailbox_added", php::html_escape(&address)]);
     Ok(())
 }
@@ -198,6 +199,7 @@ pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
             w.warning(format!("Could not move maildir to garbage collector: {failure}"));
         }
         remove(w.state, &mailbox.username);
+        w.touch(&address);
         w.success(list!["mailbox_removed", php::html_escape(&address)]);
     }
     Ok(())

@@ -83,6 +83,7 @@ fn edit_one(w: &mut Writer<'_>, address: &str, attr: &Json) -> Done {
     if attr.is_set("tagged_mail_handler") {
         tagged_mail_handler(w, address, attr.get("tagged_mail_handler"));
     }
+    w.touch(address);
     w.success(list!["mailbox_modified", address]);
     Ok(())
 }

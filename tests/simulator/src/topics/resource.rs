@@ -26,6 +26,7 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
         };
         w.state.resources.insert(name.clone(), resource);
         w.state.take_alias_id();
+        w.touch(&name);
         w.success(list!["resource_added", php::html_escape(&name)]);
     }
     Ok(())
@@ -36,6 +37,7 @@ pub(crate) fn delete(w: &mut Writer<'_>, items: &[Json]) -> Done {
     for item in items {
         let name = item.to_text();
         if w.state.resources.remove(&name).is_some() {
+            w.touch(&name);
             w.success(list!["resource_removed", php::html_escape(&name)]);
         } else {
             w.danger("access_denied");

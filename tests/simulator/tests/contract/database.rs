@@ -49,15 +49,15 @@ fn is_wanted(sql: &str, row: &Row) -> bool {
     }
 }
 
-/// `select count(*) n, column … group by column`
+/// `select count(*) n, column … group by column`: names are the same whatever their case.
 fn counted(rows: &[Row], column: &str) -> Vec<Row> {
     let mut groups: Vec<Row> = Vec::new();
     for row in rows {
         let value = row.get(column).cloned().unwrap_or_default();
-        let count = rows.iter().filter(|other| other.get(column) == Some(&value)).count();
-        let group = Row::from([("n", count.to_string()), ("column", value)]);
-        if !groups.contains(&group) {
-            groups.push(group);
+        let is_it = |other: &&Row| other.get(column).is_some_and(|other| other.eq_ignore_ascii_case(&value));
+        if groups.iter().all(|group| !group["column"].eq_ignore_ascii_case(&value)) {
+            let count = rows.iter().filter(is_it).count();
+            groups.push(Row::from([("n", count.to_string()), ("column", value)]));
         }
     }
     groups
@@ -74,7 +74,8 @@ fn shown(row: &Row, recorded: Option<&Value>) -> String {
             "l" => name().len().to_string(),
             _ => row.get("column").cloned().unwrap_or_else(|| "no such column".to_owned()),
         });
-        format!("{column}: {}", without_times(&value))
+        // The rows were printed by the database's client, which writes a newline as two characters.
+        format!("{column}: {}", without_times(&value).replace('\n', "\\n"))
     });
     pairs.collect::<Vec<_>>().join(", ")
 }

@@ -46,6 +46,9 @@ pub(crate) const LEFT_OUT: &[(&str, &str, &str)] = &[
     ("07_sieve", "presets_sieve", "texts of the UI"),
     ("08_others", "logs_api", "the log of requests is not shown over the API"),
     ("11_contention", "get/domain/all", "the recording leaves the list out"),
+    ("16_path_encoding", "get_mailbox_backtick_raw", "no HTTP library here takes a bare backtick in a path"),
+    ("16_path_encoding", "get_alias_backtick_raw", "the same"),
+    ("24_rename_mailbox", "sql_sogo_after", "the table behind SOGo is not kept, only its cost"),
 ];
 
 /// Lines of which only the status and headers are compared.

@@ -11,7 +11,7 @@ use crate::client::{self, RO_KEY, RW_KEY, Received};
 use crate::compare;
 use crate::exceptions;
 use crate::recording::{Kind, Line, Topic};
-use crate::{database, setup, setup_races};
+use crate::{database, measured, setup, setup_races};
 
 /// What became of one line.
 pub(crate) enum Outcome {
@@ -47,12 +47,13 @@ pub(crate) async fn replay(topic: &Topic) -> Vec<Outcome> {
 }
 
 async fn replay_line(topic: &Topic, line: &Line, simulator: &Simulator, session: &mut Option<String>) -> Outcome {
-    match &line.kind {
-        Kind::Exchange => {}
-        Kind::Change => return Outcome::Changed,
-        Kind::Look { sql, rows } => return judge(database::difference(sql, rows, simulator)),
-    }
     let left_out = exceptions::LEFT_OUT.iter().find(|(of, name, _)| *of == topic.name && line.name.starts_with(name));
+    match (&line.kind, left_out) {
+        (Kind::Exchange, _) => {}
+        (Kind::Change, _) => return Outcome::Changed,
+        (Kind::Look { .. }, Some((_, _, reason))) => return Outcome::LeftOut((*reason).to_owned()),
+        (Kind::Look { sql, rows }, None) => return judge(database::difference(sql, rows, simulator)),
+    }
     let to = simulator.address();
     if line.response.get("parallel").is_some() {
         return parallel(topic, line, to).await;
@@ -62,6 +63,9 @@ async fn replay_line(topic: &Topic, line: &Line, simulator: &Simulator, session:
     }
     if !line.request["method"].is_string() {
         return Outcome::LeftOut("no request was recorded, only what it led to".to_owned());
+    }
+    if measured::is_measured(line) {
+        return judge(measured::difference(topic, line, to).await);
     }
     let cookie = session_for(line, to, session).await;
     let received = client::send(to, &line.request, &cookie).await;

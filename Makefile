@@ -31,6 +31,7 @@ test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes AP
 	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS names no folder with sieve-gate.json and sieve-pipeline.json"; \
 	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing"; \
 	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing"; \
+	  command -v musl-gcc >/dev/null || skipped "character sets as Mailcow's C library knows them: musl-gcc is missing"; \
 	  command -v promtool >/dev/null || skipped "metrics and alerts as Prometheus sees them: promtool is missing"; \
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
@@ -111,10 +112,11 @@ sandbox:
 	  echo "bwrap is missing: install bubblewrap" >&2; exit 1; \
 	fi
 
-# Dovecot compiles the Sieve scripts that rules become, and delivers mail through them.
+# Dovecot compiles the Sieve scripts that rules become, and delivers mail through them; musl is the C library of
+# Mailcow's.
 sieve:
-	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && exit; \
-	want="dovecot-core dovecot-sieve dovecot-lmtpd"; \
+	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && command -v musl-gcc >/dev/null && exit; \
+	want="dovecot-core dovecot-sieve dovecot-lmtpd musl-tools"; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! The rooms are those steps; [`controller`] is the only place where they meet. [`tenancy`] says who may do what, and
-//! [`gates`] which parts are on. [`mail`], [`desired`], [`tenancy`], [`plan`], [`sieve`], [`evaluate`], [`status`] and
-//! [`dns`] (but for its lookup) are pure: no async, no clock, no client.
+//! [`gates`] which parts are on. [`mail`], [`desired`], [`tenancy`], [`plan`], [`sieve`], [`evaluate`], [`forwarding`],
+//! [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
 pub mod cli;
 pub mod clock;
@@ -26,6 +26,7 @@ pub mod crd;
 pub mod desired;
 pub mod dns;
 pub mod evaluate;
+pub mod forwarding;
 pub mod gates;
 pub mod inventory;
 pub mod mail;

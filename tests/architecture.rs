@@ -55,6 +55,7 @@ fn is_pure(path: &str) -> bool {
         "plan/",
         "sieve/",
         "evaluate/",
+        "forwarding.rs",
         "status/",
         "dns/",
         "crd/",

@@ -10,9 +10,10 @@ use super::manifests::{Manifests, Object, Owner, read};
 use super::show::Show;
 use crate::crd::{self, EmailForwardingRuleSpec, ToSink};
 use crate::desired;
+use crate::forwarding::{Sends, rule_loops};
 use crate::mail::rule::{Queue, QueueKind, Rule};
 use crate::mail::{Address, Sinks};
-use crate::sieve::{self, Compiled, Sends};
+use crate::sieve::{self, Compiled};
 
 /// The rules of all mailboxes, each valid or not.
 pub(super) struct Checked {
@@ -62,7 +63,8 @@ impl Checked {
         for rule in &manifests.rules {
             checked.add(rule, &manifests, given.as_ref(), &sinks);
         }
-        checked.find_rings();
+        checked.leave_alone(&manifests);
+        checked.find_loops(&manifests);
         Ok(checked)
     }
 
@@ -94,28 +96,48 @@ impl Checked {
         self.verdicts.push(Verdict { id, mailboxes, wrong });
     }
 
-    /// Of each ring of rules that send mail round, the youngest is wrong.
-    fn find_rings(&mut self) {
-        let mut sends: BTreeMap<&str, Sends> = BTreeMap::new();
+    /// A domain's rules have nothing to do in a mailbox that their mail would come back to.
+    fn leave_alone(&mut self, manifests: &Manifests) {
+        let routes = manifests.routes(&self.owners());
+        for group in self.groups.values_mut() {
+            let mailbox = &group.owner.address;
+            for rule in group.rules.iter_mut().filter(|rule| manifests.is_of_domain(&rule.id)) {
+                rule.leave_out(|to| routes.ends_only_in(to, mailbox));
+            }
+        }
+    }
+
+    /// Of each loop of rules that send mail back, the youngest is wrong.
+    fn find_loops(&mut self, manifests: &Manifests) {
+        let mut sends: BTreeMap<String, Sends> = BTreeMap::new();
         for group in self.groups.values() {
             for rule in group.rules.iter().filter(|rule| rule.enabled) {
-                let new = Sends { id: rule.id.clone(), created: rule.created, from: vec![], to: vec![] };
-                let one = sends.entry(&rule.id).or_insert(new);
+                let one = sends.entry(rule.id.clone()).or_insert_with(|| Sends {
+                    id: rule.id.clone(),
+                    created: rule.created,
+                    is_of_domain: manifests.is_of_domain(&rule.id),
+                    from: vec![],
+                    to: vec![],
+                });
                 one.from.push(group.owner.address.clone());
                 one.to.extend(rule.forwards().into_iter().map(|(to, _)| to.clone()));
             }
         }
         let sends: Vec<Sends> = sends.into_values().collect();
-        for ring in sieve::rings(&sends) {
-            let why = ring.to_string();
-            let id = ring.rule;
-            for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == id)) {
-                group.rules.retain(|rule| rule.id != id);
+        for found in rule_loops(&manifests.routes(&self.owners()), &sends) {
+            let id = &found.id;
+            let why = found.message("spec.actions", id.split_once('/').map_or("", |(namespace, _)| namespace));
+            for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == *id)) {
+                group.rules.retain(|rule| rule.id != *id);
                 group.bad.push(format!("{id}: {why}"));
             }
-            let verdicts = self.verdicts.iter_mut().filter(|known| known.id == id);
+            let verdicts = self.verdicts.iter_mut().filter(|known| known.id == *id);
             verdicts.for_each(|verdict| verdict.wrong.push(why.clone()));
         }
+    }
+
+    fn owners(&self) -> Vec<&Owner> {
+        self.groups.values().map(|group| &group.owner).collect()
     }
 
     /// The rules of the one mailbox that is meant; those that can't be read count for every mailbox.
@@ -169,7 +191,7 @@ impl Group {
 
     /// The script; what is wrong ends it, or is said and left out.
     pub(super) fn compiled(&self, skip_invalid: bool, show: &Show) -> Result<Compiled, Vec<String>> {
-        let compiled = sieve::compile(&self.owner.mark(), &self.rules);
+        let compiled = sieve::compile(&self.owner.mark(), &self.owner.address, &self.rules);
         let refused = compiled.refused.iter().map(|(id, why)| format!("{id}: {why}"));
         let bad: Vec<String> = self.bad.iter().cloned().chain(refused).collect();
         if !bad.is_empty() && !skip_invalid {

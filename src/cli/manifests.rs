@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::crd::{DomainRef, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, GROUP, Ref};
+use crate::crd::{DomainRef, EmailAliasSpec, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, GROUP, Ref};
 use crate::desired;
-use crate::mail::{Address, Mark};
+use crate::forwarding::{Rank, Route, Routes};
+use crate::mail::{Address, Catch, Mark};
 
 /// What the files hold.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ pub(super) struct Manifests {
     /// The rules; a spec that can't be read is the reason why.
     pub(super) rules: Vec<Object<Result<EmailForwardingRuleSpec, String>>>,
     mailboxes: Vec<Object<EmailMailboxSpec>>,
+    aliases: Vec<Object<EmailAliasSpec>>,
     domains: Vec<Object<EmailDomainSpec>>,
 }
 
@@ -104,6 +106,7 @@ impl Manifests {
         match value["kind"].as_str() {
             Some("EmailForwardingRule") => self.rules.push(object(value, namespace, spec(value))?),
             Some("EmailMailbox") => self.mailboxes.push(readable(value, namespace)?),
+            Some("EmailAlias") => self.aliases.push(readable(value, namespace)?),
             Some("EmailDomain") => self.domains.push(readable(value, namespace)?),
             _ => {}
         }
@@ -131,6 +134,41 @@ impl Manifests {
             };
         }
         Ok(owners)
+    }
+
+    /// Whether the rule of this `namespace/name` is for all mailboxes of a domain.
+    pub(super) fn is_of_domain(&self, id: &str) -> bool {
+        let is_it = |rule: &&Object<Result<EmailForwardingRuleSpec, String>>| rule.id() == id;
+        let spec = self.rules.iter().find(is_it).and_then(|rule| rule.spec.as_ref().ok());
+        spec.is_some_and(|spec| spec.domain_ref.is_some())
+    }
+
+    /// The mailboxes and aliases of the files, and these mailboxes.
+    pub(super) fn routes(&self, owners: &[&Owner]) -> Routes {
+        let mut routes = Routes::default();
+        let known = self.mailboxes.iter().filter_map(|mailbox| self.owner(mailbox));
+        for owner in owners.iter().copied().cloned().chain(known) {
+            routes.add_mailbox(owner.address, format!("{}/{}", owner.object.0, owner.object.1));
+        }
+        for alias in self.aliases.iter().filter(|alias| alias.spec.active) {
+            if let Some((catch, to)) = self.route(alias) {
+                let rank = Rank { is_new: true, created: alias.created, id: alias.id() };
+                routes.add_alias(catch, Route { rank, to });
+            }
+        }
+        routes
+    }
+
+    /// What an alias catches and where it leads, as far as the files tell.
+    fn route(&self, alias: &Object<EmailAliasSpec>) -> Option<(Catch, Vec<Address>)> {
+        let to = &alias.spec.domain_ref;
+        let there = to.namespace_from(&alias.namespace);
+        let domain = self.domains.iter().find(|domain| domain.is(there, &to.name))?;
+        let catch = desired::alias_catch(&alias.spec, &domain.spec).ok()?;
+        let given = alias.spec.goto.iter().flatten().filter_map(|text| Address::parse(text).ok());
+        let references = alias.spec.goto_mailbox_refs.iter().flatten();
+        let meant = references.flat_map(|to| self.mailbox(&alias.namespace, to)).map(|owner| owner.address);
+        Some((catch, given.chain(meant).collect()))
     }
 
     fn mailbox(&self, namespace: &str, to: &Ref) -> Vec<Owner> {

@@ -38,7 +38,7 @@ fn check(input: &Input, show: &Show) -> Result<(), Vec<String>> {
     }
     let mut verdicts = checked.verdicts;
     for group in checked.groups.values() {
-        for (id, why) in sieve::compile(&group.owner.mark(), &group.rules).refused {
+        for (id, why) in sieve::compile(&group.owner.mark(), &group.owner.address, &group.rules).refused {
             let verdicts = verdicts.iter_mut().filter(|known| known.id == id);
             verdicts.for_each(|verdict| verdict.wrong.push(format!("{}: {why}", group.owner.label)));
         }

@@ -49,7 +49,12 @@ impl Answer {
                 "the message has a header Chat-Version: Mailcow files it into the folder DeltaChat before any rule",
             );
         }
-        let Outcome { matched, forwards, queues, trash, inbox } = &self.outcome;
+        if self.outcome.came_back {
+            show.warning(
+                "the message has a header X-Sieve-Redirected-From with this mailbox: it came back, and Dovecot does not forward it again",
+            );
+        }
+        let Outcome { matched, forwards, queues, trash, inbox, came_back } = &self.outcome;
         let folder =
             |queue: &Queue| json!({"folder": queue.folder, "action": queue_action(queue.kind), "sink": queue.sink});
         let answer = json!({
@@ -59,6 +64,7 @@ impl Answer {
             "queues": queues.iter().map(folder).collect::<Vec<_>>(),
             "trash": trash,
             "inbox": inbox,
+            "cameBack": came_back,
         });
         Show::answer(input.output, &answer, || self.text(show))
     }

@@ -11,11 +11,11 @@ use super::wake::Refers;
 use super::{policies, references};
 use crate::crd::{DeletionPolicy, DomainRef, EmailForwardingRule, EmailMailbox};
 use crate::desired;
+use crate::forwarding::{ForwardingLoop, Routes, Sends, rule_loops};
 use crate::gates::Gate;
 use crate::mail::rule::Rule;
 use crate::mail::{Address, DomainName, Mark, Sinks};
 use crate::outcome::{Reason, Why};
-use crate::sieve::{self, Ring, Sends};
 
 /// Stands for any mailbox where a rule is checked without one.
 const ANY: &str = "mailbox@rule.invalid";
@@ -87,10 +87,10 @@ pub(super) fn of(ctx: &Context, place: &Place) -> RuleSet {
     for rule in all.iter().filter(|rule| !leaves(ctx, rule)) {
         let id = id(rule);
         set.is_linked |= links.rules.contains(&id);
-        let ring = links.rings.iter().find(|ring| ring.rule == id);
+        let ring = links.rings.iter().find(|ring| ring.id == id);
         match (check(ctx, rule, Some(&place.address)), ring) {
             (Ok(rule), None) => set.in_force.push(rule),
-            (Ok(_), Some(ring)) => drop(set.refused.insert(id, why(ring))),
+            (Ok(_), Some(ring)) => drop(set.refused.insert(id, why(ring, &place.namespace))),
             (Err(why), _) => drop(set.refused.insert(id, why)),
         }
     }
@@ -103,8 +103,8 @@ fn leaves(ctx: &Context, rule: &EmailForwardingRule) -> bool {
     rule.metadata.deletion_timestamp.is_some() && policies::of(ctx, rule).deletion.value == DeletionPolicy::Delete
 }
 
-fn why(ring: &Ring) -> Why {
-    Why::new(Reason::Conflict, ring.to_string())
+fn why(ring: &ForwardingLoop, namespace: &str) -> Why {
+    Why::new(Reason::Conflict, ring.message("spec.actions", namespace))
 }
 
 /// Reads a rule for one of its mailboxes, or for any.
@@ -154,7 +154,7 @@ pub(super) fn applies(rule: &EmailForwardingRule, mailbox: &EmailMailbox) -> boo
 #[derive(Debug, Default)]
 struct Links {
     rules: Vec<String>,
-    rings: Vec<Ring>,
+    rings: Vec<ForwardingLoop>,
 }
 
 /// What was found in each namespace, and for which state of its objects.
@@ -213,10 +213,16 @@ fn find(rules: &[Arc<EmailForwardingRule>], mailboxes: &[(Arc<EmailMailbox>, Add
         let Ok(rule) = read(object, only, sinks) else { continue };
         let to: Vec<_> = rule.forwards().into_iter().map(|(to, _)| to.clone()).collect();
         if to.iter().any(|to| mailboxes.iter().any(|(_, address)| to.is_in(address))) {
-            sends.push(Sends { id: rule.id, created: rule.created, from, to });
+            let is_of_domain = object.spec.domain_ref.is_some();
+            sends.push(Sends { id: rule.id, created: rule.created, is_of_domain, from, to });
         }
     }
-    Links { rings: sieve::rings(&sends), rules: sends.into_iter().map(|sends| sends.id).collect() }
+    let mut routes = Routes::default();
+    for (mailbox, address) in mailboxes {
+        let id = format!("{}/{}", mailbox.namespace().unwrap_or_default(), mailbox.name_any());
+        routes.add_mailbox(address.clone(), id);
+    }
+    Links { rings: rule_loops(&routes, &sends), rules: sends.into_iter().map(|sends| sends.id).collect() }
 }
 
 /// A quick look at whether one of the targets may be a mailbox of these domains; in doubt it may.
@@ -260,8 +266,8 @@ mod tests {
         ];
         let links = find(&rules, &mailboxes, &Sinks::default());
         assert_eq!(links.rules, ["n/in", "n/back"]);
-        assert_eq!(links.rings.iter().map(|ring| ring.rule.as_str()).collect::<Vec<_>>(), ["n/back"]);
-        assert!(why(&links.rings[0]).message.ends_with("a@e.com → b@e.com → a@e.com"));
+        assert_eq!(links.rings.iter().map(|ring| ring.id.as_str()).collect::<Vec<_>>(), ["n/back"]);
+        assert!(why(&links.rings[0], "n").message.contains("b@e.com → a@e.com → b@e.com"));
     }
 
     #[test]

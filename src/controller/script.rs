@@ -134,7 +134,7 @@ impl<'a> Pass<'a> {
         let mut brought = Brought {
             address: place.address.clone(),
             rules: versions.collect(),
-            compiled: sieve::compile(&place.mark, &set.in_force),
+            compiled: sieve::compile(&place.mark, &place.address, &set.in_force),
             refused: set.refused.clone(),
             outcome: Outcome::InSync,
             is_linked: set.is_linked,
@@ -226,7 +226,7 @@ impl<'a> Pass<'a> {
             waiting.map(|rule| id(rule)).partition(|id| ours.iter().any(|filter| sieve::holds(&filter.script, id)));
         if !new.is_empty() {
             self.set.in_force.retain(|rule| !new.contains(&rule.id));
-            self.brought.compiled = sieve::compile(mark, &self.set.in_force);
+            self.brought.compiled = sieve::compile(mark, &self.place.address, &self.set.in_force);
             let why = || Why::new(Reason::Paused, "paused; not written: script");
             self.brought.refused.extend(new.into_iter().map(|id| (id, why())));
         }

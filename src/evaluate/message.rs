@@ -54,6 +54,11 @@ impl Message {
         self.raw(name).map(|value| right_trimmed(&words::decoded(&words::unfolded(value))).to_vec())
     }
 
+    /// The values of the fields of this name, in lower case: unfolded, without blanks around, not decoded.
+    pub(super) fn raw_lines(&self, name: &str) -> impl Iterator<Item = Vec<u8>> {
+        self.raw(name).map(|value| words::unfolded(value).trim_ascii().to_vec())
+    }
+
     /// What `address` finds in the From fields.
     pub(super) fn senders(&self) -> Vec<address::Found> {
         self.raw("from").flat_map(|value| address::found(right_trimmed(value))).collect()

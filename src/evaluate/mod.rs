@@ -6,6 +6,7 @@
 //! character sets come from libraries.
 
 mod address;
+mod charsets;
 mod compare;
 mod message;
 mod outcome;

@@ -30,6 +30,9 @@ pub struct Outcome {
     pub trash: bool,
     /// Whether a copy stays in the inbox.
     pub inbox: bool,
+    /// Whether the mailbox has forwarded the message before and it came back. Dovecot then skips every forward, and no
+    /// forward takes the message out of the inbox.
+    pub came_back: bool,
 }
 
 /// Says what the rules of one mailbox, given in any order, do with a message.
@@ -37,7 +40,7 @@ pub fn evaluate(rules: &[Rule], envelope: &Envelope, message: &Message) -> Outco
     let mut order: Vec<&Rule> = rules.iter().filter(|rule| rule.enabled).collect();
     order.sort_by(|a, b| (a.priority, a.created, &a.id).cmp(&(b.priority, b.created, &b.id)));
     let mail = Mail::new(envelope, message);
-    let mut outcome = Outcome { inbox: true, ..Outcome::default() };
+    let mut outcome = Outcome { inbox: true, came_back: came_back(envelope, message), ..Outcome::default() };
     for rule in order {
         if !mail.meets(&rule.when) {
             continue;
@@ -57,6 +60,7 @@ pub fn evaluate(rules: &[Rule], envelope: &Envelope, message: &Message) -> Outco
 impl Outcome {
     fn add(&mut self, action: &Action) {
         match action {
+            Action::Forward { .. } if self.came_back => {}
             Action::Forward { to, keep_copy } => {
                 for target in to {
                     add_once(&mut self.forwards, target);
@@ -71,6 +75,15 @@ impl Outcome {
             Action::Discard => self.inbox = false,
         }
     }
+}
+
+/// Whether a field X-Sieve-Redirected-From, which Pigeonhole adds to what it forwards, names the recipient or the mailbox
+/// without its tag, letter by letter (Pigeonhole 0.5.19).
+fn came_back(envelope: &Envelope, message: &Message) -> bool {
+    let (local, domain) = envelope.to.rsplit_once('@').unwrap_or((&envelope.to, ""));
+    let mailbox = format!("{}@{domain}", local.split_once('+').map_or(local, |(mailbox, _)| mailbox));
+    let is_it = |value: &[u8]| value == envelope.to.as_bytes() || value == mailbox.as_bytes();
+    message.raw_lines("x-sieve-redirected-from").any(|value| is_it(&value))
 }
 
 fn add_once<T: Clone + PartialEq>(list: &mut Vec<T>, new: &T) {
@@ -135,8 +148,14 @@ impl<'a> Mail<'a> {
         holds != *not
     }
 
+    /// Whether a value of the header fits. A value that was folded right behind the colon begins with the blanks of the
+    /// fold; they may be there or not.
     fn has_value(&self, name: &str, test: &Test) -> bool {
-        self.message.decoded(name).any(|value| fits(test, &value))
+        let fits = |value: &Vec<u8>| {
+            let blanks = value.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+            (0..=blanks).any(|start| fits(test, &value[start..]))
+        };
+        self.message.decoded(name).any(|value| fits(&value))
     }
 }
 
@@ -223,6 +242,38 @@ mod tests {
         let off = "{enabled: false, actions: [{ignore: {}}]}";
         let next = "{onMatch: Continue, priority: 1, actions: [{ignore: {}}]}";
         assert_eq!(outcome(&format!("[{off}, {stop}, {next}]"), MESSAGE).matched, ["n/r2", "n/r1"]);
+    }
+
+    #[test]
+    fn a_header_folded_right_behind_its_colon_has_the_value_that_people_see() {
+        let folded = |condition: &str| {
+            let yaml = format!("[{{match: {{all: [{{field: Subject, {condition}}}]}}, actions: [{{ignore: {{}}}}]}}]");
+            ["Subject:\n invoice 7\n\n", "Subject: \r\n \t invoice\r\n 7\r\n\r\n"]
+                .map(|message| !outcome(&yaml, message).matched.is_empty())
+        };
+        for condition in [
+            "operator: Equals, values: [invoice 7]",
+            "operator: StartsWith, values: [Invoice]",
+            "operator: Glob, values: ['invoice ?']",
+            "operator: Regex, values: ['^invoice [0-9]$']",
+        ] {
+            assert_eq!(folded(condition), [true, true], "{condition}");
+        }
+        assert_eq!(folded("operator: StartsWith, values: [nvoice]"), [false, false]);
+    }
+
+    #[test]
+    fn a_forward_does_nothing_with_mail_that_came_back() {
+        let moved = "[{actions: [{forward: {to: [a@b.test], keepCopy: false}}]}]";
+        let back = |from: &str| outcome(moved, &format!("X-Sieve-Redirected-From: {from}\n{MESSAGE}"));
+        for from in ["box@acme.test", "\n box@acme.test"] {
+            let Outcome { forwards, inbox, came_back, .. } = back(from);
+            assert_eq!((forwards.len(), inbox, came_back), (0, true, true), "{from}");
+        }
+        for from in ["BOX@acme.test", "<box@acme.test>", "sandbox@acme.test", "box+x@acme.test"] {
+            let Outcome { forwards, inbox, came_back, .. } = back(from);
+            assert_eq!((forwards.len(), inbox, came_back), (1, false, false), "{from}");
+        }
     }
 
     #[test]

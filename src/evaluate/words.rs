@@ -1,14 +1,14 @@
 //! Header values as text: folds become blanks, encoded words (RFC 2047) what they stand for.
 //!
-//! Character sets are those of the WHATWG's list; Dovecot asks the C library's `iconv`, which knows more of them (such
-//! as UTF-7 and code pages of DOS). A word in a character set that is not known stays as the bytes it holds, in both.
+//! A word in a character set that is not known stays as the bytes it holds, here and in Dovecot.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use encoding_rs::Encoding;
+
+use super::charsets;
 
 /// Takes what is there: a last letter may have bits that mean nothing.
 const FORGIVING: GeneralPurpose = GeneralPurpose::new(
@@ -126,14 +126,7 @@ fn in_utf8(charset: &[u8], bytes: &[u8]) -> Vec<u8> {
     if ["us-ascii", "ascii", "utf-8", "utf8"].into_iter().any(is) {
         return utf8(bytes);
     }
-    // The WHATWG reads it as Windows-1252.
-    if ["iso-8859-1", "iso8859-1", "latin1"].into_iter().any(is) {
-        return bytes.iter().map(|b| char::from(*b)).collect::<String>().into_bytes();
-    }
-    match Encoding::for_label_no_replacement(charset) {
-        Some(encoding) => once(&encoding.decode_without_bom_handling(bytes).0).into_bytes(),
-        None => utf8(bytes),
-    }
+    charsets::to_utf8(charset, bytes).map_or_else(|| utf8(bytes), |text| once(&text).into_bytes())
 }
 
 /// The bytes with U+FFFD, once, for each run of bytes that is no UTF-8.
@@ -172,6 +165,9 @@ mod tests {
             ("x=?utf-8?q?a?=y", "xay"),
             ("=?iso-8859-1?q?=FC=80?=", "ü\u{80}"),
             ("=?windows-1252?q?10_=80?=", "10 €"),
+            ("=?tis-620?q?=A1?=", "ก"),
+            ("=?windows-874?q?a=A1b?=", "a\u{fffd}b"),
+            ("=?shift_jis?q?a=83=FFb?=", "a\u{fffd}b"),
             ("=?iso-2022-jp?b?GyRCRnxLXBsoQg==?=", "日本"),
             ("=?utf-8*de?q?a?=", "a"),
         ] {

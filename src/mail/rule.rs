@@ -49,6 +49,19 @@ impl Rule {
         found
     }
 
+    /// Leaves out forwards: their mail is in the mailbox already, and stays there. A rule that then has nothing to do is
+    /// switched off.
+    pub fn leave_out(&mut self, is_left_out: impl Fn(&Target) -> bool) {
+        for action in &mut self.actions {
+            let Action::Forward { to, keep_copy } = action else { continue };
+            let before = to.len();
+            to.retain(|to| !is_left_out(to));
+            *keep_copy |= to.len() < before;
+        }
+        self.actions.retain(|action| !matches!(action, Action::Forward { to, .. } if to.is_empty()));
+        self.enabled &= !self.actions.is_empty() || self.on_match == OnMatch::Stop;
+    }
+
     /// Every folder that gets a copy, in the order of the actions.
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
         self.actions.iter().filter_map(|action| match action {
@@ -141,6 +154,31 @@ pub enum Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_of_a_rule_stays_in_the_mailbox() {
+        let mut rule = Rule {
+            id: "n/r".into(),
+            priority: 1,
+            created: 0,
+            enabled: true,
+            when: When { all: vec![], any: vec![], spam: Spam::Any, larger_than: None, smaller_than: None },
+            actions: vec![Action::Forward {
+                to: ["a@e.com", "b@e.com"].map(|to| Target::parse(to).unwrap()).to_vec(),
+                keep_copy: false,
+            }],
+            on_match: OnMatch::Continue,
+        };
+        let is = |text: &'static str| move |to: &Target| to.to_string() == text;
+        rule.leave_out(is("c@e.com"));
+        assert!(matches!(&rule.actions[..], [Action::Forward { to, keep_copy: false }] if to.len() == 2));
+        rule.leave_out(is("a@e.com"));
+        assert!(
+            rule.enabled && matches!(&rule.actions[..], [Action::Forward { to, keep_copy: true }] if to.len() == 1)
+        );
+        rule.leave_out(is("b@e.com"));
+        assert!(!rule.enabled && rule.actions.is_empty());
+    }
 
     #[test]
     fn a_target_named_twice_is_one_forward_that_keeps_no_copy_if_one_of_them_keeps_none() {

@@ -6,8 +6,8 @@ use super::print;
 use super::shadow::shadows;
 use super::translate;
 use crate::crd::OnMatch;
-use crate::mail::rule::{Rule, Target};
-use crate::mail::{Mark, sha256};
+use crate::mail::rule::Rule;
+use crate::mail::{Address, Mark, sha256};
 
 /// The longest script in bytes: the column that Mailcow keeps it in.
 const LONGEST: usize = 65_535;
@@ -50,11 +50,11 @@ pub struct Placed {
     pub shadowed_by: Option<String>,
 }
 
-/// Compiles the rules of one mailbox, given in any order.
-pub fn compile(mark: &Mark, rules: &[Rule]) -> Compiled {
+/// Compiles the rules of `mailbox`, given in any order.
+pub fn compile(mark: &Mark, mailbox: &Address, rules: &[Rule]) -> Compiled {
     let mut order: Vec<&Rule> = rules.iter().filter(|rule| rule.enabled).collect();
     order.sort_by(|a, b| (a.priority, a.created, &a.id).cmp(&(b.priority, b.created, &b.id)));
-    let mut draft = Draft::new(first_line(mark, "").len());
+    let mut draft = Draft::new(mailbox, first_line(mark, "").len());
     let mut refused = Vec::new();
     for rule in order {
         if let Err(why) = draft.take(rule) {
@@ -72,6 +72,7 @@ pub fn holds(script: &str, id: &str) -> bool {
 
 /// A script that grows rule by rule.
 struct Draft<'a> {
+    mailbox: &'a Address,
     rules: Vec<&'a Rule>,
     body: String,
     needs: BTreeSet<&'static str>,
@@ -79,27 +80,24 @@ struct Draft<'a> {
     room: usize,
     /// Targets of the rules that let later rules see the mail.
     passed: usize,
-    /// Where those may have sent a copy to.
-    copied: BTreeSet<Target>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(first_line: usize) -> Self {
+    fn new(mailbox: &'a Address, first_line: usize) -> Self {
         let all = print::require(&EXTENSIONS.into()).len();
         let room = LONGEST - first_line - all;
-        Self { rules: vec![], body: String::new(), needs: BTreeSet::new(), room, passed: 0, copied: BTreeSet::new() }
+        Self { mailbox, rules: vec![], body: String::new(), needs: BTreeSet::new(), room, passed: 0 }
     }
 
     /// Adds a rule, or says why it does not fit.
     fn take(&mut self, rule: &'a Rule) -> Result<(), String> {
-        let forwards = rule.forwards();
-        let most = self.passed + forwards.len() + rule.queues().count();
+        let most = self.passed + rule.forwards().len() + rule.queues().count();
         if most > MOST_TARGETS {
             return Err(format!(
                 "a message could go to {most} addresses and folders with the earlier rules that continue; Mailcow takes at most {MOST_TARGETS}"
             ));
         }
-        let printed = print::block(&translate::block(rule, &self.copied));
+        let printed = print::block(&translate::block(rule, self.mailbox));
         let long = printed.text.len();
         if long > self.room {
             let room = self.room;
@@ -112,7 +110,6 @@ impl<'a> Draft<'a> {
         self.needs.extend(printed.needs);
         if rule.on_match == OnMatch::Continue {
             self.passed = most;
-            self.copied.extend(forwards.into_iter().filter(|(_, kept)| *kept).map(|(to, _)| to.clone()));
         }
         self.rules.push(rule);
         Ok(())
@@ -149,7 +146,6 @@ fn first_line(mark: &Mark, rest: &str) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::crd::EmailForwardingRuleSpec;
-    use crate::mail::Address;
 
     /// A rule from its spec without the mailbox; made in second 0.
     pub(in super::super) fn rule(id: &str, yaml: &str) -> Rule {
@@ -165,8 +161,12 @@ pub(super) mod tests {
         Mark::new("c0ffee00", "mail", "ada", "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11")
     }
 
+    fn compiled(rules: &[Rule]) -> Compiled {
+        compile(&mark(), &Address::parse("ada@example.com").unwrap(), rules)
+    }
+
     fn order(rules: &[Rule]) -> Vec<String> {
-        compile(&mark(), rules).placed.into_iter().map(|placed| placed.id).collect()
+        compiled(rules).placed.into_iter().map(|placed| placed.id).collect()
     }
 
     const IGNORE: &str = "{actions: [{ignore: {}}]}";
@@ -181,7 +181,7 @@ pub(super) mod tests {
     fn the_script_of_a_small_rule_reads_like_this() {
         let yaml = "{match: {all: [{field: Sender, operator: Domain, values: [vendor.com]}]}, \
                     actions: [{forward: {to: [a@b.org]}}]}";
-        let script = compile(&mark(), &[rule("mail/r", yaml)]).script.unwrap();
+        let script = compiled(&[rule("mail/r", yaml)]).script.unwrap();
         let (first, rest) = script.text.split_once('\n').unwrap();
         assert_eq!(
             rest,
@@ -195,7 +195,8 @@ pub(super) mod tests {
     fn the_owner_is_found_in_first_line_and_description() {
         let long = Mark::new("c0ffee00", &"n".repeat(63), &"x".repeat(253), "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11");
         for mark in [mark(), long] {
-            let script = compile(&mark, &[rule("n/r", IGNORE)]).script.unwrap();
+            let ada = Address::parse("ada@example.com").unwrap();
+            let script = compile(&mark, &ada, &[rule("n/r", IGNORE)]).script.unwrap();
             assert_eq!(Mark::find(script.text.lines().next().unwrap()), Some(mark.clone()));
             assert_eq!(Mark::find(&script.description), Some(mark));
             assert!(script.description.len() <= 255);
@@ -213,27 +214,27 @@ pub(super) mod tests {
         assert_eq!(order(&rules), ["z/z", "n/b", "n/a", "n/c"]);
         let mut turned = rules.to_vec();
         turned.reverse();
-        assert_eq!(compile(&mark(), &rules), compile(&mark(), &turned));
+        assert_eq!(compiled(&rules), compiled(&turned));
     }
 
     #[test]
     fn without_a_rule_in_force_there_is_no_script() {
         let mut off = rule("n/r", IGNORE);
         off.enabled = false;
-        assert_eq!(compile(&mark(), &[]), Compiled::default());
-        assert_eq!(compile(&mark(), &[off.clone()]), Compiled::default());
+        assert_eq!(compiled(&[]), Compiled::default());
+        assert_eq!(compiled(&[off.clone()]), Compiled::default());
         assert_eq!(order(&[off, rule("n/s", IGNORE)]), ["n/s"]);
     }
 
     #[test]
     fn a_script_tells_which_rules_it_holds() {
-        let text = compile(&mark(), &[rule("n/rule", IGNORE)]).script.unwrap().text;
+        let text = compiled(&[rule("n/rule", IGNORE)]).script.unwrap().text;
         assert!(holds(&text, "n/rule") && !holds(&text, "n/rul") && !holds(&text, "n/other"));
     }
 
     #[test]
     fn positions_count_from_one_and_name_who_takes_the_mail() {
-        let placed = compile(&mark(), &[rule("n/a", IGNORE), rule("n/b", IGNORE)]).placed;
+        let placed = compiled(&[rule("n/a", IGNORE), rule("n/b", IGNORE)]).placed;
         let placed: Vec<_> = placed.iter().map(|p| (p.position, p.shadowed_by.as_deref())).collect();
         assert_eq!(placed, [(1, None), (2, Some("n/a"))]);
     }
@@ -247,7 +248,7 @@ pub(super) mod tests {
             forwards("n/d", 39, "Stop"),
             forwards("n/e", 100, "Stop"),
         ];
-        let compiled = compile(&mark(), &rules);
+        let compiled = compiled(&rules);
         assert_eq!(order(&rules), ["n/a", "n/c", "n/d"]);
         assert_eq!(compiled.refused[0].0, "n/b");
         assert!(compiled.refused[0].1.contains("100 addresses"), "{:?}", compiled.refused);
@@ -266,7 +267,7 @@ pub(super) mod tests {
         let text = |keep| {
             let yaml =
                 format!("{{match: {{spam: Any}}, actions: [{{createTask: {{sink: tracker, keepCopy: {keep}}}}}]}}");
-            compile(&mark(), &[rule("n/a", &yaml)]).script.unwrap().text
+            compiled(&[rule("n/a", &yaml)]).script.unwrap().text
         };
         assert!(text(true).contains("  fileinto :copy :create \"Ops/Tasks/n/a@tracker\";\n"), "{}", text(true));
         assert!(text(false).contains("  fileinto :create \"Ops/Tasks/n/a@tracker\";\n"), "{}", text(false));
@@ -283,7 +284,7 @@ pub(super) mod tests {
             rule(id, &yaml)
         };
         let rules = [big("n/a"), big("n/b"), rule("n/c", IGNORE)];
-        let compiled = compile(&mark(), &rules);
+        let compiled = compiled(&rules);
         assert_eq!(order(&rules), ["n/a", "n/c"]);
         assert!(compiled.refused[0].1.contains("bytes"), "{:?}", compiled.refused);
         assert!(compiled.script.unwrap().text.len() <= LONGEST);
@@ -292,28 +293,29 @@ pub(super) mod tests {
     #[test]
     fn a_script_may_fill_the_room_to_the_last_byte() {
         let rules: Vec<Rule> = (0..2000).map(|i| rule(&format!("n/rule-{i:04}"), IGNORE)).collect();
-        let compiled = compile(&mark(), &rules);
+        let compiled = compiled(&rules);
         let long = compiled.script.unwrap().text.len();
         assert!(long <= LONGEST && long > LONGEST - 200, "{long}");
         assert_eq!(compiled.placed.len() + compiled.refused.len(), 2000);
     }
 
     #[test]
-    fn moving_to_where_a_copy_may_have_gone_discards_the_inbox_copy() {
-        let one = |id: &str, keep: bool, next: &str| {
-            rule(id, &format!("{{actions: [{{forward: {{to: [a@b.org], keepCopy: {keep}}}}}], onMatch: {next}}}"))
+    fn moved_mail_is_discarded_here_unless_it_came_back() {
+        let text = |keep: bool| {
+            let yaml = format!("{{match: {{spam: Any}}, actions: [{{forward: {{to: [a@b.org], keepCopy: {keep}}}}}]}}");
+            compiled(&[rule("n/a", &yaml)]).script.unwrap().text
         };
-        let text = |rules: &[Rule]| compile(&mark(), rules).script.unwrap().text;
-        assert!(text(&[one("n/a", true, "Continue"), one("n/b", false, "Stop")]).contains("discard;"));
-        assert!(!text(&[one("n/a", true, "Stop"), one("n/b", false, "Stop")]).contains("discard;"));
-        assert!(!text(&[one("n/a", false, "Continue"), one("n/b", true, "Stop")]).contains("discard;"));
+        let discard = "  redirect \"a@b.org\";\n  if not header :matches \"x-sieve-redirected-from\" [\n    \
+                       \"*ada@example.com\",\n    \"*ada+*@example.com\"] {\n    discard;\n  }\n  stop;\n";
+        assert!(text(false).contains(discard), "{}", text(false));
+        assert!(!text(true).contains("discard"), "{}", text(true));
     }
 
     #[test]
     fn a_hostile_name_stays_inside_its_comment() {
         let mut hostile = rule("n/r", IGNORE);
         hostile.id = "n/r\r\ndiscard;\n*/".to_owned();
-        let script = compile(&mark(), &[hostile]).script.unwrap();
+        let script = compiled(&[hostile]).script.unwrap();
         assert!(script.text.contains("\n# rule n/rdiscard;*/\n"), "{}", script.text);
     }
 }

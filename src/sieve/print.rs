@@ -64,6 +64,12 @@ impl Printer {
                 format!("fileinto :create {}", quoted(folder))
             }
             Command::Discard => "discard".to_owned(),
+            Command::DiscardUnless(test) => {
+                self.text.push_str("  if not ");
+                self.test(test, 1);
+                self.text.push_str(" {\n    discard;\n  }\n");
+                return;
+            }
             Command::Stop => "stop".to_owned(),
         };
         let _ = writeln!(self.text, "  {line};");

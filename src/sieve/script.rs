@@ -28,6 +28,8 @@ pub(super) enum Command {
     },
     /// `discard`
     Discard,
+    /// `discard` where the test does not hold.
+    DiscardUnless(Test),
     /// `stop`
     Stop,
 }

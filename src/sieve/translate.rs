@@ -1,15 +1,13 @@
 //! One rule → one block.
 
-use std::collections::BTreeSet;
-
 use super::script::{Block, Command, How, Slice, Test, What};
 use crate::crd::{OnMatch, Spam};
-use crate::mail::Quota;
-use crate::mail::rule::{self, Action, Condition, Glob, Part, Rule, Target, Text, When};
+use crate::mail::rule::{self, Action, Condition, Glob, Part, Rule, Text, When};
+use crate::mail::{Address, Quota};
 
-/// The rule's block. `copied` are targets that an earlier block may have sent a copy to.
-pub(super) fn block(rule: &Rule, copied: &BTreeSet<Target>) -> Block {
-    Block { comment: comment(&rule.id), test: test(&rule.when), commands: commands(rule, copied) }
+/// The rule's block in the script of `mailbox`.
+pub(super) fn block(rule: &Rule, mailbox: &Address) -> Block {
+    Block { comment: comment(&rule.id), test: test(&rule.when), commands: commands(rule, mailbox) }
 }
 
 /// What a reader of the script is told of the rule.
@@ -17,7 +15,7 @@ pub(super) fn comment(id: &str) -> String {
     format!("rule {id}")
 }
 
-fn commands(rule: &Rule, copied: &BTreeSet<Target>) -> Vec<Command> {
+fn commands(rule: &Rule, mailbox: &Address) -> Vec<Command> {
     let forwards = rule.forwards();
     let mut commands: Vec<Command> =
         forwards.iter().map(|(to, kept)| Command::Redirect { to: to.to_string(), copy: *kept }).collect();
@@ -31,16 +29,24 @@ fn commands(rule: &Rule, copied: &BTreeSet<Target>) -> Vec<Command> {
             Action::Discard => commands.push(Command::Discard),
         }
     }
-    // Dovecot drops a second redirect to the same address, and with it that the inbox gets no copy.
-    let mut moved = forwards.iter().filter(|(_, kept)| !kept).peekable();
-    if moved.peek().is_some() && moved.all(|(to, _)| copied.contains(*to)) {
-        commands.push(Command::Discard);
+    // Dovecot skips a redirect that it sent a moment ago, for this message or for one with the same Message-ID, and then
+    // keeps the message. It skips it also where the message comes back to the mailbox: only there nobody else has it.
+    if forwards.iter().any(|(_, kept)| !kept) {
+        commands.push(Command::DiscardUnless(was_redirected_from(mailbox)));
     }
     match rule.on_match {
         OnMatch::Stop => commands.push(Command::Stop),
         OnMatch::Continue => {}
     }
     commands
+}
+
+/// Whether the message was forwarded by this mailbox before. Pigeonhole writes the recipient, which may have a `+tag`.
+fn was_redirected_from(mailbox: &Address) -> Test {
+    let key = |local: String| format!("*{local}@{}", mailbox.domain());
+    let local = escaped(mailbox.local());
+    let keys = vec![key(local.clone()), key(format!("{local}+*"))];
+    compare(What::Header("x-sieve-redirected-from".to_owned()), How::Matches, keys)
 }
 
 fn test(when: &When) -> Test {
@@ -84,26 +90,50 @@ fn plain(condition: &Condition) -> Test {
     let part = &condition.part;
     match &condition.test {
         rule::Test::Exists => Test::Exists(header(part).to_owned()),
+        rule::Test::Equals(values) if is_text(part) => {
+            texts(part, How::Regex, values, |text| format!("{BEGINNING}{}$", literal_expression(text.as_str())))
+        }
         rule::Test::Equals(values) => texts(part, How::Is, values, |text| text.as_str().to_owned()),
         rule::Test::Contains(values) => texts(part, How::Contains, values, |text| text.as_str().to_owned()),
+        rule::Test::StartsWith(values) if is_text(part) => {
+            texts(part, How::Regex, values, |text| format!("{BEGINNING}{}", literal_expression(text.as_str())))
+        }
         rule::Test::StartsWith(values) => texts(part, How::Matches, values, |text| format!("{}*", literal(text))),
         rule::Test::EndsWith(values) => texts(part, How::Matches, values, |text| format!("*{}", literal(text))),
         rule::Test::Glob(values) => globs(part, values),
+        rule::Test::Regex(values) if is_text(part) => {
+            texts(part, How::Regex, values, |pattern| behind_blanks(pattern.as_str()))
+        }
         rule::Test::Regex(values) => texts(part, How::Regex, values, |pattern| pattern.as_str().to_owned()),
         rule::Test::Domain(names) => domain(part, names.iter().map(ToString::to_string).collect()),
     }
 }
 
+/// The beginning of a header's value. In Pigeonhole (0.5.19 was tried) a value that was folded right behind the colon
+/// keeps the blanks of the fold.
+const BEGINNING: &str = "^[[:blank:]]*";
+
+/// Whether the whole value of a header is compared, and not an address.
+fn is_text(part: &Part) -> bool {
+    match part {
+        Part::Subject | Part::Header(_) => true,
+        Part::Sender | Part::EnvelopeSender | Part::Recipient => false,
+    }
+}
+
 /// Patterns as they are, but for those that Pigeonhole misreads (0.5.19 was tried): behind a `?` and a `*` it forgets that
-/// what stands between them has to fit. Those are written as expressions.
+/// what stands between them has to fit. Those are written as expressions, and so are those that begin where the value of
+/// a header does.
 fn globs(part: &Part, values: &[Glob]) -> Test {
-    let (misread, sound): (Vec<&Glob>, Vec<&Glob>) = values.iter().partition(|glob| is_misread(glob));
+    let is_expression = |glob: &&Glob| is_misread(glob) || (is_text(part) && !glob.as_str().starts_with('*'));
+    let (as_expressions, sound): (Vec<&Glob>, Vec<&Glob>) = values.iter().partition(is_expression);
     let mut tests = Vec::new();
     if !sound.is_empty() {
         tests.push(texts(part, How::Matches, &sound, |glob| glob.as_str().to_owned()));
     }
-    if !misread.is_empty() {
-        tests.push(texts(part, How::Regex, &misread, |glob| expression(glob)));
+    if !as_expressions.is_empty() {
+        let beginning = if is_text(part) { BEGINNING } else { "^" };
+        tests.push(texts(part, How::Regex, &as_expressions, |glob| format!("{beginning}{}$", expression(glob))));
     }
     one_or(Test::Any, tests)
 }
@@ -113,34 +143,79 @@ fn is_misread(glob: &Glob) -> bool {
     plain.split_once('?').is_some_and(|(_, rest)| rest.contains('*'))
 }
 
-/// The POSIX extended regular expression that fits what the pattern fits.
+/// The POSIX extended regular expression that fits what the pattern fits, without its two anchors.
 fn expression(glob: &Glob) -> String {
-    let mut expression = "^".to_owned();
+    let mut expression = String::new();
     let mut chars = glob.as_str().chars();
     while let Some(c) = chars.next() {
-        let literal = match c {
-            '*' => {
-                expression.push_str(".*");
-                continue;
-            }
-            '?' => {
-                expression.push('.');
-                continue;
-            }
-            '\\' => chars.next().unwrap_or(c),
-            c => c,
-        };
-        if r".[(){+^$|*?\".contains(literal) {
-            expression.push('\\');
+        match c {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            '\\' => push_literal(&mut expression, chars.next().unwrap_or(c)),
+            c => push_literal(&mut expression, c),
         }
-        expression.push(literal);
     }
-    expression.push('$');
     expression
+}
+
+/// The POSIX extended regular expression that fits nothing but `text`.
+fn literal_expression(text: &str) -> String {
+    let mut expression = String::new();
+    text.chars().for_each(|c| push_literal(&mut expression, c));
+    expression
+}
+
+fn push_literal(expression: &mut String, c: char) {
+    if r".[(){+^$|*?\".contains(c) {
+        expression.push('\\');
+    }
+    expression.push(c);
+}
+
+/// The expression with blanks allowed wherever it says that the value begins.
+fn behind_blanks(pattern: &str) -> String {
+    let mut expression = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '^' => expression.push_str(BEGINNING),
+            '\\' => expression.extend(std::iter::once(c).chain(chars.next())),
+            '[' => {
+                expression.push(c);
+                push_bracket(&mut expression, &mut chars);
+            }
+            c => expression.push(c),
+        }
+    }
+    expression
+}
+
+/// What is left of a bracket whose `[` was read, up to its `]`: that is not its first character, nor inside a class.
+fn push_bracket(expression: &mut String, chars: &mut std::str::Chars<'_>) {
+    let start = expression.len();
+    let mut is_class = false;
+    for c in chars.by_ref() {
+        let is_first = matches!(&expression[start..], "" | "^");
+        let is_end = c == ']' && !is_first && !is_class;
+        is_class = match c {
+            ':' => is_class || expression[start..].ends_with('['),
+            ']' => false,
+            _ => is_class,
+        };
+        expression.push(c);
+        if is_end {
+            return;
+        }
+    }
 }
 
 fn literal(text: &Text) -> String {
     Glob::literal(text).as_str().to_owned()
+}
+
+/// A text with what means something in a pattern made literal.
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| matches!(c, '*' | '?' | '\\').then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn texts<T>(part: &Part, how: How, values: &[T], key: impl Fn(&T) -> String) -> Test {
@@ -198,13 +273,39 @@ mod tests {
     fn a_run_behind_one_byte_is_written_as_an_expression() {
         assert!(is_misread(&glob("?nvoice*")) && is_misread(&glob(r"a\??b*")));
         assert!(!is_misread(&glob("*nvoice?")) && !is_misread(&glob(r"\?nvoice*")) && !is_misread(&glob(r"?nvoice\*")));
-        assert_eq!(expression(&glob(r"?a.b\*(c*\\")), r"^.a\.b\*\(c.*\\$");
+        assert_eq!(expression(&glob(r"?a.b\*(c*\\")), r".a\.b\*\(c.*\\");
     }
 
     #[test]
     fn sound_and_misread_patterns_stand_side_by_side() {
-        let Test::Any(tests) = globs(&Part::Subject, &[glob("a*"), glob("?b*")]) else { panic!("two tests") };
+        let Test::Any(tests) = globs(&Part::Sender, &[glob("a*"), glob("?b*")]) else { panic!("two tests") };
         let how = |test: &Test| matches!(test, Test::Compare { how: How::Matches, .. });
         assert_eq!(tests.iter().map(how).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn only_a_pattern_that_begins_with_a_run_needs_no_expression_in_a_header() {
+        let how = |text| match globs(&Part::Subject, &[glob(text)]) {
+            Test::Compare { how: How::Matches, .. } => "matches".to_owned(),
+            Test::Compare { how: How::Regex, keys, .. } => keys[0].clone(),
+            _ => panic!("one test"),
+        };
+        assert_eq!(how("*a?"), "matches");
+        assert_eq!(how("a*"), "^[[:blank:]]*a.*$");
+        assert_eq!(how(r"\*a"), r"^[[:blank:]]*\*a$");
+    }
+
+    #[test]
+    fn blanks_are_allowed_where_an_expression_says_that_the_value_begins() {
+        for (given, written) in [
+            ("^a", "^[[:blank:]]*a"),
+            ("(^|[^[:alnum:]])b$", "(^[[:blank:]]*|[^[:alnum:]])b$"),
+            (r"\^a[^]^]b|^c", r"\^a[^]^]b|^[[:blank:]]*c"),
+            ("[[:digit:]^]^", "[[:digit:]^]^[[:blank:]]*"),
+            ("[[]^", "[[]^[[:blank:]]*"),
+            ("a[:b]^", "a[:b]^[[:blank:]]*"),
+        ] {
+            assert_eq!(behind_blanks(given), written);
+        }
     }
 }

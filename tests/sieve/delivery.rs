@@ -212,3 +212,70 @@ fn ninety_nine_forwards_are_all_sent() {
     let delivered = dovecot::deliver(&script, &Envelope { from: "a@b.test", to: MAILBOX }, MESSAGE.as_bytes());
     assert_eq!((delivered.forwards.len(), delivered.inbox), (99, 1));
 }
+
+#[test]
+fn a_header_folded_right_behind_its_colon_has_the_value_that_people_see() {
+    if !dovecot::is_there() {
+        return;
+    }
+    for fold in ["\n ", " \n\t", "\n    ", "\n \t", "\n \n  "] {
+        let message = format!("Subject:{fold}Gr\u{fc}n (7)? 100%\nList-Id:{fold}<news.vendor.test>\n\nx\n");
+        for (condition, expected) in [
+            ("field: Subject, operator: Equals, values: [x, 'grün (7)? 100%']", "FI"),
+            ("field: Subject, operator: Equals, values: ['rün (7)? 100%', 'grün (7)?', '']", "I"),
+            ("field: Subject, operator: StartsWith, values: ['grün (7)?']", "FI"),
+            ("field: Subject, operator: StartsWith, values: ['rün']", "I"),
+            (r"field: Subject, operator: Glob, values: ['gr??n (7)\? *']", "FI"),
+            ("field: Subject, operator: Glob, values: ['grün *', x]", "FI"),
+            ("field: Subject, operator: Glob, values: ['rün *', 'gr*x']", "I"),
+            (r"field: Subject, operator: Regex, values: ['^grün \(7\)\?']", "FI"),
+            ("field: Subject, operator: Regex, values: ['^x', '(^|x)gr[^]^]']", "FI"),
+            ("field: Subject, operator: Regex, values: ['^rün']", "I"),
+            ("field: Header, header: List-Id, operator: Equals, values: ['<news.vendor.test>']", "FI"),
+        ] {
+            let yaml =
+                format!("[{{match: {{all: [{{{condition}}}]}}, actions: [{{forward: {{to: [x@dest.test]}}}}]}}]");
+            assert_eq!(fate(&yaml, &message, "a@b.test"), expected, "{condition} and {fold:?}");
+        }
+    }
+}
+
+const MOVE: &str = "[{match: {spam: Any}, actions: [{forward: {to: [x@dest.test], keepCopy: false}}]}]";
+
+#[test]
+fn mail_that_is_moved_away_does_not_end_in_the_inbox_when_it_comes_twice() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let to_two = "[{onMatch: Continue, actions: [{forward: {to: [x@dest.test]}}]}, \
+                  {actions: [{forward: {to: [x@dest.test, y@dest.test], keepCopy: false}}]}]";
+    for (yaml, sent) in [(MOVE, 1), (to_two, 2)] {
+        let envelope = Envelope { from: "a@b.test", to: MAILBOX };
+        let found = dovecot::deliver_all(&script(&rules(yaml)), &envelope, &[MESSAGE.as_bytes(); 3]);
+        assert_eq!((found.forwards.len(), found.inbox), (sent, 0), "{yaml}");
+    }
+}
+
+#[test]
+fn mail_that_was_moved_away_and_came_back_stays_in_the_inbox() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let script = script(&rules(MOVE));
+    let back = |from: &str| format!("X-Sieve-Redirected-From: {from}\n{MESSAGE}");
+    for (to, from) in [
+        (MAILBOX, MAILBOX),
+        (MAILBOX, "\n box@acme.test"),
+        ("box+news@acme.test", "box+news@acme.test"),
+        ("box+news@acme.test", MAILBOX),
+        (MAILBOX, "box+news@acme.test"),
+    ] {
+        let envelope = Envelope { from: "a@b.test", to };
+        let (first, second) = (MESSAGE.to_owned(), back(from));
+        let found = dovecot::deliver_all(&script, &envelope, &[first.as_bytes(), second.as_bytes()]);
+        assert_eq!((found.forwards.len(), found.inbox), (1, 1), "to {to}, back from {from:?}");
+    }
+    let envelope = Envelope { from: "a@b.test", to: MAILBOX };
+    let other = dovecot::deliver(&script, &envelope, back("other@acme.test").as_bytes());
+    assert_eq!((other.forwards.len(), other.inbox), (1, 0), "mail that another mailbox forwarded is moved on");
+}

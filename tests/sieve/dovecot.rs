@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::world::MAILBOX;
+
 const DELIVERY: &str = "/usr/lib/dovecot/dovecot-lda";
 
 /// Whether the judge is there; says so when it is not.
@@ -81,6 +83,11 @@ pub(crate) struct Delivered {
 
 /// Delivers a message through a script in the place of Mailcow's prefilter; a script of the person's comes after it.
 pub(crate) fn deliver(script: &str, envelope: &Envelope<'_>, message: &[u8]) -> Delivered {
+    deliver_all(script, envelope, &[message])
+}
+
+/// Delivers messages one after the other, and says what became of all of them.
+pub(crate) fn deliver_all(script: &str, envelope: &Envelope<'_>, messages: &[&[u8]]) -> Delivered {
     let folder = Folder::new();
     let home = folder.0.display().to_string();
     let before = folder.write("before.sieve", script);
@@ -91,7 +98,9 @@ pub(crate) fn deliver(script: &str, envelope: &Envelope<'_>, message: &[u8]) -> 
         folder.write("sendmail", &format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >> {home}/sent\ncat > /dev/null\n"));
     fs::set_permissions(&sendmail, Permissions::from_mode(0o755)).unwrap();
     let config = folder.write("dovecot.conf", &config(&home));
-    run(&config, &home, envelope, message);
+    for message in messages {
+        run(&config, &home, envelope, message);
+    }
     Delivered {
         forwards: sent(&folder.0.join("sent")),
         inbox: count(&folder.0.join("Maildir/new")),
@@ -149,7 +158,7 @@ pub(crate) fn report(text: &str) {
 fn run(config: &Path, home: &str, envelope: &Envelope<'_>, message: &[u8]) {
     let mut command = as_nobody(DELIVERY);
     command.arg("-c").arg(config).args(["-e", "-f", envelope.from, "-a", envelope.to, "-r", envelope.to]);
-    command.env("HOME", home).env("USER", envelope.to);
+    command.env("HOME", home).env("USER", MAILBOX);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(message).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -149,3 +149,24 @@ fn a_bounce_has_the_same_sender_offline_and_at_delivery() {
         assert_eq!(found.forwards.len(), evaluated(&rules, &mail).1.len(), "{operator} {value:?}");
     }
 }
+
+#[test]
+fn what_comes_back_is_foretold_as_it_is_delivered() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let spec = json!({"actions": [{"forward": {"to": ["x@dest.test"], "keepCopy": false}}]});
+    let rules = [rule("n/r", spec).unwrap()];
+    let script = compiled(&rules).script.unwrap().text;
+    for to in [MAILBOX, "box+news@acme.test"] {
+        for from in
+            [MAILBOX, "box+news@acme.test", "Box@acme.test", "<box@acme.test>", "sandbox@acme.test", " box@acme.test "]
+        {
+            let message = format!("X-Sieve-Redirected-From: {from}\nSubject: x\n\nx\n").into_bytes();
+            let mail = Mail { from: "a@b.test".to_owned(), to: to.to_owned(), message };
+            let found = dovecot::deliver(&script, &Envelope { from: &mail.from, to }, &mail.message);
+            let (would, _) = evaluated(&rules, &mail);
+            assert_eq!((found.forwards.len(), found.inbox == 1), (would.forwards.len(), would.inbox), "{to} {from}");
+        }
+    }
+}

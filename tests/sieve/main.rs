@@ -1,6 +1,6 @@
 //! Scripts before their judges: Dovecot's own compiler and delivery, and Mailcow's check.
 //!
-//! Without Debian's dovecot-core, dovecot-sieve and dovecot-lmtpd the tests say `skipped`; where `CI` is set they fail.
+//! Without Debian's dovecot-core, dovecot-sieve, dovecot-lmtpd and musl-tools the tests say `skipped`; where `CI` is set they fail.
 
 #[cfg(test)]
 mod dovecot;
@@ -24,6 +24,8 @@ mod delivery;
 mod hostile;
 #[cfg(test)]
 mod judged;
+#[cfg(test)]
+mod musl;
 #[cfg(test)]
 mod random;
 #[cfg(test)]

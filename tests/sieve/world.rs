@@ -36,7 +36,8 @@ pub(crate) fn rules(yaml: &str) -> Vec<Rule> {
 
 /// All of them compiled.
 pub(crate) fn compiled(rules: &[Rule]) -> Compiled {
-    compile(&Mark::new("c0ffee00", "mail", "box", "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11"), rules)
+    let mark = Mark::new("c0ffee00", "mail", "box", "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11");
+    compile(&mark, &Address::parse(MAILBOX).unwrap(), rules)
 }
 
 /// The script's text; every rule fits. Mailcow's check takes it, or the test fails.

@@ -46,6 +46,16 @@ impl Target {
         }
     }
 
+    /// The part before the `@`, without quotes.
+    pub fn local(&self) -> &str {
+        &self.local
+    }
+
+    /// The part behind the `@`.
+    pub fn domain(&self) -> &DomainName {
+        &self.domain
+    }
+
     /// Whether mail to it ends in `mailbox`, as far as the name tells: Mailcow takes any case and any `+tag`.
     pub fn is_in(&self, mailbox: &Address) -> bool {
         let plain = self.local.split_once('+').map_or(self.local.as_str(), |(before, _)| before);

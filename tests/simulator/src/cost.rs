@@ -99,20 +99,21 @@ impl CostModel {
         Duration::from_micros(self.hash)
     }
 
-    /// What a read costs whose answer shows so many rows.
-    pub(crate) fn read(&self, state: &State, call: &Call, rows: usize) -> Duration {
+    /// What a read costs whose answer shows so many rows; `path` are the pieces behind `/api/v1/`.
+    pub fn read(&self, state: &State, path: &[String], rows: usize) -> Duration {
+        let piece = |n: usize| path.get(n).map_or("", String::as_str);
         let rows = count(rows);
         let all = count(state.mailboxes.len());
         // Of a list over several domains, each mailbox is summed up with those of its own.
-        let named = state.domain(call.piece(3)).or_else(|| state.domain(call.piece(2)));
-        let of_domain = match (named, state.mailbox(call.piece(2))) {
+        let named = state.domain(piece(3)).or_else(|| state.domain(piece(2)));
+        let of_domain = match (named, state.mailbox(piece(2))) {
             (Some(domain), _) => count(state.mailboxes_of(&domain.name).count()),
             (None, Some(mailbox)) => count(state.mailboxes_of(&mailbox.domain).count()),
             (None, None) => all / count(state.domains.len()).max(1),
         };
         let whole = self.mailbox_row + of_domain * self.mailbox_pair_nanos / 1000;
         let domain = self.domain_row + (of_domain * self.domain_mailbox_nanos + all * self.domain_scan_nanos) / 1000;
-        let micros = match (call.piece(1), call.piece(2)) {
+        let micros = match (piece(1), piece(2)) {
             ("mailbox" | "domain", "template") => 0,
             ("mailbox", "reduced") => rows * self.reduced_row,
             ("mailbox", _) => rows * whole,

@@ -182,7 +182,7 @@ impl Shared {
             passed => {
                 let reply = gate::run(&mut self.state(), call, passed);
                 let rows = rows(&reply);
-                let takes = cost.read(&self.state(), call, rows);
+                let takes = cost.read(&self.state(), &call.path, rows);
                 tokio::time::sleep(takes).await;
                 reply
             }

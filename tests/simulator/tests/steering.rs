@@ -2,35 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "a test stops where something is not as it must be")]
 
+mod asking;
+
 use std::time::{Duration, Instant};
 
+use asking::{ask, ask_with_key};
 use mailcow_simulator::{Access, ApiKey, CostModel, Fault, Options, Simulator, Trouble};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
-/// Sends one request and gives the whole answer, head and body.
-async fn ask(simulator: &Simulator, method: &str, path: &str, body: &str) -> std::io::Result<String> {
-    ask_with_key(simulator, simulator.api_key(), method, path, body).await
-}
-
-async fn ask_with_key(
-    simulator: &Simulator,
-    key: &str,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(simulator.address()).await?;
-    let request = format!(
-        "{method} /api/v1/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
 
 async fn started() -> Simulator {
     let simulator = Simulator::start(Options::default()).await.expect("it starts");

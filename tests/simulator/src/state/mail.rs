@@ -148,7 +148,7 @@ pub struct Mailbox {
     /// Its attributes.
     pub attributes: Attributes,
     /// Attributes of the administrator's own making.
-    pub custom_attributes: Vec<(String, String)>,
+    pub custom_attributes: Vec<(String, Json)>,
     /// Its tags.
     pub tags: BTreeSet<String>,
     /// Addresses it may also send from.

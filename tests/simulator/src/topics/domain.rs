@@ -74,8 +74,8 @@ fn problem(domain: &Domain, hostname: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the sizes of a domain.
-pub(crate) fn quota_problem(domain: &Domain) -> Option<&'static str> {
+/// What is wrong with the sizes of a domain, in the order in which `add/domain` looks at them.
+fn quota_problem(domain: &Domain) -> Option<&'static str> {
     if domain.default_quota > domain.max_quota {
         Some("mailbox_defquota_exceeds_mailbox_maxquota")
     } else if domain.max_quota > domain.quota {

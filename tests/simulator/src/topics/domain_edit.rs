@@ -4,9 +4,8 @@ use crate::clock;
 use crate::json::{Json, list};
 use crate::php;
 use crate::state::{Domain, State};
-use crate::topics::domain::quota_problem;
+use crate::topics::tags;
 use crate::topics::tags::Twice;
-use crate::topics::{domain_view, tags};
 use crate::writer::{Done, Stop, Writer};
 
 const MIB: i64 = 1 << 20;
@@ -16,7 +15,12 @@ pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
     for item in items {
         let name = php::to_punycode(&item.to_text());
         let Some(before) = w.state.domain(&name).cloned() else {
-            w.danger("domain_invalid");
+            // An alias domain is found through its target, and nothing is written.
+            if w.state.alias_domain(&name).is_some_and(|a| w.state.domain(&a.target).is_some()) {
+                w.success(list!["domain_modified", php::html_escape(&name)]);
+            } else {
+                w.danger("domain_invalid");
+            }
             continue;
         };
         let wanted = merged(&before, attr);
@@ -36,7 +40,7 @@ pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
         tags::append(
             w,
             |state| state.domain_mut(&name).map(|d| &mut d.tags),
-            &tags::requested(attr.get("tags")),
+            &tags::listed(attr.get("tags")),
             Twice::Crashes,
         )?;
         w.success(list!["domain_modified", php::html_escape(&name)]);
@@ -49,7 +53,7 @@ fn merged(before: &Domain, attr: &Json) -> Option<Domain> {
     let flag = |key: &str, now: i64| if attr.is_set(key) { attr.get(key).to_int() } else { now };
     let unless_zero = |key: &str, now: i64| if attr.get(key).truthy() { attr.get(key).to_rounded() } else { Some(now) };
     let number = |key: &str, now: i64| match attr.get(key) {
-        Json::Null => Some(now),
+        Json::Null | Json::Bool(false) => Some(now),
         Json::Text(t) if t.is_empty() => Some(now),
         value => value.to_rounded(),
     };
@@ -79,16 +83,34 @@ fn merged(before: &Domain, attr: &Json) -> Option<Domain> {
     Some(domain)
 }
 
+/// What is wrong with the sizes of a domain, in the order in which an edit looks at them.
+fn quota_problem(domain: &Domain) -> Option<&'static str> {
+    if domain.default_quota > domain.max_quota {
+        Some("mailbox_defquota_exceeds_mailbox_maxquota")
+    } else if domain.default_quota == 0 {
+        Some("defquota_empty")
+    } else if domain.max_quota > domain.quota {
+        Some("mailbox_quota_exceeds_domain_quota")
+    } else if domain.max_quota == 0 {
+        Some("maxquota_empty")
+    } else {
+        None
+    }
+}
+
 /// Why a domain may not become like that.
 fn refusal(state: &State, wanted: &Domain) -> Option<Json> {
     if let Some(problem) = quota_problem(wanted) {
         return Some(Json::from(problem));
     }
+    let own = |a: &&crate::state::Alias| a.domain == wanted.name && !a.is_own_row();
     let quotas: Vec<i64> = state.mailboxes_of(&wanted.name).map(|m| m.quota / MIB).collect();
     let biggest = quotas.iter().copied().max().unwrap_or(0);
     let total: i64 = quotas.iter().sum();
     let mailboxes = i64::try_from(quotas.len()).unwrap_or(i64::MAX);
-    let aliases = domain_view::count_aliases(state, &wanted.name);
+    // Unlike for new ones, those of alias domains do not count.
+    let aliases = state.aliases.values().filter(own).filter(|a| state.mailbox(&a.address).is_none()).count();
+    let aliases = i64::try_from(aliases).unwrap_or(i64::MAX);
     if biggest > wanted.max_quota {
         Some(list!["max_quota_in_use", biggest.to_string()])
     } else if total > wanted.quota {

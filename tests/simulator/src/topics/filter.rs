@@ -17,7 +17,7 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
     let script = attr.get("script_data").to_text();
     let description = attr.get("script_desc").to_text();
     let Some(kind) = checked(w, attr, &username, &script, &description) else { return Ok(()) };
-    let active = attr.get("active").to_int() == 1;
+    let active = attr.get("active").to_int() != 0;
     if active {
         put_out(w.state, &username, kind);
     }
@@ -38,11 +38,11 @@ fn checked(w: &mut Writer<'_>, attr: &Json, username: &str, script: &str, descri
         w.danger("no_user_defined");
     } else if !w.state.has_mailbox(username) {
         w.danger("access_denied");
-    } else if script.is_empty() {
+    } else if ["", "0"].contains(&script) {
         w.danger("script_empty");
     } else if let Err(error) = verdict {
         w.danger(list!["sieve_error", error]);
-    } else if description.is_empty() {
+    } else if ["", "0"].contains(&description) {
         w.danger("value_missing");
     } else if kind.is_none() {
         w.danger("filter_type");

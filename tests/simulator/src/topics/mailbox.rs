@@ -49,8 +49,7 @@ pub(crate) fn prepare(w: &mut Writer<'_>, attr: &Json) -> Option<Plan> {
     let pick = |key: &str| if attr.is_set(key) { attr.get(key).clone() } else { template.get(key).clone() };
     let limit = (pick("rl_value"), pick("rl_frame"));
     // Unlike for a domain, a text is no tag.
-    let tags = Some(pick("tags")).filter(Json::is_array).map(|sent| tags::requested(&sent)).unwrap_or_default();
-    Some(Plan { mailbox, tags, limit })
+    Some(Plan { mailbox, tags: tags::listed(&pick("tags")), limit })
 }
 
 fn draft(local: &str, domain: &str, attr: &Json, template: &Json) -> Mailbox {
@@ -93,7 +92,7 @@ pub(crate) fn trimmed_name(name: &str) -> String {
 fn refusal(state: &State, mailbox: &Mailbox) -> Option<Json> {
     let address = mailbox.username.as_str();
     let category = mailbox.attributes.quarantine_category.as_str();
-    if mailbox.local_part.is_empty() || !php::is_email(address) {
+    if ["", "0"].contains(&mailbox.local_part.as_str()) || !php::is_email(address) {
         Some(Json::from("mailbox_invalid"))
     } else if !["add_header", "reject", "all"].contains(&category) {
         Some(Json::from("quarantine_category_invalid"))

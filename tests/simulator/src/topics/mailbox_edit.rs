@@ -78,7 +78,7 @@ fn edit_one(w: &mut Writer<'_>, address: &str, attr: &Json) -> Done {
             row.active = active;
         }
     }
-    let wanted = if attr.get("tags").is_array() { tags::requested(attr.get("tags")) } else { Vec::new() };
+    let wanted = tags::listed(attr.get("tags"));
     tags::append(w, |s| s.mailbox_mut(address).map(|m| &mut m.tags), &wanted, Twice::IsIgnored)?;
     if attr.is_set("tagged_mail_handler") {
         tagged_mail_handler(w, address, attr.get("tagged_mail_handler"));
@@ -91,7 +91,7 @@ fn edit_one(w: &mut Writer<'_>, address: &str, attr: &Json) -> Done {
 /// The quota after the edit in bytes; `None` when it is refused.
 fn wanted_quota(w: &mut Writer<'_>, before: &Mailbox, attr: &Json) -> Option<i64> {
     let sent = attr.get("quota");
-    if *sent == Json::Null || *sent == Json::from("") {
+    if [Json::Null, Json::Bool(false), Json::from("")].contains(sent) {
         return Some(before.quota);
     }
     let quota = sent.to_int() * MIB;

@@ -2,8 +2,9 @@
 
 use crate::clock;
 use crate::json::{Json, list, obj};
+use crate::php;
 use crate::state::Mailbox;
-use crate::writer::{Done, Writer};
+use crate::writer::{Done, Stop, Writer};
 
 /// Runs a change on each mailbox; a changed row gets a new date.
 fn each(w: &mut Writer<'_>, items: &[Json], code: &str, valid: bool, change: impl Fn(&mut Mailbox)) -> Done {
@@ -59,13 +60,30 @@ pub(crate) fn delimiter_action(w: &mut Writer<'_>, items: &[Json], _attr: &Json)
     each(w, items, "mailbox_modified", true, |_| ())
 }
 
-/// `edit/mailbox/custom-attribute`: replaces all of them.
+/// `edit/mailbox/custom-attribute`: replaces all of them. Names lose their blanks, values keep their types.
 pub(crate) fn custom_attribute(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
     let names = attr.get("attribute").clone().into_items();
     let values = attr.get("value").clone().into_items();
-    let pairs: Vec<(String, String)> =
-        names.iter().zip(&values).map(|(name, value)| (name.to_text(), value.to_text())).collect();
-    each(w, items, "mailbox_modified", true, |mailbox| mailbox.custom_attributes.clone_from(&pairs))
+    if names.len() != values.len() {
+        return Err(Stop::crash());
+    }
+    let mut pairs: Vec<(String, Json)> = Vec::new();
+    for (name, value) in names.iter().zip(values) {
+        let name = name.to_text().replace(' ', "");
+        match pairs.iter_mut().find(|(known, _)| *known == name) {
+            Some(pair) => pair.1 = value,
+            None => pairs.push((name, value)),
+        }
+    }
+    for item in items {
+        if php::is_email(&item.to_text()) {
+            let one = std::slice::from_ref(item);
+            each(w, one, "mailbox_modified", true, |mailbox| mailbox.custom_attributes.clone_from(&pairs))?;
+        } else {
+            w.danger(list!["username_invalid", item]);
+        }
+    }
+    Ok(())
 }
 
 /// `edit/pushover`: there is no Pushover here, so a key is always missing.

@@ -70,10 +70,7 @@ fn show(state: &State, mailbox: &Mailbox, usage: Option<Usage>) -> Json {
     if mailbox.half_deleted {
         return show_half_deleted(usage.is_some());
     }
-    let mut custom = Json::List(Vec::new());
-    for (key, value) in &mailbox.custom_attributes {
-        custom.set(key, value);
-    }
+    let custom = custom_attributes(mailbox);
     let (percent, class) = in_use(mailbox);
     let mut shown = obj! {
         "username" => &mailbox.username,
@@ -101,6 +98,16 @@ fn show(state: &State, mailbox: &Mailbox, usage: Option<Usage>) -> Json {
     }
     tags::show(&mut shown, &mailbox.tags);
     shown
+}
+
+/// The attributes of its own that a mailbox was given: a list when there is none, and when their names count
+/// from 0, as PHP does not tell the two apart.
+fn custom_attributes(mailbox: &Mailbox) -> Json {
+    let pairs = &mailbox.custom_attributes;
+    if pairs.iter().enumerate().all(|(n, (name, _))| *name == n.to_string()) {
+        return Json::List(pairs.iter().map(|(_, value)| value.clone()).collect());
+    }
+    Json::Map(pairs.clone())
 }
 
 /// The log of logins outlives the mailbox.

@@ -15,9 +15,14 @@ pub(crate) enum Twice {
     IsIgnored,
 }
 
-/// The tags of a request: a string is one tag.
+/// The tags of a request: a string is one tag. What PHP holds for empty keeps its place and is passed over.
 pub(crate) fn requested(value: &Json) -> Vec<String> {
-    value.clone().into_items().iter().map(Json::to_text).filter(|t| !t.is_empty()).collect()
+    value.clone().into_items().iter().map(|tag| if tag.truthy() { tag.to_text() } else { String::new() }).collect()
+}
+
+/// The tags of an edit, which takes lists only.
+pub(crate) fn listed(value: &Json) -> Vec<String> {
+    if value.is_array() { requested(value) } else { Vec::new() }
 }
 
 /// Adds tags to a set; those beyond the limit are refused with a warning.
@@ -27,13 +32,16 @@ pub(crate) fn append(
     tags: &[String],
     twice: Twice,
 ) -> Done {
-    for (index, tag) in tags.iter().enumerate() {
+    for (index, tag) in tags.iter().enumerate().filter(|(_, tag)| !tag.is_empty()) {
         if index > LIMIT {
             w.warning(list!["tag_limit_exceeded", format!("limit {LIMIT}")]);
             break;
         }
         let Some(set) = set(w.state) else { break };
-        if !set.insert(tag.clone()) && twice == Twice::Crashes {
+        // The key of the table does not look at the case.
+        if !set.iter().any(|known| known.eq_ignore_ascii_case(tag)) {
+            set.insert(tag.clone());
+        } else if twice == Twice::Crashes {
             return Err(Stop::crash());
         }
     }
@@ -50,7 +58,7 @@ pub(crate) fn delete_of_domain(w: &mut Writer<'_>, name: &str, tags: &[Json]) ->
         return Ok(());
     };
     for tag in tags {
-        domain.tags.remove(&tag.to_text());
+        domain.tags.retain(|known| !known.eq_ignore_ascii_case(&tag.to_text()));
     }
     w.success(list!["domain_modified", name]);
     Ok(())
@@ -67,7 +75,7 @@ pub(crate) fn delete_of_mailbox(w: &mut Writer<'_>, name: &str, tags: &[Json]) -
     }
     if let Some(mailbox) = w.state.mailbox_mut(name) {
         for tag in tags {
-            mailbox.tags.remove(&tag.to_text());
+            mailbox.tags.retain(|known| !known.eq_ignore_ascii_case(&tag.to_text()));
         }
     }
     w.success(list!["mailbox_modified", name]);

@@ -1,7 +1,9 @@
-//! Lines of which only sizes were recorded: how many bytes and objects an answer, or several, had.
+//! Lines of which only sizes were recorded: how many bytes and objects an answer, or several, had, and how
+//! long they took.
 
 use std::net::SocketAddr;
 
+use mailcow_simulator::{CostModel, Simulator};
 use serde_json::{Value, json};
 
 use crate::client::{self, Received};
@@ -12,8 +14,13 @@ pub(crate) fn is_measured(line: &Line) -> bool {
     line.response.get("seconds").is_some()
 }
 
-/// What differs in size. A request may stand for many: a range of names in the path, or all pages of a list.
-pub(crate) async fn difference(topic: &Topic, line: &Line, to: SocketAddr) -> Option<String> {
+/// How far the costs that were put together from all measurements may be from a single one.
+const FACTOR: f64 = 1.35;
+
+/// What differs in size or in cost. A request may stand for many: a range of names in the path, or all pages
+/// of a list.
+pub(crate) async fn difference(topic: &Topic, line: &Line, simulator: &Simulator) -> Option<String> {
+    let to = simulator.address();
     let answers = match (line.request["path"].as_str(), line.request["body"].as_str()) {
         (Some(path), _) if path.contains('{') => names(path, &line.request, to).await,
         (_, Some(_)) => pages(topic, to).await,
@@ -30,8 +37,21 @@ pub(crate) async fn difference(topic: &Topic, line: &Line, to: SocketAddr) -> Op
     } else if wanted("bytes") != Some(bytes) {
         Some(format!("{bytes} bytes instead of {}", line.response["bytes"]))
     } else {
-        None
+        cost_difference(line, &answers, simulator)
     }
+}
+
+/// Whether the cost model is far from what was measured.
+fn cost_difference(line: &Line, answers: &[Received], simulator: &Simulator) -> Option<String> {
+    let seconds = line.response["seconds"].as_array().and_then(|all| all.first());
+    let measured = line.response["median_seconds"].as_f64().or_else(|| seconds?.as_f64())?;
+    let path = line.request["path"].as_str().expect("a path").split('?').next().unwrap_or_default();
+    let pieces: Vec<String> = path.split('/').skip(3).map(|piece| piece.replace("{0..199}", "7")).collect();
+    let cost = CostModel::measured();
+    let of_one = |answer: &Received| simulator.inspect(|state| cost.read(state, &pieces, objects(answer)));
+    let ours: f64 = answers.iter().map(|answer| of_one(answer).as_secs_f64()).sum();
+    let is_near = (measured / FACTOR..=measured * FACTOR).contains(&ours);
+    (!is_near).then(|| format!("costs {ours:.3} s instead of {measured:.3} s"))
 }
 
 /// How many objects an answer has: of a list, of a page, or one.

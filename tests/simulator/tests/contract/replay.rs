@@ -65,7 +65,7 @@ async fn replay_line(topic: &Topic, line: &Line, simulator: &Simulator, session:
         return Outcome::LeftOut("no request was recorded, only what it led to".to_owned());
     }
     if measured::is_measured(line) {
-        return judge(measured::difference(topic, line, to).await);
+        return judge(measured::difference(topic, line, simulator).await);
     }
     let cookie = session_for(line, to, session).await;
     let received = client::send(to, &line.request, &cookie).await;

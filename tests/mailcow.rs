@@ -58,7 +58,7 @@ fn domain() -> DomainName {
 }
 
 fn ada() -> Address {
-    Address::parse("o'neil+x/y@example.com").unwrap()
+    Address::parse("o'neil+x%y&z@example.com").unwrap()
 }
 
 fn mark() -> Mark {
@@ -186,10 +186,10 @@ async fn aliases_and_catch_alls_are_found_by_address() {
     client.execute(&[add_domain()], None).await.unwrap();
     for catch in ["sales@example.com", "@example.com"] {
         let catch = Catch::parse(catch).unwrap();
-        assert_eq!(client.alias(&catch).await.unwrap(), None);
+        assert_eq!(client.alias(&catch, None).await.unwrap(), None);
         let alias = Alias {
             catch: catch.clone(),
-            goto: Goto::Addresses(vec![ada()]),
+            goto: Goto::Addresses([ada()].into()),
             active: true,
             visible_in_sogo: None,
             sender_allowed: None,
@@ -197,17 +197,221 @@ async fn aliases_and_catch_alls_are_found_by_address() {
             mark: mark(),
         };
         client.execute(&[Change::AddAlias(alias)], None).await.unwrap();
-        let have = client.alias(&catch).await.unwrap().unwrap();
-        assert_eq!(
-            (have.goto.as_slice(), have.active, have.mark()),
-            ([ada().to_string()].as_slice(), true, Some(mark()))
-        );
+        let have = client.alias(&catch, None).await.unwrap().unwrap();
+        assert_eq!((have.goto.clone(), have.active, have.mark()), ([ada().to_string()].into(), true, Some(mark())));
         let edit = AliasEdit { active: Some(false), private_comment: Some(String::new()), ..AliasEdit::default() };
-        client.execute(&[Change::EditAlias { id: have.id, edit }], None).await.unwrap();
-        let have = client.alias(&catch).await.unwrap().unwrap();
+        client.execute(&[Change::EditAlias { id: have.id, catch: catch.clone(), edit }], None).await.unwrap();
+        let have = client.alias(&catch, None).await.unwrap().unwrap();
         assert_eq!((have.active, have.mark()), (false, None));
-        client.execute(&[Change::DeleteAlias { id: have.id }], None).await.unwrap();
-        assert_eq!(client.alias(&catch).await.unwrap(), None);
+        client.execute(&[Change::DeleteAlias { id: have.id, catch: catch.clone() }], None).await.unwrap();
+        assert_eq!(client.alias(&catch, None).await.unwrap(), None);
+    }
+}
+
+fn alias_of(catch: &str, to: &str) -> Alias {
+    Alias {
+        catch: Catch::parse(catch).unwrap(),
+        goto: Goto::Addresses([Address::parse(to).unwrap()].into()),
+        active: true,
+        visible_in_sogo: None,
+        sender_allowed: None,
+        public_comment: None,
+        mark: mark(),
+    }
+}
+
+/// Recordings `15_alias_id_lookup`: Mailcow takes `3rd@…` for alias number 3.
+#[tokio::test]
+async fn an_alias_that_reads_as_a_number_is_never_another_one() {
+    let (server, client) = world().await;
+    client.execute(&[add_domain()], None).await.unwrap();
+    let number = server.edit(|state| {
+        state.seed_domain("two.test");
+        state.seed_alias("theirs@two.test", "q@two.test")
+    });
+    let theirs = || server.inspect(|state| state.alias("theirs@two.test").cloned().map(|alias| format!("{alias:?}")));
+    let before = theirs();
+    for local in
+        [format!("{number}rd"), format!("0{number}"), format!("+{number}"), format!("{number}e0"), "a/b".into()]
+    {
+        let alias = alias_of(&format!("{local}@example.com"), "a@example.com");
+        let catch = alias.catch.clone();
+        assert_eq!(client.alias(&catch, None).await.unwrap(), None, "{catch}");
+        client.execute(&[Change::AddAlias(alias)], None).await.unwrap();
+        let have = client.alias(&catch, None).await.unwrap().unwrap();
+        server.clear_log();
+        assert_eq!(client.alias(&catch, Some(have.id)).await.unwrap().unwrap(), have, "by its number");
+        assert_eq!(server.reads(), 1);
+        let other = client.alias(&catch, Some(u64::try_from(number).unwrap())).await.unwrap().unwrap();
+        assert_eq!(other, have, "a number that belongs to another finds nothing");
+        let edit = AliasEdit { active: Some(false), ..AliasEdit::default() };
+        client.execute(&[Change::EditAlias { id: have.id, catch: catch.clone(), edit }], None).await.unwrap();
+        client.execute(&[Change::DeleteAlias { id: have.id, catch: catch.clone() }], None).await.unwrap();
+        assert_eq!(client.alias(&catch, Some(have.id)).await.unwrap(), None, "{catch}");
+        assert_eq!(theirs(), before, "{catch}");
+    }
+    let wrong =
+        Change::DeleteAlias { id: u64::try_from(number).unwrap(), catch: Catch::parse("x@example.com").unwrap() };
+    let error = client.execute(&[wrong], None).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "what was done to another is not taken for done: {error}");
+}
+
+#[tokio::test]
+async fn an_answer_about_another_thing_is_no_answer() {
+    let (server, client) = world().await;
+    client.execute(&[add_domain(), add_mailbox()], Some(&password())).await.unwrap();
+    let says = |action: &str, body: &str| {
+        server.fault(Fault::once(action, Trouble::Text { status: 200, body: body.to_owned() }));
+    };
+    let is_other = |error: Error| {
+        assert!(matches!(&error, Error::OtherThing { .. }) && !error.to_string().contains("b@"), "{error}");
+    };
+    says("get/mailbox", r#"{"username":"b@enc.test","active":1,"attributes":{},"custom_attributes":[]}"#);
+    is_other(client.mailbox(&ada()).await.unwrap_err());
+    says("get/alias", r#"{"id":4,"address":"b@one.test","goto":"p@one.test","active":1}"#);
+    is_other(client.alias(&Catch::parse("x4@example.com").unwrap(), None).await.unwrap_err());
+    let filter = r#"{"id":4,"active":1,"username":"b@enc.test","filter_type":"prefilter","script_data":"keep;"}"#;
+    says("get/filters", &format!("[{filter}]"));
+    is_other(client.prefilters(&ada()).await.unwrap_err());
+    let of_others = r#"[{"username":"b@one.test","active":1,"attributes":{},"custom_attributes":[]}]"#;
+    says("get/mailbox/all", of_others);
+    assert_eq!(client.mailboxes(&domain(), 0).await.unwrap(), vec![]);
+    says("get/alias/all", r#"[{"id":4,"address":"b@one.test","goto":"p@one.test","active":1}]"#);
+    assert_eq!(client.aliases(&domain(), 0).await.unwrap(), vec![]);
+    // An alias domain answers with its target (recording 05_alias/ad_get_domain_of_alias).
+    server.edit(|state| {
+        state.seed_domain("target.test");
+        let (name, target, created) =
+            ("alias.test".to_owned(), "target.test".to_owned(), "2026-01-01 00:00:00".to_owned());
+        let alias = mailcow_simulator::AliasDomain { name, target, active: 1, created, modified: None };
+        state.alias_domains.insert("ALIAS.TEST".to_owned(), alias);
+    });
+    assert_eq!(client.domain(&DomainName::parse("alias.test").unwrap()).await.unwrap(), None);
+}
+
+/// Every field that is a set: what was written is what is seen, in whatever order, case or number Mailcow keeps it.
+mod sets {
+    use super::*;
+    use mailcow_operator::crd::{AdoptionPolicy, Protocol};
+    use mailcow_operator::mail::Domain;
+    use mailcow_operator::plan;
+    use proptest::prelude::*;
+
+    /// Names of which one begins as another does, which sort otherwise before an `@` than alone.
+    fn locals() -> impl Strategy<Value = Vec<String>> {
+        let local =
+            prop::sample::select(vec!["user1", "user10", "user", "a", "a-b", "a.b", "a+b", "a%b", "z", "0", "1st"]);
+        prop::collection::vec(local.prop_map(str::to_owned), 1..6)
+    }
+
+    fn tags() -> impl Strategy<Value = Vec<String>> {
+        let tag = prop::sample::select(vec!["red", "Red", "RED", "blue", "b-1", "b-10", "ü"]);
+        prop::collection::vec(tag.prop_map(str::to_owned), 0..5)
+    }
+
+    fn protocols() -> impl Strategy<Value = Option<Vec<Protocol>>> {
+        prop::option::of(prop::collection::vec(prop::sample::select(Protocol::ALL.to_vec()), 0..9))
+    }
+
+    fn addresses(locals: &[String], name: &str) -> Vec<Address> {
+        locals.iter().map(|local| Address::parse(&format!("{local}@{name}")).unwrap()).collect()
+    }
+
+    /// Writes what is wanted by the operator's own plan, over what is there; then nothing is left to write.
+    async fn settles<W, H>(
+        client: &Client,
+        want: &W,
+        plan: impl Fn(&W, Option<&H>) -> Vec<Change>,
+        have: impl AsyncFn() -> Option<H>,
+    ) {
+        let before = have().await;
+        client.execute(&plan(want, before.as_ref()), Some(&password())).await.unwrap();
+        assert_eq!(plan(want, have().await.as_ref()), vec![]);
+    }
+
+    #[derive(Clone, Debug)]
+    struct Wanted {
+        goto: (Vec<String>, Vec<String>),
+        tags: [Vec<String>; 2],
+        senders: Vec<String>,
+        protocols: Option<Vec<Protocol>>,
+    }
+
+    fn wanted() -> impl Strategy<Value = Wanted> {
+        let senders = prop::collection::vec(
+            prop::sample::select(vec![
+                "ada@example.com",
+                "user1@example.com",
+                "user10@example.com",
+                "@example.com",
+                "*",
+            ]),
+            0..5,
+        );
+        (locals(), locals(), tags(), tags(), senders, protocols()).prop_map(
+            |(here, away, of_box, of_domain, senders, protocols)| {
+                let senders = senders.into_iter().map(str::to_owned).collect();
+                Wanted { goto: (here, away), tags: [of_box, of_domain], senders, protocols }
+            },
+        )
+    }
+
+    async fn all_settle(rounds: Vec<Wanted>) {
+        let (server, client) = world().await;
+        server.edit(|state| {
+            state.seed_domain("example.com");
+            state.seed_mailbox("user1@example.com");
+            state.seed_mailbox("user10@example.com");
+        });
+        let policy = AdoptionPolicy::IfUnowned;
+        let (ada, name) = (Address::parse("ada@example.com").unwrap(), DomainName::parse("new.example").unwrap());
+        let mut placed = [Vec::new(), Vec::new()];
+        for Wanted { goto: (here, away), tags, senders, protocols } in rounds {
+            let mut alias = alias_of("all@example.com", "x@example.com");
+            alias.goto = Goto::Addresses(
+                addresses(&here, "example.com").into_iter().chain(addresses(&away, "away.example")).collect(),
+            );
+            let plan_alias = |want: &Alias, have: Option<&_>| plan::alias(want, have, policy).unwrap();
+            settles(&client, &alias, plan_alias, async || client.alias(&alias.catch, None).await.unwrap()).await;
+            let Change::AddMailbox(new) = add_mailbox() else { unreachable!() };
+            let mailbox = Mailbox {
+                address: ada.clone(),
+                sender_acl: Some(senders.into_iter().collect()),
+                protocols: protocols.map(|list| list.into_iter().collect()),
+                tags: Tags { wanted: tags[0].clone(), placed: placed[0].clone() },
+                ..new
+            };
+            let plan_mailbox = |want: &Mailbox, have: Option<&_>| plan::mailbox(want, have, policy, false).unwrap();
+            settles(&client, &mailbox, plan_mailbox, async || client.mailbox(&ada).await.unwrap()).await;
+            let domain = Domain {
+                name: name.clone(),
+                description: None,
+                active: true,
+                limits: Limits::default(),
+                rate_limit: None,
+                address_list: None,
+                relay: mailcow_operator::mail::Relay::default(),
+                tags: Tags { wanted: tags[1].clone(), placed: placed[1].clone() },
+                dkim: Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: false },
+                mark: mark(),
+            };
+            let plan_domain = |want: &Domain, have: Option<&_>| plan::domain(want, have, policy).unwrap();
+            let seen = async || {
+                let mut have = client.domain(&name).await.unwrap()?;
+                have.dkim = client.dkim(&name).await.unwrap();
+                Some(have)
+            };
+            settles(&client, &domain, plan_domain, seen).await;
+            placed = tags;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn what_was_written_is_not_written_again(rounds in prop::collection::vec(wanted(), 1..4)) {
+            tokio::runtime::Runtime::new().unwrap().block_on(all_settle(rounds));
+        }
     }
 }
 

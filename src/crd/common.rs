@@ -82,6 +82,20 @@ pub enum Protocol {
     Smtp,
     /// Editing one's own filters.
     Sieve,
+    /// Synchronizing phones (Exchange `ActiveSync`). Mailcow has a switch for it since 2026-01.
+    #[serde(rename = "EAS")]
+    Eas,
+    /// Calendars and address books (`CalDAV`, `CardDAV`). Mailcow has a switch for it since 2026-01.
+    #[serde(rename = "DAV")]
+    Dav,
+    /// The webmail.
+    #[serde(rename = "SOGo")]
+    Sogo,
+}
+
+impl Protocol {
+    /// Every way to reach a mailbox.
+    pub const ALL: [Self; 7] = [Self::Imap, Self::Pop3, Self::Smtp, Self::Sieve, Self::Eas, Self::Dav, Self::Sogo];
 }
 
 /// A reference to an `EmailDomain`.

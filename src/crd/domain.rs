@@ -54,6 +54,7 @@ pub struct EmailDomainSpec {
     /// Text for people, shown in Mailcow. Omitted: left as it is on Mailcow (the domain's name when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("self != '0'").message("description must not be 0 alone: Mailcow takes that for none"))]
     pub description: Option<String>,
     /// Whether the domain takes and sends mail; default true. Mailboxes keep their own state.
     #[serde(default = "yes")]
@@ -64,7 +65,7 @@ pub struct EmailDomainSpec {
     /// What a mailbox of this domain gets when it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailbox_defaults: Option<MailboxDefaults>,
-    /// How many messages each sender of the domain may send. Omitted: left as it is on Mailcow.
+    /// How many messages each sender of the domain may send. Omitted: left as it is on Mailcow (no limit when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
     /// Whether the domain's mailboxes find each other in the groupware's address book. Omitted: left as it is on Mailcow
@@ -80,6 +81,7 @@ pub struct EmailDomainSpec {
     #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must have no blanks at its ends and must not begin with mailcow-operator, which marks the owner"))]
+    #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be 0 alone: Mailcow drops it"))]
     pub tags: Vec<String>,
     /// The DKIM key that Mailcow signs with. An existing key is never deleted or replaced: where it is another than is
     /// asked for here, the domain says `DkimKeyDiffers`. Omitted: an existing key will do, else one is made.
@@ -176,12 +178,13 @@ pub struct MailboxDefaults {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
     pub quota: Option<String>,
-    /// How many messages each mailbox may send. Omitted: what is set on Mailcow stays.
+    /// How many messages each mailbox may send. Omitted: what is set on Mailcow stays (no limit when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// The ways in which each mailbox can be reached; an empty list is none. Omitted: what is set on Mailcow stays.
+    /// The ways in which each mailbox can be reached: those that are not listed are switched off, so an empty list is none.
+    /// Omitted: what is set on Mailcow stays (all when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 7))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub protocols: Option<Vec<Protocol>>,
 }

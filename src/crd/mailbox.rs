@@ -36,11 +36,13 @@ use super::tenancy::Policies;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.passwordSecretRef) && has(self.credentialsSecretName))").message("credentialsSecretName names the generated Secret: leave it out when passwordSecretRef is given"))]
 pub struct EmailMailboxSpec {
-    /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' % /`; compared in lower case. It can't
-    /// be changed.
+    /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' %`; compared in lower case. Not `0` alone,
+    /// which Mailcow does not take. It can't be changed.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("localPart can't be changed; make another EmailMailbox"))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' % /, with no dot at its ends or beside another dot"))]
+    #[x_kube(validation = Rule::new("!self.contains('/')").message("localPart must not contain a slash: Mailcow's API can't address such a mailbox; use - or _ instead"))]
+    #[x_kube(validation = Rule::new("self != '0'").message("localPart must not be 0 alone: Mailcow takes that for no name"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' %, with no dot at its ends or beside another dot"))]
     pub local_part: String,
     /// The `EmailDomain` of the mailbox. It can't be changed.
     #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailMailbox"))]
@@ -49,6 +51,7 @@ pub struct EmailMailboxSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.startsWith('<') && !self.endsWith('>')").message("displayName must not begin with < or end with >: Mailcow cuts them off"))]
+    #[x_kube(validation = Rule::new("self != '0'").message("displayName must not be 0 alone: Mailcow takes that for no name"))]
     pub display_name: Option<String>,
     /// How much mail it may hold: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Omitted: what the domain's
     /// `mailboxDefaults` say, else 1Gi; a mailbox that may hold more keeps it.
@@ -71,22 +74,23 @@ pub struct EmailMailboxSpec {
     /// and not counted among the domain's `status.attached.mailboxes`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
-    /// The ways in which it can be reached; an empty list is none. Omitted: what the domain's `mailboxDefaults` say, else left
-    /// as it is on Mailcow (all when new).
+    /// The ways in which it can be reached: those that are not listed are switched off, so an empty list is none. Omitted:
+    /// what the domain's `mailboxDefaults` say, else left as it is on Mailcow (all when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 7))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub protocols: Option<Vec<Protocol>>,
     /// Whether mail from and to other servers must be encrypted on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Whether its owner has to choose a new password at the next login; asked for once, and again only after it was
-    /// `false` or left out. The owner's new password is then in no Secret. Omitted: left as it is on Mailcow.
+    /// `false` or left out. The owner's new password is then in no Secret. Omitted: left as it is on Mailcow (not asked for
+    /// when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_password_change: Option<bool>,
     /// What it may send as, beside its own address and its aliases: addresses that exist on Mailcow, `@example.com` for
     /// a whole domain, or `*` for anything; nothing of a domain that another namespace has. An empty list takes all of it
-    /// away. Omitted: left as it is on Mailcow.
+    /// away. Omitted: left as it is on Mailcow (none when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -98,9 +102,10 @@ pub struct EmailMailboxSpec {
     #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must have no blanks at its ends and must not begin with mailcow-operator, which marks the owner"))]
+    #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be 0 alone: Mailcow drops it"))]
     pub tags: Vec<String>,
     /// How many messages the mailbox may send. Omitted: what the domain's `mailboxDefaults` say, else left as it is on
-    /// Mailcow.
+    /// Mailcow (no limit when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
     /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
@@ -121,7 +126,8 @@ pub struct EmailMailboxSpec {
     pub drift_policy: Option<DriftPolicy>,
 }
 
-/// Whether mail from and to other servers must be encrypted on its way. What is omitted is left as it is on Mailcow.
+/// Whether mail from and to other servers must be encrypted on its way. What is omitted is left as it is on Mailcow (not
+/// required when new).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tls {

@@ -1,5 +1,7 @@
 //! `EmailAlias` and what it refers to → the alias that should exist.
 
+use std::collections::BTreeSet;
+
 use super::Invalid;
 use super::domain::domain_name;
 use crate::crd::{EmailAliasSpec, EmailDomainSpec};
@@ -48,11 +50,9 @@ fn goto(spec: &EmailAliasSpec, catch: &Catch, mailboxes: &[Address]) -> Result<G
         return Ok(Goto::Sink(sink));
     }
     let given = spec.goto.iter().flatten().map(|text| Address::parse(text));
-    let mut goto: Vec<Address> =
+    let mut goto: BTreeSet<Address> =
         given.collect::<Result<_, _>>().map_err(|error| Invalid::of("spec.goto")(error.to_string()))?;
-    goto.extend_from_slice(mailboxes);
-    goto.sort();
-    goto.dedup();
+    goto.extend(mailboxes.iter().cloned());
     if goto.iter().any(|to| *catch == Catch::One(to.clone())) {
         let why = format!("{catch} can't go to itself; Mailcow drops such an address silently");
         return Err(Invalid::of("spec.goto")(why));
@@ -72,27 +72,27 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_sorted_and_each_is_there_once() {
+    fn each_address_is_there_once() {
         let alias = want("localPart: s\ndomainRef: {name: d}\ngoto: [z@e.com, A@e.com, a@E.com]", &[]).unwrap();
-        assert_eq!(alias.goto.texts(), ["a@e.com", "z@e.com"]);
+        assert_eq!(alias.goto.texts(), ["a@e.com", "z@e.com"].map(String::from).into());
     }
 
     #[test]
     fn a_unicode_domain_becomes_an_a_label() {
         let alias = want("localPart: s\ndomainRef: {name: d}\ngoto: [x@bücher.example]", &[]).unwrap();
-        assert_eq!(alias.goto.texts(), ["x@xn--bcher-kva.example"]);
+        assert_eq!(alias.goto.texts(), ["x@xn--bcher-kva.example".to_owned()].into());
     }
 
     #[test]
     fn mailboxes_stand_for_their_addresses() {
         let alias = want("catchAll: true\ndomainRef: {name: d}\ngotoMailboxRefs: [{name: m}]", &["m@e.com"]).unwrap();
-        assert_eq!((alias.catch.to_string(), alias.goto.texts()[0].clone()), ("@e.com".into(), "m@e.com".into()));
+        assert_eq!((alias.catch.to_string(), alias.goto.texts()), ("@e.com".into(), ["m@e.com".to_owned()].into()));
     }
 
     #[test]
     fn a_sink_is_no_address() {
         let alias = want("localPart: s\ndomainRef: {name: d}\nsink: LearnHam", &[]).unwrap();
-        assert_eq!(alias.goto.texts(), ["ham@localhost"]);
+        assert_eq!(alias.goto.texts(), ["ham@localhost".to_owned()].into());
     }
 
     #[test]

@@ -14,8 +14,15 @@ const DEFAULT_QUOTA: Quota = Quota::gib(1);
 /// # Errors
 /// When the local part or the domain can't be used.
 pub fn mailbox_address(spec: &EmailMailboxSpec, domain: &EmailDomainSpec) -> Result<Address, Invalid> {
-    Address::new(&spec.local_part, domain_name(domain)?)
-        .map_err(|error| Invalid::of("spec.localPart")(error.to_string()))
+    let invalid = Invalid::of("spec.localPart");
+    if spec.local_part.contains('/') {
+        let why = "it must not contain a slash: Mailcow's API can't address such a mailbox; use - or _ instead";
+        return Err(invalid(why.to_owned()));
+    }
+    if spec.local_part == "0" {
+        return Err(invalid("it must not be 0 alone: Mailcow takes that for no name".to_owned()));
+    }
+    Address::new(&spec.local_part, domain_name(domain)?).map_err(|error| invalid(error.to_string()))
 }
 
 /// The mailbox that should exist, with the owner's mark. Which tags an earlier spec placed is not known here.

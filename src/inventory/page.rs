@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 /// So many things are asked for one by one before all are listed.
 const SINGLES: usize = 8;
-/// A list with more things than so many for each one of ours costs the server more than asking for ours one by one.
-const SPARSE: usize = 20;
 
 /// What to do for a question.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +37,8 @@ pub(super) struct Page<K, V> {
 
 #[derive(Debug)]
 struct State<K, V> {
-    /// Whether Mailcow has a list of them at all.
-    can_be_listed: bool,
+    /// So many in a list take Mailcow as long as one asked for by itself; 0 where there is no list of them.
+    for_one: usize,
     /// When all were last listed.
     listed: Option<Instant>,
     /// Whether a question failed since then: until it is listed again nothing of it counts.
@@ -55,6 +53,17 @@ struct State<K, V> {
     singles: HashMap<K, Single<V>>,
     /// What is known to be otherwise by now.
     stale: HashSet<K>,
+    /// What happened while all are being listed.
+    meanwhile: Option<Meanwhile<K>>,
+}
+
+/// What a list that is coming in may not know yet.
+#[derive(Debug)]
+struct Meanwhile<K> {
+    /// What was seen by itself, as often as it was.
+    seen: Vec<K>,
+    /// What became otherwise.
+    outdated: HashSet<K>,
 }
 
 #[derive(Debug)]
@@ -63,10 +72,11 @@ struct Single<V> {
     asked: Instant,
 }
 
-impl<K, V> Default for Page<K, V> {
-    fn default() -> Self {
+impl<K, V> Page<K, V> {
+    /// Of things of which `for_one` in a list take Mailcow as long as one asked for by itself.
+    pub(super) fn of(for_one: usize) -> Self {
         let state = State {
-            can_be_listed: true,
+            for_one,
             listed: None,
             is_doubted: false,
             total: 0,
@@ -74,17 +84,14 @@ impl<K, V> Default for Page<K, V> {
             things: HashMap::new(),
             singles: HashMap::new(),
             stale: HashSet::new(),
+            meanwhile: None,
         };
         Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default() }
     }
-}
 
-impl<K, V> Page<K, V> {
     /// Of things that can only be asked for one by one.
     pub(super) fn without_list() -> Self {
-        let mut page = Self::default();
-        page.state.get_mut().unwrap_or_else(PoisonError::into_inner).can_be_listed = false;
-        page
+        Self::of(0)
     }
 }
 
@@ -113,9 +120,26 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         if state.is_worth_a_list() { Next::List } else { Next::Single }
     }
 
+    /// What was last seen of a thing, however long ago.
+    pub(super) fn remembered<T>(&self, key: &K, what: impl FnOnce(&V) -> T) -> Option<T> {
+        self.state().last_seen(key).map(what)
+    }
+
+    /// Says how many things there are, as is known before any list.
+    pub(super) fn expect_total(&self, total: usize) {
+        let mut state = self.state();
+        if state.listed.is_none() {
+            state.total = total;
+        }
+    }
+
     /// Has a thing asked for by itself the next time.
     pub(super) fn outdate(&self, key: &K) {
-        self.state().stale.insert(key.clone());
+        let mut state = self.state();
+        if let Some(meanwhile) = &mut state.meanwhile {
+            meanwhile.outdated.insert(key.clone());
+        }
+        state.stale.insert(key.clone());
     }
 
     /// Has everything that was listed, or the thing alone, asked for again: a question about it got no answer, and what
@@ -139,18 +163,34 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         Again::Singles(state.singles.keys().cloned().collect())
     }
 
-    /// Enters a whole list; gives what is not as it was by `is_same`.
+    /// Says that all are about to be listed.
+    pub(super) fn begin_list(&self) {
+        // What came in since a try that failed still counts: the next one goes on from there.
+        let new = || Meanwhile { seen: Vec::new(), outdated: HashSet::new() };
+        self.state().meanwhile.get_or_insert_with(new);
+    }
+
+    /// Enters a whole list; gives what is not as it was by `is_same`. What was seen by itself since the list began stays.
     pub(super) fn fill(&self, things: Vec<(K, V)>, is_same: impl Fn(&V, &V) -> bool) -> Vec<K> {
         let mut state = self.state();
-        state.total = things.len();
+        let mut new: HashMap<K, V> = things.into_iter().collect();
         state.stale.clear();
+        if let Some(Meanwhile { seen, outdated }) = state.meanwhile.take() {
+            state.stale = outdated;
+            for key in seen {
+                match state.last_seen(&key).cloned() {
+                    Some(thing) => new.insert(key, thing),
+                    None => new.remove(&key),
+                };
+            }
+        }
+        state.total = new.len();
         state.is_doubted = false;
         if !state.is_worth_a_list() {
-            state.keep_only_singles(things);
+            state.keep_only_singles(new);
             return Vec::new();
         }
         let was_listed = state.listed.replace(Instant::now()).is_some();
-        let new: HashMap<K, V> = things.into_iter().collect();
         let before = std::mem::replace(&mut state.things, new);
         state.singles = HashMap::new();
         if !was_listed {
@@ -165,6 +205,10 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     pub(super) fn enter(&self, key: K, thing: Option<&V>, is_same: impl Fn(&V, &V) -> bool) -> bool {
         let mut state = self.state();
         state.stale.remove(&key);
+        if let Some(meanwhile) = &mut state.meanwhile {
+            meanwhile.seen.push(key.clone());
+            meanwhile.outdated.remove(&key);
+        }
         let before = if state.listed.is_some() {
             match thing.cloned() {
                 Some(thing) => state.things.insert(key, thing),
@@ -204,7 +248,13 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
         let ours = self.ours.max(self.singles.len());
         // Once listed, those that were asked for by themselves are not counted any more.
         let is_many = ours > SINGLES || (self.listed.is_some() && self.ours == 0);
-        self.can_be_listed && is_many && self.total <= SPARSE * ours.max(SINGLES)
+        self.for_one > 0 && is_many && self.total <= self.for_one * ours.max(SINGLES)
+    }
+
+    /// What was last seen of a thing, however long ago; `None` also when it was seen to be missing.
+    fn last_seen(&self, key: &K) -> Option<&V> {
+        let single = || self.singles.get(key)?.seen.as_ref()?.1.as_ref();
+        self.things.get(key).or_else(single)
     }
 
     /// Forgets a list that would not be made any more.
@@ -216,9 +266,8 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     }
 
     /// After a list that will not be repeated: remembers of it what was asked for.
-    fn keep_only_singles(&mut self, things: Vec<(K, V)>) {
+    fn keep_only_singles(&mut self, mut things: HashMap<K, V>) {
         let now = Instant::now();
-        let mut things: HashMap<K, V> = things.into_iter().collect();
         self.singles.iter_mut().for_each(|(key, single)| single.seen = Some((now, things.remove(key))));
         self.listed = None;
         self.things = HashMap::new();
@@ -237,7 +286,7 @@ mod tests {
     }
 
     fn asked(times: u32) -> Page<u32, char> {
-        let page = Page::default();
+        let page = Page::of(20);
         for n in 0..times {
             assert_eq!(page.next(&n, LONG), Next::Single);
             assert!(page.enter(n, Some(&'a'), same), "what is seen first is no change");
@@ -271,7 +320,7 @@ mod tests {
 
     #[test]
     fn where_many_of_ours_are_known_to_be_the_first_question_lists() {
-        let page: Page<u32, char> = Page::default();
+        let page: Page<u32, char> = Page::of(20);
         page.count_ours(9);
         assert_eq!(page.next(&1, LONG), Next::List);
     }
@@ -337,6 +386,21 @@ mod tests {
         assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, Next::Known(Some('b'))));
         page.enter(1, Some(&'c'), same);
         assert_eq!(page.next(&1, LONG), Next::Known(Some('c')));
+    }
+
+    #[test]
+    fn what_is_seen_while_a_list_comes_in_is_newer_than_the_list() {
+        let page = asked(8);
+        page.count_ours(9);
+        page.begin_list();
+        page.enter(1, Some(&'z'), same);
+        page.enter(2, None, same);
+        page.outdate(&3);
+        page.fill((0..5).map(|n| (n, 'a')).collect(), same);
+        let known = |n| page.next(&n, LONG);
+        assert_eq!(known(3), Next::Single);
+        assert_eq!((known(0), known(1), known(2)), (Next::Known(Some('a')), Next::Known(Some('z')), Next::Known(None)));
+        assert!(page.fill(vec![(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')], same).is_empty());
     }
 
     #[test]

@@ -56,9 +56,12 @@ impl Inventory {
     async fn refresh_aliases(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
         let tell = |names: Vec<Catch>| moved(Moved { aliases: texts(&names), ..Moved::default() });
         for (domain, page) in all(&self.aliases) {
-            let single = async |catch: Catch| self.client.alias(&catch).await;
+            let single = async |catch: Catch| {
+                let number = page.remembered(&catch, |have| have.id);
+                self.client.alias(&catch, number).await
+            };
             let look = Look { page: &page, forget: self.forget, is_same: AliasHave::eq };
-            look.again(async || self.client.aliases(&domain).await, single, &tell).await?;
+            look.again(async || self.aliases_of(&domain).await, single, &tell).await?;
         }
         Ok(())
     }
@@ -83,6 +86,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
             Again::Singles(keys) => keys,
             Again::List => {
                 let _turn = self.page.turn().await;
+                self.page.begin_list();
                 tell(self.page.fill(list().await?, self.is_same));
                 return Ok(());
             }

@@ -1,5 +1,7 @@
 //! Aliases: what is wanted and what is there.
 
+use std::collections::BTreeSet;
+
 use super::{Address, Catch, Mark};
 use crate::crd::Sink;
 
@@ -25,18 +27,18 @@ pub struct Alias {
 /// Where the mail of an alias goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goto {
-    /// To these addresses: sorted, each once, never empty.
-    Addresses(Vec<Address>),
+    /// To these addresses; never empty.
+    Addresses(BTreeSet<Address>),
     /// To none.
     Sink(Sink),
 }
 
 impl Goto {
     /// As Mailcow shows it (recordings `05_alias/add_goto_null` and the like).
-    pub fn texts(&self) -> Vec<String> {
+    pub fn texts(&self) -> BTreeSet<String> {
         match self {
             Self::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect(),
-            Self::Sink(sink) => vec![written(*sink).to_owned()],
+            Self::Sink(sink) => [written(*sink).to_owned()].into(),
         }
     }
 }
@@ -56,8 +58,8 @@ pub struct AliasHave {
     pub id: u64,
     /// What it catches.
     pub catch: Catch,
-    /// Where its mail goes, as Mailcow writes it, sorted: addresses, or `null@localhost` and the like.
-    pub goto: Vec<String>,
+    /// Where its mail goes, as Mailcow writes it in lower case: addresses, or `null@localhost` and the like.
+    pub goto: BTreeSet<String>,
     /// Whether it takes mail.
     pub active: bool,
     /// Whether the groupware offers it as a sender.
@@ -76,9 +78,15 @@ impl AliasHave {
         Mark::find(&self.private_comment)
     }
 
+    /// Whether it lets the mailbox send as it, so that Mailcow does not keep the same in the mailbox's own list (recordings
+    /// `17_sender_acl/get_set_own_allowed`, `get_set_own_blocked`).
+    pub fn lets_send(&self, mailbox: &Address) -> bool {
+        self.sender_allowed && self.goto.contains(&mailbox.to_string())
+    }
+
     /// The sink that it goes to, if any.
     pub fn sink(&self) -> Option<Sink> {
-        let [only] = self.goto.as_slice() else { return None };
+        let only = self.goto.first().filter(|_| self.goto.len() == 1)?;
         [Sink::Discard, Sink::LearnSpam, Sink::LearnHam].into_iter().find(|sink| written(*sink) == only)
     }
 }

@@ -60,6 +60,8 @@ pub struct MailboxHave {
     pub rate_limit: RateLimit,
     /// The ways in which it can be reached.
     pub protocols: BTreeSet<Protocol>,
+    /// Those that the server's version has no switch for (before 2026-01).
+    pub hidden_protocols: BTreeSet<Protocol>,
     /// Whether its mail must be encrypted on its way.
     pub tls: Tls<bool>,
     /// Whether its owner has to choose a new password.

@@ -20,6 +20,11 @@ impl Version {
         Some(Self { year: year.parse().ok()?, month, letter: letter.chars().next() })
     }
 
+    /// Whether a server of this version shows mailboxes page by page.
+    pub fn has_pages(self) -> bool {
+        self >= Self { year: 2026, month: 3, letter: None }
+    }
+
     /// Whether a server of this version has the field.
     pub fn has(self, feature: Feature) -> bool {
         self >= feature.since()

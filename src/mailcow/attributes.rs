@@ -1,5 +1,7 @@
 //! Fields as Mailcow takes them: the `attr` of an edit, and the body of an add.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -101,7 +103,7 @@ const fn access_number(access: Access) -> u8 {
     }
 }
 
-fn joined(goto: &[Address]) -> String {
+fn joined(goto: &BTreeSet<Address>) -> String {
     goto.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 

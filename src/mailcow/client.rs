@@ -13,9 +13,10 @@ use super::breaker::{Breaker, REJECTED_WAIT};
 use super::connection::{Connection, Observer, Permit};
 use super::error::Error;
 use super::location::{base_url, without_credentials};
+use super::roots::certificates;
 use super::writers::{Lane, Writers};
 
-/// Time limit of a read.
+/// Time limit of a read; that of a list grows with what is in it.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit of a write: one that rebuilds the groupware's view takes half a minute at 5,000 mailboxes, and others
 /// wait for it.
@@ -28,6 +29,35 @@ const READERS: usize = 4;
 struct Limits {
     read: Duration,
     write: Duration,
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It looks; `more_time` than any other read may take is for long lists.
+    Read { more_time: Duration },
+    /// It changes something.
+    Write,
+}
+
+/// What Mailcow is asked.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    /// The route.
+    pub(super) action: &'static str,
+    /// More parts of its path.
+    pub(super) parts: &'a [&'a str],
+    /// The body, for a route that is not read by its path alone.
+    pub(super) body: Option<Value>,
+    /// How much longer than any other read it may take.
+    pub(super) more_time: Duration,
+}
+
+impl<'a> Question<'a> {
+    /// One that has nothing but a path.
+    pub(super) const fn of(action: &'static str, parts: &'a [&'a str]) -> Self {
+        Self { action, parts, body: None, more_time: Duration::ZERO }
+    }
 }
 
 /// A client of one Mailcow server. It keeps no cookies: Mailcow's session cookie is an API session without a key.
@@ -55,22 +85,23 @@ impl Client {
     /// Makes a client; sends nothing yet.
     ///
     /// # Errors
-    /// [`Error::InvalidUrl`] when the URL or the certificate can't be used.
+    /// [`Error::InvalidUrl`] or [`Error::InvalidConnection`] when the URL, the key or the certificate can't be used.
     pub fn new(connection: &Connection, observer: Observer) -> Result<Self, Error> {
-        let bad = |why: String| Error::InvalidUrl { url: without_credentials(&connection.url), why };
+        let url = || without_credentials(&connection.url);
+        let base = base_url(&connection.url).map_err(|why| Error::InvalidUrl { url: url(), why })?;
+        let bad = |why: String| Error::InvalidConnection { url: url(), why };
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .user_agent(concat!("mailcow-operator/", env!("CARGO_PKG_VERSION")));
         if let Some(ca) = &connection.ca {
-            let ca = reqwest::Certificate::from_pem(ca.as_bytes())
-                .map_err(|_| bad("the certificate authority given with it is no PEM certificate".to_owned()))?;
-            builder = builder.add_root_certificate(ca);
+            builder =
+                certificates(ca).map_err(bad)?.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
         }
         let mut key = header::HeaderValue::from_str(connection.api_key.expose_secret().trim())
-            .map_err(|_| bad("the API key given with it holds characters that no key has".to_owned()))?;
+            .map_err(|_| bad("the API key holds characters that no key has; copy it from Mailcow again".to_owned()))?;
         if key.is_empty() {
-            return Err(bad("the API key given with it is empty".to_owned()));
+            return Err(bad("the API key is empty; give Mailcow's read-write key".to_owned()));
         }
         key.set_sensitive(true);
         let http = builder
@@ -79,7 +110,7 @@ impl Client {
             .map_err(|error| bad(deepest(&error)))?;
         Ok(Self {
             http,
-            base: base_url(&connection.url).map_err(bad)?,
+            base,
             key: connection.api_key.clone(),
             mail_host: connection.mail_host.clone(),
             readers: Semaphore::new(READERS),
@@ -131,30 +162,31 @@ impl Client {
         self.base.host_str().unwrap_or_default()
     }
 
-    /// Reads `get/…`: parts of the path are percent-encoded here.
+    /// Reads `get/…`: parts of the path are encoded here.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub(super) async fn get(&self, action: &'static str, parts: &[&str]) -> Result<Value, Error> {
-        self.read(action, parts, |body, path| self.parsed(body, path)).await
+        self.read(&Question::of(action, parts), |body, path| self.parsed(body, path)).await
     }
 
-    /// The same, read by `parse` from the answer and its path.
+    /// Asks, and has the answer read by `parse` from its body and its path.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub(super) async fn read<T>(
         &self,
-        action: &'static str,
-        parts: &[&str],
+        question: &Question<'_>,
         parse: impl FnOnce(&[u8], &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let url = self.url(action, parts);
+        let action = question.action;
+        let url = self.url(action, question.parts);
         let path = url.path().to_owned();
         let _turn = self.readers.acquire().await;
         self.breaker.allow(rand::random())?;
         let started = Instant::now();
-        let answer = self.send(Method::GET, url, None).await;
+        let kind = Kind::Read { more_time: question.more_time };
+        let answer = self.send(kind, url, question.body.as_ref()).await;
         let read = answer.and_then(|body| parse(&body, &path));
         (self.observer)(action, read.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
         read
@@ -179,7 +211,7 @@ impl Client {
         }
         self.breaker.allow(rand::random())?;
         let started = Instant::now();
-        let done = self.send(Method::POST, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
+        let done = self.send(Kind::Write, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
         (self.observer)(action, done.as_ref().map_or_else(label, |()| "ok"), started.elapsed());
         done
     }
@@ -187,15 +219,20 @@ impl Client {
     fn url(&self, action: &str, parts: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
+            let parts = parts.iter().map(|part| encoded(part));
             segments.pop_if_empty().extend(["api", "v1"]).extend(action.split('/')).extend(parts);
         }
         url
     }
 
     /// The one place that talks to the server.
-    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
-        let (path, is_write) = (url.path().to_owned(), method != Method::GET);
-        let limit = if is_write { self.limits.write } else { self.limits.read };
+    async fn send(&self, kind: Kind, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
+        let (path, is_write) = (url.path().to_owned(), kind == Kind::Write);
+        let limit = match kind {
+            Kind::Read { more_time } => self.limits.read + more_time,
+            Kind::Write => self.limits.write,
+        };
+        let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = self.http.request(method, url).timeout(limit);
         if let Some(body) = body {
             request = request.json(body);
@@ -230,7 +267,14 @@ impl Client {
             200 => Ok(()),
             401 => Err(self.key_rejected(&message_of(body).unwrap_or_else(|| "status 401".to_owned()))),
             403 => Err(Error::ReadOnlyKey { server: self.server() }),
-            429 | 500..=599 => Err(self.unreachable(format!("it answered with status {status}"))),
+            // Without PHP the web server takes a write for a request of a page (recording `30_php_down`).
+            405 | 502 if is_page(body) => Err(self.unreachable(format!(
+                "it answered with status {status} and a page of its web server: PHP does not answer there; look at the container php-fpm-mailcow"
+            ))),
+            429 | 500..=599 => Err(self.unreachable(match failed_backend(body) {
+                Some(backend) => format!("it answered with status {status}: its connection to {backend} failed; look at that container"),
+                None => format!("it answered with status {status}"),
+            })),
             _ => Err(self.unexpected(path, format!("status {status}"))),
         }
     }
@@ -278,6 +322,16 @@ fn label(error: &Error) -> &'static str {
     error.reason().as_str()
 }
 
+/// A part of a path, encoded once more than the URL will be: Mailcow's web server and its PHP decode it one after the other
+/// (recording `16_path_encoding`). What is the same decoded twice stays readable.
+fn encoded(part: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    part.bytes().map(byte).collect()
+}
+
 /// The innermost cause; the outer ones only repeat the URL.
 fn deepest(error: &dyn std::error::Error) -> String {
     let mut inner = error;
@@ -285,6 +339,20 @@ fn deepest(error: &dyn std::error::Error) -> String {
         inner = source;
     }
     inner.to_string()
+}
+
+/// Whether an answer is a page and not of the API.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// What Mailcow itself can't reach, as its page names it (recordings `10_backend_trouble/*_down_get`).
+fn failed_backend(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let (_, rest) = text.split_once("Connection to ")?;
+    let (backend, _) = rest.split_once(" failed")?;
+    let is_name = backend.len() <= 40 && backend.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ');
+    is_name.then(|| backend.to_owned())
 }
 
 /// `msg` of a bare error object.
@@ -297,17 +365,69 @@ fn message_of(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn client(url: &str, ca: Option<&str>) -> Result<Client, Error> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = ca.map(ToOwned::to_owned);
+        let connection = Connection { url: url.into(), api_key: SecretString::from("K3Y-K3Y"), ca, mail_host: None };
+        let made = Client::new(&connection, Arc::new(|_, _, _| ()));
+        assert!(!format!("{connection:?} {made:?}").contains("K3Y"), "the key is never shown");
+        made
+    }
+
     #[test]
     fn neither_key_nor_password_is_ever_shown() {
-        let connection = Connection {
-            url: "https://user:hunter2@m.example.com".into(),
-            api_key: SecretString::from("K3Y-K3Y"),
-            ca: None,
-            mail_host: None,
+        let error = client("https://user:hunter2@m.example.com", None).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_certificate_is_not_taken_for_a_missing_one_or_a_bad_url() {
+        let error = client("https://m.example.com", Some("hello")).unwrap_err();
+        assert!(matches!(error, Error::InvalidConnection { .. }), "{error}");
+        assert!(error.to_string().contains("ca.crt") && error.to_string().contains("https://m.example.com"), "{error}");
+        client("https://m.example.com", None).unwrap();
+    }
+
+    #[test]
+    fn names_reach_mailcow_through_two_decoders() {
+        // Recordings 16_path_encoding/get_mailbox_*_twice; an @ is the same decoded once, twice or not at all.
+        let client = client("https://m.example.com/mail/", None).unwrap();
+        for (name, path) in [
+            ("a+b@enc.test", "a%252Bb@enc.test"),
+            ("a&b@enc.test", "a%2526b@enc.test"),
+            ("a%b@enc.test", "a%2525b@enc.test"),
+            ("a%2bb@enc.test", "a%25252bb@enc.test"),
+            ("a'b@enc.test", "a%2527b@enc.test"),
+            ("a?b#c@enc.test", "a%253Fb%2523c@enc.test"),
+            ("x-1_2~3.4@enc.test", "x-1_2~3.4@enc.test"),
+        ] {
+            assert_eq!(client.url("get/mailbox", &[name]).path(), format!("/mail/api/v1/get/mailbox/{path}"));
+        }
+    }
+
+    #[test]
+    fn what_mailcow_cannot_reach_is_named() {
+        let client = client("https://m.example.com", None).unwrap();
+        let said = |status, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            client.judged(status, body.as_bytes(), "/api/v1/get/domain/e.com").unwrap_err()
         };
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let error = Client::new(&connection, Arc::new(|_, _, _| ())).unwrap_err();
-        let text = format!("{connection:?} {error} {error:?}");
-        assert!(!text.contains("K3Y") && !error.to_string().contains("hunter2"), "{text}");
+        // Recordings 10_backend_trouble/*_down_get.
+        for backend in ["dockerapi container", "Redis", "database"] {
+            let page = format!(
+                "<center style='font-family:sans-serif;'>Connection to {backend} failed.<br /><br />The following error was reported:<br/>Connection refused</center>\n"
+            );
+            let error = said(500, &page);
+            assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains(backend), "{error}");
+        }
+        let other = said(500, "<p>Connection to <script>alert(1)</script> failed</p>").to_string();
+        assert!(!other.contains("script"), "{other}");
+        // Recording 30_php_down: a GET and a POST.
+        for status in [502, 405] {
+            let error = said(status, "<!DOCTYPE html>\n<html>");
+            assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains("PHP"), "{error}");
+        }
+        let wrong = said(405, r#"{"type":"error","msg":"only POST method is allowed"}"#);
+        assert!(matches!(wrong, Error::Unexpected { .. }), "{wrong}");
     }
 }

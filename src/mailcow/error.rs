@@ -13,6 +13,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// What is configured beside the URL can't be used.
+    #[error("the connection to Mailcow at {url} can't be used: {why}")]
+    InvalidConnection {
+        /// As configured, without credentials.
+        url: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// No connection, no answer in time, a reset, or a server error.
     #[error("Mailcow at {server} can't be reached: {why}")]
     Unreachable {
@@ -65,6 +73,16 @@ pub enum Error {
         /// Mailcow's own words.
         why: String,
     },
+    /// An answer about something else.
+    #[error(
+        "Mailcow at {server} answered {asked:?} with another thing than was asked for; nothing is read from that and nothing is written"
+    )]
+    OtherThing {
+        /// Scheme, host and port.
+        server: String,
+        /// What was asked; never what was answered.
+        asked: String,
+    },
     /// Something that is no answer of Mailcow's API.
     #[error("{server} answered {path} with something that is no answer of Mailcow's API ({why}); is the URL right?")]
     Unexpected {
@@ -81,7 +99,8 @@ impl Error {
     /// The word for conditions, events and metrics.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::InvalidUrl { .. } | Self::Unexpected { .. } => Reason::UnexpectedAnswer,
+            Self::InvalidConnection { .. } => Reason::MailcowNotConfigured,
+            Self::InvalidUrl { .. } | Self::Unexpected { .. } | Self::OtherThing { .. } => Reason::UnexpectedAnswer,
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } | Self::Busy { .. } => Reason::MailcowUnreachable,
             Self::KeyRejected { .. } => Reason::KeyOrSourceRejected,
             Self::ReadOnlyKey { .. } => Reason::KeyReadOnly,
@@ -99,8 +118,9 @@ impl Error {
             | Self::Unexpected { why, .. }
             | Self::Unreachable { why, .. }
             | Self::InvalidUrl { why, .. }
+            | Self::InvalidConnection { why, .. }
             | Self::KeyRejected { why, .. } => why,
-            Self::ReadOnlyKey { .. } => return self,
+            Self::ReadOnlyKey { .. } | Self::OtherThing { .. } => return self,
         };
         if !secret.is_empty() && words.contains(secret) {
             *words = words.replace(secret, "…");
@@ -111,12 +131,16 @@ impl Error {
     /// Whether the same call may well succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::OutcomeUnknown { .. } | Self::Busy { .. } | Self::Unexpected { .. } => {
-                true
-            }
-            Self::InvalidUrl { .. } | Self::KeyRejected { .. } | Self::ReadOnlyKey { .. } | Self::Refused { .. } => {
-                false
-            }
+            Self::Unreachable { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::Busy { .. }
+            | Self::Unexpected { .. }
+            | Self::OtherThing { .. } => true,
+            Self::InvalidUrl { .. }
+            | Self::InvalidConnection { .. }
+            | Self::KeyRejected { .. }
+            | Self::ReadOnlyKey { .. }
+            | Self::Refused { .. } => false,
         }
     }
 }

@@ -30,7 +30,7 @@ impl Client {
         let parts: Vec<&str> = request.name.as_deref().into_iter().collect();
         let mut tries = 0;
         loop {
-            let judge = |answer: &[u8]| write_outcome(answer, &request.action, request.success).map(|_| ());
+            let judge = |answer: &[u8]| write_outcome(answer, request);
             let done = self.post((request.route, &parts), &request.body, lane, judge).await;
             match done.map_err(|error| named(error, &request.action)) {
                 Ok(()) => return Ok(()),

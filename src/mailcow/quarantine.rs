@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{Client, Question};
 use super::error::Error;
 use super::request::Request;
 use super::wire::WireQuarantined;
@@ -35,7 +35,7 @@ impl Client {
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
-        let all: Vec<WireQuarantined> = self.list("get/quarantine", &["all"]).await?;
+        let all: Vec<WireQuarantined> = self.list(&Question::of("get/quarantine", &["all"])).await?;
         let mut all: Vec<Quarantined> = all.into_iter().map(quarantined).collect();
         all.sort_by_key(|mail| mail.id);
         Ok(all)
@@ -47,13 +47,12 @@ impl Client {
     /// [`Error::Refused`] with the code `access_denied` when it is not there, or `release_send_failed` when it could not
     /// be handed over: it is still held back then. Or any other of a call.
     pub async fn release_quarantined(&self, id: u64) -> Result<(), Error> {
-        // UNVERIFIED: no recording shows a release that worked, as there was no Postfix. Another word than this one makes a
-        // release that worked an unknown outcome, which is not tried again by itself.
         let request = Request {
             route: "edit/qitem",
             name: None,
             body: json!({"items": [id], "attr": {"action": "release"}}),
             success: "item_released",
+            about: id.to_string(),
             action: format!("release the held back mail {id}"),
         };
         self.write(&request, &quarantine_lane(id)).await
@@ -69,6 +68,7 @@ impl Client {
             name: None,
             body: json!([id]),
             success: "item_deleted",
+            about: id.to_string(),
             action: format!("delete the held back mail {id}"),
         };
         self.write(&request, &quarantine_lane(id)).await

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::Error;
+use super::request::Request;
 
 /// One entry of an answer; its `log` repeats the request and is never read.
 #[derive(Deserialize)]
@@ -29,15 +30,13 @@ impl Entry {
     }
 }
 
-/// Whether a write was done: no refusal anywhere, and the success that was expected.
-///
-/// `expected` is the success code (`domain_added`), or `None` where any will do; returns the words of that entry, such
-/// as the id of a new alias.
+/// Whether a write was done: no refusal anywhere, and the success that was expected for the thing that was meant.
 ///
 /// # Errors
 /// [`Error::Refused`], [`Error::Busy`], or [`Error::OutcomeUnknown`] for an answer that tells nothing.
-pub(super) fn write_outcome(body: &[u8], action: &str, expected: &str) -> Result<Vec<String>, Error> {
-    let unknown = |why: &str| Error::OutcomeUnknown { action: action.to_owned(), why: why.to_owned() };
+pub(super) fn write_outcome(body: &[u8], request: &Request) -> Result<(), Error> {
+    let Request { success, about, action, .. } = request;
+    let unknown = |why: &str| Error::OutcomeUnknown { action: action.clone(), why: why.to_owned() };
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(unknown("the answer was empty"));
     }
@@ -59,8 +58,18 @@ pub(super) fn write_outcome(body: &[u8], action: &str, expected: &str) -> Result
     if let Some(failure) = failure {
         return Err(refused(&failure, action));
     }
-    let done = entries.iter().map(Entry::words).find(|words| words.first().is_some_and(|code| code == expected));
-    done.ok_or_else(|| unknown("the answer does not confirm it"))
+    let mut confirmed = entries.iter().map(Entry::words).filter(|words| words.first().is_some_and(|c| c == success));
+    match confirmed.clone().count() {
+        0 => Err(unknown("the answer does not confirm it")),
+        _ if confirmed.any(|words| words.get(1).is_some_and(|thing| is_same(thing, about))) => Ok(()),
+        _ => Err(unknown("the answer confirms it for another thing")),
+    }
+}
+
+/// Whether an answer names the thing: some of them are escaped for HTML (recording `16_path_encoding/delete_*`).
+fn is_same(named: &str, thing: &str) -> bool {
+    let plain = named.replace("&#039;", "'").replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
+    plain.replace("&amp;", "&").eq_ignore_ascii_case(thing)
 }
 
 fn is_sqlstate(words: &[String]) -> bool {
@@ -126,14 +135,39 @@ fn in_words(code: &str, args: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> Result<Vec<String>, Error> {
-        write_outcome(body.as_bytes(), "add the domain example.com", "domain_added")
+    fn of(success: &'static str, about: &str) -> Request {
+        let action = "add the domain example.com".to_owned();
+        Request { route: "", name: None, body: Value::Null, success, about: about.to_owned(), action }
+    }
+
+    fn read(body: &str) -> Result<(), Error> {
+        write_outcome(body.as_bytes(), &of("domain_added", "e.com"))
+    }
+
+    #[test]
+    fn a_success_for_another_thing_confirms_nothing() {
+        // Recording 15_alias_id_lookup/edit_existing_5th_by_address.
+        let body = r#"[{"type":"success","log":[],"msg":["alias_modified","a1@two.test"]}]"#;
+        let error = write_outcome(body.as_bytes(), &of("alias_modified", "5th@one.test")).unwrap_err();
+        assert!(matches!(&error, Error::OutcomeUnknown { .. }) && !error.to_string().contains("two.test"), "{error}");
+        write_outcome(body.as_bytes(), &of("alias_modified", "a1@two.test")).unwrap();
+    }
+
+    #[test]
+    fn names_in_answers_may_be_escaped_for_html() {
+        for (named, thing) in [("al-a&amp;b@enc.test", "al-a&b@enc.test"), ("O&#039;Neil@enc.test", "o'neil@enc.test")]
+        {
+            let body = format!(r#"[{{"type":"success","log":[],"msg":["alias_removed","{named}"]}}]"#);
+            write_outcome(body.as_bytes(), &of("alias_removed", thing)).unwrap();
+        }
+        let body = r#"[{"type":"success","log":[],"msg":["delete_filter",1]}]"#;
+        write_outcome(body.as_bytes(), &of("delete_filter", "1")).unwrap();
     }
 
     #[test]
     fn the_expected_success_is_found_among_others() {
         let body = r#"[{"type":"success","log":[],"msg":["dkim_added","e.com"]},{"type":"success","log":[],"msg":["domain_added","e.com"]}]"#;
-        assert_eq!(read(body).unwrap(), ["domain_added", "e.com"]);
+        assert_eq!(read(body), Ok(()));
     }
 
     #[test]

@@ -9,13 +9,27 @@ use super::attributes::{alias_attr, domain_attr, extend, mailbox_attr, password_
 use crate::mail::{Address, Alias, Dkim, DomainName, Mailbox, RateLimit};
 use crate::plan::{AliasEdit, Change, DomainEdit, MailboxEdit};
 
-/// A request: the route, more parts of its path, the body, the expected success, and the act in words.
+/// A request.
 pub(super) struct Request {
+    /// The route.
     pub(super) route: &'static str,
+    /// One more part of its path.
     pub(super) name: Option<String>,
+    /// The body.
     pub(super) body: Value,
+    /// The code of the expected success.
     pub(super) success: &'static str,
+    /// What that success has to name.
+    pub(super) about: String,
+    /// The act in words.
     pub(super) action: String,
+}
+
+impl Request {
+    /// Of a thing that its item does not name.
+    fn about(self, thing: &impl ToString) -> Self {
+        Self { about: thing.to_string(), ..self }
+    }
 }
 
 /// The request that carries a change out. `password` is for changes that set one.
@@ -56,20 +70,23 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             delete_request("delete/mailbox", address, ("mailbox_removed", format!("delete the mailbox {address}")))
         }
         Change::AddAlias(alias) => add_alias(alias),
-        Change::EditAlias { id, edit } => {
-            edit_request("edit/alias", id, &alias_attr(edit), ("alias_modified", format!("change the alias {id}")))
+        // By number: an address may be taken for the number of another alias (recording `15_alias_id_lookup`).
+        Change::EditAlias { id, catch, edit } => {
+            let told = ("alias_modified", format!("change the alias {catch}"));
+            edit_request("edit/alias", id, &alias_attr(edit), told).about(catch)
         }
-        Change::DeleteAlias { id } => {
-            delete_request("delete/alias", id, ("alias_removed", format!("delete the alias {id}")))
+        Change::DeleteAlias { id, catch } => {
+            delete_request("delete/alias", id, ("alias_removed", format!("delete the alias {catch}"))).about(catch)
         }
         Change::AddFilter { mailbox, script, description } => add_filter(mailbox, script, description),
         Change::EditFilter { id, mailbox, script, description } => {
             let attr = json!({"script_data": script, "script_desc": description, "active": 1});
-            edit_request("edit/filter", id, &attr, ("mailbox_modified", format!("change the filter of {mailbox}")))
+            let told = ("mailbox_modified", format!("change the filter of {mailbox}"));
+            edit_request("edit/filter", id, &attr, told).about(mailbox)
         }
         Change::ActivateFilter { id, mailbox } => {
             let told = ("mailbox_modified", format!("activate the filter of {mailbox}"));
-            edit_request("edit/filter", id, &json!({"active": 1}), told)
+            edit_request("edit/filter", id, &json!({"active": 1}), told).about(mailbox)
         }
         Change::DeleteFilter { id, mailbox } => {
             delete_request("delete/filter", id, ("delete_filter", format!("delete the filter of {mailbox}")))
@@ -79,11 +96,12 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
 
 fn edit_request(route: &'static str, item: &impl ToString, attr: &Value, told: (&'static str, String)) -> Request {
     let body = json!({"items": [item.to_string()], "attr": attr});
-    Request { route, name: None, body, success: told.0, action: told.1 }
+    Request { route, name: None, body, success: told.0, about: item.to_string(), action: told.1 }
 }
 
 fn delete_request(route: &'static str, item: &impl ToString, told: (&'static str, String)) -> Request {
-    Request { route, name: None, body: json!([item.to_string()]), success: told.0, action: told.1 }
+    let body = json!([item.to_string()]);
+    Request { route, name: None, body, success: told.0, about: item.to_string(), action: told.1 }
 }
 
 fn set_attributes(address: &Address, attributes: &BTreeMap<String, String>) -> Request {
@@ -100,7 +118,8 @@ fn untag_domain(name: &DomainName, tags: &[String], what: &str) -> Request {
 }
 
 fn untag(route: &'static str, thing: &impl ToString, tags: &[String], told: (&'static str, String)) -> Request {
-    Request { route, name: Some(thing.to_string()), body: json!(tags), success: told.0, action: told.1 }
+    let name = thing.to_string();
+    Request { route, name: Some(name.clone()), body: json!(tags), success: told.0, about: name, action: told.1 }
 }
 
 fn add_dkim(name: &DomainName, dkim: &Dkim) -> Request {
@@ -109,6 +128,7 @@ fn add_dkim(name: &DomainName, dkim: &Dkim) -> Request {
         name: None,
         body: json!({"domains": name.as_str(), "dkim_selector": dkim.selector, "key_size": dkim.key_size}),
         success: "dkim_added",
+        about: name.to_string(),
         action: format!("make a DKIM key for {name}"),
     }
 }
@@ -122,6 +142,7 @@ fn add_filter(mailbox: &Address, script: &str, description: &str) -> Request {
             "script_desc": description, "active": 1,
         }),
         success: "mailbox_modified",
+        about: mailbox.to_string(),
         action: format!("add the filter of {mailbox}"),
     }
 }
@@ -139,7 +160,14 @@ fn add_domain(name: &DomainName, edit: &DomainEdit, dkim: &Dkim, rate: Option<Ra
         }),
     );
     extend(&mut body, rate.map_or(Value::Null, rate_attr));
-    Request { route: "add/domain", name: None, body, success: "domain_added", action: format!("add the domain {name}") }
+    Request {
+        route: "add/domain",
+        name: None,
+        body,
+        success: "domain_added",
+        about: name.to_string(),
+        action: format!("add the domain {name}"),
+    }
 }
 
 fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
@@ -154,7 +182,8 @@ fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
         tags: mailbox.tags.missing(&[]),
     };
     let mut body = mailbox_attr(&edit);
-    extend(&mut body, json!({"local_part": address.local(), "domain": address.domain().as_str()}));
+    // No tags are said too: those of the template would be taken (recording `18_templates/get_mailbox_full`).
+    extend(&mut body, json!({"local_part": address.local(), "domain": address.domain().as_str(), "tags": edit.tags}));
     extend(&mut body, tls_attr(mailbox.tls));
     extend(&mut body, password_attr(password));
     extend(&mut body, mailbox.rate_limit.map_or(Value::Null, rate_attr));
@@ -163,6 +192,7 @@ fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
         name: None,
         body,
         success: "mailbox_added",
+        about: address.to_string(),
         action: format!("add the mailbox {address}"),
     }
 }
@@ -185,6 +215,7 @@ fn add_alias(alias: &Alias) -> Request {
         name: None,
         body,
         success: "alias_added",
+        about: alias.catch.to_string(),
         action: format!("add the alias {}", alias.catch),
     }
 }
@@ -231,7 +262,7 @@ mod tests {
     fn an_alias_is_visible_and_carries_the_mark() {
         let alias = Alias {
             catch: crate::mail::Catch::parse("@e.com").unwrap(),
-            goto: Goto::Addresses(vec![Address::parse("a@e.com").unwrap(), Address::parse("b@e.com").unwrap()]),
+            goto: Goto::Addresses(["b@e.com", "a@e.com"].map(|text| Address::parse(text).unwrap()).into()),
             active: false,
             visible_in_sogo: None,
             sender_allowed: None,

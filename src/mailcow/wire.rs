@@ -94,6 +94,12 @@ pub(super) struct WireMailbox {
     pub(super) last_pop3_login: u64,
 }
 
+/// `search/mailbox`.
+#[derive(Deserialize)]
+pub(super) struct WirePage {
+    pub(super) data: Vec<WireMailbox>,
+}
+
 /// `get/alias/{id or address}`.
 #[derive(Deserialize)]
 pub(super) struct WireAlias {
@@ -143,6 +149,7 @@ pub(super) struct WireFilter {
     pub(super) id: u64,
     #[serde(deserialize_with = "number")]
     pub(super) active: u64,
+    pub(super) username: String,
     pub(super) filter_type: String,
     #[serde(default)]
     pub(super) script_data: String,

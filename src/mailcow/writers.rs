@@ -55,7 +55,7 @@ pub(super) fn lane(change: &Change) -> Lane {
         Change::LimitMailbox { address, .. } => (View::Leaves, vec![address.to_string()]),
         Change::DeleteMailbox(address) => (View::Rebuilds, vec![address.domain().to_string(), address.to_string()]),
         Change::AddAlias(alias) => (of_alias(alias), vec![alias.catch.domain().to_string()]),
-        Change::EditAlias { id, .. } | Change::DeleteAlias { id } => (View::Rebuilds, vec![format!("alias {id}")]),
+        Change::EditAlias { id, .. } | Change::DeleteAlias { id, .. } => (View::Rebuilds, vec![format!("alias {id}")]),
         Change::AddFilter { mailbox, .. }
         | Change::EditFilter { mailbox, .. }
         | Change::ActivateFilter { mailbox, .. }
@@ -170,7 +170,7 @@ mod tests {
         let mark = Mark::new("c", "n", "a", "u");
         Alias {
             catch: Catch::parse("sales@e.com").unwrap(),
-            goto: Goto::Addresses(vec![address(to)]),
+            goto: Goto::Addresses([address(to)].into()),
             active: true,
             visible_in_sogo: None,
             sender_allowed: None,
@@ -187,7 +187,10 @@ mod tests {
         assert_eq!(edit("a@e.com").view, View::Touches);
         assert_eq!(view(Change::AddAlias(alias("x@other.org"))), View::Rebuilds);
         assert_eq!(view(Change::AddAlias(alias("x@e.com"))), View::Touches);
-        assert_eq!(view(Change::EditAlias { id: 1, edit: AliasEdit::default() }), View::Rebuilds);
+        assert_eq!(
+            view(Change::EditAlias { id: 1, catch: alias("x@e.com").catch, edit: AliasEdit::default() }),
+            View::Rebuilds
+        );
         assert_eq!(filter("a@e.com").view, View::Leaves);
     }
 }

@@ -31,7 +31,7 @@ pub fn alias(want: &Alias, have: Option<&AliasHave>, policy: AdoptionPolicy) -> 
 /// An edit says again what sink the alias goes to, where it is to stay with it.
 fn edited(have: &AliasHave, edit: AliasEdit) -> Change {
     let kept_sink = have.sink().filter(|_| edit.goto.is_none());
-    Change::EditAlias { id: have.id, edit: AliasEdit { kept_sink, ..edit } }
+    Change::EditAlias { id: have.id, catch: have.catch.clone(), edit: AliasEdit { kept_sink, ..edit } }
 }
 
 /// Changes that let an alias go as the policy says. Nothing without our mark is touched.
@@ -47,7 +47,7 @@ pub fn alias_removal(have: Option<&AliasHave>, mark: &Mark, policy: RemovalPolic
             let edit = AliasEdit { private_comment: Some(String::new()), ..AliasEdit::default() };
             edited(have, edit)
         }
-        RemovalPolicy::Delete => Change::DeleteAlias { id: have.id },
+        RemovalPolicy::Delete => Change::DeleteAlias { id: have.id, catch: have.catch.clone() },
     }])
 }
 
@@ -64,9 +64,7 @@ mod tests {
     fn want() -> Alias {
         Alias {
             catch: Catch::parse("sales@example.com").unwrap(),
-            goto: Goto::Addresses(
-                ["ada@example.com", "x@other.org"].map(|text| Address::parse(text).unwrap()).to_vec(),
-            ),
+            goto: Goto::Addresses(["ada@example.com", "x@other.org"].map(|text| Address::parse(text).unwrap()).into()),
             active: true,
             visible_in_sogo: None,
             sender_allowed: None,
@@ -79,7 +77,7 @@ mod tests {
         AliasHave {
             id: 7,
             catch: Catch::parse("sales@example.com").unwrap(),
-            goto: vec!["ada@example.com".into(), "x@other.org".into()],
+            goto: ["ada@example.com", "x@other.org"].map(String::from).into(),
             active: true,
             visible_in_sogo: true,
             sender_allowed: true,
@@ -101,29 +99,29 @@ mod tests {
 
     #[test]
     fn every_edit_of_an_alias_with_a_sink_says_the_sink_again() {
-        let sink = AliasHave { goto: vec!["spam@localhost".into()], ..have() };
+        let sink = AliasHave { goto: ["spam@localhost".to_owned()].into(), ..have() };
         let wanted = Alias { goto: Goto::Sink(Sink::LearnSpam), public_comment: Some("new".into()), ..want() };
         let edit =
             AliasEdit { kept_sink: Some(Sink::LearnSpam), public_comment: Some("new".into()), ..AliasEdit::default() };
         let changes = alias(&wanted, Some(&sink), AdoptionPolicy::Never).unwrap();
-        assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
+        assert_eq!(changes, vec![Change::EditAlias { id: 7, catch: have().catch, edit }]);
         let released = alias_removal(Some(&sink), &mark(), RemovalPolicy::Retain).unwrap();
         assert!(matches!(&released[0], Change::EditAlias { edit, .. } if edit.kept_sink == Some(Sink::LearnSpam)));
     }
 
     #[test]
     fn a_discarding_alias_gets_its_addresses_and_the_mark() {
-        let have = AliasHave { goto: vec!["null@localhost".into()], private_comment: String::new(), ..have() };
+        let have = AliasHave { goto: ["null@localhost".to_owned()].into(), private_comment: String::new(), ..have() };
         let edit =
             AliasEdit { goto: Some(want().goto), private_comment: Some(mark().to_string()), ..AliasEdit::default() };
         let changes = alias(&want(), Some(&have), AdoptionPolicy::IfUnowned).unwrap();
-        assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
+        assert_eq!(changes, vec![Change::EditAlias { id: 7, catch: have.catch.clone(), edit }]);
     }
 
     #[test]
     fn only_our_own_alias_is_removed() {
         let removed = alias_removal(Some(&have()), &mark(), RemovalPolicy::Delete);
-        assert_eq!(removed, Ok(vec![Change::DeleteAlias { id: 7 }]));
+        assert_eq!(removed, Ok(vec![Change::DeleteAlias { id: 7, catch: have().catch }]));
         let foreign = AliasHave { private_comment: "by hand".into(), ..have() };
         assert_eq!(alias_removal(Some(&foreign), &mark(), RemovalPolicy::Delete), Ok(vec![]));
     }
@@ -132,6 +130,6 @@ mod tests {
     fn a_retained_alias_loses_its_mark_only() {
         let changes = alias_removal(Some(&have()), &mark(), RemovalPolicy::Retain).unwrap();
         let edit = AliasEdit { private_comment: Some(String::new()), ..AliasEdit::default() };
-        assert_eq!(changes, vec![Change::EditAlias { id: 7, edit }]);
+        assert_eq!(changes, vec![Change::EditAlias { id: 7, catch: have().catch, edit }]);
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crd::{Protocol, Sink};
-use crate::mail::{Access, Address, Alias, Dkim, DomainName, Goto, Limits, Mailbox, Quota, RateLimit, Relay, Tls};
+use crate::mail::{
+    Access, Address, Alias, Catch, Dkim, DomainName, Goto, Limits, Mailbox, Quota, RateLimit, Relay, Tls,
+};
 
 /// One request to Mailcow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,15 +103,19 @@ pub enum Change {
     AddAlias(Alias),
     /// Change fields of an alias.
     EditAlias {
-        /// Its number.
+        /// Its number, as it was seen with this address.
         id: u64,
+        /// What it catches.
+        catch: Catch,
         /// The fields that differ.
         edit: AliasEdit,
     },
     /// Remove an alias.
     DeleteAlias {
-        /// Its number.
+        /// Its number, as it was seen with this address.
         id: u64,
+        /// What it catches.
+        catch: Catch,
     },
     /// Make an active prefilter; this switches every other prefilter of the mailbox off.
     AddFilter {

@@ -4,12 +4,12 @@ use super::Removal;
 use super::change::{Change, DomainEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, DeletionPolicy};
-use crate::mail::{Domain, DomainHave, Limits, Mark, Quota, Relay};
+use crate::mail::{Domain, DomainHave, Limits, Mark, Quota, RateLimit, Relay};
 use crate::outcome::{Outcome, Reason};
 
-/// What a new domain gets where the spec says nothing. Mailcow's own template is not asked: an administrator may
-/// change it, and a part of it may contradict what the spec says (recording
-/// `02_domain/add_partial_quota_conflicts_with_template`).
+/// How much a new domain may hold where the spec says nothing. Mailcow's own template is not asked: an administrator may
+/// change it, and a part of it may contradict what the spec says (recordings
+/// `02_domain/add_partial_quota_conflicts_with_template`, `18_templates/get_domain_min`).
 const NEW: Limits<u32, Quota> = Limits {
     mailboxes: 10,
     aliases: 400,
@@ -111,7 +111,7 @@ fn added(want: &Domain) -> Vec<Change> {
     let add = Change::AddDomain {
         name: want.name.clone(),
         edit: DomainEdit {
-            description: want.description.clone(),
+            description: Some(want.description.clone().unwrap_or_else(|| want.name.to_string())),
             active: Some(want.active),
             limits: Limits {
                 mailboxes: Some(limits.mailboxes),
@@ -120,13 +120,18 @@ fn added(want: &Domain) -> Vec<Change> {
                 mailbox_quota: Some(limits.mailbox_quota),
                 total_quota: Some(limits.total_quota),
             },
-            address_list: want.address_list,
-            relay: Relay { host: None, ..want.relay },
+            address_list: Some(want.address_list.unwrap_or(true)),
+            relay: Relay {
+                backup_mx: Some(want.relay.backup_mx.unwrap_or(false)),
+                all_recipients: Some(want.relay.all_recipients.unwrap_or(false)),
+                unknown_only: Some(want.relay.unknown_only.unwrap_or(false)),
+                host: None,
+            },
             mark: Some(want.mark.to_string()),
             tags: want.tags.missing(&[]),
         },
         dkim: want.dkim.clone(),
-        rate: want.rate_limit,
+        rate: Some(want.rate_limit.unwrap_or(RateLimit::Unlimited)),
     };
     let relay = Relay { host: want.relay.host.filter(|host| *host != 0), ..Relay::default() };
     let edit = DomainEdit { relay, ..DomainEdit::default() };
@@ -184,7 +189,7 @@ fn changed_limits(want: Limits<u32, Quota>, have: Limits<u32, Quota>) -> Limits<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Dkim, DkimKey, DomainName, RateLimit};
+    use crate::mail::{Dkim, DkimKey, DomainName};
 
     fn mark() -> Mark {
         Mark::new("c1", "mail", "example-com", "uid-1")

@@ -1,12 +1,12 @@
 //! Mailboxes: what differs, and how a mailbox goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Removal;
 use super::change::{Change, MailboxEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
-use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy};
-use crate::mail::{Access, Mailbox, MailboxHave, Mark, Quota, Tls};
+use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy, Protocol};
+use crate::mail::{Access, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tls};
 use crate::outcome::{Outcome, Reason};
 
 /// What the mark's attribute says when nobody manages the mailbox any more. Mailcow replaces all attributes at once,
@@ -40,9 +40,9 @@ pub fn mailbox(
         name: differs(want.name.as_ref(), &have.name),
         quota: differs(Some(&want.quota), &have.quota).filter(|_| !(want.is_default_quota && has_more(have, want))),
         access: differs(Some(&want.access), &have.access),
-        protocols: differs(want.protocols.as_ref(), &have.protocols),
+        protocols: want.protocols.clone().filter(|want| want - &have.hidden_protocols != have.protocols),
         force_password_change: differs(want.force_password_change.as_ref(), &have.force_password_change),
-        sender_acl: want.sender_acl.clone().filter(|acl| have.sender_acl.as_ref() != Some(acl)),
+        sender_acl: kept_senders(want).filter(|want| have.sender_acl.as_ref() != Some(want)),
         tags: want.tags.missing(&have.tags),
     };
     if edit != MailboxEdit::default() {
@@ -66,6 +66,33 @@ pub fn mailbox(
         changes.push(Change::SetPassword(address()));
     }
     Ok(changes)
+}
+
+/// What Mailcow keeps of what a mailbox may send as: not the mailbox itself, and nothing beside `*` (recordings
+/// `17_sender_acl/get_set_own_name`, `get_set_star_and_team`).
+fn kept_senders(want: &Mailbox) -> Option<BTreeSet<String>> {
+    let mut kept = want.sender_acl.clone()?;
+    if kept.contains("*") {
+        return Some(["*".to_owned()].into());
+    }
+    kept.remove(&want.address.to_string());
+    Some(kept)
+}
+
+/// Changes that take away what a mailbox may still send as after it was written. Mailcow does not take away what is no
+/// address any more, but for `*` (recordings `17_sender_acl/get_set_empty_with_stuck`, `get_set_empty_after_star`).
+pub fn stuck_senders(want: &Mailbox, have: Option<&MailboxHave>) -> Vec<Change> {
+    let (Some(want_acl), Some(have_acl)) = (kept_senders(want), have.and_then(|have| have.sender_acl.as_ref())) else {
+        return Vec::new();
+    };
+    if have_acl.is_subset(&want_acl) {
+        return Vec::new();
+    }
+    let set = |acl| Change::EditMailbox {
+        address: want.address.clone(),
+        edit: MailboxEdit { sender_acl: Some(acl), ..MailboxEdit::default() },
+    };
+    vec![set(["*".to_owned()].into()), set(want_acl)]
 }
 
 /// Changes that let a mailbox go as the policy says. Nothing without our mark is touched.
@@ -107,14 +134,28 @@ pub fn mailbox_removal(
     }
 }
 
+/// A new mailbox is made with everything said that a spec can say: Mailcow's template, which an administrator may change,
+/// would fill in the rest (recordings `18_templates/get_mailbox_min`, `get_mailbox_full`).
+fn new(want: &Mailbox) -> Mailbox {
+    let Tls { incoming, outgoing } = want.tls;
+    Mailbox {
+        name: Some(want.name.clone().unwrap_or_default()),
+        rate_limit: Some(want.rate_limit.unwrap_or(RateLimit::Unlimited)),
+        protocols: Some(want.protocols.clone().unwrap_or_else(|| Protocol::ALL.into())),
+        tls: Tls { incoming: Some(incoming.unwrap_or(false)), outgoing: Some(outgoing.unwrap_or(false)) },
+        force_password_change: Some(want.force_password_change.unwrap_or(false)),
+        ..want.clone()
+    }
+}
+
 fn added(want: &Mailbox) -> Vec<Change> {
     let attributes = BTreeMap::from([(MailboxHave::MARK.to_owned(), want.mark.to_string())]);
     let address = || want.address.clone();
-    let senders = want.sender_acl.clone().filter(|acl| !acl.is_empty()).map(|acl| Change::EditMailbox {
+    let senders = kept_senders(want).filter(|acl| !acl.is_empty()).map(|acl| Change::EditMailbox {
         address: address(),
         edit: MailboxEdit { sender_acl: Some(acl), ..MailboxEdit::default() },
     });
-    let made = [Change::AddMailbox(want.clone()), Change::SetAttributes { address: address(), attributes }];
+    let made = [Change::AddMailbox(new(want)), Change::SetAttributes { address: address(), attributes }];
     made.into_iter().chain(senders).collect()
 }
 
@@ -129,7 +170,7 @@ fn marked(have: &MailboxHave, text: String) -> Change {
 mod tests {
     use super::*;
     use crate::crd::Per;
-    use crate::mail::{Address, RateLimit};
+    use crate::mail::Address;
 
     fn mark() -> Mark {
         Mark::new("c1", "mail", "ada", "uid-1")
@@ -159,7 +200,8 @@ mod tests {
             quota: Quota::gib(1),
             access: Access::Active,
             rate_limit: RateLimit::Unlimited,
-            protocols: std::collections::BTreeSet::new(),
+            protocols: BTreeSet::new(),
+            hidden_protocols: BTreeSet::new(),
             tls: Tls::default(),
             force_password_change: false,
             sender_acl: None,
@@ -179,6 +221,31 @@ mod tests {
     fn a_missing_mailbox_is_added_and_marked() {
         let changes = mailbox(&want(), None, AdoptionPolicy::IfUnowned, true).unwrap();
         assert!(matches!(changes.as_slice(), [Change::AddMailbox(_), Change::SetAttributes { .. }]));
+    }
+
+    #[test]
+    fn a_new_mailbox_leaves_nothing_to_a_template_that_the_spec_could_say() {
+        let changes = mailbox(&want(), None, AdoptionPolicy::IfUnowned, true).unwrap();
+        let Change::AddMailbox(new) = &changes[0] else { panic!("{changes:?}") };
+        assert_eq!(new.protocols, Some(Protocol::ALL.into()));
+        assert_eq!(new.tls, Tls { incoming: Some(false), outgoing: Some(false) });
+        assert_eq!((new.rate_limit, new.force_password_change), (Some(RateLimit::Unlimited), Some(false)));
+        let given = Mailbox { protocols: Some([Protocol::Imap].into()), force_password_change: Some(true), ..want() };
+        let changes = mailbox(&given, None, AdoptionPolicy::IfUnowned, true).unwrap();
+        let Change::AddMailbox(new) = &changes[0] else { panic!("{changes:?}") };
+        assert_eq!((new.protocols.clone(), new.force_password_change), (given.protocols, Some(true)));
+    }
+
+    #[test]
+    fn ways_that_the_server_has_no_switch_for_are_not_waited_for() {
+        let hidden = [Protocol::Eas, Protocol::Dav].into();
+        let have = MailboxHave { protocols: [Protocol::Imap].into(), hidden_protocols: hidden, ..have() };
+        for wanted in [vec![Protocol::Imap], vec![Protocol::Imap, Protocol::Eas]] {
+            let want = Mailbox { protocols: Some(wanted.into_iter().collect()), ..want() };
+            assert_eq!(plan(&want, &have), vec![]);
+        }
+        let none = Mailbox { protocols: Some(BTreeSet::new()), ..want() };
+        assert_eq!(plan(&none, &have).len(), 1, "none is none");
     }
 
     #[test]
@@ -248,13 +315,44 @@ mod tests {
 
     #[test]
     fn senders_that_cannot_be_shown_are_written_and_those_of_a_new_mailbox_in_a_second_step() {
-        let acl: std::collections::BTreeSet<String> = ["*".to_owned()].into();
+        let acl: BTreeSet<String> = ["*".to_owned()].into();
         let wanted = Mailbox { sender_acl: Some(acl.clone()), ..want() };
         let edit = MailboxEdit { sender_acl: Some(acl.clone()), ..MailboxEdit::default() };
         let change = Change::EditMailbox { address: want().address, edit };
         assert_eq!(plan(&wanted, &have()), vec![change.clone()]);
         assert_eq!(plan(&wanted, &MailboxHave { sender_acl: Some(acl), ..have() }), vec![]);
         assert_eq!(mailbox(&wanted, None, AdoptionPolicy::Never, true).unwrap()[2], change);
+    }
+
+    #[test]
+    fn senders_are_compared_as_mailcow_keeps_them() {
+        let texts = |entries: &[&str]| entries.iter().map(|&entry| entry.to_owned()).collect::<BTreeSet<_>>();
+        for (wanted, shown) in [
+            (&["ada@example.com", "b@example.com"][..], &["b@example.com"][..]),
+            (&["ada@example.com"], &[]),
+            (&["b@example.com", "*", "@example.com"], &["*"]),
+            (&[], &[]),
+        ] {
+            let want = Mailbox { sender_acl: Some(texts(wanted)), ..want() };
+            let have = MailboxHave { sender_acl: Some(texts(shown)), ..have() };
+            assert_eq!(plan(&want, &have), vec![], "{wanted:?}");
+            assert_eq!(stuck_senders(&want, Some(&have)), vec![], "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn what_mailcow_does_not_take_away_by_itself_is_taken_away_by_all_and_then_the_list() {
+        let have = MailboxHave { sender_acl: Some(["b@e.com".to_owned(), "gone@e.com".to_owned()].into()), ..have() };
+        let kept: BTreeSet<String> = ["b@e.com".to_owned()].into();
+        let want = Mailbox { sender_acl: Some(kept.clone()), ..want() };
+        let set = |acl: BTreeSet<String>| Change::EditMailbox {
+            address: want.address.clone(),
+            edit: MailboxEdit { sender_acl: Some(acl), ..MailboxEdit::default() },
+        };
+        assert_eq!(stuck_senders(&want, Some(&have)), vec![set(["*".to_owned()].into()), set(kept)]);
+        let unmanaged = Mailbox { sender_acl: None, ..want.clone() };
+        assert_eq!(stuck_senders(&unmanaged, Some(&have)), vec![]);
+        assert_eq!(stuck_senders(&want, None), vec![]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use alias::{alias, alias_removal};
 pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};
-pub use mailbox::{mailbox, mailbox_removal};
+pub use mailbox::{mailbox, mailbox_removal, stuck_senders};
 pub use ownership::{Claim, Refusal, claim, spare};
 
 use crate::outcome::Outcome;

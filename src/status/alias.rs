@@ -37,7 +37,7 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, pass: &Pass) -> EmailA
     after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
     if let Some(have) = &seen.have {
         after.alias_id = Some(have.id);
-        after.goto.clone_from(&have.goto);
+        after.goto = have.goto.iter().cloned().collect();
     }
     warn_of_external(&mut after, seen);
     after
@@ -73,7 +73,7 @@ mod tests {
             have: Some(AliasHave {
                 id: 7,
                 catch: Catch::parse("sales@example.com").unwrap(),
-                goto: vec!["ada@example.com".into()],
+                goto: ["ada@example.com".to_owned()].into(),
                 active: true,
                 visible_in_sogo: true,
                 sender_allowed: true,

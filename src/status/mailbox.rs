@@ -97,6 +97,7 @@ mod tests {
                 access: Access::Active,
                 rate_limit: RateLimit::Unlimited,
                 protocols: std::collections::BTreeSet::new(),
+                hidden_protocols: std::collections::BTreeSet::new(),
                 tls: crate::mail::Tls::default(),
                 force_password_change: false,
                 sender_acl: None,

@@ -7,7 +7,7 @@ fn manifest(kind: &str, spec: &str) -> String {
 }
 
 /// A kind, a spec that has to be refused, and what the words must hold.
-const REFUSED: [(&str, &str, &str); 42] = [
+const REFUSED: [(&str, &str, &str); 48] = [
     ("EmailDomain", "{domain: example}", "spec.domain"),
     ("EmailDomain", "{domain: a_b.example}", "spec.domain"),
     ("EmailDomain", "{domain: '*.example.com'}", "spec.domain"),
@@ -30,6 +30,12 @@ const REFUSED: [(&str, &str, &str); 42] = [
     ),
     ("EmailMailbox", "{localPart: 'a b', domainRef: {name: d}}", "spec.localPart"),
     ("EmailMailbox", "{localPart: a..b, domainRef: {name: d}}", "spec.localPart"),
+    ("EmailMailbox", "{localPart: a/b, domainRef: {name: d}}", "must not contain a slash"),
+    ("EmailMailbox", "{localPart: '0', domainRef: {name: d}}", "must not be 0 alone"),
+    ("EmailMailbox", "{localPart: a, domainRef: {name: d}, displayName: '0'}", "must not be 0 alone"),
+    ("EmailMailbox", "{localPart: a, domainRef: {name: d}, tags: [x, '0']}", "must not be 0 alone"),
+    ("EmailDomain", "{domain: e.com, tags: ['0']}", "must not be 0 alone"),
+    ("EmailDomain", "{domain: e.com, description: '0'}", "must not be 0 alone"),
     ("EmailMailbox", "{localPart: a}", "spec.domainRef"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d, namespace: ''}}", "spec.domainRef.namespace"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d, kind: x}}", "spec.domainRef.kind"),

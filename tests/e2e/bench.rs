@@ -107,8 +107,8 @@ async fn bare_look(world: &mut World, size: Size) -> usize {
     for n in 0..size.domains {
         let name = DomainName::parse(&format!("d{n}.example")).unwrap();
         client.dkim(&name).await.unwrap();
-        client.mailboxes(&name).await.unwrap();
-        client.aliases(&name).await.unwrap();
+        client.mailboxes(&name, 0).await.unwrap();
+        client.aliases(&name, 0).await.unwrap();
     }
     row(world, "a bare client's look at the same", started.elapsed());
     world.mailcow.reads()

@@ -19,10 +19,11 @@ const FREE: &str = "free@example.com";
 const PRIVATE: &str = "while I am in hospital";
 
 /// What tenant B tries, and with which object.
-const TRIED: [(&str, &str, &str); 17] = [
+const TRIED: [(&str, &str, &str); 18] = [
     ("a password from a Secret of A", "EmailMailbox", "stolen"),
     ("a mailbox in a domain object of A that does not let B in", "EmailMailbox", "guest"),
     ("an alias to a mailbox object of A", "EmailAlias", "to-ada"),
+    ("in its own domain: an alias called by the number of A's alias (`3rd`)", "EmailAlias", "number"),
     ("a rule for a mailbox object of A", "EmailForwardingRule", "for-ada"),
     ("to send as A's mailbox (`senderAcl`)", "EmailMailbox", "as-ada"),
     ("to send as anybody (`senderAcl: [\"*\"]`)", "EmailMailbox", "as-anybody"),
@@ -48,8 +49,9 @@ fn plural(kind: &str) -> &'static str {
     }
 }
 
-/// The specs of B's objects; a reference into another namespace has no field to be in.
-fn specs() -> Vec<(&'static str, &'static str, Value)> {
+/// The specs of B's objects; a reference into another namespace has no field to be in. `number` is that of A's alias on
+/// Mailcow, whose database takes `3rd@b.example` for it.
+fn specs(number: i64) -> Vec<(&'static str, &'static str, Value)> {
     let elsewhere = |name: &str| json!({"name": name, "namespace": A});
     let (own, rival, forced) = (json!({"name": "own"}), json!({"name": "rival"}), json!({"name": "forced"}));
     let rule = |mailbox: Value| json!({"mailboxRef": mailbox, "actions": [{"forward": {"to": ["b@b.example"]}}]});
@@ -72,6 +74,11 @@ fn specs() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("EmailMailbox", "as-anybody", json!({"localPart": "as-anybody", "domainRef": own, "senderAcl": ["*"]})),
         ("EmailAlias", "to-ada", json!({"localPart": "x", "domainRef": own, "gotoMailboxRefs": [elsewhere("ada")]})),
+        (
+            "EmailAlias",
+            "number",
+            json!({"localPart": format!("{number}rd"), "domainRef": own, "goto": ["b@b.example"]}),
+        ),
         ("EmailForwardingRule", "for-ada", rule(elsewhere("ada"))),
         ("EmailDomain", "rival", json!({"domain": "Example.com", "deletionPolicy": "Delete"})),
         ("EmailMailbox", "rival-ada", json!({"localPart": "ada", "domainRef": rival, "deletionPolicy": "Delete"})),
@@ -102,7 +109,8 @@ fn specs() -> Vec<(&'static str, &'static str, Value)> {
 pub(super) async fn compare(tenants: &Tenants) {
     tenants.mailcow.edit(unmanaged);
     let before = tenants.mailcow.inspect(of_a);
-    for (kind, name, spec) in specs() {
+    let number = tenants.mailcow.inspect(|state| state.alias("sales@example.com").map(|alias| alias.id)).unwrap();
+    for (kind, name, spec) in specs(number) {
         let who = if name.starts_with("forced") { "platform" } else { "edit in B" };
         let ask = Ask::create(&collection(B, plural(kind)), object(kind, name, &spec)).in_earnest();
         assert_eq!(ask.send(tenants.actor(who)).await.word, "yes", "{kind} {name}");
@@ -115,6 +123,9 @@ pub(super) async fn compare(tenants: &Tenants) {
     let _ = settled.await; // compared below
     table::compare(HEADING, &measured(tenants).await);
     nothing_leaks(tenants).await;
+    let goto = |address: &str| tenants.mailcow.inspect(|state| state.alias(address).map(|found| found.goto.clone()));
+    assert_eq!(goto(&format!("{number}rd@b.example")).as_deref(), Some("b@b.example"), "B's own alias is made");
+    assert_eq!(tenants.mailcow.inspect(of_a), before, "A has what it had");
     for name in ["as-ada@b.example", "as-anybody@b.example", "as-boss@shared.example"] {
         let senders = tenants.mailcow.inspect(|state| state.mailbox(name).map(|found| found.sender_acl.clone()));
         assert_eq!(senders, Some(Vec::new()), "{name}");
@@ -126,6 +137,7 @@ pub(super) async fn compare(tenants: &Tenants) {
     }
     tenants.kubectl(&["-n", B, "delete", "efr,ealias,embx", "--all", "--timeout=20s"]).await;
     tenants.kubectl(&["-n", B, "delete", "edom", "rival", "forced", "--timeout=20s"]).await;
+    assert_eq!(goto(&format!("{number}rd@b.example")), None, "B's own alias goes");
     assert_eq!(tenants.mailcow.inspect(of_a), before, "A has what it had");
 }
 

@@ -1,0 +1,50 @@
+//! The certificate authority that is given with a connection.
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Reads certificates in PEM form, one after the other (RFC 7468, section 5).
+///
+/// # Errors
+/// In words, what is wrong with the text: without this check what can't be read would be left out, and every connection
+/// refused for another reason.
+pub(super) fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, String> {
+    let mut store = RootCertStore::empty();
+    let mut found = Vec::new();
+    for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let der = der.map_err(|error| format!("ca.crt is broken: {error}; give the certificate as PEM text, whole"))?;
+        let read = store.add(der.clone()).map_err(|error| error.to_string());
+        let read = read.and_then(|()| reqwest::Certificate::from_der(&der).map_err(|error| error.to_string()));
+        found.push(read.map_err(|why| format!("ca.crt is broken: {why}; give the certificate as PEM text, whole"))?);
+    }
+    if found.is_empty() {
+        let why = "ca.crt holds no certificate; give PEM text that begins with -----BEGIN CERTIFICATE-----, or leave ca.crt out";
+        return Err(why.to_owned());
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said() {
+        let certified = rcgen::generate_simple_self_signed(vec!["m.example.com".to_owned()]).unwrap();
+        let good = certified.cert.pem();
+        assert_eq!(certificates(&format!("{good}\n{good}")).unwrap().len(), 2);
+        let cut = &good[..good.len() / 2];
+        for (pem, words) in [
+            ("", "holds no certificate"),
+            ("hello", "holds no certificate"),
+            (&certified.signing_key.serialize_pem(), "holds no certificate"),
+            (cut, "is broken"),
+            ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "is broken"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is broken"),
+        ] {
+            let why = certificates(pem).unwrap_err();
+            assert!(why.contains(words), "{pem:?}: {why}");
+        }
+    }
+}

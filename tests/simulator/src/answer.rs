@@ -23,15 +23,26 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) html: bool,
     pub(crate) body: String,
+    /// How many objects a read shows.
+    pub(crate) rows: usize,
+}
+
+/// How many objects were found: those of a list or of a page, or one.
+fn rows(found: &Json) -> usize {
+    match (found, found.get("data")) {
+        (Json::List(list), _) | (_, Json::List(list)) => list.len(),
+        (Json::Map(_), _) => 1,
+        _ => 0,
+    }
 }
 
 impl Reply {
     pub(crate) fn json(status: u16, body: String) -> Self {
-        Self { status, html: false, body }
+        Self { status, html: false, body, rows: 0 }
     }
 
     pub(crate) fn html(status: u16, body: &str) -> Self {
-        Self { status, html: true, body: body.to_owned() }
+        Self { status, html: true, body: body.to_owned(), rows: 0 }
     }
 
     /// 200 with nothing in it: not authenticated, or PHP broke off.
@@ -55,12 +66,12 @@ impl Reply {
         } else {
             "{}".to_owned()
         };
-        Self::json(200, body)
+        Self { rows: rows(found), ..Self::json(200, body) }
     }
 
     /// The same for the few routes whose empty list is `[]`.
     pub(crate) fn read_list(found: &Json) -> Self {
-        Self::json(200, json_text::pretty(found))
+        Self { rows: rows(found), ..Self::json(200, json_text::pretty(found)) }
     }
 
     /// The answer to a write.

@@ -181,8 +181,7 @@ impl Shared {
             }
             passed => {
                 let reply = gate::run(&mut self.state(), call, passed);
-                let rows = rows(&reply);
-                let takes = cost.read(&self.state(), &call.path, rows);
+                let takes = cost.read(&self.state(), &call.path, reply.rows);
                 tokio::time::sleep(takes).await;
                 reply
             }
@@ -258,18 +257,6 @@ impl Shared {
             tokio::time::sleep(cost.hash()).await;
         }
         Some(prepared)
-    }
-}
-
-/// How many objects an answer shows.
-fn rows(reply: &Reply) -> usize {
-    match Json::parse(&reply.body) {
-        Some(Json::List(list)) => list.len(),
-        Some(Json::Map(page)) => match page.iter().find(|(key, _)| key == "data") {
-            Some((_, Json::List(list))) => list.len(),
-            _ => 1,
-        },
-        _ => 0,
     }
 }
 

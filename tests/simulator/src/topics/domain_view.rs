@@ -22,7 +22,12 @@ pub(crate) struct Usage {
 
 /// The sums of one domain.
 pub(crate) fn usage(state: &State, domain: &str) -> Usage {
-    let mut usage = Usage { aliases: count_aliases(state, domain), ..Usage::default() };
+    Usage { aliases: count_aliases(state, domain), ..assigned(state, domain) }
+}
+
+/// The sums over the mailboxes of one domain; its aliases are not counted.
+pub(crate) fn assigned(state: &State, domain: &str) -> Usage {
+    let mut usage = Usage::default();
     for mailbox in state.mailboxes_of(domain) {
         usage.mailboxes += 1;
         usage.quota += mailbox.quota;

@@ -114,7 +114,7 @@ fn refusal(state: &State, mailbox: &Mailbox) -> Option<Json> {
 /// Which limit of the domain a new mailbox would pass.
 fn over_limit(state: &State, mailbox: &Mailbox) -> Option<Json> {
     let domain = state.domain(&mailbox.domain)?;
-    let usage = domain_view::usage(state, &domain.name);
+    let usage = domain_view::assigned(state, &domain.name);
     let left = (domain.quota * MIB - usage.quota) / MIB;
     let wanted = mailbox.quota / MIB;
     if usage.mailboxes >= domain.max_mailboxes {

@@ -12,7 +12,7 @@ const MIB: i64 = 1 << 20;
 
 /// The largest quota a mailbox could be given, bytes.
 pub(crate) fn max_new_quota(state: &State, mailbox: &Mailbox) -> i64 {
-    max_new_quota_with(state, mailbox, domain_view::usage(state, &mailbox.domain))
+    max_new_quota_with(state, mailbox, domain_view::assigned(state, &mailbox.domain))
 }
 
 fn max_new_quota_with(state: &State, mailbox: &Mailbox, usage: Usage) -> i64 {
@@ -25,7 +25,7 @@ fn max_new_quota_with(state: &State, mailbox: &Mailbox, usage: Usage) -> i64 {
 pub(crate) fn get(state: &State, address: &str) -> Json {
     match state.mailbox(address) {
         Some(mailbox) if state.domain(&mailbox.domain).is_some() => {
-            let usage = domain_view::usage(state, &mailbox.domain);
+            let usage = domain_view::assigned(state, &mailbox.domain);
             show(state, mailbox, Some(usage))
         }
         _ => Json::Null,
@@ -54,7 +54,7 @@ pub(crate) fn list(state: &State, domains: &str, tags: Option<&str>, reduced: bo
 
 /// `get/mailbox/{domain}?tags=…`
 pub(crate) fn of_domain_by_tags(state: &State, domain: &str, tags: &str) -> Json {
-    let usage = domain_view::usage(state, domain);
+    let usage = domain_view::assigned(state, domain);
     let wanted = state.mailboxes_of(domain).filter(|m| tags::matches(&m.tags, tags));
     Json::List(wanted.map(|m| show(state, m, Some(usage))).collect())
 }

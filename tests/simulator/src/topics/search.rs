@@ -1,11 +1,12 @@
 //! `search/mailbox`: lists page by page, as the tables of Mailcow's UI ask for them.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::json::{Json, obj};
 use crate::state::{Mailbox, State};
-use crate::topics::{domain_view, mailbox_view};
+use crate::topics::domain_view::{self, Usage};
+use crate::topics::mailbox_view;
 
 /// A column of the table: its number in requests, its name, and whether the database has it. Those it does
 /// not have are only there to sort by.
@@ -100,8 +101,12 @@ fn stored_text(mailbox: &Mailbox, column: &str) -> String {
 
 /// `LIKE '%…%'`: in the wanted text `%` stands for anything and `_` for one character.
 fn is_like(text: &str, wanted: &str) -> bool {
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let wanted: Vec<char> = format!("%{}%", wanted.to_lowercase()).chars().collect();
+    let (text, wanted) = (text.to_lowercase(), wanted.to_lowercase());
+    if !wanted.contains(['%', '_']) {
+        return text.contains(&wanted);
+    }
+    let text: Vec<char> = text.chars().collect();
+    let wanted: Vec<char> = format!("%{wanted}%").chars().collect();
     // The places in `wanted` that are reached after each character.
     let mut reached = BTreeSet::from([0]);
     skip_wildcards(&mut reached, &wanted);
@@ -173,9 +178,14 @@ pub(crate) fn mailboxes(state: &State, request: &Json) -> Json {
     let cut = request.is_set("start") && length.to_int() != -1;
     let from = if cut { usize::try_from(start.to_int()).unwrap_or(0) } else { 0 };
     let most = if cut { usize::try_from(length.to_int()).unwrap_or(0) } else { usize::MAX };
-    let usages = domain_view::usages(state);
-    let page = found.into_iter().skip(from).take(most);
-    let shown = page.filter_map(|m| mailbox_view::shown_with(state, m, &usages));
+    let page: Vec<&Mailbox> = found.into_iter().skip(from).take(most).collect();
+    let mut usages: HashMap<String, Usage> = HashMap::new();
+    for mailbox in &page {
+        if !usages.contains_key(&mailbox.domain) {
+            usages.insert(mailbox.domain.clone(), domain_view::assigned(state, &mailbox.domain));
+        }
+    }
+    let shown = page.into_iter().filter_map(|m| mailbox_view::shown_with(state, m, &usages));
     obj! {
         "draw" => request.get("draw").to_int(),
         "recordsTotal" => count,

@@ -14,6 +14,7 @@ mod recording;
 mod replay;
 mod setup;
 mod setup_races;
+mod setup_second;
 
 use std::io::Write;
 use std::path::Path;

@@ -11,7 +11,7 @@ use crate::client::{self, RO_KEY, RW_KEY, Received};
 use crate::compare;
 use crate::exceptions;
 use crate::recording::{Kind, Line, Topic};
-use crate::{database, measured, setup, setup_races};
+use crate::{database, measured, setup, setup_races, setup_second};
 
 /// What became of one line.
 pub(crate) enum Outcome {
@@ -36,10 +36,12 @@ pub(crate) async fn replay(topic: &Topic) -> Vec<Outcome> {
     };
     let simulator = Simulator::start(options).await.expect("a simulator");
     setup::start(topic, &simulator);
+    setup_second::start(topic, &simulator);
     let mut session = None;
     let mut outcomes = Vec::new();
     for line in &topic.lines {
         setup::before(topic, line, &simulator);
+        setup_second::before(topic, line, &simulator);
         setup_races::before(&topic.name, line, &simulator);
         outcomes.push(replay_line(topic, line, &simulator, &mut session).await);
     }

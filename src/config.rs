@@ -162,6 +162,11 @@ pub struct DnsSettings {
     /// Whom to ask: the zones' own name servers, or only the recursive resolvers.
     #[arg(long, env = "DNS_MODE", value_enum, default_value_t = DnsMode::Authoritative)]
     pub dns_mode: DnsMode,
+    /// Also ask name servers, and fetch policies and certificates from hosts, at addresses that are not public, such as
+    /// 10.0.0.0/8: for a split horizon. Whoever may publish records of a domain then chooses where the operator connects
+    /// to inside the cluster.
+    #[arg(long, env = "DNS_ALLOW_PRIVATE")]
+    pub dns_allow_private: bool,
     /// Demand of every domain that its ownership is proven by a TXT record before anything is created on Mailcow.
     #[arg(long, env = "REQUIRE_OWNERSHIP")]
     pub require_ownership: bool,

@@ -13,6 +13,7 @@ use mailcow_operator::dns::{
 use mailcow_operator::mail::{DkimKey, DomainName};
 use nameserver::rdata::TXT;
 use nameserver::{Fault, RData, Record, RecordType, Server, name};
+use tokio::net::UdpSocket;
 
 const KEY: &str = "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL1l";
 
@@ -57,6 +58,7 @@ impl World {
         Options {
             resolvers: vec![self.resolver.address()],
             authoritative_port: self.first.address().port(),
+            allow_private: true,
             timeout: Duration::from_millis(250),
             check_timeout: Duration::from_secs(3),
             ..Options::default()
@@ -157,12 +159,12 @@ async fn one_bad_server_of_two_is_a_warning() {
     for (fault, words) in [
         (Fault::ServFail, "SERVFAIL"),
         (Fault::Refused, "REFUSED"),
-        (Fault::Silent, "timed out"),
+        (Fault::Silent, "does not answer"),
         (Fault::NotAuthoritative, "AA=0"),
-        (Fault::Garbage, "no DNS message"),
-        (Fault::WrongId, "timed out"),
-        (Fault::WrongQuestion, "timed out"),
-        (Fault::TruncateForEver, "timed out"),
+        (Fault::Garbage, "does not answer"),
+        (Fault::WrongId, "does not answer"),
+        (Fault::WrongQuestion, "does not answer"),
+        (Fault::TruncateForEver, "does not answer"),
     ] {
         let world = World::start().await;
         world.second.fault_everywhere(fault);
@@ -251,7 +253,7 @@ async fn nothing_is_told_apart_from_no_answer() {
 }
 
 #[tokio::test]
-async fn aliases_are_followed_into_other_zones_and_circles_end() {
+async fn cname_records_are_followed_into_other_zones_and_loops_end() {
     let world = World::start().await;
     let instead =
         "dkim._domainkey CNAME key.host.test.\na CNAME b\nb CNAME a\nc CNAME c.host.test.\ngone CNAME gone.host.test.";
@@ -259,17 +261,17 @@ async fn aliases_are_followed_into_other_zones_and_circles_end() {
     let key = format!("key TXT \"v=DKIM1; p={KEY}\"\nc CNAME c.example.test.");
     world.zone("host.test", &format!("{HOST}{key}\n"));
     assert_eq!(world.row(Dkim).await.verdict, Verified);
-    assert_eq!(world.ask("a.example.test", Kind::A).await, Outcome::AliasLoop);
-    assert_eq!(world.ask("c.example.test", Kind::A).await, Outcome::AliasLoop);
+    assert_eq!(world.ask("a.example.test", Kind::A).await, Outcome::CnameLoop);
+    assert_eq!(world.ask("c.example.test", Kind::A).await, Outcome::CnameLoop);
     assert_eq!(world.ask("gone.example.test", Kind::A).await, Outcome::NxDomain);
 }
 
 #[tokio::test]
-async fn a_long_chain_of_aliases_ends_too() {
+async fn a_long_chain_of_cname_records_ends_too() {
     let world = World::start().await;
     let chain = (0..12).map(|n| format!("c{n} CNAME c{}", n + 1)).collect::<Vec<_>>().join("\n");
     world.without("none", &format!("{chain}\nc12 A 192.0.2.9"));
-    assert_eq!(world.ask("c0.example.test", Kind::A).await, Outcome::AliasLoop);
+    assert_eq!(world.ask("c0.example.test", Kind::A).await, Outcome::CnameLoop);
     assert!(matches!(world.ask("c6.example.test", Kind::A).await, Outcome::Addresses(_)));
 }
 
@@ -378,7 +380,7 @@ async fn the_next_resolver_is_asked_when_one_is_dead() {
 }
 
 #[tokio::test]
-async fn an_older_answer_of_a_resolver_is_told() {
+async fn an_older_answer_of_a_resolver_is_reported() {
     let world = World::start().await;
     let old = EXAMPLE.replace("MX 10 mail.host.test.", "MX 10 old.host.test.").replace("_dmarc", "other");
     world.resolver.set_zone("example.test", &old).unwrap();
@@ -390,17 +392,56 @@ async fn an_older_answer_of_a_resolver_is_told() {
 }
 
 #[tokio::test]
-async fn one_dead_zone_does_not_close_the_way_to_others() {
+async fn dead_zones_do_not_close_the_way_to_others() {
     let world = World::start().await;
-    world.zone("dead.test", "@ NS ns.dead.test.\nns A 127.0.0.9\n");
-    world.zone("test", "@ NS ns1.example.test.\ndead NS ns.dead.test.\nns.dead A 127.0.0.9\n");
+    let mut delegations = "@ NS ns1.example.test.\n".to_owned();
+    for dead in ["dead1", "dead2", "dead3"] {
+        world.zone(&format!("{dead}.test"), &format!("@ NS ns.{dead}.test.\nns A 127.0.0.9\n"));
+        delegations = format!("{delegations}{dead} NS ns.{dead}.test.\nns.{dead} A 127.0.0.9\n");
+    }
+    world.zone("test", &delegations);
+    let silent = mute([127, 0, 0, 9], &world).await;
     let lookup = world.lookup();
-    for _ in 0..3 {
-        let found = lookup.ask(&Question::new("dead.test", Kind::Mx)).await;
+    for dead in ["dead1.test", "dead2.test", "dead3.test"] {
+        let found = lookup.ask(&Question::new(dead, Kind::Mx)).await;
         assert_eq!(found[0].source, DnsSource::Recursive);
     }
     let found = check(&lookup, &wanted()).await;
     assert!(found.iter().all(|verdict| verdict.source == DnsSource::Authoritative), "{found:#?}");
+    drop(silent);
+}
+
+/// A socket at the port of the authorities that never answers.
+async fn mute(ip: [u8; 4], world: &World) -> UdpSocket {
+    UdpSocket::bind(SocketAddr::from((ip, world.first.address().port()))).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_host_with_dead_addresses_silences_nobody_elses_server() {
+    let world = World::start().await;
+    let hostile = "@ NS ns.hostile.test.\nns A 127.0.0.9\nns A 127.0.0.10\nns A 127.0.0.2\nns A 127.0.0.3\n";
+    world.zone("hostile.test", hostile);
+    world.zone("test", "@ NS ns1.example.test.\n");
+    let silent = [mute([127, 0, 0, 9], &world).await, mute([127, 0, 0, 10], &world).await];
+    let lookup = world.lookup();
+    lookup.ask(&Question::new("hostile.test", Kind::Mx)).await;
+    let found = check(&lookup, &wanted()).await;
+    for verdict in &found {
+        assert_eq!((verdict.source, reasons(verdict)), (DnsSource::Authoritative, vec![]), "{verdict:#?}");
+    }
+    drop(silent);
+}
+
+#[tokio::test]
+async fn servers_at_private_addresses_are_not_asked_unless_that_is_allowed() {
+    let world = World::start().await;
+    let lookup = Lookup::new(Options { allow_private: false, ..world.options() }).unwrap();
+    let found = check(&lookup, &wanted()).await;
+    assert!(found.iter().all(|verdict| verdict.source == DnsSource::Recursive), "{found:#?}");
+    assert!(reasons(&found[0]).contains(&"ServersUnreachable"), "{found:#?}");
+    for server in [&world.first, &world.second] {
+        assert!(server.seen().is_empty(), "{:?}", server.seen());
+    }
 }
 
 #[tokio::test]

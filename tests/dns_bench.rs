@@ -46,7 +46,7 @@ impl World {
     fn lookup(&self) -> Lookup {
         let resolvers: Vec<SocketAddr> = vec![self.resolver.address()];
         let authoritative_port = self.authority.address().port();
-        Lookup::new(Options { resolvers, authoritative_port, ..Options::default() }).unwrap()
+        Lookup::new(Options { resolvers, authoritative_port, allow_private: true, ..Options::default() }).unwrap()
     }
 
     fn questions(&self) -> usize {

@@ -17,6 +17,7 @@ pub(super) fn options(settings: &DnsSettings) -> Options {
             DnsMode::Authoritative => Mode::Authoritative,
             DnsMode::Recursive => Mode::Recursive,
         },
+        allow_private: settings.dns_allow_private,
         authoritative_port: settings.dns_authoritative_port,
         https_port: settings.policy_port,
         smtp_port: settings.smtp_port,

@@ -1,4 +1,4 @@
-//! What a status says of a domain's DNS records.
+//! The DNS records of a domain, in its status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -89,13 +89,13 @@ pub struct DnsRecordStatus {
     /// Which record.
     #[serde(rename = "type")]
     pub kind: DnsRecordKind,
-    /// The name it stands at.
+    /// The name of the record.
     pub name: String,
     /// The verdict.
     pub verdict: DnsVerdict,
     /// Whether `DNSVerified` needs it.
     pub required: bool,
-    /// Values that would be right, as they stand in a zone.
+    /// Values that would be right, in the format of zone files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<String>,
     /// Values that were seen.
@@ -165,7 +165,7 @@ pub struct DnsPropagation {
     /// For `Pending`: when the resolver will have forgotten the older answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// For `Disagree`: which server of the zone says what.
+    /// For `Disagree`: which server of the zone has which answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<String>,
 }
@@ -173,11 +173,11 @@ pub struct DnsPropagation {
 /// How far a record has come, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DnsReach {
-    /// The zone's servers and the resolver say the same.
+    /// The zone's servers and the resolver have the same answer.
     Everywhere,
     /// The zone's servers have it; the resolver still holds an older answer.
     Pending,
-    /// The zone's servers say different things.
+    /// The zone's servers have different answers.
     Disagree,
 }
 

@@ -103,7 +103,7 @@ pub struct Tlsa {
 pub struct Page {
     /// The HTTP status.
     pub status: u16,
-    /// The media type without parameters, in lower case; empty when none is said.
+    /// The media type without parameters, in lower case; empty when there is none.
     pub media_type: String,
     /// The start of the body, at most 64 KiB.
     pub body: Vec<u8>,
@@ -138,8 +138,8 @@ pub enum Outcome {
     NoData,
     /// The name does not exist.
     NxDomain,
-    /// The aliases go in a circle, or there are more than 8.
-    AliasLoop,
+    /// The CNAME records form a loop, or there are more than 8.
+    CnameLoop,
     /// No answer that can be trusted, and why.
     Failed(String),
 }
@@ -149,8 +149,8 @@ pub enum Outcome {
 pub struct Answer {
     /// What came back.
     pub outcome: Outcome,
-    /// The targets of the aliases that were followed, in order.
-    pub aliases: Vec<String>,
+    /// The targets of the CNAME records that were followed, in order.
+    pub cnames: Vec<String>,
     /// Who answered.
     pub source: DnsSource,
     /// The servers that gave this answer, as `host (address)`.
@@ -160,9 +160,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer without aliases or notes.
+    /// An answer without CNAME records or notes.
     pub fn new(outcome: Outcome, source: DnsSource) -> Self {
-        Self { outcome, aliases: Vec::new(), source, servers: Vec::new(), notes: Vec::new() }
+        Self { outcome, cnames: Vec::new(), source, servers: Vec::new(), notes: Vec::new() }
     }
 
     /// The addresses; none when there is no record.
@@ -191,7 +191,7 @@ impl Answer {
 
     /// Whether there are records of the type.
     pub(super) fn has_records(&self) -> bool {
-        !self.is_void() && !matches!(self.outcome, Outcome::AliasLoop | Outcome::Failed(_))
+        !self.is_void() && !matches!(self.outcome, Outcome::CnameLoop | Outcome::Failed(_))
     }
 
     /// Whether DNS says that there is no such record (a void lookup of RFC 7208, section 4.6.4).

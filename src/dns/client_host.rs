@@ -4,7 +4,7 @@ use super::answer::{Answer, Kind, Outcome};
 use super::hosts::{addresses, failure, listed};
 use super::known::{Known, Need};
 use super::verdict::Verdict;
-use super::wanted::{Wanted, alias_name};
+use super::wanted::{Wanted, own_host};
 use crate::crd::{DnsRecordKind, DnsVerdict};
 
 /// What `autodiscover.<domain>` is worth.
@@ -23,12 +23,12 @@ pub fn autoconfig(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     leads_to_host(wanted, known, DnsRecordKind::Autoconfig)
 }
 
-/// Whether a name leads to the mail host: by an alias, else by the same addresses.
+/// Whether a name leads to the mail host: by a CNAME, else by the same addresses.
 ///
 /// # Errors
 /// When something has to be asked first.
 pub(super) fn leads_to_host(wanted: &Wanted, known: &Known, kind: DnsRecordKind) -> Result<Verdict, Need> {
-    let (name, host) = (alias_name(wanted, kind), wanted.mail_host.as_str());
+    let (name, host) = (own_host(wanted, kind), wanted.mail_host.as_str());
     let found = known.host(&name)?;
     let [v4, v6] = found;
     let mut verdict = Verdict::new(wanted, kind, &name, v4);
@@ -36,28 +36,28 @@ pub(super) fn leads_to_host(wanted: &Wanted, known: &Known, kind: DnsRecordKind)
     if let Some(done) = verdict.without_records(v4).or_else(|| verdict.without_records(v6)) {
         return Ok(done);
     }
-    let aliases = if v4.aliases.is_empty() { &v6.aliases } else { &v4.aliases };
+    let cnames = if v4.cnames.is_empty() { &v6.cnames } else { &v4.cnames };
     let own = addresses(&found);
-    match aliases.last() {
-        _ if aliases.iter().any(|alias| alias == host) && !own.is_empty() => {
+    match cnames.last() {
+        _ if cnames.iter().any(|cname| cname == host) && !own.is_empty() => {
             Ok(verdict.found(DnsVerdict::Verified, format!("{name} leads to {host}")))
         }
         Some(last) if own.is_empty() => {
-            let message = format!("{name} is an alias of {last}, which has no address");
+            let message = format!("{name} is a CNAME for {last}, which has no address");
             let doubled = last.strip_prefix(host).is_some_and(|rest| rest.starts_with('.'));
             let hint =
                 doubled.then(|| format!("the zone appended its name: write \"{host}.\" with the dot at the end"));
             Ok(verdict.found(DnsVerdict::Invalid, message).hint(hint))
         }
         None if own.is_empty() => absent(wanted, known, verdict),
-        _ => by_addresses(wanted, known, (&found, aliases.last()), verdict),
+        _ => by_addresses(wanted, known, (&found, cnames.last()), verdict),
     }
 }
 
-/// The value as it stands in a zone: the first alias, else the addresses.
+/// The value in a zone: the target of the CNAME, else the addresses.
 fn observed(found: &[&Answer; 2]) -> Vec<String> {
-    match found.iter().find_map(|answer| answer.aliases.first()) {
-        Some(alias) => vec![format!("{alias}.")],
+    match found.iter().find_map(|answer| answer.cnames.first()) {
+        Some(cname) => vec![format!("{cname}.")],
         None => addresses(found).iter().take(16).map(ToString::to_string).collect(),
     }
 }
@@ -65,7 +65,7 @@ fn observed(found: &[&Answer; 2]) -> Vec<String> {
 fn by_addresses(
     wanted: &Wanted,
     known: &Known,
-    (found, alias): (&[&Answer; 2], Option<&String>),
+    (found, cname): (&[&Answer; 2], Option<&String>),
     verdict: Verdict,
 ) -> Result<Verdict, Need> {
     let host = wanted.mail_host.as_str();
@@ -76,25 +76,26 @@ fn by_addresses(
     let (own, ours, name) = (addresses(found), addresses(&hosts), verdict.name.clone());
     if own == ours {
         let message =
-            format!("{name} has the addresses of {host}; an alias (CNAME) of {host} would follow it when they change");
+            format!("{name} has the addresses of {host}: publish a CNAME instead, which follows when they change");
         let verdict = verdict.found(DnsVerdict::Verified, format!("{name} leads to {host}"));
-        return Ok(if alias.is_none() { verdict.warn("AddressInsteadOfCname", message) } else { verdict });
+        return Ok(if cname.is_none() { verdict.warn("AddressInsteadOfCname", message) } else { verdict });
     }
-    let message = match alias {
-        Some(alias) => format!("{name} is an alias of {alias}, not of {host}"),
+    let message = match cname {
+        Some(cname) => format!("{name} is a CNAME for {cname}, not for {host}"),
         None => format!("{name} has the addresses {}, {host} has {}", listed(&own), listed(&ours)),
     };
-    let hint = "make it an alias (CNAME) of the mail host; if a CDN's proxy stands before it, turn that off";
-    Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint.to_owned())))
+    let hint = format!("publish {name}. IN CNAME {host}., and turn the proxy of a CDN off for it");
+    Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)))
 }
 
 fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
     let name = verdict.name.clone();
     let doubled = format!("{name}.{}", wanted.domain);
     let probe = known.ask(&doubled, Kind::A)?;
-    let elsewhere = !probe.aliases.is_empty() || matches!(probe.outcome, Outcome::Addresses(_));
+    let elsewhere = !probe.cnames.is_empty() || matches!(probe.outcome, Outcome::Addresses(_));
     let hint = elsewhere.then(|| {
-        format!("the record stands at {doubled}: the zone appends its name, so leave out .{} there", wanted.domain)
+        let domain = &wanted.domain;
+        format!("the record is at {doubled}: the zone appends its name, so leave out .{domain} in the record's name")
     });
     Ok(verdict.found(DnsVerdict::Missing, format!("{name} does not exist in DNS")).hint(hint))
 }
@@ -116,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_of_the_mail_host_is_right() {
-        let found = judge(&facts().alias(NAME, &["mail.example.net"], &["192.0.2.1"]));
+    fn a_cname_for_the_mail_host_is_right() {
+        let found = judge(&facts().cname(NAME, &["mail.example.net"], &["192.0.2.1"]));
         assert_eq!((found.verdict, found.observed), (DnsVerdict::Verified, vec!["mail.example.net.".to_owned()]));
         assert!(found.warnings.is_empty());
     }
@@ -129,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn another_target_and_a_proxy_are_told() {
-        let found = judge(&facts().alias(NAME, &["other.test"], &["192.0.2.9"]));
+    fn another_target_and_a_proxy_are_named() {
+        let found = judge(&facts().cname(NAME, &["other.test"], &["192.0.2.9"]));
         assert_eq!(found.verdict, DnsVerdict::Mismatch);
-        assert!(found.message.contains("alias of other.test, not of mail.example.net"), "{}", found.message);
+        assert!(found.message.contains("a CNAME for other.test, not for mail.example.net"), "{}", found.message);
         assert!(judge(&facts().host(NAME, &["192.0.2.9"])).hint.unwrap().contains("proxy"));
     }
 
     #[test]
-    fn a_dangling_alias_without_its_last_dot_is_recognised() {
-        let found = judge(&facts().alias(NAME, &["mail.example.net.example.com"], &[]));
+    fn a_dangling_cname_without_its_last_dot_is_recognised() {
+        let found = judge(&facts().cname(NAME, &["mail.example.net.example.com"], &[]));
         assert_eq!(found.verdict, DnsVerdict::Invalid);
         assert!(found.hint.unwrap().contains("with the dot at the end"));
     }
@@ -152,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_lookup_is_temporary_and_a_circle_invalid() {
+    fn a_failed_lookup_is_temporary_and_a_loop_invalid() {
         let failed = facts().with(at(NAME, Kind::A), Outcome::Failed("SERVFAIL".into()));
         assert_eq!(judge(&failed).verdict, DnsVerdict::TempError);
-        assert_eq!(judge(&facts().with(at(NAME, Kind::Aaaa), Outcome::AliasLoop)).verdict, DnsVerdict::Invalid);
+        assert_eq!(judge(&facts().with(at(NAME, Kind::Aaaa), Outcome::CnameLoop)).verdict, DnsVerdict::Invalid);
         let unknown = facts()
             .with(at(NAME, Kind::A), ips(&["192.0.2.9"]))
             .with(at("mail.example.net", Kind::A), Outcome::Failed("SERVFAIL".into()));

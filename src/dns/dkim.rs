@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::answer::{Answer, Kind, Outcome};
+use super::characters::{bare, from_zone_file};
 use super::der::element;
+use super::family::misplaced;
 use super::known::{Known, Need};
 use super::tags::Tags;
 use super::verdict::Verdict;
@@ -32,7 +34,9 @@ pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let Some(key) = &wanted.dkim else {
         let nothing = Answer::new(Outcome::NoData, DnsSource::Authoritative);
         let verdict = Verdict::new(wanted, DnsRecordKind::Dkim, &format!("_domainkey.{}", wanted.domain), &nothing);
-        return Ok(verdict.found(DnsVerdict::Missing, "Mailcow has no DKIM key for this domain yet"));
+        let hint = "wait until the key is made on Mailcow; the record to publish is then under expected".to_owned();
+        let message = "Mailcow has no DKIM key for this domain yet";
+        return Ok(verdict.found(DnsVerdict::Missing, message).hint(Some(hint)));
     };
     let name = dkim_name(wanted, key);
     let answer = known.ask(&name, Kind::Txt)?;
@@ -46,8 +50,9 @@ pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         [] => missing(wanted, known, answer, verdict),
         [record] => Ok(judge(key, record, verdict)),
         several => {
-            let message = format!("{} keys stand at {name}; which one counts is undefined (RFC 6376)", several.len());
-            let hint = "leave only the record that is expected".to_owned();
+            let message =
+                format!("there are {} keys at {name}; which of them counts is undefined (RFC 6376)", several.len());
+            let hint = "keep only the record that is expected".to_owned();
             Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some(hint)))
         }
     }
@@ -55,53 +60,40 @@ pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
 
 /// Whether a text means to be a key: it has a version or a `p` tag, in whatever shape.
 fn is_key(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-    let plain = text.replace(['"', '\\'], "");
-    plain.split(';').any(|tag| {
-        let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
-        let (name, value) = (name.trim(), value.trim());
-        name == "p" || (name == "v" && value.starts_with("dkim"))
-    })
+    bare(text).split(';').any(|tag| tag.starts_with("p=") || tag.starts_with("v=dkim"))
 }
 
 fn missing(wanted: &Wanted, known: &Known, answer: &Answer, verdict: Verdict) -> Result<Verdict, Need> {
-    let name = verdict.name.clone();
-    if matches!(answer.outcome, Outcome::Txt(_)) {
-        return Ok(verdict.found(DnsVerdict::Missing, format!("the texts at {name} are no DKIM key")));
-    }
-    let (parent, doubled) = (format!("_domainkey.{}", wanted.domain), format!("{name}.{}", wanted.domain));
-    let probes = Need::all([known.ask(&parent, Kind::Txt), known.ask(&doubled, Kind::Txt)])?;
-    let nothing_below = probes.first().is_some_and(|probe| probe.outcome == Outcome::NxDomain);
-    let elsewhere = probes.last().is_some_and(|probe| probe.texts().iter().any(|text| is_key(text)));
-    let message =
-        if nothing_below { format!("nothing exists at {parent} or below") } else { format!("no TXT record at {name}") };
-    let hint = elsewhere.then(|| {
-        format!("the record stands at {doubled}: the zone appends its name, so leave out .{} there", wanted.domain)
+    let (name, domain) = (verdict.name.clone(), wanted.domain.as_str());
+    let parent = format!("_domainkey.{domain}");
+    let places = [format!("{name}.{domain}")];
+    let (above, found) = match (known.ask(&parent, Kind::Txt), misplaced(known, domain, &places, is_key)) {
+        (Ok(above), Ok(found)) => (above, found),
+        (above, found) => return Err(Need::of([above.err(), found.err()].into_iter().flatten())),
+    };
+    let (wildcard, elsewhere) = found;
+    let message = if matches!(answer.outcome, Outcome::Txt(_)) {
+        format!("there is no DKIM key in the TXT records at {name}{}", wildcard.note(answer))
+    } else if above.outcome == Outcome::NxDomain {
+        format!("nothing exists at {parent} or below")
+    } else {
+        format!("there is no TXT record at {name}")
+    };
+    let hint = elsewhere.map(|place| {
+        format!("the record is at {place}: the zone appends its name, so leave out .{domain} in the record's name")
     });
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
 
 fn judge(key: &DkimKey, record: &[u8], verdict: Verdict) -> Verdict {
-    if let Some(hint) = quoting(record) {
-        let message = "the record holds characters that belong to a zone file, not to its value";
-        return verdict.found(DnsVerdict::Invalid, message).hint(Some(hint.to_owned()));
-    }
     let wanted = KeyTags::wanted(key);
     match KeyTags::parse(record, &wanted.family) {
         Ok(found) => compare(&wanted, &found, verdict),
         Err(problem) => {
-            let hint = truncation(&wanted.data, record);
+            let hint = from_zone_file(record).or_else(|| truncation(&wanted.data, record));
             verdict.found(DnsVerdict::Invalid, problem).hint(hint)
         }
     }
-}
-
-/// What a web form was given that only a zone file needs.
-fn quoting(record: &[u8]) -> Option<&'static str> {
-    if record.windows(2).any(|pair| pair == b"\\;") {
-        return Some("write ; without the backslash");
-    }
-    record.contains(&b'"').then_some("leave out the quotation marks")
 }
 
 fn truncation(wanted: &str, record: &[u8]) -> Option<String> {
@@ -110,7 +102,7 @@ fn truncation(wanted: &str, record: &[u8]) -> Option<String> {
     let cut = !found.is_empty() && found.len() < wanted.len() && wanted.starts_with(&found);
     cut.then(|| {
         let limit = if record.len() == 255 { " at 255 bytes" } else { "" };
-        format!("the key is cut off{limit}: write it as several quoted strings in one record")
+        format!("the key is cut off{limit}: write it as several quoted strings of one record")
     })
 }
 
@@ -118,12 +110,14 @@ fn compare(wanted: &KeyTags, found: &KeyTags, verdict: Verdict) -> Verdict {
     if found.data != wanted.data && found.bytes != wanted.bytes {
         let message = format!("another key is published: {} instead of {}", short(&found.data), short(&wanted.data));
         let hint = truncation(&wanted.data, format!("p={}", found.data).as_bytes());
-        let old = "perhaps the old key of a rotation; replace it by the record that is expected".to_owned();
+        let old = "perhaps it is the old key of a rotation: replace the record".to_owned();
         return verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint.unwrap_or(old)));
     }
     let bits = rsa_bits(&found.bytes).filter(|_| found.family == "rsa");
     if let Some(bits) = bits.filter(|bits| *bits < SHORTEST_RSA) {
-        return verdict.found(DnsVerdict::Invalid, format!("the key has {bits} bits; verifiers refuse less than 1024"));
+        let message = format!("the key has only {bits} bits; verifiers refuse less than 1024");
+        let hint = "let Mailcow make a key of 2048 bits, and publish that".to_owned();
+        return verdict.found(DnsVerdict::Invalid, message).hint(Some(hint));
     }
     let mut verdict = verdict.found(DnsVerdict::Verified, "the published key is the one that Mailcow signs with");
     if found.testing {
@@ -157,27 +151,27 @@ struct KeyTags {
 }
 
 impl KeyTags {
-    /// What Mailcow says; its key counts, the record only tells the type.
+    /// Mailcow's own; its key counts, of the record only the type.
     fn wanted(key: &DkimKey) -> Self {
         let tags = Tags::parse(key.record.as_bytes()).unwrap_or_default();
         let data = if key.public_key.is_empty() { tags.get("p").unwrap_or_default() } else { &key.public_key };
         let data = compact(data);
-        let family = tags.get("k").unwrap_or("rsa").to_ascii_lowercase();
+        let family = tags.get("k").unwrap_or("rsa").to_owned();
         Self { family, bytes: BASE64.decode(&data).unwrap_or_default(), data, testing: false }
     }
 
     /// Reads a published record and checks it against RFC 6376, section 3.6.1.
     fn parse(record: &[u8], family: &str) -> Result<Self, String> {
         let tags = Tags::parse(record)?;
-        if tags.get("v").is_some_and(|version| version != "DKIM1") {
-            return Err("v= must be DKIM1".to_owned());
+        if let Some(version) = tags.get("v").filter(|version| *version != "DKIM1") {
+            return Err(format!("v={version} is not v=DKIM1, so verifiers ignore the record"));
         }
         if tags.place("v").is_some_and(|place| place > 0) {
             return Err("v= must be the first tag".to_owned());
         }
-        let found = tags.get("k").unwrap_or("rsa").to_ascii_lowercase();
+        let found = tags.get("k").unwrap_or("rsa").to_owned();
         if found != family {
-            return Err(format!("k={found}, but the key is of the type {family}"));
+            return Err(format!("k={found} is not the type of the key: write k={family}"));
         }
         if tags.list("h", ':').is_some_and(|hashes| !hashes.contains(&"sha256")) {
             return Err("h= leaves out sha256, with which mail is signed".to_owned());
@@ -185,7 +179,7 @@ impl KeyTags {
         if tags.list("s", ':').is_some_and(|services| !services.iter().any(|s| *s == "*" || *s == "email")) {
             return Err("s= allows neither email nor *".to_owned());
         }
-        let data = compact(tags.get("p").ok_or("it has no p=, so no key")?);
+        let data = compact(tags.demand("p")?);
         if data.is_empty() {
             return Err("the key is revoked: p= is empty".to_owned());
         }

@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::known::{Known, Need};
 use super::wanted::Wanted;
 
-/// The addresses that Mailcow sends from, or why they can't be told.
+/// The addresses that Mailcow sends from, or why they are not known.
 pub(super) fn egress(wanted: &Wanted, known: &Known) -> Result<Result<Vec<IpAddr>, String>, Need> {
     if !wanted.egress.is_empty() {
         return Ok(Ok(wanted.egress.clone()));
@@ -27,6 +27,11 @@ pub(super) fn addresses(answers: &[&Answer]) -> BTreeSet<IpAddr> {
 /// Why one of some answers is none.
 pub(super) fn failure<'a>(answers: &[&'a Answer]) -> Option<&'a str> {
     answers.iter().find_map(|answer| answer.failure())
+}
+
+/// What is wrong with a mail host that has no address.
+pub(super) fn no_address(host: &str) -> String {
+    format!("{host} has no address to send from")
 }
 
 /// Addresses for people.

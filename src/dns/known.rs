@@ -1,4 +1,4 @@
-//! The book of what is known so far, and what still has to be asked.
+//! The answers so far, and what still has to be asked.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl Known {
         self.answers.values().map(Vec::len).max().unwrap_or(1).max(1)
     }
 
-    /// The same book as one of the disagreeing servers would have it.
+    /// The same answers as one of the disagreeing servers gives them.
     #[must_use]
     pub fn view(&self, view: usize) -> Self {
         Self { view, ..self.clone() }
@@ -50,11 +50,11 @@ impl Known {
             .answers
             .iter()
             .filter(|(question, variants)| variants.len() > 1 && name::is_within(&question.name, domain));
-        let told = split.map(|(question, variants)| {
+        let lines = split.map(|(question, variants)| {
             let groups = variants.iter().map(|variant| format!("{}: {}", variant.servers.join(", "), brief(variant)));
             format!("{} is not the same everywhere: {}", question.name, groups.collect::<Vec<_>>().join("; "))
         });
-        told.collect()
+        lines.collect()
     }
 
     /// How many questions were answered.
@@ -122,7 +122,7 @@ impl Need {
 fn brief(answer: &Answer) -> String {
     match &answer.outcome {
         Outcome::NoData | Outcome::NxDomain => "nothing".to_owned(),
-        Outcome::AliasLoop => "a circle of aliases".to_owned(),
+        Outcome::CnameLoop => "a CNAME loop".to_owned(),
         Outcome::Failed(why) => why.clone(),
         found => shown(found).join(", ").chars().take(120).collect(),
     }

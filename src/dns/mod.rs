@@ -15,11 +15,13 @@
 mod answer;
 mod bimi;
 mod caa;
+mod characters;
 mod client_host;
 mod der;
 mod dkim;
 mod dmarc;
 mod family;
+mod fields;
 mod hosts;
 mod known;
 mod lookup;

@@ -52,13 +52,14 @@ fn missing(wanted: &Wanted, known: &Known, answer: &Answer, verdict: Verdict) ->
         .unwrap_or_else(|_| [BTreeSet::new(), BTreeSet::new()]);
     let doubled = format!("{domain}.{domain}");
     let elsewhere = matches!(known.ask(&doubled, Kind::Mx)?.outcome, Outcome::Mx(_));
-    let hint = format!("a record stands at {doubled}: the zone appends its name, so leave out {domain} there");
+    let hint =
+        format!("a record is at {doubled}: the zone appends its name, so leave out {domain} in the record's name");
     let verdict = verdict.found(DnsVerdict::Missing, format!("{domain} has no MX record"));
     let verdict = verdict.hint(elsewhere.then_some(hint));
     if own.is_disjoint(&mail) {
         return Ok(verdict);
     }
-    let message = format!("mail reaches {host} by the implicit MX rule (RFC 5321), but publish an MX record");
+    let message = format!("mail reaches {host} by the implicit MX rule (RFC 5321) only: publish an MX record");
     Ok(verdict.warn("ImplicitMx", message))
 }
 
@@ -70,10 +71,10 @@ fn addresses(known: &Known, host: &str) -> Result<BTreeSet<IpAddr>, Need> {
 fn malformed(domain: &str, records: &[Mx]) -> Option<String> {
     let null = records.iter().any(|mx| mx.exchange.is_empty());
     if null && records.len() == 1 {
-        return Some(format!("the null MX (\"0 .\", RFC 7505) says that {domain} takes no mail"));
+        return Some(format!("the null MX (\"0 .\", RFC 7505) says that {domain} takes no mail: remove it"));
     }
     if null {
-        return Some("the null MX (\".\") must not stand beside other MX records (RFC 7505)".to_owned());
+        return Some("the null MX (\".\") must not be beside other MX records (RFC 7505): remove it".to_owned());
     }
     let address = records.iter().find(|mx| mx.exchange.parse::<IpAddr>().is_ok())?;
     Some(format!("an MX record must name a host, not the address {}", address.exchange))
@@ -88,8 +89,8 @@ enum Target {
 
 fn target(known: &Known, host: &str) -> Result<Target, Need> {
     let answers = known.host(host)?;
-    if let Some(alias) = answers.iter().find_map(|answer| answer.aliases.last()) {
-        return Ok(Target::Bad(format!("the MX target {host} is an alias (CNAME) of {alias}; RFC 2181 forbids that")));
+    if let Some(cname) = answers.iter().find_map(|answer| answer.cnames.last()) {
+        return Ok(Target::Bad(format!("the MX target {host} is a CNAME for {cname}, which RFC 2181 forbids")));
     }
     let found = addresses(known, host)?;
     let failure = answers.iter().find_map(|answer| answer.failure());
@@ -112,18 +113,23 @@ fn ranked(wanted: &Wanted, records: &[Mx], ours: &Mx, verdict: Verdict) -> Verdi
     if let Some(first) = ahead {
         let order = if first.preference == best { "as often as to" } else { "before" };
         let message = format!("mail goes to {} ({}) {order} {host} ({best})", first.exchange, first.preference);
-        let hint = format!("give {host} a lower preference value than {}, or remove the latter", first.exchange);
+        let hint = if first.preference == 0 {
+            format!("remove the MX record of {}, and publish {}. IN MX 10 {host}.", first.exchange, wanted.domain)
+        } else {
+            let below = first.preference - 1;
+            format!("publish {}. IN MX {below} {host}., or remove the MX record of {}", wanted.domain, first.exchange)
+        };
         return verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint));
     }
     let mut verdict = verdict.found(DnsVerdict::Verified, format!("mail goes to {host}"));
     let backups = records.iter().map(|mx| mx.exchange.as_str()).filter(|name| *name != host);
     for backup in backups.filter(|name| !is_allowed(wanted, name)).collect::<BTreeSet<_>>() {
-        let message = format!("{backup} takes mail when {host} can't; list it in allowedExtraMx if that is meant");
+        let message = format!("{backup} takes mail when {host} can't: list it in allowedExtraMx if you want that");
         verdict = verdict.warn("ForeignBackupMx", message);
     }
     let distinct = records.iter().map(|mx| &mx.exchange).collect::<BTreeSet<_>>();
     if distinct.len() < records.len() {
-        verdict.warn("DuplicateMx", "a host stands in two MX records")
+        verdict.warn("DuplicateMx", "a host is in two MX records: remove one of them")
     } else {
         verdict
     }
@@ -149,7 +155,10 @@ fn foreign(wanted: &Wanted, known: &Known, records: &[Mx], verdict: Verdict) -> 
     for (found, target) in targets {
         match target {
             Target::Good(ips) if !ips.is_disjoint(&ours) => {
-                return Ok(verdict.hint(Some(format!("{found} is the same machine; name it {host} in the MX record"))));
+                return Ok(verdict.hint(Some(format!(
+                    "{found} is the same machine: publish {}. IN MX 10 {host}. in its place",
+                    wanted.domain
+                ))));
             }
             Target::Bad(problem) => return Ok(verdict.found(DnsVerdict::Invalid, problem)),
             Target::Good(_) | Target::Unknown(_) => {}
@@ -212,7 +221,7 @@ mod tests {
             (&[(10, "mx.other.test"), (10, h)], DnsVerdict::Mismatch, "as often as to"),
             (&[(10, "mx.other.test")], DnsVerdict::Mismatch, "MX points to mx.other.test, not to mail.example.net"),
             (&[(0, "")], DnsVerdict::Invalid, "takes no mail"),
-            (&[(0, ""), (10, h)], DnsVerdict::Invalid, "must not stand beside"),
+            (&[(0, ""), (10, h)], DnsVerdict::Invalid, "must not be beside"),
             (&[(10, "192.0.2.1")], DnsVerdict::Invalid, "not the address 192.0.2.1"),
             (&[(10, "gone.test")], DnsVerdict::Invalid, "gone.test has no address"),
         ];
@@ -263,18 +272,18 @@ mod tests {
         let mut known = world(&[]);
         let record = Mx { preference: 10, exchange: "mail.example.net".into() };
         learn(&mut known, "example.com.example.com", Kind::Mx, Outcome::Mx(vec![record]));
-        assert!(mx(&wanted(), &known).unwrap().hint.unwrap().contains("stands at example.com.example.com"));
+        assert!(mx(&wanted(), &known).unwrap().hint.unwrap().contains("is at example.com.example.com"));
     }
 
     #[test]
-    fn a_target_that_is_an_alias_is_invalid() {
+    fn a_target_that_is_a_cname_is_invalid() {
         let mut known = world(&[(10, "mail.example.net")]);
-        let mut alias = Answer::new(Outcome::Addresses(vec!["192.0.2.1".parse().unwrap()]), DnsSource::Authoritative);
-        alias.aliases = vec!["real.example.net".to_owned()];
-        known.learn(Question::new("mail.example.net", Kind::A), vec![alias]);
+        let mut cname = Answer::new(Outcome::Addresses(vec!["192.0.2.1".parse().unwrap()]), DnsSource::Authoritative);
+        cname.cnames = vec!["real.example.net".to_owned()];
+        known.learn(Question::new("mail.example.net", Kind::A), vec![cname]);
         let found = mx(&wanted(), &known).unwrap();
         assert_eq!(found.verdict, DnsVerdict::Invalid);
-        assert!(found.message.contains("alias (CNAME) of real.example.net"));
+        assert!(found.message.contains("a CNAME for real.example.net"));
     }
 
     #[test]
@@ -287,11 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn failures_and_circles_are_told_apart() {
+    fn failures_are_temporary_and_loops_invalid() {
         let mut known = world(&[]);
         learn(&mut known, "example.com", Kind::Mx, Outcome::Failed("SERVFAIL".into()));
         assert_eq!(mx(&wanted(), &known).unwrap().verdict, DnsVerdict::TempError);
-        learn(&mut known, "example.com", Kind::Mx, Outcome::AliasLoop);
+        learn(&mut known, "example.com", Kind::Mx, Outcome::CnameLoop);
         assert_eq!(mx(&wanted(), &known).unwrap().verdict, DnsVerdict::Invalid);
         learn(&mut known, "example.com", Kind::Mx, Outcome::NxDomain);
         assert_eq!(mx(&wanted(), &known).unwrap().message, "example.com does not exist in DNS");

@@ -9,7 +9,7 @@ use super::schedule::{BAD_CHECKS, BAD_FOR, next_after};
 use crate::crd::{DnsSource, OwnershipStatus};
 use crate::mail::{DomainName, hex};
 
-/// The label below the domain at which the record stands.
+/// The label of the record below the domain.
 const LABEL: &str = "_email-operator-challenge";
 /// What the record begins with.
 const TAG: &str = "email-operator=";
@@ -43,7 +43,7 @@ pub enum Proof {
     Found,
     /// It is not there; why, in words.
     Absent(String),
-    /// It can't be told; why, in words.
+    /// No answer; why, in words.
     Unknown(String),
 }
 
@@ -96,8 +96,10 @@ fn judged(challenge: &Challenge, answer: &Answer, needs_authority: bool) -> Proo
     let other = texts.iter().any(|text| text.trim_ascii().starts_with(TAG.as_bytes()));
     Proof::Absent(match (texts.is_empty(), other) {
         (true, _) => format!("there is no TXT record at {name}"),
-        (false, true) => format!("the TXT record at {name} is that of another object or cluster"),
-        (false, false) => format!("the TXT record at {name} holds something else"),
+        (false, true) => format!(
+            "the TXT record at {name} is that of another object or cluster: publish the value of this one beside it"
+        ),
+        (false, false) => format!("the TXT record at {name} holds something else: publish the value beside it"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::answer::{Answer, Kind, Outcome};
-use super::hosts::{addresses, egress, failure};
+use super::hosts::{addresses, egress, failure, no_address};
 use super::known::{Known, Need};
 use super::name;
 use super::verdict::{Verdict, severity};
@@ -23,9 +23,10 @@ pub fn ptr(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         Err(why) => return Ok(verdict.failed(host, &why)),
     };
     let mut verdict = verdict;
-    verdict.expected = ips.iter().map(|ip| format!("{}. PTR {host}.", name::reverse(*ip))).collect();
+    verdict.expected = ips.iter().map(|ip| format!("{}. IN PTR {host}.", name::reverse(*ip))).collect();
     if ips.is_empty() {
-        return Ok(verdict.found(DnsVerdict::Mismatch, format!("{host} has no address to send from")));
+        let hint = format!("publish an A or AAAA record of {host}");
+        return Ok(verdict.found(DnsVerdict::Mismatch, no_address(host)).hint(Some(hint)));
     }
     let (answers, forward) = match (Need::all(ips.iter().map(|ip| reverse(known, *ip))), known.host(host)) {
         (Ok(answers), Ok(forward)) => (answers, forward),
@@ -33,7 +34,7 @@ pub fn ptr(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     };
     for (ip, answer) in ips.iter().zip(&answers) {
         if let Outcome::Names(names) = &answer.outcome {
-            verdict.observed.extend(names.iter().take(4).map(|name| format!("{}. PTR {name}.", name::reverse(*ip))));
+            verdict.observed.extend(names.iter().take(4).map(|name| format!("{}. IN PTR {name}.", name::reverse(*ip))));
         }
         verdict.warnings.extend(answer.notes.iter().filter(|note| note.reason != "LameServer").cloned());
     }
@@ -45,8 +46,13 @@ pub fn ptr(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         return Ok(verdict);
     };
     let good = matches!(found, DnsVerdict::Verified | DnsVerdict::TempError);
-    let hint = "it is set by the owner of the address, such as the hosting provider, not in this zone".to_owned();
-    Ok(verdict.found(found, message).hint((!good).then_some(hint)))
+    let hint = (!good).then(|| {
+        format!(
+            "let the owner of the address, such as the hosting provider, publish {}",
+            verdict.expected.join(" and ")
+        )
+    });
+    Ok(verdict.found(found, message).hint(hint))
 }
 
 fn reverse(known: &Known, ip: IpAddr) -> Result<&Answer, Need> {
@@ -57,7 +63,9 @@ fn judge(host: &str, ip: IpAddr, answer: &Answer, forward: &[&Answer; 2]) -> (Dn
     let names = match &answer.outcome {
         Outcome::Names(names) => names,
         Outcome::Failed(why) => return (DnsVerdict::TempError, format!("no answer about the name of {ip}: {why}")),
-        Outcome::AliasLoop => return (DnsVerdict::Invalid, format!("the aliases at the name of {ip} go in a circle")),
+        Outcome::CnameLoop => {
+            return (DnsVerdict::Invalid, format!("the CNAME records at the name of {ip} form a loop"));
+        }
         _ => return (DnsVerdict::Missing, format!("{ip} has no PTR record; many servers refuse its mail")),
     };
     if !names.iter().any(|name| name == host) {
@@ -69,13 +77,18 @@ fn judge(host: &str, ip: IpAddr, answer: &Answer, forward: &[&Answer; 2]) -> (Dn
             (DnsVerdict::Verified, format!("every sending address has the name {host}"))
         }
         Some(why) => (DnsVerdict::TempError, format!("no answer about {host}: {why}")),
-        None => (DnsVerdict::Mismatch, format!("{ip} has the name {host}, but {host} does not have that address")),
+        None => (
+            DnsVerdict::Mismatch,
+            format!("{ip} has the name {host}, but {host} does not have that address: publish it there"),
+        ),
     }
 }
 
 fn crowded(ip: IpAddr, answer: &Answer) -> Option<String> {
     match &answer.outcome {
-        Outcome::Names(names) if names.len() > 1 => Some(format!("{ip} has {} names; one is enough", names.len())),
+        Outcome::Names(names) if names.len() > 1 => {
+            Some(format!("{ip} has {} PTR records: keep one of them", names.len()))
+        }
         _ => None,
     }
 }
@@ -110,7 +123,7 @@ mod tests {
         ] {
             let found = judged(&facts(names));
             assert_eq!(found.verdict, verdict, "{names:?}");
-            assert_eq!(found.expected, ["1.2.0.192.in-addr.arpa. PTR mail.example.net."]);
+            assert_eq!(found.expected, ["1.2.0.192.in-addr.arpa. IN PTR mail.example.net."]);
             assert_eq!(!found.warnings.is_empty(), names.len() > 1);
         }
     }

@@ -4,9 +4,9 @@ use super::answer::Kind;
 use super::known::{Known, Need};
 use super::srv::srv;
 use super::verdict::Verdict;
-use super::wanted::{SERVICES, Service, Wanted};
+use super::wanted::{SERVICES, Service, Wanted, expected};
 use super::{bimi, caa, client_host, dkim, dmarc, mta_sts, mx, ptr, spf, tls_rpt, tlsa};
-use crate::crd::DnsRecordKind;
+use crate::crd::{DnsRecordKind, DnsVerdict};
 
 /// A row as a function.
 type Decide = fn(&Wanted, &Known) -> Result<Verdict, Need>;
@@ -36,11 +36,38 @@ impl Row<'_> {
     /// # Errors
     /// When something has to be asked first.
     pub fn verdict(&self, known: &Known) -> Result<Option<Verdict>, Need> {
-        match self.judge {
+        let found = match self.judge {
             Judge::By(decide) => decide(self.wanted, known).map(Some),
             Judge::Service(service) => srv(self.wanted, service, known),
-        }
+        };
+        Ok(found?.map(|verdict| with_what_to_publish(self.wanted, verdict)))
     }
+}
+
+/// Lines of a zone up to this length are part of a hint, in bytes; longer ones are shown under `expected` only.
+const HINT_LINE: usize = 200;
+
+/// The verdict with the record to publish in its hint, where a record is missing or another one is wanted, and the hint
+/// does not say so yet.
+fn with_what_to_publish(wanted: &Wanted, verdict: Verdict) -> Verdict {
+    let is_needed = matches!(verdict.verdict, DnsVerdict::Missing | DnsVerdict::Mismatch);
+    let is_there = verdict.observed.iter().any(|value| verdict.expected.contains(value));
+    let says_so = verdict.hint.as_ref().is_some_and(|hint| hint.contains("publish "));
+    if !is_needed || is_there || says_so {
+        return verdict;
+    }
+    let all = expected(wanted);
+    let Some(record) = all.iter().find(|record| record.kind == verdict.kind && record.name == verdict.name) else {
+        return verdict;
+    };
+    let line = record.zone_line();
+    let publish = if line.len() > HINT_LINE {
+        format!("publish the {} record under expected at {}", record.record_type, record.name)
+    } else {
+        format!("publish {line}")
+    };
+    let hint = verdict.hint.as_ref().map_or(publish.clone(), |hint| format!("{hint}; or {publish}"));
+    verdict.hint(Some(hint))
 }
 
 /// The rows of a domain.
@@ -70,8 +97,34 @@ pub fn rows(wanted: &Wanted) -> Vec<Row<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Facts;
     use super::super::wanted::tests::wanted;
     use super::*;
+
+    #[test]
+    fn a_missing_record_comes_with_what_to_publish() {
+        let mut asking = wanted();
+        asking.spec.required = [
+            DnsRecordKind::Autodiscover,
+            DnsRecordKind::Srv,
+            DnsRecordKind::MtaSts,
+            DnsRecordKind::TlsRpt,
+            DnsRecordKind::Tlsa,
+            DnsRecordKind::Ptr,
+            DnsRecordKind::Bimi,
+        ]
+        .to_vec();
+        let facts = Facts::default().host("mail.example.net", &["192.0.2.1"]);
+        for row in rows(&asking) {
+            let Some(found) = facts.judge(|known| row.verdict(known)) else { continue };
+            assert_eq!(found.verdict, DnsVerdict::Missing, "{found:#?}");
+            let hint = found.hint.unwrap();
+            assert!(
+                hint.contains("publish ") && (hint.contains(" IN ") || hint.contains("record to publish")),
+                "{hint}"
+            );
+        }
+    }
 
     #[test]
     fn the_costly_rows_are_there_only_when_they_are_asked_for() {

@@ -24,7 +24,7 @@ pub(super) fn shown(outcome: &Outcome) -> Vec<String> {
         | Outcome::Secure(_)
         | Outcome::NoData
         | Outcome::NxDomain
-        | Outcome::AliasLoop
+        | Outcome::CnameLoop
         | Outcome::Failed(_) => Vec::new(),
     }
 }

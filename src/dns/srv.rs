@@ -27,9 +27,10 @@ pub(super) fn srv(wanted: &Wanted, service: &Service, known: &Known) -> Result<O
 fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
     let doubled = format!("{}.{}", verdict.name, wanted.domain);
     let elsewhere = matches!(known.ask(&doubled, Kind::Srv)?.outcome, Outcome::Srv(_));
-    let message = format!("no SRV record at {}", verdict.name);
+    let message = format!("there is no SRV record at {}", verdict.name);
     let hint = elsewhere.then(|| {
-        format!("the record stands at {doubled}: the zone appends its name, so leave out .{} there", wanted.domain)
+        let domain = &wanted.domain;
+        format!("the record is at {doubled}: the zone appends its name, so leave out .{domain} in the record's name")
     });
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
@@ -46,9 +47,9 @@ fn judge(
         return Ok(verdict.warn("DeclaredOff", "the target \".\" says that there is no such service (RFC 2782)"));
     }
     if let Some(srv) = records.iter().find(|srv| srv.target == host && srv.port == service.port) {
-        let alias = known.host(host)?.iter().find_map(|answer| answer.aliases.first());
-        if let Some(alias) = alias {
-            let message = format!("the target {host} is an alias (CNAME) of {alias}; RFC 2782 forbids that");
+        let cname = known.host(host)?.iter().find_map(|answer| answer.cnames.first());
+        if let Some(cname) = cname {
+            let message = format!("the target {host} is a CNAME for {cname}, which RFC 2782 forbids");
             return Ok(verdict.found(DnsVerdict::Invalid, message));
         }
         let verdict = verdict.found(DnsVerdict::Verified, format!("{name} leads to {host}:{}", srv.port));
@@ -60,7 +61,7 @@ fn judge(
     let hint = if appended {
         format!("the zone appended its name: write \"{host}.\" with the dot at the end")
     } else {
-        format!("publish {name}. SRV 0 1 {} {host}.", service.port)
+        format!("publish {name}. IN SRV 0 1 {} {host}.", service.port)
     };
     Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)))
 }
@@ -74,7 +75,7 @@ fn path(service: &Service, known: &Known, verdict: Verdict) -> Result<Verdict, N
     if has || answer.failure().is_some() {
         return Ok(verdict);
     }
-    let message = format!("clients don't learn where to look: publish {}. TXT \"{wanted}\"", verdict.name);
+    let message = format!("clients don't learn the path: publish {}. IN TXT \"{wanted}\"", verdict.name);
     Ok(verdict.warn("NoPath", message))
 }
 
@@ -124,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_an_alias_is_invalid() {
+    fn a_target_that_is_a_cname_is_invalid() {
         let facts =
-            facts("_imaps", &[(993, "mail.example.net")]).alias("mail.example.net", &["x.test"], &["192.0.2.1"]);
+            facts("_imaps", &[(993, "mail.example.net")]).cname("mail.example.net", &["x.test"], &["192.0.2.1"]);
         assert_eq!(judge(&facts, "_imaps").unwrap().verdict, DnsVerdict::Invalid);
     }
 

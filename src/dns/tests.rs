@@ -41,12 +41,12 @@ impl Facts {
         families(ips).into_iter().fold(self, |facts, (kind, outcome)| facts.with(at(name, kind), outcome))
     }
 
-    /// With an alias that leads over these names to these addresses; none: the last name does not exist.
-    pub(super) fn alias(mut self, name: &str, targets: &[&str], ips: &[&str]) -> Self {
+    /// With a CNAME that leads over these names to these addresses; none: the last name does not exist.
+    pub(super) fn cname(mut self, name: &str, targets: &[&str], ips: &[&str]) -> Self {
         for (kind, outcome) in families(ips) {
             let outcome = if ips.is_empty() { Outcome::NxDomain } else { outcome };
-            let aliases = targets.iter().map(|target| (*target).to_owned()).collect();
-            self.0.insert(at(name, kind), Answer { aliases, ..Answer::new(outcome, DnsSource::Authoritative) });
+            let cnames = targets.iter().map(|target| (*target).to_owned()).collect();
+            self.0.insert(at(name, kind), Answer { cnames, ..Answer::new(outcome, DnsSource::Authoritative) });
         }
         self
     }

@@ -1,14 +1,20 @@
 //! The TLS-RPT row: senders know where to report trouble with TLS (RFC 8460, section 3).
 
 use super::answer::Kind;
+use super::characters::from_zone_file;
 use super::family::{Family, Found};
+use super::fields::Fields;
 use super::known::{Known, Need};
-use super::tags::Tags;
 use super::verdict::Verdict;
 use super::wanted::Wanted;
 use crate::crd::{DnsRecordKind, DnsVerdict};
 
-const FAMILY: Family = Family { version: "v=tlsrptv1", title: "TLS-RPT", readers: "senders" };
+const FAMILY: Family = Family { version: "v=TLSRPTv1", title: "TLS-RPT", readers: "senders", begins };
+
+/// Whether senders take a text for a record: beside others they discard what does not begin with exactly this.
+fn begins(text: &[u8], others: usize) -> bool {
+    text.starts_with(if others == 0 { b"v=TLSRPTv1" } else { b"v=TLSRPTv1;" })
+}
 
 /// What the TLS-RPT record is worth.
 ///
@@ -23,7 +29,7 @@ pub fn tls_rpt(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         Found::None(verdict) => FAMILY.missing((wanted, known), verdict, "_tls"),
         Found::One(verdict, text) => Ok(match reports(text) {
             Ok(to) => verdict.found(DnsVerdict::Verified, format!("reports go to {}", to.join(", "))),
-            Err(problem) => verdict.found(DnsVerdict::Invalid, problem),
+            Err(problem) => verdict.found(DnsVerdict::Invalid, problem).hint(from_zone_file(text)),
         }),
     }
 }
@@ -33,17 +39,20 @@ pub fn tls_rpt(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
 /// # Errors
 /// What is wrong, in words.
 pub fn reports(text: &[u8]) -> Result<Vec<String>, String> {
-    let tags = Tags::parse(text)?;
-    if tags.get("v") != Some("TLSRPTv1") || tags.place("v") != Some(0) {
-        return Err("the record must begin with exactly v=TLSRPTv1".to_owned());
-    }
-    let uris = tags.list("rua", ',').ok_or("it has no rua=, so no place for reports")?;
+    let fields = Fields::parse(text, "v=TLSRPTv1", "rua")?;
+    let lists = fields.demand("rua")?;
+    let uris =
+        lists.iter().flat_map(|list| list.split(',')).map(|uri| uri.trim_matches([' ', '\t'])).collect::<Vec<_>>();
     for uri in &uris {
         let lower = uri.to_ascii_lowercase();
-        let address = lower.strip_prefix("mailto:").is_some_and(|address| address.contains('@'));
+        let address = lower.strip_prefix("mailto:").map(|address| address.split('@').collect::<Vec<_>>());
+        let mailbox = address.is_some_and(|parts| parts.len() == 2 && parts.iter().all(|part| !part.is_empty()));
         let page = lower.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
-        if !address && !page {
+        if !mailbox && !page {
             return Err(format!("rua={uri} is neither mailto:… nor https://…"));
+        }
+        if uri.contains(['!', ' ', '\t', '"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
+            return Err(format!("rua={uri} holds a character that has no place in a URI"));
         }
     }
     Ok(uris.into_iter().map(ToOwned::to_owned).collect())
@@ -64,14 +73,31 @@ mod tests {
         let good = "v=TLSRPTv1; rua=mailto:a@other.test,https://r.test/x";
         for (texts, verdict) in [
             (&[good, "foreign"][..], DnsVerdict::Verified),
+            // tlsrpt-record, field-delim = *WSP ";" *WSP
+            (&["v=TLSRPTv1;rua=mailto:a@b.test;"], DnsVerdict::Verified),
+            (&["v=TLSRPTv1 ; rua=mailto:a@b.test , https://r.test ; x=y"], DnsVerdict::Verified),
+            // "The record supports the ability to declare more than one rua"
+            (&["v=TLSRPTv1; rua=mailto:a@b.test; rua=https://r.test"], DnsVerdict::Verified),
+            // "records that do not begin with "v=TLSRPTv1;" are discarded"
+            (&[good, "V=TLSRPTv1; rua=mailto:a@b.test"], DnsVerdict::Verified),
             (&["foreign"], DnsVerdict::Missing),
             (&[good, good], DnsVerdict::Multiple),
             (&["v=TLSRPTv1"], DnsVerdict::Invalid),
             (&["v=TLSRPTv1; rua=http://r.test"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1; rua=mailto:a@b.test!5m"], DnsVerdict::Invalid),
             (&["v=tlsrptv1; rua=mailto:a@b.test"], DnsVerdict::Invalid),
+            (&["V=TLSRPTv1; rua=mailto:a@b.test"], DnsVerdict::Invalid),
+            (&["v = TLSRPTv1; rua=mailto:a@b.test"], DnsVerdict::Invalid),
+            (&[" v=TLSRPTv1; rua=mailto:a@b.test"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1; RUA=mailto:a@b.test"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1; rua =mailto:a@b.test"], DnsVerdict::Invalid),
             (&["v=TLSRPTv1; rua=mailto:a"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1; rua=a@b.test"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1; rua=mailto:a@b.test;;"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1;\u{a0}rua=mailto:a@b.test"], DnsVerdict::Invalid),
         ] {
-            assert_eq!(judge(texts).verdict, verdict, "{texts:?}");
+            let found = judge(texts);
+            assert_eq!(found.verdict, verdict, "{texts:?}: {}", found.message);
         }
     }
 

@@ -33,7 +33,7 @@ pub fn tlsa(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let Outcome::Tlsa(records) = &answer.outcome else { return absent(known, host, verdict) };
     let usable = records.iter().filter(|record| is_usable(record)).collect::<Vec<_>>();
     if usable.is_empty() {
-        let message = format!("no record at {name} is of use to senders: usage 2 or 3, and a length that fits");
+        let message = format!("senders can use no record at {name}: usage has to be 2 or 3, and the length has to fit");
         return Ok(verdict.found(DnsVerdict::Invalid, message));
     }
     if certificates.is_empty() {
@@ -43,7 +43,7 @@ pub fn tlsa(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     if !usable.iter().any(|record| matches(record, certificates)) {
         let message =
             format!("no record matches the key that {host} shows on port 25: mail from senders that use DANE bounces");
-        let hint = format!("publish {name}. TLSA {}", verdict.expected.join(" "));
+        let hint = format!("publish {name}. IN TLSA {}", verdict.expected.join(" "));
         return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
     }
     protected(wanted, known, verdict)
@@ -51,10 +51,12 @@ pub fn tlsa(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
 
 fn absent(known: &Known, host: &str, verdict: Verdict) -> Result<Verdict, Need> {
     let signed = matches!(known.ask(host, Kind::SecureHost)?.outcome, Outcome::Secure(true));
-    let message = format!("no TLSA record at {}", verdict.name);
-    let hint =
-        (!signed).then(|| format!("sign the zone of {host} first (DNSSEC); without that senders ignore the record"));
-    Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
+    let name = &verdict.name;
+    let message = format!("there is no TLSA record at {name}");
+    let value = verdict.expected.first().map_or("3 1 1 and the SHA-256 of the key on port 25", String::as_str);
+    let publish = format!("publish {name}. IN TLSA {value}");
+    let hint = if signed { publish } else { format!("sign the zone of {host} first (DNSSEC), then {publish}") };
+    Ok(verdict.found(DnsVerdict::Missing, message).hint(Some(hint)))
 }
 
 /// Whether DNSSEC covers the whole way from the domain to the key.
@@ -68,8 +70,7 @@ fn protected(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict
             Outcome::Failed(why) => return Ok(verdict.failed(at, why)),
             _ => {
                 let message = format!("the record matches, but senders ignore it: the answer about {at} is not signed");
-                let hint =
-                    format!("sign the zone of {at} (DNSSEC), and have its DS record published by the parent zone");
+                let hint = format!("sign the zone of {at} (DNSSEC), and let the parent zone publish its DS record");
                 let verdict = verdict.warn("Inactive", format!("without DNSSEC for {at} the record has no effect"));
                 return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
             }

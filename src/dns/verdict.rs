@@ -10,13 +10,13 @@ use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict, DnsWarning};
 pub struct Verdict {
     /// Which row.
     pub kind: DnsRecordKind,
-    /// The name the record stands at.
+    /// The name of the record.
     pub name: String,
     /// The verdict.
     pub verdict: DnsVerdict,
-    /// Values that would be right, as they stand in a zone.
+    /// Values that would be right, in the presentation format of zone files.
     pub expected: Vec<String>,
-    /// Values that were seen, as they stand in a zone; long ones are cut.
+    /// Values that were seen, in the presentation format of zone files; long ones are cut.
     pub observed: Vec<String>,
     /// What is allowed but better otherwise, and what was odd on the way.
     pub warnings: Vec<DnsWarning>,
@@ -50,7 +50,7 @@ pub enum Reach {
 }
 
 impl Verdict {
-    /// A verdict about a row, from the answer it stands on.
+    /// A verdict about a row, from the answer that it rests on.
     pub(super) fn new(wanted: &Wanted, kind: DnsRecordKind, name: &str, answer: &Answer) -> Self {
         Self {
             kind,
@@ -102,8 +102,11 @@ impl Verdict {
         let verdict = self.clone();
         match &answer.outcome {
             Outcome::Failed(why) => Some(verdict.failed(&self.name, why)),
-            Outcome::AliasLoop => {
-                let message = format!("the aliases (CNAME) at {} go in a circle or are more than 8", self.name);
+            Outcome::CnameLoop => {
+                let message = format!(
+                    "the CNAME records at {} form a loop, or are more than 8: publish one that ends at a host",
+                    self.name
+                );
                 Some(verdict.found(DnsVerdict::Invalid, message))
             }
             _ => None,

@@ -25,6 +25,9 @@ pub struct Wanted {
     pub spec: DnsSpec,
 }
 
+/// The longest string of a TXT record, in bytes (RFC 1035, section 3.3).
+const STRING_BYTES: usize = 255;
+
 /// A record to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -36,7 +39,8 @@ pub struct Expected {
     pub record_type: &'static str,
     /// The value in one piece and without quotes, as web forms take it.
     pub value: String,
-    /// The value as it stands in a zone file: absolute names, quoted strings of at most 255 bytes (RFC 1035, section 3.3).
+    /// The value in the presentation format of zone files: absolute names, quoted strings of at most 255 bytes (RFC 1035,
+    /// sections 3.3 and 5.1).
     pub zone_value: String,
 }
 
@@ -48,6 +52,12 @@ impl Expected {
 
     fn of(kind: DnsRecordKind, name: String, record_type: &'static str, value: String) -> Self {
         Self { kind, name, record_type, zone_value: value.clone(), value }
+    }
+
+    /// The value in pieces of at most 255 bytes, without quotes, for providers that want a long text so.
+    pub fn pieces(&self) -> Vec<String> {
+        let pieces = self.value.as_bytes().chunks(STRING_BYTES);
+        pieces.map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
     }
 
     /// The whole line of a zone file.
@@ -66,15 +76,15 @@ impl Wanted {
 
 /// The records to publish in the domain's zone, in the order of the rows, for the rows that are looked up.
 ///
-/// There is none for DKIM while Mailcow has no key, nor for what stands in another zone (TLSA, PTR), what is best left
-/// away (CAA), or only the owner can tell (BIMI).
+/// There is none for DKIM while Mailcow has no key, nor for what is in another zone (TLSA, PTR), what is best left out
+/// (CAA), or only the owner knows (BIMI).
 pub fn expected(wanted: &Wanted) -> Vec<Expected> {
     let mut rows = vec![mx(wanted), spf(wanted)];
     rows.extend(dkim(wanted));
     rows.push(dmarc(wanted));
-    rows.extend([alias(wanted, DnsRecordKind::Autodiscover), alias(wanted, DnsRecordKind::Autoconfig)]);
+    rows.extend([cname(wanted, DnsRecordKind::Autodiscover), cname(wanted, DnsRecordKind::Autoconfig)]);
     rows.extend(SERVICES.iter().filter(|service| service.demanded).map(|service| srv(wanted, service)));
-    rows.extend([sts(wanted), alias(wanted, DnsRecordKind::MtaSts), tls_rpt(wanted)]);
+    rows.extend([sts(wanted), cname(wanted, DnsRecordKind::MtaSts), tls_rpt(wanted)]);
     rows.retain(|row| wanted.asks_for(row.kind));
     rows
 }
@@ -107,7 +117,7 @@ impl Service {
         Self { label, port: 443, demanded: false, path: Some("/SOGo/dav/") }
     }
 
-    /// Where its records stand.
+    /// The name of its records.
     pub(super) fn name(&self, domain: &DomainName) -> String {
         format!("{}._tcp.{domain}", self.label)
     }
@@ -127,7 +137,7 @@ pub(super) const SERVICES: [Service; 9] = [
 ];
 
 /// The host names that a domain has beside Mailcow's own.
-pub(super) fn alias_name(wanted: &Wanted, kind: DnsRecordKind) -> String {
+pub(super) fn own_host(wanted: &Wanted, kind: DnsRecordKind) -> String {
     let label = match kind {
         DnsRecordKind::Autodiscover => "autodiscover",
         DnsRecordKind::Autoconfig => "autoconfig",
@@ -136,8 +146,8 @@ pub(super) fn alias_name(wanted: &Wanted, kind: DnsRecordKind) -> String {
     format!("{label}.{}", wanted.domain)
 }
 
-fn alias(wanted: &Wanted, kind: DnsRecordKind) -> Expected {
-    Expected::of(kind, alias_name(wanted, kind), "CNAME", format!("{}.", wanted.mail_host))
+fn cname(wanted: &Wanted, kind: DnsRecordKind) -> Expected {
+    Expected::of(kind, own_host(wanted, kind), "CNAME", format!("{}.", wanted.mail_host))
 }
 
 fn srv(wanted: &Wanted, service: &Service) -> Expected {
@@ -178,7 +188,7 @@ fn dkim(wanted: &Wanted) -> Option<Expected> {
     Some(Expected::text(DnsRecordKind::Dkim, dkim_name(wanted, key), key.record.clone()))
 }
 
-/// Where a DKIM key stands (RFC 6376, section 3.6.2.1).
+/// The name of a DKIM key (RFC 6376, section 3.6.2.1).
 pub(super) fn dkim_name(wanted: &Wanted, key: &DkimKey) -> String {
     format!("{}._domainkey.{}", key.selector.to_ascii_lowercase(), wanted.domain)
 }
@@ -195,7 +205,7 @@ fn dmarc(wanted: &Wanted) -> Expected {
     Expected::text(DnsRecordKind::Dmarc, format!("_dmarc.{}", wanted.domain), value)
 }
 
-/// A policy as it stands in a record.
+/// A policy, as records write it.
 pub(super) fn policy_word(policy: DmarcPolicy) -> &'static str {
     match policy {
         DmarcPolicy::None => "none",

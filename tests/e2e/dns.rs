@@ -101,7 +101,7 @@ async fn three_broken_domains_say_what_is_wrong_with_each() {
             "dotless",
             &["with the dot at the end", "move it to _dmarc.dotless.example", "143, not to mail.host.test:993"][..],
         ),
-        ("contradictory", &["takes no mail", "put them together", "circle", "neither mailto"]),
+        ("contradictory", &["takes no mail", "publish one in their place", "form a loop", "neither mailto"]),
         ("elsewhere", &["mx.other.test has no address", "gone.test", "proxy", "DeclaredOff", "forbid every authority"]),
     ] {
         let domain = world.condition::<EmailDomain>(name, ("DNSVerified", "False", "NotVerified")).await;

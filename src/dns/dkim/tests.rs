@@ -1,6 +1,6 @@
 //! Published keys against the one that Mailcow has.
 
-use super::super::answer::Question;
+use super::super::tests::{Facts, at};
 use super::super::wanted::tests::wanted;
 use super::*;
 
@@ -25,34 +25,40 @@ fn with_key(public_key: &str) -> Wanted {
     Wanted { dkim: Some(key), ..wanted() }
 }
 
-fn learn(known: &mut Known, name: &str, outcome: Outcome) {
-    known.learn(Question::new(name, Kind::Txt), vec![Answer::new(outcome, DnsSource::Authoritative)]);
-}
-
 fn texts(texts: &[&str]) -> Outcome {
     Outcome::Txt(texts.iter().map(|text| text.as_bytes().to_vec()).collect())
 }
 
 fn judge_key(public_key: &str, outcome: Outcome) -> Verdict {
-    let mut known = Known::default();
-    learn(&mut known, NAME, outcome);
-    learn(&mut known, "_domainkey.example.com", Outcome::NoData);
-    learn(&mut known, "dkim._domainkey.example.com.example.com", Outcome::NxDomain);
-    dkim(&with_key(public_key), &known).unwrap()
+    let facts = Facts::default().with(at(NAME, Kind::Txt), outcome);
+    facts.judge(|known| dkim(&with_key(public_key), known))
 }
 
 fn published(text: &str) -> Verdict {
     judge_key(K2048, texts(&[text]))
 }
 
+/// RFC 6376, section 3.6.1, tag by tag.
 #[test]
-fn order_blanks_and_omitted_tags_are_free() {
+fn every_form_of_a_key_record_is_read() {
     let (start, end) = K2048.split_at(100);
     for text in [
         format!("v=DKIM1;k=rsa;t=s;s=email;p={K2048}"),
         format!("p={K2048}"),
-        format!("v=DKIM1; p={start} {end} ; k=rsa; h=sha1:sha256; n=note;"),
-        format!("v=DKIM1; s=*; t=s; p = {K2048}"),
+        // [FWS] around names, values and list separators
+        format!(" v = DKIM1 ;\tk = rsa; p={K2048}; "),
+        format!("v=DKIM1;\r\n p={K2048}"),
+        // base64string may be folded
+        format!("v=DKIM1; p={start} {end} ; k=rsa"),
+        // h=, s= and t=: unrecognized members are ignored
+        format!("v=DKIM1; h=sha1 : sha256 : x-new; p={K2048}"),
+        format!("v=DKIM1; s=x-new:email; p={K2048}"),
+        format!("v=DKIM1; s=*; t=s:x-new; p = {K2048}"),
+        // n= is for people: any characters but a semicolon
+        format!("v=DKIM1; n=\"rotated\"; p={K2048}"),
+        format!("v=DKIM1; n=was \\d; p={K2048}"),
+        // unrecognized tags are ignored, also one that differs from a known one by its case
+        format!("v=DKIM1; g=; x_9=1; P=other; p={K2048}"),
     ] {
         let found = published(&text);
         assert_eq!((found.verdict, found.warnings.len()), (DnsVerdict::Verified, 0), "{text}: {}", found.message);
@@ -64,14 +70,25 @@ fn each_wrong_record_has_its_verdict() {
     let table = [
         (format!("v=DKIM1; p={K1024}"), DnsVerdict::Mismatch, "another key is published: "),
         ("v=DKIM1; p=".to_owned(), DnsVerdict::Invalid, "revoked"),
-        ("v=DKIM1; k=rsa".to_owned(), DnsVerdict::Invalid, "no p="),
+        ("v=DKIM1; k=rsa".to_owned(), DnsVerdict::Invalid, "p= is missing"),
+        (format!("v=DKIM1; P={K2048}"), DnsVerdict::Invalid, "write p= in lower case"),
+        (format!("V=DKIM2; P={K2048}"), DnsVerdict::Invalid, "write p= in lower case"),
         ("v=DKIM1; p=***".to_owned(), DnsVerdict::Invalid, "not base64"),
         (format!("k=rsa; v=DKIM1; p={K2048}"), DnsVerdict::Invalid, "first tag"),
-        (format!("v=DKIM2; p={K2048}"), DnsVerdict::Invalid, "must be DKIM1"),
+        (format!("v=DKIM2; p={K2048}"), DnsVerdict::Invalid, "is not v=DKIM1"),
+        (format!("v=dkim1; p={K2048}"), DnsVerdict::Invalid, "is not v=DKIM1"),
+        (format!("v=DKIM1.0; p={K2048}"), DnsVerdict::Invalid, "is not v=DKIM1"),
+        (format!("v=DKIM1 p={K2048}"), DnsVerdict::Invalid, "is not v=DKIM1"),
         (format!("v=DKIM1; k=ed25519; p={K2048}"), DnsVerdict::Invalid, "k=ed25519"),
+        // "Values MUST be processed as case sensitive" (section 3.2)
+        (format!("v=DKIM1; k=RSA; p={K2048}"), DnsVerdict::Invalid, "write k=rsa"),
         (format!("v=DKIM1; h=sha1; p={K2048}"), DnsVerdict::Invalid, "sha256"),
         (format!("v=DKIM1; s=tlsrpt; p={K2048}"), DnsVerdict::Invalid, "neither email"),
         (format!("v=DKIM1; p={K2048}; p={K2048}"), DnsVerdict::Invalid, "twice"),
+        (format!("v=DKIM1;; p={K2048}"), DnsVerdict::Invalid, "nothing between two semicolons"),
+        (format!("v=DKIM1; k:rsa; p={K2048}"), DnsVerdict::Invalid, "write k=rsa"),
+        (format!("v=DKIM1;\u{a0}p={K2048}"), DnsVerdict::Invalid, "a no-break space (U+00A0)"),
+        (format!("v=DKIM1;\np={K2048}"), DnsVerdict::Invalid, "a line end (U+000A)"),
     ];
     for (text, verdict, message) in table {
         let found = published(&text);
@@ -87,6 +104,20 @@ fn a_foreign_text_beside_the_key_is_no_second_key() {
     assert_eq!((found.verdict, found.observed.len()), (DnsVerdict::Verified, 1));
     assert_eq!(judge_key(K2048, texts(&[&text, &text])).verdict, DnsVerdict::Multiple);
     assert_eq!(judge_key(K2048, texts(&["hello"])).verdict, DnsVerdict::Missing);
+}
+
+#[test]
+fn a_wildcards_texts_are_not_taken_for_a_key() {
+    let spf = ["v=spf1 -all"];
+    let facts = Facts::default().texts(NAME, &spf).texts("*.example.com", &spf);
+    let found = facts.judge(|known| dkim(&with_key(K2048), known));
+    assert_eq!(found.verdict, DnsVerdict::Missing);
+    assert!(found.message.contains("the wildcard record *.example.com"), "{}", found.message);
+    let everywhere = format!("v=DKIM1; p={K1024}");
+    let facts = Facts::default()
+        .texts("dkim._domainkey.example.com.example.com", &[&everywhere])
+        .texts("*.example.com", &[&everywhere]);
+    assert_eq!(facts.judge(|known| dkim(&with_key(K2048), known)).hint, None);
 }
 
 #[test]
@@ -124,11 +155,8 @@ fn a_key_in_testing_mode_is_warned_about() {
 
 #[test]
 fn a_missing_key_is_looked_for_under_the_doubled_name() {
-    let mut known = Known::default();
-    learn(&mut known, NAME, Outcome::NxDomain);
-    learn(&mut known, "_domainkey.example.com", Outcome::NxDomain);
-    learn(&mut known, "dkim._domainkey.example.com.example.com", texts(&["v=DKIM1; p=AAAA"]));
-    let found = dkim(&with_key(K2048), &known).unwrap();
+    let facts = Facts::default().texts("dkim._domainkey.example.com.example.com", &["v=DKIM1; p=AAAA"]);
+    let found = facts.judge(|known| dkim(&with_key(K2048), known));
     assert_eq!(found.message, "nothing exists at _domainkey.example.com or below");
     assert!(found.hint.unwrap().contains("leave out .example.com"));
 }

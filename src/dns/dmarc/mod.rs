@@ -4,12 +4,14 @@ mod record;
 mod walk;
 
 use super::answer::{Kind, Outcome};
+use super::characters::{from_zone_file, unexpected};
+use super::family::misplaced;
 use super::known::{Known, Need};
 use super::name;
 use super::verdict::{Verdict, warning};
-use super::wanted::{Wanted, policy_word};
+use super::wanted::{Expected, Wanted, expected, policy_word};
 use crate::crd::{DmarcPolicy, DmarcSpec, DnsRecordKind, DnsVerdict, DnsWarning};
-use record::{Record, is_record, resembles_record};
+use record::{Record, after_version, is_record, resembles_record};
 
 /// What the DMARC record is worth.
 ///
@@ -28,42 +30,53 @@ pub fn dmarc(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     match (exact.as_slice(), alike.as_slice()) {
         ([only], _) => own(wanted, known, only, verdict),
         ([], []) => none(wanted, known, verdict),
-        ([], [strange, ..]) => Ok(verdict.found(DnsVerdict::Invalid, strangeness(strange))),
+        ([], [strange, ..]) => {
+            let message = format!("receivers ignore the record: {}", strangeness(strange));
+            Ok(verdict.found(DnsVerdict::Invalid, message).hint(from_zone_file(strange)))
+        }
         (several, _) => {
-            let message =
-                format!("{} DMARC records stand at {name}; receivers act as if there were none", several.len());
-            let hint = "leave one of them".to_owned();
+            let message = format!("there are {} DMARC records at {name}; receivers ignore all of them", several.len());
+            let hint = "keep one of them and remove the others".to_owned();
             Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some(hint)))
         }
     }
 }
 
+/// Why a text that was meant to be a record is none.
 fn strangeness(text: &[u8]) -> String {
     if text.first().is_some_and(u8::is_ascii_whitespace) {
-        return "the record begins with a blank; receivers ignore it".to_owned();
+        return "it begins with a blank; leave that out".to_owned();
     }
-    if text.contains(&b'"') {
-        return "the record holds quotation marks; leave them out".to_owned();
+    if let Some(problem) = unexpected(text, |byte| matches!(byte, b'\t' | 0x20..=0x7e)) {
+        return problem;
     }
-    if text.contains(&b'\\') {
-        return "the record holds a backslash; write ; without it".to_owned();
+    match after_version(text) {
+        Some(rest) if rest.starts_with(b"\\") => "a backslash follows v=DMARC1".to_owned(),
+        Some(rest) if rest.first().is_some_and(u8::is_ascii_alphabetic) && blank_after_version(text) => {
+            "a ; is missing after v=DMARC1".to_owned()
+        }
+        _ if text.starts_with(b"\"") => "it begins with a quotation mark".to_owned(),
+        _ => "it must begin with exactly v=DMARC1;".to_owned(),
     }
-    "the record must begin with exactly v=DMARC1; receivers ignore it".to_owned()
+}
+
+fn blank_after_version(text: &[u8]) -> bool {
+    text.windows(7).any(|window| window == b"DMARC1 " || window == b"DMARC1\t")
 }
 
 /// The domain has a record of its own.
 fn own(wanted: &Wanted, known: &Known, text: &[u8], verdict: Verdict) -> Result<Verdict, Need> {
-    let record = match Record::parse(text) {
-        Ok(record) => record,
-        Err(problem) => {
-            let escaped = text.windows(2).any(|pair| pair == b"\\;");
-            let hint = escaped.then(|| "write ; without the backslash".to_owned());
-            return Ok(verdict.found(DnsVerdict::Invalid, problem).hint(hint));
+    let record = Record::parse(text);
+    match (record.malformed(), record.policy) {
+        (None, Some(policy)) => {
+            let message = format!("receivers apply p={}", policy_word(policy));
+            judged(wanted, known, &record, policy, verdict.found(DnsVerdict::Verified, message))
         }
-    };
-    let policy = record.policy;
-    let message = format!("receivers apply p={}", policy_word(policy));
-    judged(wanted, known, &record, policy, verdict.found(DnsVerdict::Verified, message))
+        (problem, _) => {
+            let problem = problem.unwrap_or_else(|| "receivers apply no DMARC".to_owned());
+            Ok(verdict.found(DnsVerdict::Invalid, problem).hint(from_zone_file(text)))
+        }
+    }
 }
 
 /// A record counts with this policy in force: is it what the user demands, and do its reports arrive?
@@ -84,11 +97,15 @@ fn judged(
 
 fn difference(demanded: &DmarcSpec, record: &Record, policy: DmarcPolicy) -> Option<String> {
     if let Some(asked) = demanded.policy.filter(|asked| *asked != policy) {
-        return Some(format!("the policy is {}, not {}", policy_word(policy), policy_word(asked)));
+        return Some(format!(
+            "the policy is {}, not {} as spec.dns.dmarc demands",
+            policy_word(policy),
+            policy_word(asked)
+        ));
     }
     let reported = |address: &&String| record.reports.iter().any(|found| found.eq_ignore_ascii_case(address));
     let absent = demanded.report_to.iter().find(|address| !reported(address))?;
-    Some(format!("rua= leaves out mailto:{absent}"))
+    Some(format!("rua= leaves out mailto:{absent}, which spec.dns.dmarc demands"))
 }
 
 /// Report addresses in other organizations that did not agree to take reports (RFC 9990, section 4).
@@ -118,7 +135,7 @@ fn refusal(domain: &str, host: &str, known: &Known) -> Result<Option<DnsWarning>
     if same || answer.failure().is_some() || answer.texts().iter().any(|text| is_record(text)) {
         return Ok(None);
     }
-    let message = format!("{host} did not agree to take reports; it has to publish: {consent}. IN TXT \"v=DMARC1\"");
+    let message = format!("receivers send no reports to {host} before it publishes {consent}. IN TXT \"v=DMARC1\"");
     Ok(Some(warning("ReportsNotAuthorised", message)))
 }
 
@@ -132,8 +149,9 @@ fn by_suffix_list(domain: &str, known: &Known, met: Option<&walk::Met>) -> Resul
         return Ok(None);
     }
     let theirs = theirs.map_or("no record".to_owned(), |domain| format!("the record of {domain}"));
-    let message =
-        format!("receivers that go by the public suffix list (RFC 7489) find {theirs}; publish a record of your own");
+    let message = format!(
+        "receivers that use the public suffix list (RFC 7489) find {theirs}; publish a record at _dmarc.{domain}"
+    );
     Ok(Some(warning("SuffixListDiffers", message)))
 }
 
@@ -147,31 +165,119 @@ fn none(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Nee
     let mut verdict = verdict;
     verdict.warnings.extend(by_suffix_list(domain, known, found.inherited.as_ref())?);
     let Some(met) = found.inherited else {
-        return missing(wanted, known, verdict);
+        return missing(wanted, known, verdict, found.ignored);
     };
     let exists = known.ask(domain, Kind::Txt)?.outcome != Outcome::NxDomain;
-    let policy = met.record.inherited(exists);
-    let message = format!("receivers apply {} from _dmarc.{}", policy_word(policy), met.domain);
-    let verdict = verdict
+    let place = format!("_dmarc.{}", met.domain);
+    let malformed = met.record.malformed().map(|problem| format!("the record at {place} is malformed: {problem}"));
+    let Some(policy) = met.record.inherited(exists) else {
+        let problem = malformed.unwrap_or_else(|| format!("receivers can't use the record at {place}"));
+        let message = format!("there is no DMARC record at {}, and {problem}", verdict.name);
+        return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(format!(
+            "correct the record at {place}, or publish one for the domain itself: {}",
+            own_line(wanted)
+        ))));
+    };
+    let message = format!("receivers apply {} from {place}", policy_word(policy));
+    let mut verdict = verdict
         .found(DnsVerdict::Verified, message.clone())
-        .warn("InheritedFrom", format!("no record at _dmarc.{domain}; {message}"));
+        .warn("InheritedFrom", format!("there is no record at _dmarc.{domain}; {message}"));
+    for problem in malformed.into_iter().chain(found.ignored) {
+        verdict = verdict.warn("MalformedRecord", problem);
+    }
     judged(wanted, known, &met.record, policy, verdict)
 }
 
-fn missing(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
-    let domain = wanted.domain.as_str();
-    let doubled = format!("{}.{domain}", verdict.name);
-    let probes = Need::all([known.ask(domain, Kind::Txt), known.ask(&doubled, Kind::Txt)])?;
-    let places = [domain, doubled.as_str()];
-    let place = places.iter().zip(probes).find(|(_, probe)| probe.texts().iter().any(|text| resembles_record(text)));
-    let hint = place.map(|(place, _)| format!("the record stands at {place}: move it to {}", verdict.name));
-    let own = known.ask(&verdict.name, Kind::Txt)?;
-    if own.texts().iter().any(|text| text.starts_with(b"v=spf1")) {
-        let message = format!("an SPF record stands at {}; it belongs to {domain}", verdict.name);
-        return Ok(verdict.found(DnsVerdict::Invalid, message));
+/// The record of the domain itself, as a line of its zone.
+fn own_line(wanted: &Wanted) -> String {
+    expected(wanted)
+        .iter()
+        .find(|record| record.kind == DnsRecordKind::Dmarc)
+        .map(Expected::zone_line)
+        .unwrap_or_default()
+}
+
+fn missing(wanted: &Wanted, known: &Known, verdict: Verdict, ignored: Option<String>) -> Result<Verdict, Need> {
+    let (domain, name) = (wanted.domain.as_str(), verdict.name.clone());
+    let places = [domain.to_owned(), format!("{name}.{domain}")];
+    let (wildcard, elsewhere) = misplaced(known, domain, &places, resembles_record)?;
+    let answer = known.ask(&name, Kind::Txt)?;
+    let is_spf = answer.texts().iter().any(|text| text.starts_with(b"v=spf1"));
+    if is_spf && !wildcard.answers(answer) {
+        let message = format!("there is an SPF record at {name}, where the DMARC record belongs");
+        let hint = format!("move the SPF record to {domain}, and publish {}", own_line(wanted));
+        return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(hint)));
     }
-    let message = format!("no DMARC record at {}, nor above it", verdict.name);
+    if let Some(problem) = ignored {
+        let message = format!("there is no DMARC record at {name}, and {problem}");
+        let hint = format!("correct the record above, or publish one for the domain itself: {}", own_line(wanted));
+        return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(hint)));
+    }
+    let hint = elsewhere.map(|place| format!("the record is at {place}: move it to {name}"));
+    let message = format!("there is no DMARC record at {name}, nor above it{}", wildcard.note(answer));
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
+}
+
+/// Whether receivers enforce DMARC for a domain, as BIMI wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Enforcement {
+    /// Everywhere it has to be.
+    Full,
+    /// Not; why, in words that follow "because".
+    Weak(String),
+    /// No answer; why.
+    Unknown(String),
+}
+
+/// Whether the policies of a domain and of its organizational domain are both enforced (BIMI draft, section
+/// "Authentication Requirements": neither p=none nor sp=none, and no pct= below 100 with p=quarantine), and the
+/// organizational domain.
+///
+/// # Errors
+/// When something has to be asked first.
+pub(super) fn enforcement(domain: &str, known: &Known) -> Result<(Enforcement, String), Need> {
+    let found = walk::walk(known, domain)?;
+    let organization = found.organization;
+    if let Some(why) = found.failure {
+        return Ok((Enforcement::Unknown(why), organization));
+    }
+    let own = walk::record_of(known.ask(&format!("_dmarc.{domain}"), Kind::Txt)?);
+    let exists = own.is_some() || known.ask(domain, Kind::Txt)?.outcome != Outcome::NxDomain;
+    let mut in_force = Vec::new();
+    if let Some(met) = found.inherited {
+        let policy = if own.is_some() { met.record.policy } else { met.record.inherited(exists) };
+        in_force.push((met.domain, met.record, policy));
+    }
+    if let Some(record) = own {
+        let policy = record.policy;
+        in_force.push((domain.to_owned(), record, policy));
+    }
+    if in_force.is_empty() {
+        return Ok((
+            Enforcement::Weak(format!("there is no DMARC record at _dmarc.{domain}, nor above it")),
+            organization,
+        ));
+    }
+    let weak = in_force.iter().find_map(|(place, record, policy)| weakness(place, record, *policy));
+    Ok((weak.map_or(Enforcement::Full, Enforcement::Weak), organization))
+}
+
+fn weakness(place: &str, record: &Record, policy: Option<DmarcPolicy>) -> Option<String> {
+    let why = match policy {
+        None => "can't be read".to_owned(),
+        Some(DmarcPolicy::None) => "asks for no enforcement (p=none or sp=none)".to_owned(),
+        Some(_) if record.policy == Some(DmarcPolicy::None) => "says p=none".to_owned(),
+        Some(_) if record.subdomains == Some(DmarcPolicy::None) => "says sp=none".to_owned(),
+        Some(DmarcPolicy::Quarantine) if record.testing => {
+            "says t=y, with which p=quarantine counts as none".to_owned()
+        }
+        Some(DmarcPolicy::Quarantine) => {
+            let percentage = record.percentage.as_deref().filter(|percentage| *percentage != "100")?;
+            format!("says pct={percentage}")
+        }
+        Some(DmarcPolicy::Reject) => return None,
+    };
+    Some(format!("the DMARC record at _dmarc.{place} {why}"))
 }
 
 #[cfg(test)]

@@ -43,11 +43,20 @@ fn each_record_has_its_verdict() {
         ("v=DMARC1; p=reject; rua=mailto:a@example.com", DnsVerdict::Verified, "receivers apply p=reject"),
         ("google-site-verification=x", DnsVerdict::Missing, "no DMARC record"),
         ("v=spf1 -all", DnsVerdict::Invalid, "SPF record"),
-        ("V=DMARC1; p=none", DnsVerdict::Invalid, "exactly v=DMARC1"),
+        ("V=DMARC1; p=none", DnsVerdict::Verified, "receivers apply p=none"),
+        ("v=dmarc1; p=none", DnsVerdict::Invalid, "exactly v=DMARC1;"),
         (" v=DMARC1; p=none", DnsVerdict::Invalid, "begins with a blank"),
-        ("p=none; v=DMARC1", DnsVerdict::Invalid, "exactly v=DMARC1"),
-        ("\"v=DMARC1; p=none\"", DnsVerdict::Invalid, "quotation marks"),
-        ("v=DMARC1; p=maybe", DnsVerdict::Invalid, "p=maybe is not one of"),
+        ("p=none; v=DMARC1", DnsVerdict::Invalid, "exactly v=DMARC1;"),
+        ("\"v=DMARC1; p=none\"", DnsVerdict::Invalid, "quotation mark"),
+        ("v=DMARC1 p=reject", DnsVerdict::Invalid, "a ; is missing after v=DMARC1"),
+        ("v=DMARC1\u{a0}; p=reject", DnsVerdict::Invalid, "a no-break space (U+00A0)"),
+        ("v=DMARC1;\u{a0}p=reject", DnsVerdict::Invalid, "a no-break space (U+00A0)"),
+        ("v=DMARC1; p=reject; fo:1", DnsVerdict::Invalid, "receivers ignore that and apply p=reject"),
+        (
+            "v=DMARC1; p=maybe",
+            DnsVerdict::Invalid,
+            "p=maybe is not one of none, quarantine, reject; receivers apply no DMARC",
+        ),
         ("SERVFAIL", DnsVerdict::TempError, "SERVFAIL"),
     ];
     for (text, verdict, message) in table {
@@ -76,6 +85,77 @@ fn a_record_above_the_domain_counts_with_its_sp() {
     assert_eq!(reasons(&found), ["InheritedFrom"]);
 }
 
+fn below(texts: &[(&str, &str)]) -> Verdict {
+    let domain = crate::mail::DomainName::parse("mail.example.com").unwrap();
+    let texts = [texts, &[("mail.example.com", "x")]].concat();
+    judge_for(&Wanted { domain, ..wanted() }, &texts)
+}
+
+/// RFC 9989, sections 4.8 and 4.10.1; RFC 7489, section 6.3.
+#[test]
+fn a_malformed_record_above_the_domain_is_not_absent() {
+    let rua = "rua=mailto:a@example.com";
+    for (text, verdict, words, warnings) in [
+        (
+            format!("v=DMARC1; p=reject; fo:1; {rua}"),
+            DnsVerdict::Verified,
+            "apply reject",
+            &["InheritedFrom", "MalformedRecord"][..],
+        ),
+        (
+            format!("v=DMARC1; p=none; sp=quarantine; adkim=x; {rua}"),
+            DnsVerdict::Verified,
+            "apply quarantine",
+            &["InheritedFrom", "MalformedRecord"],
+        ),
+        (
+            format!("v=DMARC1; p=rejct; {rua}"),
+            DnsVerdict::Verified,
+            "apply none",
+            &["InheritedFrom", "MalformedRecord", "NotEnforced"],
+        ),
+        (
+            "v=DMARC1; p=rejct".to_owned(),
+            DnsVerdict::Invalid,
+            "the record at _dmarc.example.com is malformed: p=rejct",
+            &[],
+        ),
+        (
+            "v=DMARC1 p=reject".to_owned(),
+            DnsVerdict::Invalid,
+            "receivers ignore the record at _dmarc.example.com: a ; is missing",
+            &[],
+        ),
+        ("v=dmarc1; p=reject".to_owned(), DnsVerdict::Invalid, "must begin with exactly v=DMARC1;", &[]),
+    ] {
+        let found = below(&[(AT, &text)]);
+        assert_eq!((found.verdict, reasons(&found).as_slice()), (verdict, warnings), "{text}: {}", found.message);
+        assert!(found.message.contains(words), "{text}: {}", found.message);
+    }
+    let two = below(&[(AT, "v=DMARC1; p=none"), (AT, "v=DMARC1; p=reject")]);
+    assert_eq!(two.verdict, DnsVerdict::Invalid);
+    assert!(two.message.contains("all 2 records at _dmarc.example.com"), "{}", two.message);
+    assert!(two.hint.unwrap().contains("_dmarc.mail.example.com. IN TXT \"v=DMARC1; p=quarantine\""));
+}
+
+#[test]
+fn a_wildcards_texts_are_not_taken_for_a_record() {
+    let spf = "v=spf1 -all";
+    let found = judge(&[(AT, spf), ("*.example.com", spf)]);
+    assert_eq!(found.verdict, DnsVerdict::Missing);
+    assert!(found.message.contains("the wildcard record *.example.com"), "{}", found.message);
+    let inherited = below(&[
+        ("_dmarc.mail.example.com", spf),
+        ("*.mail.example.com", spf),
+        (AT, "v=DMARC1; p=reject; rua=mailto:a@example.com"),
+    ]);
+    assert_eq!((inherited.verdict, reasons(&inherited)), (DnsVerdict::Verified, vec!["InheritedFrom"]));
+    // Every name below the domain has the wildcard's record, so it is not "at" the doubled name.
+    let doubled =
+        judge(&[("_dmarc.example.com.example.com", "v=DMARC1"), ("*.example.com", "v=DMARC1"), (AT, "other")]);
+    assert_eq!((doubled.verdict, doubled.hint), (DnsVerdict::Missing, None));
+}
+
 #[test]
 fn a_failed_step_of_the_walk_is_temporary() {
     assert_eq!(judge(&[("_dmarc.com", "SERVFAIL")]).verdict, DnsVerdict::TempError);
@@ -86,7 +166,7 @@ fn a_record_in_the_wrong_place_is_found() {
     for place in ["example.com", "_dmarc.example.com.example.com"] {
         let found = judge(&[(place, "v=DMARC1; p=none")]);
         assert_eq!(found.verdict, DnsVerdict::Missing);
-        assert_eq!(found.hint.unwrap(), format!("the record stands at {place}: move it to _dmarc.example.com"));
+        assert_eq!(found.hint.unwrap(), format!("the record is at {place}: move it to _dmarc.example.com"));
     }
 }
 
@@ -101,9 +181,12 @@ fn demanded_policy_and_reports_have_to_be_there() {
     let stricter = demand(Some(DmarcPolicy::Reject), &[]);
     assert_eq!(
         (stricter.verdict, stricter.message.as_str()),
-        (DnsVerdict::Mismatch, "the policy is quarantine, not reject")
+        (DnsVerdict::Mismatch, "the policy is quarantine, not reject as spec.dns.dmarc demands")
     );
-    assert_eq!(demand(None, &["b@example.com"]).message, "rua= leaves out mailto:b@example.com");
+    assert_eq!(
+        demand(None, &["b@example.com"]).message,
+        "rua= leaves out mailto:b@example.com, which spec.dns.dmarc demands"
+    );
 }
 
 #[test]
@@ -130,7 +213,7 @@ fn receivers_that_go_by_the_suffix_list_may_find_another_record() {
 }
 
 #[test]
-fn a_backslash_from_a_zone_file_is_told() {
+fn a_backslash_from_a_zone_file_is_named() {
     let found = judge(&[(AT, "v=DMARC1\\; p=reject")]);
     assert_eq!(found.verdict, DnsVerdict::Invalid);
     assert!(found.message.contains("backslash"), "{}", found.message);

@@ -3,7 +3,8 @@
 use super::super::answer::{Answer, Kind, Outcome};
 use super::super::known::{Known, Need};
 use super::super::name;
-use super::record::{Record, is_record};
+use super::record::{Record, is_record, resembles_record};
+use super::strangeness;
 
 /// At most this many names are asked in one walk.
 const QUERIES: usize = 8;
@@ -26,6 +27,8 @@ pub(super) struct Walk {
     pub(super) organization: String,
     /// The record of the organization, else of the public suffix above it; never the start's own.
     pub(super) inherited: Option<Met>,
+    /// What stands above the start and was meant to be a record, but is ignored, and why: the closest.
+    pub(super) ignored: Option<String>,
     /// Why the walk is not to be trusted: a question that got no answer.
     pub(super) failure: Option<String>,
 }
@@ -34,8 +37,23 @@ pub(super) struct Walk {
 pub(super) fn record_of(answer: &Answer) -> Option<Record> {
     let mut records = answer.texts().iter().filter(|text| is_record(text));
     match (records.next(), records.next()) {
-        (Some(only), None) => Record::parse(only).ok(),
+        (Some(only), None) => Some(Record::parse(only)),
         _ => None,
+    }
+}
+
+/// Why what was meant to be a record at `_dmarc.<domain>` is none; `None` when nothing was, or it is one.
+fn ignored_at(domain: &str, answer: &Answer) -> Option<String> {
+    let records = answer.texts().iter().filter(|text| is_record(text)).count();
+    match records {
+        0 => {
+            let strange = answer.texts().iter().find(|text| resembles_record(text))?;
+            Some(format!("receivers ignore the record at _dmarc.{domain}: {}", strangeness(strange)))
+        }
+        1 => None,
+        several => {
+            Some(format!("receivers ignore all {several} records at _dmarc.{domain}, because only one may be there"))
+        }
     }
 }
 
@@ -61,6 +79,8 @@ pub(super) fn walk(known: &Known, start: &str) -> Result<Walk, Need> {
         Outcome::Failed(why) => Some(format!("no answer about _dmarc.{name}: {why}")),
         _ => None,
     });
+    let mut above = names.iter().zip(&answers).skip(1);
+    let ignored = above.find_map(|(name, answer)| ignored_at(name, answer));
     let met = names.iter().zip(&answers).filter_map(|(name, answer)| {
         let record = record_of(answer)?;
         Some(Met { domain: (*name).to_owned(), record })
@@ -69,7 +89,7 @@ pub(super) fn walk(known: &Known, start: &str) -> Result<Walk, Need> {
     let organization = organization(start, &met);
     let suffix = met.iter().find(|met| met.domain != start && met.record.public_suffix == Some(true)).cloned();
     let inherited = met.into_iter().find(|met| met.domain == organization && met.domain != start).or(suffix);
-    Ok(Walk { organization, inherited, failure })
+    Ok(Walk { organization, inherited, ignored, failure })
 }
 
 /// The organizational domain (RFC 9989, section 4.10.2).
@@ -143,7 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_answer_is_told() {
+    fn what_is_ignored_is_not_absent() {
+        for (texts, words) in [
+            (&["v=DMARC1 p=reject"][..], "a ; is missing after v=DMARC1"),
+            (&["v=DMARC1; p=none", "v=DMARC1; p=reject"], "all 2 records at _dmarc.example.com"),
+        ] {
+            let records = texts.iter().map(|text| ("example.com", *text)).collect::<Vec<_>>();
+            let found = walk(&world("a.example.com", &records), "a.example.com").unwrap();
+            assert!(found.ignored.unwrap().contains(words), "{texts:?}");
+        }
+        assert_eq!(walk(&world("a.example.com", &[("example.com", "x")]), "a.example.com").unwrap().ignored, None);
+    }
+
+    #[test]
+    fn a_question_without_answer_is_a_failure() {
         let mut known = world("a.example.com", &[]);
         let failed = Answer::new(Outcome::Failed("SERVFAIL".into()), DnsSource::Authoritative);
         known.learn(Question::new("_dmarc.com", Kind::Txt), vec![failed]);

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::super::answer::{Kind, Outcome};
 use super::super::name;
 use super::Lookup;
-use super::exchange::{Manner, Trouble, exchange};
-use super::reply::{Said, query, query_of, read, text_name, usable};
+use super::exchange::{Failure, QueryOptions, exchange};
+use super::reply::{Reply, query, query_of, read, text_name, usable};
 
 /// At most this many servers of a zone are asked.
 const MOST_SERVERS: usize = 13;
@@ -40,28 +40,28 @@ impl Lookup {
     /// Asks the resolvers in order until one answers.
     ///
     /// # Errors
-    /// The last one's trouble.
-    pub(super) async fn resolver(&self, name: &str, kind: RecordType) -> Result<Message, Trouble> {
-        let mut trouble = Trouble::Network("no resolver".to_owned());
-        let query = query_of(name, kind).ok_or(Trouble::Malformed)?;
+    /// The last one's failure.
+    pub(super) async fn resolver(&self, name: &str, kind: RecordType) -> Result<Message, Failure> {
+        let mut failure = Failure::Network;
+        let query = query_of(name, kind).ok_or(Failure::Malformed)?;
         for _ in 0..self.options.tries.max(1) {
             for server in &self.resolvers {
                 match self.exchange(*server, &query, true).await.and_then(usable) {
                     Ok(message) => return Ok(message),
-                    Err(error) => trouble = error,
+                    Err(error) => failure = error,
                 }
             }
         }
-        Err(trouble)
+        Err(failure)
     }
 
     /// Asks one server once, in turn when many questions are under way; waiting for that is not the server's silence.
     ///
     /// # Errors
     /// When nothing usable comes back.
-    async fn exchange(&self, server: SocketAddr, query: &Query, recursion: bool) -> Result<Message, Trouble> {
+    async fn exchange(&self, server: SocketAddr, query: &Query, recursion: bool) -> Result<Message, Failure> {
         let _turn = self.outstanding.acquire().await.ok();
-        exchange(server, query, Manner { recursion, patience: self.options.timeout }).await
+        exchange(server, query, QueryOptions { recursion, timeout: self.options.timeout }).await
     }
 
     /// The zone to begin with for a name: it holds the name, or a referral leads from it to the one that does.
@@ -70,7 +70,7 @@ impl Lookup {
     ///
     /// # Errors
     /// When the resolver does not answer.
-    pub(super) async fn cut_for(&self, asked: &str) -> Result<Cut, Trouble> {
+    pub(super) async fn cut_for(&self, asked: &str) -> Result<Cut, Failure> {
         let mut candidate = starting_point(asked).to_owned();
         loop {
             if let Some(cut) = self.remembered(&candidate) {
@@ -82,7 +82,7 @@ impl Lookup {
                 return Ok(self.locate(candidate, hosts, &message, lifetime).await);
             }
             if candidate.is_empty() {
-                return Err(Trouble::Useless("knows no servers of the root".to_owned()));
+                return Err(Failure::Useless("knows no servers of the root".to_owned()));
             }
             let above = message.authorities.iter().filter(|record| record.record_type() == RecordType::SOA);
             let mut above = above.map(|record| text_name(&record.name));
@@ -116,7 +116,8 @@ impl Lookup {
     async fn locate(&self, zone: String, hosts: Vec<String>, message: &Message, lifetime: Duration) -> Cut {
         let hosts = hosts.into_iter().take(MOST_SERVERS).map(|host| async {
             let glue = if name::is_within(&host, &zone) { glue(message, &host) } else { Vec::new() };
-            let addresses = if glue.is_empty() { self.addresses(&host).await } else { glue };
+            let mut addresses = if glue.is_empty() { self.addresses(&host).await } else { glue };
+            addresses.retain(|ip| self.may_reach(*ip));
             Host { name: host, addresses }
         });
         let found = join_all(hosts).await;
@@ -137,7 +138,7 @@ impl Lookup {
         let kinds = [(Kind::A, RecordType::A), (Kind::Aaaa, RecordType::AAAA)];
         let answers = join_all(kinds.map(|(kind, wire)| async move {
             match self.resolver(host, wire).await.map(|message| read(&message, host, kind, None)) {
-                Ok(Said::Final(_, Outcome::Addresses(addresses))) => addresses,
+                Ok(Reply::Final(_, Outcome::Addresses(addresses))) => addresses,
                 _ => Vec::new(),
             }
         }));
@@ -146,42 +147,55 @@ impl Lookup {
 
     /// Asks one of a zone's servers, on its addresses in turn.
     ///
+    /// An address that is silent is left alone for a while in this zone; what it is worth in another zone, and what the
+    /// server's other addresses are worth, is learnt by asking there.
+    ///
     /// # Errors
-    /// The last trouble; a server that was silent a moment ago is not waited for again.
-    pub(super) async fn server(&self, host: &Host, asked: &str, kind: Kind) -> Result<(IpAddr, Message), Trouble> {
-        let query = query(asked, kind).ok_or(Trouble::Malformed)?;
+    /// The last failure.
+    pub(super) async fn server(
+        &self,
+        zone: &str,
+        host: &Host,
+        asked: &str,
+        kind: Kind,
+    ) -> Result<(IpAddr, Message), Failure> {
+        let query = query(asked, kind).ok_or(Failure::Malformed)?;
         let rounds = usize::try_from(self.options.tries.max(1)).unwrap_or(1);
-        let mut trouble = Trouble::Silent;
-        let mut waited = 0;
+        let mut failure = Failure::Silent;
+        let mut silent: Vec<IpAddr> = Vec::new();
         let attempts = host.addresses.iter().cycle().take(rounds * host.addresses.len());
-        for ip in attempts.filter(|ip| !self.is_silent(**ip)) {
-            let server = SocketAddr::new(*ip, self.options.authoritative_port);
-            match self.exchange(server, &query, false).await {
-                Ok(message) => return usable(message).map(|message| (*ip, message)),
-                Err(Trouble::Silent) => waited += 1,
-                Err(error) => trouble = error,
-            }
-            if waited >= rounds {
+        for ip in attempts.filter(|ip| !self.is_silent(zone, **ip)) {
+            if silent.len() >= rounds {
                 break;
             }
+            let server = SocketAddr::new(*ip, self.options.authoritative_port);
+            match self.exchange(server, &query, false).await {
+                Ok(message) => {
+                    // One that answers elsewhere tells nothing about those that did not here.
+                    self.note_silence(zone, &silent);
+                    return usable(message).map(|message| (*ip, message));
+                }
+                Err(Failure::Silent) => silent.push(*ip),
+                Err(error) => failure = error,
+            }
         }
-        if waited == 0 {
-            return Err(trouble);
-        }
-        self.note_silence(host);
-        Err(Trouble::Silent)
+        self.note_silence(zone, &silent);
+        Err(if silent.is_empty() { failure } else { Failure::Silent })
     }
 
-    fn is_silent(&self, ip: IpAddr) -> bool {
+    fn is_silent(&self, zone: &str, ip: IpAddr) -> bool {
         let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        silent.get(&ip).is_some_and(|until| *until > Instant::now())
+        silent.get(&(zone.to_owned(), ip)).is_some_and(|until| *until > Instant::now())
     }
 
-    fn note_silence(&self, host: &Host) {
+    fn note_silence(&self, zone: &str, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         silent.retain(|_, until| *until > Instant::now());
-        for ip in &host.addresses {
-            silent.entry(*ip).or_insert_with(|| Instant::now() + self.options.memory);
+        for ip in addresses {
+            silent.entry((zone.to_owned(), *ip)).or_insert_with(|| Instant::now() + self.options.memory);
         }
     }
 }

@@ -7,31 +7,30 @@ use std::time::Duration;
 use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::timeout;
+use tokio::time;
 
 /// The largest datagram to ask for, in bytes (DNS flag day 2020).
 const PAYLOAD: u16 = 1232;
 
 /// Why a server gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Failure {
     /// Nothing came in time.
     Silent,
     /// It can't be reached.
-    Network(String),
+    Network,
     /// What came is no DNS message.
     Malformed,
     /// An answer that is of no use: an error code, or no authority.
     Useless(String),
 }
 
-impl Trouble {
+impl Failure {
     /// The same in words.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Silent => "timed out".to_owned(),
-            Self::Network(error) => format!("can't be reached ({error})"),
-            Self::Malformed => "sends no DNS message".to_owned(),
+            // One word for all three: how a port behaves that a stranger's record points to is nobody's business.
+            Self::Silent | Self::Network | Self::Malformed => "does not answer".to_owned(),
             Self::Useless(what) => what.clone(),
         }
     }
@@ -39,37 +38,37 @@ impl Trouble {
 
 /// How to put a question.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct QueryOptions {
     /// RD: set for resolvers, clear for a zone's own servers.
     pub(super) recursion: bool,
     /// How long each of UDP and TCP may take.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Asks one server once.
 ///
 /// # Errors
 /// When nothing usable comes back; an error code is a message, not an error.
-pub(super) async fn exchange(server: SocketAddr, query: &Query, manner: Manner) -> Result<Message, Trouble> {
-    let reply = transfer(server, query, manner, true).await?;
+pub(super) async fn exchange(server: SocketAddr, query: &Query, options: QueryOptions) -> Result<Message, Failure> {
+    let reply = transfer(server, query, options, true).await?;
     if reply.metadata.response_code == ResponseCode::FormErr {
-        return transfer(server, query, manner, false).await;
+        return transfer(server, query, options, false).await;
     }
     Ok(reply)
 }
 
-async fn transfer(server: SocketAddr, query: &Query, manner: Manner, edns: bool) -> Result<Message, Trouble> {
-    let request = request(query, manner.recursion, edns);
-    let bytes = request.to_vec().map_err(|error| Trouble::Network(error.to_string()))?;
-    let reply = within(manner.patience, over_udp(server, &bytes, &request)).await?;
+async fn transfer(server: SocketAddr, query: &Query, options: QueryOptions, edns: bool) -> Result<Message, Failure> {
+    let request = request(query, options.recursion, edns);
+    let bytes = request.to_vec().map_err(|_| Failure::Malformed)?;
+    let reply = within(options.timeout, over_udp(server, &bytes, &request)).await?;
     if !reply.metadata.truncation {
         return Ok(reply);
     }
-    within(manner.patience, over_tcp(server, &bytes, &request)).await
+    within(options.timeout, over_tcp(server, &bytes, &request)).await
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-    timeout(patience, work).await.unwrap_or(Err(Trouble::Silent))
+async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    time::timeout(timeout, work).await.unwrap_or(Err(Failure::Silent))
 }
 
 fn request(query: &Query, recursion: bool, edns: bool) -> Message {
@@ -99,7 +98,7 @@ fn answers(reply: &Message, request: &Message) -> bool {
         && (same_question || without_question)
 }
 
-async fn over_udp(server: SocketAddr, bytes: &[u8], request: &Message) -> Result<Message, Trouble> {
+async fn over_udp(server: SocketAddr, bytes: &[u8], request: &Message) -> Result<Message, Failure> {
     let local =
         if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) };
     let socket = UdpSocket::bind(local).await.map_err(network)?;
@@ -110,26 +109,25 @@ async fn over_udp(server: SocketAddr, bytes: &[u8], request: &Message) -> Result
         let length = socket.recv(&mut buffer).await.map_err(network)?;
         match Message::from_vec(buffer.get(..length).unwrap_or_default()) {
             Ok(reply) if answers(&reply, request) => return Ok(reply),
-            Err(_) if buffer.get(..2) == bytes.get(..2) => return Err(Trouble::Malformed),
+            Err(_) if buffer.get(..2) == bytes.get(..2) => return Err(Failure::Malformed),
             Ok(_) | Err(_) => {}
         }
     }
 }
 
-async fn over_tcp(server: SocketAddr, bytes: &[u8], request: &Message) -> Result<Message, Trouble> {
+async fn over_tcp(server: SocketAddr, bytes: &[u8], request: &Message) -> Result<Message, Failure> {
     let mut stream = TcpStream::connect(server).await.map_err(network)?;
-    let length = u16::try_from(bytes.len()).map_err(|_| Trouble::Malformed)?;
+    let length = u16::try_from(bytes.len()).map_err(|_| Failure::Malformed)?;
     stream.write_all(&[&length.to_be_bytes()[..], bytes].concat()).await.map_err(network)?;
     let length = stream.read_u16().await.map_err(network)?;
     let mut buffer = vec![0; usize::from(length)];
     stream.read_exact(&mut buffer).await.map_err(network)?;
     match Message::from_vec(&buffer) {
         Ok(reply) if answers(&reply, request) && !reply.metadata.truncation => Ok(reply),
-        _ => Err(Trouble::Malformed),
+        _ => Err(Failure::Malformed),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn network(error: io::Error) -> Trouble {
-    Trouble::Network(error.kind().to_string())
+fn network(_: io::Error) -> Failure {
+    Failure::Network
 }

@@ -1,14 +1,16 @@
 //! The policy that a host serves over HTTPS, as senders fetch it (RFC 8461, section 3.3): the certificate has to be valid
 //! for the host, no redirect is followed, and time and size are bounded.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, header};
+use rustls::CertificateError;
 
 use super::super::answer::{Outcome, Page};
-use super::{Lookup, PATIENCE};
+use super::{Lookup, SERVER_TIMEOUT};
 
 /// At most this much of a body is read, in bytes (RFC 8461, section 3.3, advises a bound).
 const MOST_BYTES: usize = 65_536;
@@ -31,7 +33,7 @@ impl Lookup {
             .redirect(Policy::none())
             .https_only(true)
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(SERVER_TIMEOUT)
             .resolve_to_addrs(host, addresses)
             .user_agent(concat!("mailcow-operator/", env!("CARGO_PKG_VERSION")));
         if let Some(authority) = &self.options.certificate_authority {
@@ -60,16 +62,30 @@ async fn page(mut response: Response) -> reqwest::Result<Page> {
     Ok(page)
 }
 
-/// Tells a certificate that can't be trusted from a server that can't be reached.
+/// Tells a certificate that can't be trusted from a server that can't be reached. How far the operator got, and the names
+/// in a certificate, are left out: a stranger chooses where it connects to.
 fn unreached(error: &reqwest::Error) -> Outcome {
-    let mut deepest = error.to_string();
-    let mut next = error.source();
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = next {
-        deepest = cause.to_string();
-        next = cause.source();
+        if let Some(rustls::Error::InvalidCertificate(problem)) = cause.downcast_ref() {
+            return Outcome::Untrusted(untrusted(problem).to_owned());
+        }
+        // An I/O error shows what is in it by itself, not as its source.
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source());
     }
-    if let Some((_, why)) = deepest.split_once("invalid peer certificate: ") {
-        return Outcome::Untrusted(why.to_owned());
+    Outcome::Failed("no server there answers over HTTPS".to_owned())
+}
+
+fn untrusted(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name",
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "it is from an authority that is not trusted"
+        }
+        CertificateError::Revoked => "it is revoked",
+        _ => "it is not valid",
     }
-    Outcome::Failed(if error.is_timeout() { "timed out".to_owned() } else { deepest })
 }

@@ -9,7 +9,7 @@ mod check;
 mod cuts;
 mod exchange;
 mod https;
-
+mod public;
 mod reply;
 mod smtp;
 mod world;
@@ -27,7 +27,7 @@ pub use check::{check, check_host};
 use cuts::Cut;
 
 /// How long a server that is not asked for DNS may take in all.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whom to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ pub struct Options {
     pub smtp_port: u16,
     /// A certificate authority in PEM that policies' hosts may have beside the public ones; for tests.
     pub certificate_authority: Option<String>,
+    /// Whether name servers, policy hosts and mail hosts may have addresses that are not public, such as those of the
+    /// cluster's own network: for a split horizon, and for tests. The resolvers may have any.
+    pub allow_private: bool,
     /// How many questions may be under way at once, so that thousands of domains don't drown a server or lose datagrams;
     /// at least 1.
     pub outstanding: usize,
@@ -75,6 +78,7 @@ impl Default for Options {
             https_port: 443,
             smtp_port: 25,
             certificate_authority: None,
+            allow_private: false,
             outstanding: 256,
             timeout: Duration::from_secs(2),
             tries: 2,
@@ -102,8 +106,8 @@ pub struct Lookup {
     resolvers: Vec<SocketAddr>,
     outstanding: Semaphore,
     cuts: Mutex<HashMap<String, (Instant, Cut)>>,
-    silent: Mutex<HashMap<IpAddr, Instant>>,
-    silent_zones: Mutex<HashMap<String, Instant>>,
+    /// Addresses that were silent when asked about a zone, and until when they are left alone.
+    silent: Mutex<HashMap<(String, IpAddr), Instant>>,
 }
 
 impl Lookup {
@@ -119,8 +123,12 @@ impl Lookup {
             resolvers,
             cuts: Mutex::default(),
             silent: Mutex::default(),
-            silent_zones: Mutex::default(),
         })
+    }
+
+    /// Whether what strangers publish may lead to this address.
+    fn may_reach(&self, ip: IpAddr) -> bool {
+        self.options.allow_private || public::is_public(ip)
     }
 }
 

@@ -7,18 +7,18 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::super::answer::{Caa, Kind, Mx, Outcome, Srv, Tlsa};
 use super::super::name;
-use super::exchange::Trouble;
+use super::exchange::Failure;
 
-/// At most this many aliases are followed.
-pub(super) const MOST_ALIASES: usize = 8;
+/// At most this many CNAME records are followed.
+pub(super) const MOST_CNAMES: usize = 8;
 
 /// What a message says about a question.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Said {
-    /// The answer, and the aliases on the way to it.
+pub(super) enum Reply {
+    /// The answer, and the targets of the CNAME records on the way to it.
     Final(Vec<String>, Outcome),
-    /// The name is an alias, and the rest has to be asked elsewhere.
-    Alias(Vec<String>),
+    /// The name has a CNAME record, and the rest has to be asked elsewhere.
+    Cname(Vec<String>),
 }
 
 /// A question as it goes over the wire.
@@ -58,10 +58,10 @@ pub(super) fn text_name(name: &Name) -> String {
 ///
 /// # Errors
 /// The code, in words.
-pub(super) fn usable(message: Message) -> Result<Message, Trouble> {
+pub(super) fn usable(message: Message) -> Result<Message, Failure> {
     match message.metadata.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => Ok(message),
-        code => Err(Trouble::Useless(format!("answers {}", code_word(code)))),
+        code => Err(Failure::Useless(format!("answers {}", code_word(code)))),
     }
 }
 
@@ -75,35 +75,35 @@ fn code_word(code: ResponseCode) -> String {
     }
 }
 
-/// Reads a message. Aliases out of `zone` are not followed in it: its servers have no authority there. `None`: a
+/// Reads a message. CNAME records out of `zone` are not followed in it: its servers have no authority there. `None`: a
 /// resolver, which has followed them all.
-pub(super) fn read(message: &Message, asked: &str, kind: Kind, zone: Option<&str>) -> Said {
-    let mut aliases: Vec<String> = Vec::new();
+pub(super) fn read(message: &Message, asked: &str, kind: Kind, zone: Option<&str>) -> Reply {
+    let mut cnames: Vec<String> = Vec::new();
     let mut current = asked.to_owned();
     loop {
         let here = message.answers.iter().filter(|record| text_name(&record.name) == current).collect::<Vec<_>>();
         if let Some(outcome) = collect(&here, kind) {
-            return Said::Final(aliases, outcome);
+            return Reply::Final(cnames, outcome);
         }
-        let Some(target) = here.iter().find_map(|record| alias(record)) else { break };
-        let circle = target == asked || aliases.contains(&target) || aliases.len() >= MOST_ALIASES;
-        aliases.push(target.clone());
+        let Some(target) = here.iter().find_map(|record| cname(record)) else { break };
+        let circle = target == asked || cnames.contains(&target) || cnames.len() >= MOST_CNAMES;
+        cnames.push(target.clone());
         if circle {
-            return Said::Final(aliases, Outcome::AliasLoop);
+            return Reply::Final(cnames, Outcome::CnameLoop);
         }
         if zone.is_some_and(|zone| !name::is_within(&target, zone)) {
-            return Said::Alias(aliases);
+            return Reply::Cname(cnames);
         }
         current = target;
     }
-    if !aliases.is_empty() && zone.is_some() {
-        return Said::Alias(aliases);
+    if !cnames.is_empty() && zone.is_some() {
+        return Reply::Cname(cnames);
     }
     let absent = message.metadata.response_code == ResponseCode::NXDomain;
-    Said::Final(aliases, if absent { Outcome::NxDomain } else { Outcome::NoData })
+    Reply::Final(cnames, if absent { Outcome::NxDomain } else { Outcome::NoData })
 }
 
-fn alias(record: &Record) -> Option<String> {
+fn cname(record: &Record) -> Option<String> {
     match &record.data {
         RData::CNAME(target) => Some(text_name(&target.0)),
         _ => None,
@@ -204,9 +204,9 @@ mod tests {
 
     use super::*;
 
-    fn message(aliases: &[(&str, &str)]) -> Message {
+    fn message(cnames: &[(&str, &str)]) -> Message {
         let mut message = Message::response(1, OpCode::Query);
-        for (from, to) in aliases {
+        for (from, to) in cnames {
             let data = RData::CNAME(CNAME(wire_name(to).unwrap()));
             message.add_answer(Record::from_rdata(wire_name(from).unwrap(), 60, data));
         }
@@ -218,30 +218,30 @@ mod tests {
         let mut found = message(&[("a.test", "b.test")]);
         let data = RData::TXT(TXT::from_bytes(vec![b"v=spf1 ", b"-all", b"\xff"]));
         found.add_answer(Record::from_rdata(wire_name("B.test").unwrap(), 60, data));
-        let said = read(&found, "a.test", Kind::Txt, None);
-        assert_eq!(said, Said::Final(vec!["b.test".into()], Outcome::Txt(vec![b"v=spf1 -all\xff".to_vec()])));
+        let reply = read(&found, "a.test", Kind::Txt, None);
+        assert_eq!(reply, Reply::Final(vec!["b.test".into()], Outcome::Txt(vec![b"v=spf1 -all\xff".to_vec()])));
     }
 
     #[test]
-    fn aliases_out_of_the_zone_are_asked_elsewhere() {
+    fn cnames_out_of_the_zone_are_asked_elsewhere() {
         let found = message(&[("a.one.test", "b.one.test"), ("b.one.test", "c.two.test")]);
-        let said = read(&found, "a.one.test", Kind::A, Some("one.test"));
-        assert_eq!(said, Said::Alias(vec!["b.one.test".into(), "c.two.test".into()]));
+        let reply = read(&found, "a.one.test", Kind::A, Some("one.test"));
+        assert_eq!(reply, Reply::Cname(vec!["b.one.test".into(), "c.two.test".into()]));
     }
 
     #[test]
     fn circles_and_long_chains_end() {
         let circle = message(&[("a.test", "b.test"), ("b.test", "a.test")]);
-        assert!(matches!(read(&circle, "a.test", Kind::A, None), Said::Final(_, Outcome::AliasLoop)));
+        assert!(matches!(read(&circle, "a.test", Kind::A, None), Reply::Final(_, Outcome::CnameLoop)));
         let names = (0..12).map(|n| format!("n{n}.test")).collect::<Vec<_>>();
         let chain = names.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect::<Vec<_>>();
-        assert!(matches!(read(&message(&chain), "n0.test", Kind::A, None), Said::Final(_, Outcome::AliasLoop)));
+        assert!(matches!(read(&message(&chain), "n0.test", Kind::A, None), Reply::Final(_, Outcome::CnameLoop)));
     }
 
     #[test]
     fn error_codes_are_no_answers() {
         let mut refused = message(&[]);
         refused.metadata.response_code = ResponseCode::Refused;
-        assert_eq!(usable(refused).unwrap_err(), Trouble::Useless("answers REFUSED".into()));
+        assert_eq!(usable(refused).unwrap_err(), Failure::Useless("answers REFUSED".into()));
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::super::answer::Outcome;
-use super::{Lookup, PATIENCE};
+use super::{Lookup, SERVER_TIMEOUT};
 
 /// At most this much of the server's talk is read, in bytes.
 const MOST_BYTES: u64 = 16_384;
@@ -27,17 +27,17 @@ impl Lookup {
             Ok(addresses) => addresses,
             Err(why) => return Outcome::Failed(why),
         };
-        let mut trouble = format!("{host} has no address");
         for address in addresses {
-            match timeout(PATIENCE, shown(host, address)).await {
-                Ok(Ok(certificates)) => return Outcome::Certificates(certificates),
-                Ok(Err(error)) => trouble = format!("{address}: {error}"),
-                Err(_) => trouble = format!("{address}: timed out"),
+            if let Ok(Ok(certificates)) = timeout(SERVER_TIMEOUT, shown(host, address)).await {
+                return Outcome::Certificates(certificates);
             }
         }
-        Outcome::Failed(trouble)
+        Outcome::Failed(NO_STARTTLS.to_owned())
     }
 }
+
+/// Why there are no certificates. How far the operator got is left out: a stranger chooses where it connects to.
+const NO_STARTTLS: &str = "no server there shows a certificate on port 25";
 
 async fn shown(host: &str, address: SocketAddr) -> io::Result<Vec<Vec<u8>>> {
     let mut stream = BufReader::new(TcpStream::connect(address).await?);
@@ -64,10 +64,7 @@ async fn reply(stream: &mut BufReader<TcpStream>, code: &str) -> io::Result<Vec<
         let mut line = String::new();
         limited.read_line(&mut line).await?;
         let line = line.trim_end();
-        let Some(rest) = line.strip_prefix(code) else {
-            let said = line.get(..80).unwrap_or(line);
-            return Err(io::Error::other(format!("the server says {said:?} where {code} is due")));
-        };
+        let Some(rest) = line.strip_prefix(code) else { return Err(io::Error::other("another reply is due")) };
         lines.push(rest.get(1..).unwrap_or_default().to_owned());
         if !rest.starts_with('-') {
             return Ok(lines);

@@ -7,7 +7,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::super::answer::{Kind, Outcome, Question};
 use super::super::verdict::Reach;
-use super::reply::{Said, query, read};
+use super::reply::{Reply, query, read};
 use super::{Lookup, Mode};
 
 /// What a resolver says of a record.
@@ -28,8 +28,8 @@ impl Lookup {
         let query = query(&question.name, question.kind)?;
         let message = self.resolver(&question.name, query.query_type).await.ok()?;
         let seen = match read(&message, &question.name, question.kind, None) {
-            Said::Final(_, seen) => seen,
-            Said::Alias(_) => return None,
+            Reply::Final(_, seen) => seen,
+            Reply::Cname(_) => return None,
         };
         let seconds = u32::try_from(lifetime(&message).as_secs()).unwrap_or(u32::MAX);
         let reach = if seen == *outcome { Reach::Everywhere } else { Reach::Pending { seconds } };
@@ -47,7 +47,7 @@ impl Lookup {
         for wire in types {
             match self.resolver(name, *wire).await {
                 Ok(message) => secure &= message.metadata.authentic_data,
-                Err(trouble) => return Outcome::Failed(format!("the resolver {}", trouble.words())),
+                Err(failure) => return Outcome::Failed(format!("the resolver {}", failure.words())),
             }
         }
         Outcome::Secure(secure)

@@ -3,19 +3,25 @@
 mod policy;
 
 use super::answer::{Kind, Outcome};
+use super::characters::from_zone_file;
 use super::client_host::leads_to_host;
 use super::family::{Family, Found};
+use super::fields::Fields;
 use super::known::{Known, Need};
-use super::tags::Tags;
 use super::verdict::Verdict;
-use super::wanted::{Wanted, alias_name};
+use super::wanted::{Wanted, own_host};
 use crate::crd::{DnsRecordKind, DnsVerdict};
 pub use policy::{Mode as PolicyMode, Policy};
 
 /// Policies that are to be forgotten sooner protect little (RFC 8461, section 3.2); in seconds.
 const SHORT_AGE: u32 = 86_400;
 
-const FAMILY: Family = Family { version: "v=stsv1", title: "MTA-STS", readers: "senders" };
+const FAMILY: Family = Family { version: "v=STSv1", title: "MTA-STS", readers: "senders", begins };
+
+/// Whether senders take a text for a record: beside others they discard what does not begin with exactly this.
+fn begins(text: &[u8], others: usize) -> bool {
+    text.starts_with(if others == 0 { b"v=STSv1" } else { b"v=STSv1;" })
+}
 
 /// What `_mta-sts.<domain>` is worth.
 ///
@@ -30,7 +36,7 @@ pub fn mta_sts_record(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         Found::None(verdict) => FAMILY.missing((wanted, known), verdict, "mta-sts"),
         Found::One(verdict, text) => Ok(match version(text) {
             Ok(id) => verdict.found(DnsVerdict::Verified, format!("senders know version {id} of the policy")),
-            Err(problem) => verdict.found(DnsVerdict::Invalid, problem),
+            Err(problem) => verdict.found(DnsVerdict::Invalid, problem).hint(from_zone_file(text)),
         }),
     }
 }
@@ -40,11 +46,9 @@ pub fn mta_sts_record(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
 /// # Errors
 /// What is wrong, in words.
 pub fn version(text: &[u8]) -> Result<String, String> {
-    let tags = Tags::parse(text)?;
-    if tags.get("v") != Some("STSv1") || tags.place("v") != Some(0) {
-        return Err("the record must begin with exactly v=STSv1".to_owned());
-    }
-    let id = tags.get("id").ok_or("it has no id=")?;
+    let fields = Fields::parse(text, "v=STSv1", "id")?;
+    // The grammar lets it be there again; senders go by the first.
+    let id = fields.demand("id")?.first().copied().unwrap_or_default();
     if !(1..=32).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(format!("id={id} is not 1 to 32 letters and digits"));
     }
@@ -60,20 +64,21 @@ pub fn mta_sts_host(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     if verdict.verdict != DnsVerdict::Verified {
         return Ok(verdict);
     }
-    let name = alias_name(wanted, DnsRecordKind::MtaSts);
+    let name = own_host(wanted, DnsRecordKind::MtaSts);
     let answer = known.ask(&name, Kind::Policy)?;
     let page = match &answer.outcome {
         Outcome::Page(page) => page,
         Outcome::Untrusted(why) => {
             let message = format!("the certificate of https://{name} can't be trusted: {why}");
-            let hint = "let Mailcow get a certificate for the name (ADDITIONAL_SAN, ACME)".to_owned();
+            let hint = "let Mailcow get a certificate for the name (ADDITIONAL_SAN in mailcow.conf)".to_owned();
             return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(hint)));
         }
         Outcome::Failed(why) => return Ok(verdict.failed(&format!("the policy of {name}"), why)),
         _ => return Ok(verdict.failed(&format!("the policy of {name}"), "nothing came back")),
     };
     if let 300..=399 = page.status {
-        let message = format!("https://{name} redirects; senders don't follow that (RFC 8461, section 3.3)");
+        let message =
+            format!("https://{name} redirects, and senders don't follow that: serve the policy at the name itself");
         return Ok(verdict.found(DnsVerdict::Invalid, message));
     }
     if page.status != 200 {
@@ -91,11 +96,11 @@ fn typed(media_type: &str, verdict: Verdict) -> Verdict {
     if media_type == "text/plain" {
         return verdict;
     }
-    let message = format!("the policy is sent as {media_type:?}; strict senders want text/plain");
+    let message = format!("the policy is sent as {media_type:?}, but some senders take text/plain only");
     verdict.warn("PolicyMediaType", message)
 }
 
-/// Whether every mail server of the domain stands in the policy.
+/// Whether every mail server of the domain is in the policy.
 fn covered(wanted: &Wanted, known: &Known, policy: &Policy, verdict: Verdict) -> Result<Verdict, Need> {
     let domain = wanted.domain.as_str();
     let answer = known.ask(domain, Kind::Mx)?;
@@ -103,9 +108,9 @@ fn covered(wanted: &Wanted, known: &Known, policy: &Policy, verdict: Verdict) ->
         return Ok(verdict.failed(domain, why));
     }
     let Outcome::Mx(records) = &answer.outcome else {
-        return Ok(
-            verdict.found(DnsVerdict::Mismatch, format!("{domain} has no MX record that the policy could cover"))
-        );
+        let message = format!("{domain} has no MX record that the policy could cover");
+        let hint = format!("publish {domain}. IN MX 10 {}.", wanted.mail_host);
+        return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
     };
     let left_out = records.iter().find(|mx| !policy.covers(&mx.exchange));
     if let Some(mx) = left_out.filter(|_| policy.mode != PolicyMode::None) {
@@ -124,7 +129,7 @@ fn covered(wanted: &Wanted, known: &Known, policy: &Policy, verdict: Verdict) ->
         verdict = verdict.warn("StsNotEnforced", message);
     }
     if policy.max_age < SHORT_AGE {
-        let message = format!("max_age {} is less than a day", policy.max_age);
+        let message = format!("max_age {} is less than a day: raise it to 604800 or more", policy.max_age);
         verdict = verdict.warn("ShortMaxAge", message);
     }
     Ok(verdict)

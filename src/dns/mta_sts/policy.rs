@@ -39,29 +39,26 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads a policy; unknown keys are passed over.
+    /// Reads a policy; unknown keys are ignored.
     ///
     /// # Errors
     /// What is wrong, in words.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(body).map_err(|_| "it is no text in UTF-8")?;
-        let mut lines = Vec::new();
-        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-            let (key, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not of the form key: value"))?;
-            lines.push((key.trim(), value.trim()));
-        }
+        let text = std::str::from_utf8(body).map_err(|_| "it is not a text in UTF-8")?;
+        let lines = fields(text)?;
         let all = |key: &'static str| lines.iter().filter(move |(found, _)| *found == key).map(|(_, value)| *value);
-        // Of a key that stands in it twice the first counts (section 3.2).
+        // Of a key that is there twice the first counts (section 3.2).
         let first = |key: &'static str| all(key).next().ok_or_else(|| format!("the line {key}: is missing"));
         if first("version")? != "STSv1" {
             return Err("version must be STSv1".to_owned());
         }
         let mode = first("mode")?;
         let modes = [Mode::Enforce, Mode::Testing, Mode::None];
-        let mode =
-            modes.into_iter().find(|known| known.word() == mode).ok_or_else(|| format!("unknown mode {mode:?}"))?;
+        let known = modes.into_iter().find(|known| known.word() == mode);
+        let mode = known.ok_or_else(|| format!("mode {mode:?} is not one of enforce, testing, none"))?;
         let age = first("max_age")?;
-        let max_age = age.parse().ok().filter(|age| *age <= LONGEST_AGE);
+        let digits = (1..=10).contains(&age.len()) && age.bytes().all(|byte| byte.is_ascii_digit());
+        let max_age = age.parse().ok().filter(|age| digits && *age <= LONGEST_AGE);
         let max_age = max_age.ok_or_else(|| format!("max_age {age:?} is not a number of at most {LONGEST_AGE}"))?;
         let mx = all("mx").map(pattern).collect::<Result<Vec<_>, _>>()?;
         if mx.is_empty() && mode != Mode::None {
@@ -79,11 +76,52 @@ impl Policy {
     }
 }
 
+/// The lines of a policy as keys and values: `sts-policy-field *WSP *(sts-policy-term sts-policy-field *WSP)
+/// [sts-policy-term]`, where a term is LF or CRLF.
+fn fields(text: &str) -> Result<Vec<(&str, &str)>, String> {
+    let mut lines = text.split('\n').collect::<Vec<_>>();
+    let unterminated = lines.pop().filter(|rest| !rest.is_empty());
+    let terminated = lines.into_iter().map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let numbered = terminated.chain(unterminated).enumerate();
+    numbered.map(|(place, line)| field(line).map_err(|problem| format!("line {}: {problem}", place + 1))).collect()
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
+fn field(line: &str) -> Result<(&str, &str), String> {
+    if line.trim_matches(BLANKS).is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let (key, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not of the form key: value"))?;
+    if key.trim_matches(BLANKS) != key {
+        return Err(format!("there is a blank beside the key {:?}", key.trim_matches(BLANKS)));
+    }
+    let letters = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if !letters || key.len() > 32 || !key.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        return Err(format!("{key:?} is not a key"));
+    }
+    let value = value.trim_matches(BLANKS);
+    if value.is_empty() || value.contains(char::is_control) {
+        return Err(format!("the value of {key} is empty, or holds a control character"));
+    }
+    Ok((key, value))
+}
+
+/// `["*."] Domain` (RFC 5321, section 4.1.2).
 fn pattern(text: &str) -> Result<String, String> {
-    let canonical = name::canonical(text);
+    let canonical = text.to_ascii_lowercase();
     let rest = canonical.strip_prefix("*.").unwrap_or(&canonical);
-    let allowed = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if name::is_askable(rest) && allowed { Ok(canonical) } else { Err(format!("mx: {text:?} is no host name")) }
+    let label = |label: &str| {
+        let letters = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        letters && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if name::is_askable(rest) && rest.split('.').all(label) {
+        return Ok(canonical);
+    }
+    Err(match text.strip_suffix('.') {
+        Some(bare) => format!("mx: {text} ends with a dot: write mx: {bare}"),
+        None => format!("mx: {text:?} is not a host name"),
+    })
 }
 
 #[cfg(test)]
@@ -107,6 +145,48 @@ mod tests {
     fn line_ends_and_unknown_keys_are_free() {
         assert!(Policy::parse(format!("{}extra: 1", GOOD.replace("\r\n", "\n")).as_bytes()).is_ok());
         assert!(Policy::parse(b"version: STSv1\nmode: none\nmax_age: 0").unwrap().mx.is_empty());
+    }
+
+    /// RFC 8461, section 3.2, production by production.
+    #[test]
+    fn policies_are_read_as_the_grammar_has_them() {
+        for good in [
+            // sts-policy-record: blanks after a value, LF and CRLF, a last line end or none
+            "version: STSv1 \nmode: enforce\t\r\nmx: a.test\nmax_age: 1",
+            // sts-policy-field-delim = ":" *WSP
+            "version:STSv1\nmode:\tenforce\nmx:   a.test\nmax_age:1\n",
+            // any order
+            "max_age: 1\nmx: a.test\nmode: testing\nversion: STSv1\n",
+            // sts-policy-extension, with UTF-8 and colons
+            "version: STSv1\nmode: none\nmax_age: 1\n9.a-b_c: x: \u{e4} y\n",
+            // of a key that is there twice the first counts
+            "version: STSv1\nmode: none\nmode: what\nmax_age: 1\nmax_age: x\n",
+            "version: STSv1\nmode: none\nmax_age: 0000000001\n",
+        ] {
+            assert!(Policy::parse(good.as_bytes()).is_ok(), "{good:?}: {:?}", Policy::parse(good.as_bytes()));
+        }
+        for (bad, words) in [
+            ("version: STSv1\n\nmode: none\nmax_age: 1\n", "line 2: it is empty"),
+            ("version: STSv1\nmode: none\nmax_age: 1\n\n", "line 4: it is empty"),
+            (" version: STSv1\nmode: none\nmax_age: 1\n", "line 1: there is a blank beside the key"),
+            ("version : STSv1\nmode: none\nmax_age: 1\n", "a blank beside"),
+            ("version: STSv1\nmode: none\nmax_age: 1\nbad key: x\n", "\"bad key\" is not a key"),
+            ("version: STSv1\nmode: none\nmax_age: 1\nx:\n", "the value of x is empty"),
+            ("version: STSv1\rmode: none\rmax_age: 1\r", "control character"),
+            ("Version: STSv1\nmode: none\nmax_age: 1\n", "the line version: is missing"),
+            ("version: stsv1\nmode: none\nmax_age: 1\n", "version must be STSv1"),
+            ("version: STSv1\nmode: None\nmax_age: 1\n", "mode \"None\" is not one of"),
+            ("version: STSv1\nmode: none\nmax_age: +1\n", "max_age"),
+            ("version: STSv1\nmode: none\nmax_age: 00000000001\n", "max_age"),
+            ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: a.test.\n", "write mx: a.test"),
+            ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: *.*.test\n", "not a host name"),
+            ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: a_b.test\n", "not a host name"),
+            ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: -a.test\n", "not a host name"),
+            ("\u{feff}version: STSv1\nmode: none\nmax_age: 1\n", "is not a key"),
+        ] {
+            let problem = Policy::parse(bad.as_bytes()).unwrap_err();
+            assert!(problem.contains(words), "{bad:?}: {problem}");
+        }
     }
 
     #[test]

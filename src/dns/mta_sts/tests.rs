@@ -15,7 +15,7 @@ fn facts(policy: Outcome) -> Facts {
     let mx = Outcome::Mx(vec![Mx { preference: 10, exchange: "mail.example.net".into() }]);
     Facts::default()
         .host("mail.example.net", &["192.0.2.1"])
-        .alias("mta-sts.example.com", &["mail.example.net"], &["192.0.2.1"])
+        .cname("mta-sts.example.com", &["mail.example.net"], &["192.0.2.1"])
         .with(at("example.com", Kind::Mx), mx)
         .with(at("mta-sts.example.com", Kind::Policy), policy)
 }
@@ -40,6 +40,17 @@ fn each_record_has_its_verdict() {
         (&["v=STSv1; id="], DnsVerdict::Invalid),
         (&["v=STSv1; id=a-b"], DnsVerdict::Invalid),
         (&["v=stsv1; id=1"], DnsVerdict::Invalid),
+        (&["V=STSv1; id=1"], DnsVerdict::Invalid),
+        (&[" v=STSv1; id=1"], DnsVerdict::Invalid),
+        (&["v = STSv1; id=1"], DnsVerdict::Invalid),
+        (&["v=STSv1; ID=1"], DnsVerdict::Invalid),
+        (&["v=STSv1; id=1; id=2"], DnsVerdict::Verified),
+        (&["v=STSv1;\u{a0}id=1"], DnsVerdict::Invalid),
+        // "records that do not begin with "v=STSv1;" MUST be discarded" (RFC 8461, section 3.1)
+        (&["v=STSv1; id=1", "V=STSv1; id=2"], DnsVerdict::Verified),
+        (&["v=STSv1; id=1", "v=STSv1 ; id=2"], DnsVerdict::Verified),
+        (&["v=STSv1 ; id=1"], DnsVerdict::Verified),
+        (&["v=STSv1; a=b; id=1;"], DnsVerdict::Verified),
         (&[&long], DnsVerdict::Invalid),
     ] {
         assert_eq!(record(texts).verdict, verdict, "{texts:?}");
@@ -76,7 +87,7 @@ fn each_failure_of_the_policy_has_its_verdict() {
 }
 
 #[test]
-fn weak_policies_are_warned_of() {
+fn weak_policies_are_warned_about() {
     let weak = POLICY.replace("enforce", "testing").replace("604800", "60");
     let found = host(page(200, "application/octet-stream", &weak));
     let reasons = found.warnings.iter().map(|warning| warning.reason.as_str()).collect::<Vec<_>>();

@@ -25,7 +25,7 @@ pub struct Standing<'a> {
     pub endpoints: &'a [Endpoint],
 }
 
-/// What has to be asked before [`decide`]: who receives the domain's mail now, and what stands at the names.
+/// What has to be asked before [`decide`]: who receives the domain's mail now, and what is at the names.
 pub fn questions(wanted: &Wanted, purpose: &Purpose) -> Vec<Question> {
     let mx = Question::new(wanted.domain.as_str(), Kind::Mx);
     let here = purpose.endpoints.iter().flat_map(|e| kinds(e).iter().map(|kind| Question::new(&e.dns_name, *kind)));
@@ -61,11 +61,11 @@ fn hindered(endpoint: &Endpoint, standing: Standing<'_>, (answer, cutover): (&An
     if let Some(why) = answer.failure() {
         return Some(format!("no answer about {name}: {why}"));
     }
-    let alias = answer.aliases.first().filter(|_| endpoint.record_type != "CNAME");
-    if let Some(alias) = alias {
-        // What is behind the alias belongs to another name; a wildcard looks the same from here.
-        let why = format!("{name} is an alias (CNAME) of {alias}, beside which nothing can stand; remove it, or ");
-        return (!cutover).then(|| why + "spec.dns.cutover: true publishes all the same");
+    let cname = answer.cnames.first().filter(|_| endpoint.record_type != "CNAME");
+    if let Some(cname) = cname {
+        // What is behind a CNAME belongs to another name; a wildcard looks the same from here.
+        let why = format!("{name} is a CNAME for {cname}, and no other record can be beside it: remove it, or ");
+        return (!cutover).then(|| why + "set spec.dns.cutover: true to publish all the same");
     }
     let ours = ours(endpoint, standing);
     let others = values(endpoint, answer).into_iter().filter(|value| !ours.contains(value)).collect::<Vec<_>>();
@@ -89,7 +89,7 @@ fn elsewhere(wanted: &Wanted, known: &Known) -> Result<Option<String>, Need> {
     }
     let hosts = foreign.iter().map(|mx| if mx.exchange.is_empty() { "." } else { &mx.exchange }).collect::<Vec<_>>();
     let hosts = hosts.join(", ");
-    Ok(Some(format!("the MX points to {hosts}; spec.dns.cutover: true publishes all the same")))
+    Ok(Some(format!("the MX points to {hosts}: set spec.dns.cutover: true to publish all the same")))
 }
 
 /// Values of the set that are expected or that we published before.
@@ -106,14 +106,14 @@ fn in_the_way(endpoint: &Endpoint, others: &[String], cutover: bool) -> Option<S
         let strangers = others.iter().filter(|other| !endpoint.targets.iter().any(|t| is_family(other, t))).count();
         if strangers > 0 {
             return Some(format!(
-                "{strangers} other TXT record(s) stand at {name}, and external-dns would replace them: list them in \
+                "there are other TXT records at {name} ({strangers}), and external-dns would replace them: list them in \
                  spec.dns.apexTxt if {name} is the domain itself, or add this record by hand"
             ));
         }
     }
     (!others.is_empty() && !cutover).then(|| {
         let kind = if endpoint.record_type == "CNAME" { "CNAME or address" } else { &endpoint.record_type };
-        format!("another {kind} record stands at {name}; remove it, or spec.dns.cutover: true replaces it")
+        format!("there is another {kind} record at {name}: remove it, or set spec.dns.cutover: true to replace it")
     })
 }
 
@@ -123,7 +123,7 @@ fn is_family(one: &str, other: &str) -> bool {
     tag(one) == tag(other)
 }
 
-/// What has to be asked about a set's name. Addresses tell of a CNAME, and stand in its way themselves.
+/// What has to be asked about a set's name. Addresses tell of a CNAME, and are in its way themselves.
 fn kinds(endpoint: &Endpoint) -> &'static [Kind] {
     match endpoint.record_type.as_str() {
         "MX" => &[Kind::Mx],
@@ -135,8 +135,8 @@ fn kinds(endpoint: &Endpoint) -> &'static [Kind] {
 
 /// What an answer says of the set, in the form of targets, comparable.
 fn values(endpoint: &Endpoint, answer: &Answer) -> Vec<String> {
-    if let Some(alias) = answer.aliases.first().filter(|_| endpoint.record_type == "CNAME") {
-        return vec![name::canonical(alias)];
+    if let Some(cname) = answer.cnames.first().filter(|_| endpoint.record_type == "CNAME") {
+        return vec![name::canonical(cname)];
     }
     match &answer.outcome {
         Outcome::Addresses(all) => all.iter().map(ToString::to_string).collect(),
@@ -259,24 +259,24 @@ mod tests {
     }
 
     #[test]
-    fn another_alias_address_or_service_waits_for_cutover_and_our_own_does_not() {
+    fn another_cname_address_or_service_waits_for_cutover_and_our_own_does_not() {
         let of = |outcome: Outcome| Answer::new(outcome, DnsSource::Authoritative);
-        let alias = |to: &str| Answer { aliases: vec![to.into()], ..of(Outcome::NxDomain) };
+        let cname = |to: &str| Answer { cnames: vec![to.into()], ..of(Outcome::NxDomain) };
         let srv =
             |target: &str| of(Outcome::Srv(vec![Srv { priority: 0, weight: 1, port: 443, target: target.into() }]));
         let address = of(Outcome::Addresses(vec!["192.0.2.1".parse().unwrap()]));
         let (host, service) = ("mail.host.test", "0 1 443 mail.host.test.");
         for (record_type, target, foreign) in [
-            ("CNAME", host, alias("other.test")),
+            ("CNAME", host, cname("other.test")),
             ("CNAME", host, address),
             ("SRV", service, srv("other.test")),
-            ("TXT", "v=TLSRPTv1", alias("other.test")),
+            ("TXT", "v=TLSRPTv1", cname("other.test")),
         ] {
             let held = of_type(record_type, target, (foreign.clone(), false));
             assert!(matches!(&held, Decision::Hold(why) if why.contains("cutover")), "{foreign:?}: {held:?}");
             assert_eq!(of_type(record_type, target, (foreign, true)), Decision::Publish);
         }
-        assert_eq!(of_type("CNAME", host, (alias("Mail.Host.test"), false)), Decision::Publish);
+        assert_eq!(of_type("CNAME", host, (cname("Mail.Host.test"), false)), Decision::Publish);
         assert_eq!(of_type("SRV", service, (srv(host), false)), Decision::Publish);
         assert_eq!(of_type("CNAME", host, (of(Outcome::NxDomain), false)), Decision::Publish);
     }

@@ -7,10 +7,14 @@ use serde_json::json;
 use super::super::wanted::Expected;
 
 /// Terraform in a form that names no provider: the local value `mail_records`, a map that a provider's resource takes
-/// with `for_each`. Values are in one piece, as providers that quote by themselves want them.
+/// with `for_each`. Each record has its value in the three forms that providers want: in one piece, in pieces of at most
+/// 255 bytes, and quoted as in a zone file.
 pub fn terraform(records: &[Expected]) -> String {
     let mut text = String::from(
-        "# for_each = local.mail_records in your provider's record resource: each.value.name, .type, .value\n\
+        "# for_each = local.mail_records in your provider's record resource: each.value.name, .type, and one of\n\
+         #   .value                       in one piece: most providers\n\
+         #   join(\"\\\"\\\"\", each.value.pieces)  in pieces of 255 bytes: aws_route53_record\n\
+         #   .zone_value                  quoted pieces, as in a zone file: google_dns_record_set\n\
          locals {\n  mail_records = {\n",
     );
     for (index, record) in records.iter().enumerate() {
@@ -22,11 +26,13 @@ pub fn terraform(records: &[Expected]) -> String {
         };
         let _ = writeln!(
             text,
-            "    {} = {{ name = {}, type = {}, value = {} }}",
+            "    {} = {{ name = {}, type = {}, value = {}, pieces = [{}], zone_value = {} }}",
             hcl(&key),
             hcl(&record.name),
             hcl(record.record_type),
-            hcl(&record.value)
+            hcl(&record.value),
+            record.pieces().iter().map(|piece| hcl(piece)).collect::<Vec<_>>().join(", "),
+            hcl(&record.zone_value)
         );
     }
     text.push_str("  }\n}\n");
@@ -65,12 +71,13 @@ pub fn table(records: &[Expected]) -> String {
     text
 }
 
-/// A JSON array: `purpose`, `name`, `type`, `value` in one piece, `zoneValue` as in a zone.
+/// A JSON array: `purpose`, `name`, `type`, `value` in one piece, `pieces` of at most 255 bytes, `zoneValue` as in a zone
+/// file.
 pub fn json(records: &[Expected]) -> String {
     let all = records.iter().map(|record| {
         json!({
             "purpose": record.kind.as_str(), "name": record.name, "type": record.record_type,
-            "value": record.value, "zoneValue": record.zone_value,
+            "value": record.value, "pieces": record.pieces(), "zoneValue": record.zone_value,
         })
     });
     format!("{:#}\n", serde_json::Value::Array(all.collect()))
@@ -89,8 +96,20 @@ mod tests {
     #[test]
     fn terraform_keys_are_unique_and_templates_are_off() {
         let text = terraform(&[record("d", "TXT", "a\"b${x}\\"), record("d", "TXT", "second")]);
-        assert!(text.contains(r#""d TXT" = { name = "d", type = "TXT", value = "a\"b$${x}\\" }"#), "{text}");
+        let first =
+            r#""d TXT" = { name = "d", type = "TXT", value = "a\"b$${x}\\", pieces = ["a\"b$${x}\\"], zone_value = "#;
+        assert!(text.contains(first), "{text}");
         assert!(text.contains("\"d TXT 2\" ="), "{text}");
+    }
+
+    #[test]
+    fn a_long_text_comes_in_pieces_of_255_bytes() {
+        let long = "k".repeat(300);
+        let text = terraform(&[record("d", "TXT", &long)]);
+        assert!(text.contains(&format!("pieces = [\"{}\", \"{}\"]", "k".repeat(255), "k".repeat(45))), "{text}");
+        assert!(text.contains("join(\"\\\"\\\"\", each.value.pieces)"), "{text}");
+        let all: serde_json::Value = serde_json::from_str(&json(&[record("d", "TXT", &long)])).unwrap();
+        assert_eq!(all[0]["pieces"][1], "k".repeat(45));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         let target = self.expand(target, domain)?;
         let decision = self.check(&target)?;
         if decision.result == SpfResult::None {
-            return Err(Stop::Permanent(format!("in {domain}: redirect={target}, which has no SPF record")));
+            return Err(Stop::Permanent(format!("in {domain}: redirect={target}, but that has no SPF record")));
         }
         Ok(decision)
     }
@@ -159,7 +159,9 @@ impl<'a> Walk<'a> {
         let target = self.expand(target, domain)?;
         match self.check(&target)?.result {
             SpfResult::Pass => Ok(true),
-            SpfResult::None => Err(Stop::Permanent(format!("in {domain}: include:{target}, which has no SPF record"))),
+            SpfResult::None => {
+                Err(Stop::Permanent(format!("in {domain}: include:{target}, but that has no SPF record")))
+            }
             _ => Ok(false),
         }
     }
@@ -214,7 +216,9 @@ impl<'a> Walk<'a> {
     fn count_void(&mut self, name: &str) -> Result<(), Stop> {
         self.voids += 1;
         if self.voids > MOST_VOIDS {
-            return Err(Stop::Permanent(format!("more than {MOST_VOIDS} lookups find nothing, the last one {name}")));
+            return Err(Stop::Permanent(format!(
+                "more than {MOST_VOIDS} lookups find nothing, the last one for {name}: remove terms whose names don't exist"
+            )));
         }
         Ok(())
     }
@@ -222,7 +226,9 @@ impl<'a> Walk<'a> {
     fn count_lookup(&mut self, domain: &str) -> Result<(), Stop> {
         self.lookups += 1;
         if self.lookups > MOST_LOOKUPS {
-            return Err(Stop::Permanent(format!("more than {MOST_LOOKUPS} terms look up, the last one in {domain}")));
+            return Err(Stop::Permanent(format!(
+                "more than {MOST_LOOKUPS} terms need a lookup, the last one in {domain}"
+            )));
         }
         Ok(())
     }
@@ -293,7 +299,7 @@ pub(super) fn select<'a>(domain: &str, answer: &'a Answer) -> Result<Option<&'a 
 fn trusted(name: &str, answer: &Answer) -> Result<(), Stop> {
     match &answer.outcome {
         Outcome::Failed(why) => Err(Stop::Temporary(format!("no answer about {name}: {why}"))),
-        Outcome::AliasLoop => Err(Stop::Temporary(format!("the aliases at {name} go in a circle"))),
+        Outcome::CnameLoop => Err(Stop::Temporary(format!("the CNAME records at {name} form a loop"))),
         _ => Ok(()),
     }
 }

@@ -75,7 +75,7 @@ impl MacroString {
             Some(Part::Literal(_)) if escaped => true,
             Some(Part::Literal(end)) => ends_in_top_label(end),
         };
-        if ends_well { Ok(parsed) } else { Err(format!("{text:?} is no domain name")) }
+        if ends_well { Ok(parsed) } else { Err(format!("{text:?} is not a domain name")) }
     }
 
     /// Whether the letter stands in it; `p` costs lookups.
@@ -140,7 +140,7 @@ fn ends_in_top_label(text: &str) -> bool {
 
 impl Macro {
     fn parse(body: &str, explaining: bool) -> Result<Self, String> {
-        let bad = || format!("%{{{body}}} is no macro");
+        let bad = || format!("%{{{body}}} is not a macro");
         let mut chars = body.chars();
         let first = chars.next().ok_or_else(bad)?;
         let letter = first.to_ascii_lowercase();

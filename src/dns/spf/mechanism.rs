@@ -50,7 +50,7 @@ impl Mechanism {
             "ptr" => Ok(Self::Ptr(Some(MacroString::domain(target()?)?))),
             "ip4" => network(target()?, 32, |ip| ip.parse::<Ipv4Addr>().ok().map(IpAddr::V4)),
             "ip6" => network(target()?, 128, |ip| ip.parse::<Ipv6Addr>().ok().map(IpAddr::V6)),
-            _ => Err(format!("{name:?} is no mechanism")),
+            _ => Err(format!("{name:?} is not a mechanism")),
         }
     }
 
@@ -67,7 +67,7 @@ fn ranged(rest: &str) -> Result<(Option<MacroString>, Prefixes), String> {
     let domain = match rest.strip_prefix(':') {
         Some(domain) => Some(MacroString::domain(domain)?),
         None if rest.is_empty() => None,
-        None => return Err(format!("{rest:?} is no prefix length")),
+        None => return Err(format!("{rest:?} is not a prefix length")),
     };
     Ok((domain, Prefixes { v4, v6 }))
 }
@@ -84,7 +84,7 @@ fn trailing_length<'a>(text: &'a str, mark: &str, most: u8) -> Result<(&'a str, 
 fn length(digits: &str, most: u8) -> Result<u8, String> {
     let value = digits.parse::<u8>().ok().filter(|value| *value <= most);
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-    value.filter(|_| plain).ok_or_else(|| format!("/{digits} is no prefix length of at most {most}"))
+    value.filter(|_| plain).ok_or_else(|| format!("/{digits} is not a prefix length of at most {most}"))
 }
 
 fn network(text: &str, most: u8, parse: impl Fn(&str) -> Option<IpAddr>) -> Result<Mechanism, String> {
@@ -93,7 +93,7 @@ fn network(text: &str, most: u8, parse: impl Fn(&str) -> Option<IpAddr>) -> Resu
         None => (text, most),
     };
     let address =
-        parse(address).ok_or_else(|| format!("{address:?} is no IPv{} address", if most == 32 { 4 } else { 6 }))?;
+        parse(address).ok_or_else(|| format!("{address:?} is not an IPv{} address", if most == 32 { 4 } else { 6 }))?;
     Ok(Mechanism::Ip(address, bits))
 }
 

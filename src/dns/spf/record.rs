@@ -1,5 +1,6 @@
 //! An SPF record's terms (RFC 7208, sections 4.5, 4.6.1 and 12).
 
+use super::super::characters::unexpected;
 use super::macros::MacroString;
 use super::mechanism::Mechanism;
 use super::result::SpfResult;
@@ -42,13 +43,13 @@ impl Record {
     /// # Errors
     /// The term and what is wrong with it, in words.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
-        if let Some(byte) = text.iter().find(|byte| !(0x20..=0x7e).contains(*byte)) {
-            return Err(format!("the byte {byte:#04x} is not allowed; a record is printable ASCII"));
+        if let Some(problem) = unexpected(text, |byte| matches!(byte, 0x20..=0x7e)) {
+            return Err(problem);
         }
         let text = String::from_utf8_lossy(text);
         let mut record = Self::default();
         for term in text.split(' ').skip(1).filter(|term| !term.is_empty()) {
-            record.push(term).map_err(|problem| format!("{term:?}: {problem}"))?;
+            record.push(term).map_err(|problem| format!("the term {term:?} is malformed: {problem}"))?;
         }
         Ok(record)
     }
@@ -68,7 +69,7 @@ impl Record {
             _ => return unknown_modifier(name, value),
         };
         if slot.is_some() {
-            return Err(format!("{name}= stands in the record twice"));
+            return Err(format!("{name}= is in the record twice"));
         }
         *slot = Some(MacroString::domain(value)?);
         Ok(())
@@ -81,10 +82,29 @@ impl Record {
     }
 }
 
+/// Two terms of a record that have become one, because a text was split into strings at the blank between them: strings
+/// are joined with nothing between (RFC 7208, section 3.3).
+pub(super) fn lost_blank(text: &[u8]) -> Option<(String, String)> {
+    let text = String::from_utf8_lossy(text);
+    text.split(' ').find_map(|term| {
+        let own = term.find([':', '=']).map_or(0, |place| place + 1);
+        let starts = ["include:", "ip4:", "ip6:", "exists:", "ptr:", "redirect=", "exp=", "mx:", "a:"];
+        let ends = ["-all", "~all", "?all", "+all"];
+        let rest = term.get(own..).unwrap_or_default();
+        // In a name an a or mx would be a letter of it; a colon is not, but in an IPv6 address is.
+        let named = starts.iter().filter(|start| own > 0 && !(start.len() < 4 && term.starts_with("ip6:")));
+        let begun = named.filter_map(|start| rest.to_ascii_lowercase().find(start)).filter(|place| *place > 0).min();
+        let ended = ends.iter().any(|end| term.to_ascii_lowercase().ends_with(end) && term.len() > end.len());
+        let ended = ended.then(|| term.len() - 4);
+        let place = begun.map(|place| own + place).or(ended)?;
+        Some((term.get(..place)?.to_owned(), term.get(place..)?.to_owned()))
+    })
+}
+
 fn unknown_modifier(name: &str, value: &str) -> Result<(), String> {
     let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !letters || !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
-        return Err(format!("{name:?} is no name of a modifier"));
+        return Err(format!("{name:?} is not the name of a modifier"));
     }
     MacroString::parse(value, false).map(drop)
 }
@@ -145,6 +165,28 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_that_was_lost_between_strings_is_found() {
+        for (text, before, after) in [
+            ("v=spf1 include:a.testinclude:b.test -all", "include:a.test", "include:b.test"),
+            ("v=spf1 ip4:192.0.2.1ip4:192.0.2.2 -all", "ip4:192.0.2.1", "ip4:192.0.2.2"),
+            ("v=spf1 ip6:2001:db8::1include:a.test -all", "ip6:2001:db8::1", "include:a.test"),
+            ("v=spf1 include:a.test-all", "include:a.test", "-all"),
+            ("v=spf1 mx~all", "mx", "~all"),
+            ("v=spf1 a:b.testmx:c.test ?all", "a:b.test", "mx:c.test"),
+            ("v=spf1 mx redirect=a.testexp=b.test", "redirect=a.test", "exp=b.test"),
+        ] {
+            assert_eq!(lost_blank(text.as_bytes()), Some((before.to_owned(), after.to_owned())), "{text}");
+        }
+        for good in [
+            "v=spf1 mx a:b.test include:_spf.include.test ip4:192.0.2.1/24 ip6:2001:db8::a:1 ip6:::1 -all",
+            "v=spf1 exists:%{i}.a.test redirect=_spf.a.test",
+            "v=spf1 +all",
+        ] {
+            assert_eq!(lost_blank(good.as_bytes()), None, "{good}");
+        }
+    }
+
+    #[test]
     fn no_bytes_make_it_panic() {
         let pieces =
             ["v=spf1 ", "a", ":", "/", "//", "%", "{", "}", "d", "9", ".", "=", "-", "\u{e4}", "ip4:", "\0", " "];
@@ -152,6 +194,7 @@ mod tests {
         for a in &pairs {
             for b in &pairs {
                 drop(Record::parse(format!("v=spf1 {a}{b}").as_bytes()));
+                drop(lost_blank(format!("{a}{b}").as_bytes()));
             }
         }
     }

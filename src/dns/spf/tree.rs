@@ -20,7 +20,7 @@ pub(super) struct Tree {
     pub(super) branches: Vec<(String, usize)>,
     /// Whether a record uses `ptr`.
     pub(super) uses_ptr: bool,
-    /// Why an evaluation that goes all the way fails: a circle, or a target without a record.
+    /// Why an evaluation that goes all the way fails: a loop, or a target without a record.
     pub(super) broken: Option<String>,
     read: usize,
 }
@@ -28,7 +28,7 @@ pub(super) struct Tree {
 /// Walks a record's tree. Targets with macros are counted, not followed.
 ///
 /// # Errors
-/// When something has to be asked first: all that can be told by now, not only the next.
+/// When something has to be asked first: all that is known to be needed by now, not only the next.
 pub(super) fn tree(known: &Known, domain: &str, record: &Record) -> Result<Tree, Need> {
     let mut tree = Tree::default();
     let mut needs = Vec::new();
@@ -58,7 +58,9 @@ impl Tree {
     fn follow(&mut self, known: &Known, path: &[String], target: &str, needs: &mut Vec<Need>) {
         let from = path.last().map(String::as_str).unwrap_or_default();
         if path.iter().any(|above| above == target) {
-            self.broken.get_or_insert(format!("{from} leads back to {target}: a circle of includes"));
+            self.broken.get_or_insert(format!(
+                "{from} includes {target}, which leads back to it: remove one of the two includes"
+            ));
             return;
         }
         self.read += 1;
@@ -74,7 +76,7 @@ impl Tree {
                 Ok(record) => return self.walk(known, &[path, &[target.to_owned()]].concat(), &record, needs),
                 Err(problem) => format!("in {target}: {problem}"),
             },
-            Ok(None) => format!("{from} includes {target}, which has no SPF record"),
+            Ok(None) => format!("{from} includes {target}, but that has no SPF record"),
             Err(Stop::Permanent(problem)) => problem,
             Err(_) => return,
         };

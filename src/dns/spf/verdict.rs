@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 
-use super::super::answer::Kind;
-use super::super::hosts::egress;
+use super::super::answer::{Answer, Kind};
+use super::super::characters::{bare, unexpected};
+use super::super::family::misplaced;
+use super::super::hosts::{egress, no_address};
 use super::super::known::{Known, Need};
 use super::super::shown::quoted;
 use super::super::verdict::Verdict;
 use super::super::wanted::Wanted;
 use super::eval::{MOST_LOOKUPS, evaluate};
 use super::mechanism::Mechanism;
-use super::record::{Record, is_record};
+use super::record::{Record, is_record, lost_blank};
 use super::result::{Evaluation, Sender, SpfResult};
 use super::tree::{Tree, tree};
 use crate::crd::{DnsRecordKind, DnsVerdict};
@@ -37,35 +39,58 @@ pub fn verdict(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         [] => missing(known, answer.texts(), verdict),
         [text] => match Record::parse(text) {
             Ok(record) => judge(wanted, known, (text, &record), verdict),
-            Err(problem) => Ok(verdict.found(DnsVerdict::Invalid, format!("malformed term {problem}"))),
+            Err(problem) => Ok(verdict.found(DnsVerdict::Invalid, problem).hint(rejoined(text))),
         },
         several => {
-            let message = format!("{} SPF records stand at {domain}; receivers take none of them", several.len());
-            let hint = format!("put them together: {}", quoted(merged(several).as_bytes()));
+            let message = format!("there are {} SPF records at {domain}; receivers use none of them", several.len());
+            let hint = format!("publish one in their place: {}", quoted(merged(several).as_bytes()));
             Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some(hint)))
         }
     }
 }
 
 fn missing(known: &Known, texts: &[Vec<u8>], verdict: Verdict) -> Result<Verdict, Need> {
-    let message = format!("{} has no SPF record", verdict.name);
-    let near = texts.iter().find(|text| {
-        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-        text.contains("spf1") || text.starts_with("spf2.0")
-    });
-    let verdict = match near {
-        Some(near) => verdict.observed([near.as_slice()]),
-        None => verdict,
-    };
-    let hint = near.map(|_| "an SPF record begins with exactly v=spf1 and a blank, without quotation marks".to_owned());
-    if hint.is_some() {
-        return Ok(verdict.found(DnsVerdict::Missing, message).hint(hint));
+    let domain = verdict.name.clone();
+    let message = format!("there is no SPF record at {domain}");
+    let near = texts.iter().find(|text| bare(text).contains("spf1") || text.starts_with(b"spf2.0"));
+    if let Some(near) = near {
+        let message = format!("{message}: {}", misbegun(near));
+        return Ok(verdict.observed([near.as_slice()]).found(DnsVerdict::Missing, message));
     }
-    let places = [format!("{0}.{0}", verdict.name), format!("_spf.{}", verdict.name)];
-    let probes = Need::all(places.iter().map(|place| known.ask(place, Kind::Txt)))?;
-    let found = places.iter().zip(probes).find(|(_, probe)| probe.texts().iter().any(|text| is_record(text)));
-    let hint = found.map(|(place, _)| format!("a record stands at {place}: move it to {}", verdict.name));
+    let places = [format!("{domain}.{domain}"), format!("_spf.{domain}")];
+    let (_, elsewhere) = misplaced(known, &domain, &places, is_record)?;
+    let hint = elsewhere.map(|place| format!("a record is at {place}: move it to {domain}"));
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
+}
+
+/// Why a text that was meant to be a record is none.
+fn misbegun(text: &[u8]) -> String {
+    let lower = String::from_utf8_lossy(text).to_ascii_lowercase();
+    if text.first().is_some_and(u8::is_ascii_whitespace) {
+        return "the text begins with a blank; leave that out".to_owned();
+    }
+    if text.starts_with(b"\"") {
+        return "the text begins with a quotation mark; leave out the quotation marks".to_owned();
+    }
+    let rest = lower.strip_prefix("v=spf1");
+    match rest.map(|rest| rest.chars().next()) {
+        Some(Some(';')) => "there is a ; after v=spf1; write a blank instead".to_owned(),
+        Some(Some(first)) if first.is_ascii() => "a blank is missing after v=spf1".to_owned(),
+        Some(Some(_)) => match unexpected(text, |byte| matches!(byte, 0x20..=0x7e)) {
+            Some(problem) => problem,
+            None => "a blank is missing after v=spf1".to_owned(),
+        },
+        _ => "the text does not begin with exactly v=spf1 and a blank".to_owned(),
+    }
+}
+
+/// What to do about a blank that was lost.
+fn rejoined(text: &[u8]) -> Option<String> {
+    let (before, after) = lost_blank(text)?;
+    Some(format!(
+        "a blank is missing between {before} and {after}; when a text is split into strings, they are joined with \
+         nothing between: put the blank inside the quotes"
+    ))
 }
 
 /// One record that says what all of them say; the strictest `all` wins.
@@ -97,13 +122,51 @@ fn judge(wanted: &Wanted, known: &Known, (text, record): (&[u8], &Record), verdi
         (costs, evaluations) => return Err(Need::of([costs.err(), evaluations.err()].into_iter().flatten())),
     };
     if egress.is_empty() {
-        return Ok(verdict.found(DnsVerdict::Mismatch, format!("{} has no address to send from", wanted.mail_host)));
+        let host = wanted.mail_host.as_str();
+        let hint = format!("publish an A or AAAA record of {host}");
+        return Ok(verdict.found(DnsVerdict::Mismatch, no_address(host)).hint(Some(hint)));
     }
-    let verdict = decide(&evaluations, &costs, verdict);
-    if verdict.verdict != DnsVerdict::Verified {
-        return Ok(verdict);
+    let empty = mx_of_hosts(wanted.domain.as_str(), record, known);
+    let mut verdict = decide(&evaluations, &costs, verdict);
+    if verdict.verdict == DnsVerdict::Verified {
+        let verdict = empty.into_iter().fold(verdict, |verdict, message| verdict.warn("MxOfHost", message));
+        return Ok(advise(text, record, &costs, verdict));
     }
-    Ok(advise(text, record, &costs, verdict))
+    if let (DnsVerdict::Mismatch, Some(message)) = (verdict.verdict, empty.first()) {
+        verdict.message = format!("{}; {message}", verdict.message);
+    }
+    let failing = evaluations.iter().filter(|(_, found)| found.result != SpfResult::Pass).map(|(ip, _)| *ip);
+    let corrected = (verdict.verdict == DnsVerdict::Mismatch).then(|| corrected(wanted, text, failing));
+    Ok(verdict.hint(corrected).hint(rejoined(text)))
+}
+
+/// The `mx` terms of the record that match nothing, because the name has no MX record; what to write instead. Only for
+/// names that the evaluation asked about.
+fn mx_of_hosts(domain: &str, record: &Record, known: &Known) -> Vec<String> {
+    let targets = record.directives.iter().filter_map(|directive| match &directive.mechanism {
+        Mechanism::Mx(None, _) => Some((directive.text.as_str(), domain.to_owned())),
+        Mechanism::Mx(Some(target), _) => Some((directive.text.as_str(), target.plain()?)),
+        _ => None,
+    });
+    let empty = targets.filter(|(_, target)| known.ask(target, Kind::Mx).is_ok_and(Answer::is_void));
+    let message = |(term, target): (&str, String)| {
+        format!("{term} matches nothing, because {target} has no MX record; for its own addresses write a:{target}")
+    };
+    empty.map(message).collect()
+}
+
+/// The record with the addresses that do not pass, in front of all other terms.
+fn corrected(wanted: &Wanted, text: &[u8], failing: impl Iterator<Item = IpAddr>) -> String {
+    let text = String::from_utf8_lossy(text);
+    let rest = text.get(6..).unwrap_or_default();
+    let added = if wanted.egress.is_empty() {
+        format!(" a:{}", wanted.mail_host)
+    } else {
+        let terms = failing.map(|ip| format!(" {}:{ip}", if ip.is_ipv4() { "ip4" } else { "ip6" }));
+        terms.collect::<Vec<_>>().concat()
+    };
+    let value = format!("v=spf1{added}{rest}");
+    format!("publish {}. IN TXT {}", wanted.domain, quoted(value.as_bytes()))
 }
 
 fn sender(wanted: &Wanted, ip: IpAddr) -> Sender {
@@ -121,15 +184,13 @@ fn decide(evaluations: &[(IpAddr, Evaluation)], costs: &Tree, verdict: Verdict) 
     }
     if let Some((ip, found)) = evaluations.iter().find(|(_, found)| found.result != SpfResult::Pass) {
         let by = found.term.as_ref().map_or("no term matches".to_owned(), |term| format!("by {term}"));
-        let message = format!("{ip} gets {}: {by}", word(found.result));
-        let family = if ip.is_ipv4() { "ip4" } else { "ip6" };
-        return verdict.found(DnsVerdict::Mismatch, message).hint(Some(format!("add mx or {family}:{ip} before all")));
+        return verdict.found(DnsVerdict::Mismatch, format!("{ip} gets {}: {by}", word(found.result)));
     }
     if let Some(broken) = &costs.broken {
         return verdict.found(DnsVerdict::Invalid, broken.clone());
     }
     if costs.lookups > MOST_LOOKUPS {
-        let message = format!("SPF needs {} lookups, of at most {MOST_LOOKUPS}", costs.lookups);
+        let message = format!("SPF needs {} lookups, but receivers do at most {MOST_LOOKUPS}", costs.lookups);
         return verdict.found(DnsVerdict::Invalid, message).hint(costliest(costs));
     }
     let ips = evaluations.iter().map(|(ip, _)| ip.to_string()).collect::<Vec<_>>().join(", ");
@@ -143,7 +204,7 @@ fn costliest(costs: &Tree) -> Option<String> {
     let mut branches = costs.branches.clone();
     branches.sort_by_key(|(_, lookups)| std::cmp::Reverse(*lookups));
     let list = branches.iter().take(4).map(|(target, lookups)| format!("{target} ({lookups})")).collect::<Vec<_>>();
-    (!list.is_empty()).then(|| format!("these cost most: {}", list.join(", ")))
+    (!list.is_empty()).then(|| format!("remove one of those that cost most: {}", list.join(", ")))
 }
 
 fn word(result: SpfResult) -> &'static str {
@@ -160,25 +221,32 @@ fn word(result: SpfResult) -> &'static str {
 
 fn advise(text: &[u8], record: &Record, costs: &Tree, mut verdict: Verdict) -> Verdict {
     verdict = match record.catch_all() {
-        None if record.redirect.is_none() => verdict.warn("NoAll", "the record ends without all: others get neutral"),
+        None if record.redirect.is_none() => {
+            verdict.warn("NoAll", "the record ends without all, so other senders get neutral: add -all")
+        }
         None | Some(SpfResult::Fail) => verdict,
-        Some(SpfResult::SoftFail) => verdict.warn("SoftFail", "~all: others are only suspicious; -all refuses them"),
+        Some(SpfResult::SoftFail) => {
+            verdict.warn("SoftFail", "~all: other senders are only suspicious; -all refuses them")
+        }
         Some(SpfResult::Pass) => verdict.warn("PlusAll", "+all: anyone may send in the domain's name"),
-        Some(_) => verdict.warn("QuestionAll", "?all: others get neutral, as if there were no record"),
+        Some(_) => verdict.warn("QuestionAll", "?all: other senders get neutral, as if there were no record"),
     };
     if costs.uses_ptr {
-        verdict = verdict.warn("PtrUsed", "ptr is slow and unreliable; RFC 7208 says not to publish it");
+        verdict = verdict.warn("PtrUsed", "ptr is slow and unreliable, and RFC 7208 says not to use it: remove it");
     }
     if costs.lookups > MANY_LOOKUPS {
-        verdict = verdict.warn("ManyLookups", format!("{} of at most {MOST_LOOKUPS} lookups are used", costs.lookups));
+        verdict =
+            verdict.warn("ManyLookups", format!("{} of at most {MOST_LOOKUPS} lookups are used up", costs.lookups));
     }
     if text.len() > MANY_BYTES {
-        verdict = verdict
-            .warn("LongRecord", format!("{} bytes: above {MANY_BYTES} answers may not fit a datagram", text.len()));
+        let bytes = text.len();
+        let message = format!("the record has {bytes} bytes; above {MANY_BYTES} the answer may not fit a datagram");
+        verdict = verdict.warn("LongRecord", message);
     }
     let after = record.directives.iter().position(|directive| directive.mechanism == Mechanism::All);
     if after.is_some_and(|place| place + 1 < record.directives.len()) {
-        verdict = verdict.warn("TermsAfterAll", "what stands after all is never looked at");
+        verdict =
+            verdict.warn("TermsAfterAll", "receivers never read the terms after all: remove them, or put all last");
     }
     verdict
 }

@@ -55,6 +55,7 @@ impl Dns {
             format!("--mail-host={MAIL_HOST}"),
             format!("--dns-resolvers={}", self.resolver.address()),
             format!("--dns-authoritative-port={}", self.authority.address().port()),
+            "--dns-allow-private".to_owned(),
         ]
     }
 }

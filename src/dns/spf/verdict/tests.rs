@@ -51,12 +51,12 @@ fn each_record_has_its_verdict() {
         ("v=spf1 ip6:2001:db8::1 ~all", DnsVerdict::Mismatch, "192.0.2.1 gets softfail: by ~all in example.com"),
         ("v=spf1 ?all", DnsVerdict::Mismatch, "gets neutral: by ?all"),
         ("v=spf1 ip4:10.0.0.1", DnsVerdict::Mismatch, "gets neutral: no term matches"),
-        ("v=spf1 mx ip4:::1 -all", DnsVerdict::Invalid, "malformed term \"ip4:::1\""),
-        ("v=spf1 mx -all caf\u{e9}", DnsVerdict::Invalid, "printable ASCII"),
+        ("v=spf1 mx ip4:::1 -all", DnsVerdict::Invalid, "the term \"ip4:::1\" is malformed"),
+        ("v=spf1 mx -all caf\u{e9}", DnsVerdict::Invalid, "write plain ASCII"),
         ("v=spf1 redirect=a.test redirect=b.test", DnsVerdict::Invalid, "twice"),
-        ("v=spf1 include:none.test mx -all", DnsVerdict::Invalid, "include:none.test, which has no SPF record"),
-        ("v=spf1 mx include:none.test -all", DnsVerdict::Invalid, "includes none.test, which has no SPF record"),
-        ("v=spf1 mx include:example.com -all", DnsVerdict::Invalid, "circle"),
+        ("v=spf1 include:none.test mx -all", DnsVerdict::Invalid, "include:none.test, but that has no SPF record"),
+        ("v=spf1 mx include:none.test -all", DnsVerdict::Invalid, "includes none.test, but that has no SPF record"),
+        ("v=spf1 mx include:example.com -all", DnsVerdict::Invalid, "leads back"),
         ("v=spf1 a:x.test a:y.test a:z.test mx -all", DnsVerdict::Invalid, "more than 2 lookups find nothing"),
         ("SERVFAIL", DnsVerdict::TempError, "SERVFAIL"),
     ];
@@ -74,7 +74,7 @@ fn two_records_are_put_together() {
         &[("example.com", "v=spf1 mx ~all"), ("example.com", "v=spf1 mx include:a.test -all"), ("example.com", "x")],
     );
     assert_eq!((found.verdict, found.observed.len()), (DnsVerdict::Multiple, 2));
-    assert_eq!(found.hint.unwrap(), "put them together: \"v=spf1 mx include:a.test -all\"");
+    assert_eq!(found.hint.unwrap(), "publish one in their place: \"v=spf1 mx include:a.test -all\"");
 }
 
 #[test]
@@ -86,8 +86,11 @@ fn too_many_lookups_name_what_costs_most() {
         ("small.test", "v=spf1 -all"),
     ];
     let found = judge_for(&wanted(), &texts);
-    assert_eq!((found.verdict, found.message.as_str()), (DnsVerdict::Invalid, "SPF needs 12 lookups, of at most 10"));
-    assert_eq!(found.hint.unwrap(), "these cost most: big.test (10), small.test (1)");
+    assert_eq!(
+        (found.verdict, found.message.as_str()),
+        (DnsVerdict::Invalid, "SPF needs 12 lookups, but receivers do at most 10")
+    );
+    assert_eq!(found.hint.unwrap(), "remove one of those that cost most: big.test (10), small.test (1)");
 }
 
 #[test]
@@ -111,9 +114,59 @@ fn what_is_allowed_but_better_otherwise_is_a_warning() {
 
 #[test]
 fn a_broken_version_is_recognised() {
-    for text in ["\"v=spf1 mx -all\"", " v=spf1 mx -all", "v=spf1; mx -all", "spf1 mx -all"] {
-        assert!(judge(text).hint.is_some(), "{text}");
+    for (text, words) in [
+        ("\"v=spf1 mx -all\"", "begins with a quotation mark"),
+        (" v=spf1 mx -all", "begins with a blank"),
+        ("v=spf1; mx -all", "a ; after v=spf1"),
+        ("v=spf1mx -all", "a blank is missing after v=spf1"),
+        ("v=spf1\u{a0}mx -all", "a no-break space (U+00A0)"),
+        ("spf1 mx -all", "exactly v=spf1"),
+    ] {
+        let found = judge(text);
+        assert_eq!(found.verdict, DnsVerdict::Missing, "{text}");
+        assert!(found.message.contains(words), "{text}: {}", found.message);
     }
+}
+
+#[test]
+fn a_character_from_a_web_page_is_named() {
+    let found = judge("v=spf1 mx\u{a0}-all");
+    assert_eq!(found.verdict, DnsVerdict::Invalid);
+    assert!(found.message.contains("a no-break space (U+00A0) after \"v=spf1 mx\""), "{}", found.message);
+}
+
+#[test]
+fn a_blank_lost_between_strings_is_named() {
+    for (text, verdict) in [
+        ("v=spf1 include:a.testinclude:b.test -all", DnsVerdict::Invalid),
+        ("v=spf1 ip4:192.0.2.1ip6:2001:db8::1 -all", DnsVerdict::Invalid),
+        ("v=spf1 mx include:a.test-all", DnsVerdict::Invalid),
+        ("v=spf1 mx-all", DnsVerdict::Invalid),
+    ] {
+        let found = judge(text);
+        assert_eq!(found.verdict, verdict, "{text}: {}", found.message);
+        assert!(
+            found.hint.as_ref().is_some_and(|hint| hint.contains("a blank is missing between")),
+            "{text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn an_mx_term_of_a_host_without_mx_is_explained() {
+    let found = judge("v=spf1 mx:mail.example.net -all");
+    assert_eq!(found.verdict, DnsVerdict::Mismatch);
+    assert!(
+        found.message.ends_with("no MX record; for its own addresses write a:mail.example.net"),
+        "{}",
+        found.message
+    );
+    assert_eq!(
+        found.hint.unwrap(),
+        "publish example.com. IN TXT \"v=spf1 a:mail.example.net mx:mail.example.net -all\""
+    );
+    let beside = judge("v=spf1 mx:mail.example.net a:mail.example.net -all");
+    assert_eq!((beside.verdict, reasons(&beside)), (DnsVerdict::Verified, vec!["MxOfHost"]));
 }
 
 #[test]
@@ -121,7 +174,7 @@ fn given_addresses_count_in_place_of_the_hosts() {
     let other = Wanted { egress: vec!["198.51.100.1".parse().unwrap()], ..wanted() };
     let found = judge_for(&other, &[("example.com", "v=spf1 mx -all")]);
     assert_eq!(found.message, "198.51.100.1 gets fail: by -all in example.com");
-    assert_eq!(found.hint.unwrap(), "add mx or ip4:198.51.100.1 before all");
+    assert_eq!(found.hint.unwrap(), "publish example.com. IN TXT \"v=spf1 ip4:198.51.100.1 mx -all\"");
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn external_dns_is_given_sets_when_it_comes_and_nothing_that_would_replace
     world.plane.established(&["dnsendpoints.externaldns.k8s.io".to_owned()]).await.unwrap();
     let held = world.checked("one").await;
     let words = message(&held, "Published");
-    assert!(words.contains("SPF") && words.contains("1 other TXT"), "{held:#?}");
+    assert!(words.contains("SPF") && words.contains("other TXT records at example.com (1)"), "{held:#?}");
     assert!(targets(&world, "mx").await.starts_with("10 "), "{}", world.logs());
     assert!(targets(&world, "dkim").await.starts_with("v=DKIM1"));
     assert!(targets(&world, "spf").await.contains("not found"), "SPF is held back");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use mailcow_operator::telemetry::{Metrics, Standing};
+use mailcow_operator::telemetry::{Counts, Metrics};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -75,13 +75,13 @@ fn everything() -> Metrics {
     metrics.configured("default", true);
     metrics.mailcow_version("default", "2026-07");
     metrics.reconciled("EmailAlias", "in_sync", Duration::ZERO);
-    metrics.asked_mailcow("default", ("get/alias", "ok"), Duration::ZERO);
+    metrics.asked_mailcow("default", "get/alias", "ok", Duration::ZERO);
     metrics.dns_verdict("MX", "Verified");
-    metrics.queue().woken("EmailAlias", ("n".to_owned(), "a".to_owned()));
-    metrics.look_with(|| {
-        let mut standing = Standing { breakers: [("default".to_owned(), "closed")].into(), ..Standing::default() };
-        standing.of_kind("EmailAlias");
-        standing
+    metrics.queue().triggered("EmailAlias", ("n".to_owned(), "a".to_owned()));
+    metrics.count_with(|| {
+        let mut counts = Counts { breakers: [("default".to_owned(), "closed")].into(), ..Counts::default() };
+        counts.of_kind("EmailAlias");
+        counts
     });
     metrics
 }

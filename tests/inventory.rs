@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailcow_operator::inventory::{Age, Census, Inventory, Moved};
+use mailcow_operator::inventory::{Age, Inventory, Moved, ObjectCounts};
 use mailcow_operator::mail::{Address, Catch, DomainName};
 use mailcow_operator::mailcow::{Client, Connection};
 use mailcow_simulator::{Fault, Options, Simulator, Trouble};
@@ -169,7 +169,7 @@ async fn started() -> (Simulator, Arc<Inventory>) {
     let (server, inventory) = world(LONG).await;
     let name = DomainName::parse("example.com").unwrap();
     let (mailboxes, aliases) = (BTreeMap::from([(name.clone(), 100)]), BTreeMap::from([(name.clone(), 100)]));
-    inventory.prepare(|| Census { domains: 1, mailboxes, aliases });
+    inventory.prepare(|| ObjectCounts { domains: 1, mailboxes, aliases });
     assert!(inventory.domain(&name, Age::Recent).await.unwrap().is_some());
     for n in 0..100 {
         assert!(inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap().is_some());
@@ -236,7 +236,7 @@ async fn bench_a_hundred_thousand_mailboxes() {
         server.edit(|state| state.seed_bulk(100, mailboxes));
         let names: Vec<_> = (0..100).map(|n| DomainName::parse(&format!("d{n}.seed.test")).unwrap()).collect();
         let ours: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), mailboxes / 100)).collect();
-        inventory.prepare(|| Census { domains: 100, mailboxes: ours.clone(), aliases: ours });
+        inventory.prepare(|| ObjectCounts { domains: 100, mailboxes: ours.clone(), aliases: ours });
         let started = std::time::Instant::now();
         for name in &names {
             inventory.domain(name, Age::Recent).await.unwrap().unwrap();

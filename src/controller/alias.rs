@@ -4,27 +4,31 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::context::{self, Context};
-use super::drift::Standing;
-use super::references;
-use super::sync::{
-    Failed, Stop, age, bring, gone, may_remove, outcome, read_back, server, still_shown, told, unsupported,
+use crate::controller::domain::ownership;
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::{
+    Failed, Stop, age, apply, finish_deletion, may_remove, outcome, read_back, report_rest, server, still_shown,
+    unsupported,
 };
-use super::{ownership, patch, policies};
+use crate::controller::driver::drift::Drift;
+use crate::controller::driver::policies;
+use crate::controller::driver::references;
 use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;
+use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::{Address, Alias, AliasHave, Catch, Feature, Goto};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
 use crate::status::{self, AliasSeen};
 
-/// One pass over an alias.
+/// One reconcile of an alias.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
-pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    let before = patch::before(&ctx, object.as_ref()).await?;
+pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    let request = request(object.as_ref());
+    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
     let mut seen = AliasSeen {
         outcome: Outcome::InSync,
         server: server_name(&object, &ctx),
@@ -35,20 +39,21 @@ pub(super) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     };
     if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
-        let Some(left) = gone(&ctx, object.as_ref(), steps).await? else {
+        let Some(left) = finish_deletion(&ctx, object.as_ref(), steps).await? else {
             return Ok((Action::await_change(), Outcome::InSync));
         };
         seen.outcome = left;
     } else {
-        seen.outcome = outcome(steps((&object, &before), &ctx, &mut seen).await)?;
+        seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
     }
-    let after = status::alias(&before, &seen, &context::pass(object.as_ref()));
-    patch::say(&ctx, object.as_ref(), &before, &after).await?;
+    let after = status::alias(&before, &seen, &request);
+    ctx.writer.write_status(object.as_ref(), &before, &after).await?;
     Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 async fn steps(
-    (object, before): (&EmailAlias, &EmailAliasStatus),
+    object: &EmailAlias,
+    before: &EmailAliasStatus,
     ctx: &Context,
     seen: &mut AliasSeen,
 ) -> Result<(), Stop> {
@@ -68,7 +73,7 @@ async fn steps(
     want.sender_allowed = want.sender_allowed.filter(|_| lacking.is_none());
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
-    let age = age(object, (before.observed_generation, handled));
+    let age = age(object, before.observed_generation, handled);
     // What waits for others does not ask again and again: it is enough that it was missing a while ago.
     let may_be_made = || references::domain_is_there(&domain).and_then(|()| mailboxes_are_there(object, ctx));
     if may_be_made().is_err() && server.alias(&want.catch, Age::Recent).await?.is_none() {
@@ -85,14 +90,14 @@ async fn steps(
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.
     seen.have = have;
-    let standing = Standing::new(object, seen.policies.drift.value, (before.synced_generation, handled));
-    let (changes, drifted) = standing.judge(changes);
-    if bring((ctx, &server), (object, &before.conditions), &changes, None).await? {
+    let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
+    let (changes, drifted) = drift.separate(changes);
+    if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
         seen.have = server.alias(&want.catch, Age::Now).await?;
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
-        standing.corrected(ctx, object, &changes).await;
+        drift.report_correction(ctx, object, &changes).await;
     }
-    told(drifted.into_iter().chain(lacking))
+    report_rest(drifted.into_iter().chain(lacking))
 }
 
 /// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
@@ -102,7 +107,12 @@ fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Alias, have: Optio
     if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
         references::domain_is_there(domain)?;
     }
-    Ok(plan::spare(&want.mark, there.as_ref(), |there| ctx.lives(&ctx.stores.aliases, there), &want.catch)?)
+    Ok(plan::refuse_if_owner_exists(
+        &want.mark,
+        there.as_ref(),
+        |there| ctx.lives(&ctx.stores.aliases, there),
+        &want.catch,
+    )?)
 }
 
 fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
@@ -128,7 +138,7 @@ fn external(alias: &Alias) -> Vec<String> {
 
 /// Lets the alias go as the deletion policy says; works without its domain and on an invalid spec.
 async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
-    let Some(catch) = known_catch(object, ctx).filter(|_| patch::is_held(object)) else { return Ok(()) };
+    let Some(catch) = known_catch(object, ctx).filter(|_| has_finalizer(object)) else { return Ok(()) };
     let policy = RemovalPolicy::from(policies::of(ctx, object).deletion.value);
     let name = server_name(object, ctx);
     if policy == RemovalPolicy::Retain && ctx.servers.is_not_configured(&name) {
@@ -148,14 +158,14 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
 
 /// The server that the alias is on.
 fn server_name(object: &EmailAlias, ctx: &Context) -> String {
-    let said = object.status.as_ref().and_then(|status| status.server.as_deref());
-    references::server_name(references::domain(ctx, object, &object.spec.domain_ref).ok().as_deref(), said)
+    let reported = object.status.as_ref().and_then(|status| status.server.as_deref());
+    references::server_name(references::domain(ctx, object, &object.spec.domain_ref).ok().as_deref(), reported)
 }
 
 /// What it catches, from the status or the references.
 fn known_catch(object: &EmailAlias, ctx: &Context) -> Option<Catch> {
-    let said = object.status.as_ref().and_then(|status| status.address.as_deref());
-    said.and_then(|text| Catch::parse(text).ok()).or_else(|| {
+    let reported = object.status.as_ref().and_then(|status| status.address.as_deref());
+    reported.and_then(|text| Catch::parse(text).ok()).or_else(|| {
         let domain = references::domain(ctx, object, &object.spec.domain_ref).ok()?;
         desired::alias_catch(&object.spec, &domain.spec).ok()
     })

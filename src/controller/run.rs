@@ -5,27 +5,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::connection::follow_all;
-use super::context::Context;
-use super::leader::{Candidate, Term};
-use super::permit::{self, Permit};
-use super::places::{self, Closed};
-use super::poll::Poll;
-use super::sinks;
-use super::stores::{Stores, follow, follow_namespaces, scoped};
-use super::verification;
-use super::wiring::{Handles, Told, all};
 use crate::config::Settings;
-use crate::crd::{EmailDomain, EmailForwardingRule};
+use crate::controller::domain_dns::verification;
+use crate::controller::driver::backoff::Backoff;
+use crate::controller::driver::context::Context;
+use crate::controller::driver::measure;
+use crate::controller::mailbox::passwords::Passwords;
+use crate::controller::provision::state::Provisions;
+use crate::controller::rules::rule_set::KnownLoops;
+use crate::controller::rules::script_state::ScriptStates;
+use crate::controller::rules::sinks;
+use crate::controller::servers::connection::follow_all;
+use crate::controller::servers::poll::Poll;
+use crate::controller::{drivers, shutdown};
 use crate::dns::Lookup;
-use crate::gates::Gate;
+use crate::keyed_lock::KeyedLock;
+use crate::kubernetes::access;
+use crate::kubernetes::stores::Stores;
+use crate::kubernetes::writer::Writer;
+use crate::leader::permit::{self, Permit};
+use crate::leader::{Candidate, Term};
 use crate::mail::Sinks;
+use crate::publisher::Publisher;
 use crate::telemetry::{self, Metrics};
 use crate::tenancy::Reserved;
-use crate::turns::Turns;
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +63,7 @@ pub enum Error {
     Resolver(String),
 }
 
-/// Runs the controllers until SIGTERM or Ctrl-C; what is in hand is finished first.
+/// Runs the controllers until SIGTERM or Ctrl-C; what is running is finished first.
 ///
 /// # Errors
 /// When something that is needed at the start is missing.
@@ -68,7 +73,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let unguarded = kube::Client::try_from(config.clone()).map_err(no_kube)?;
     let permit = Permit::always();
     let kube = permit::client(config, permit.clone()).map_err(no_kube)?;
-    let closed = places::check(&kube, &mut settings).await?;
+    let inaccessible = access::check(&kube, &mut settings).await.map_err(|error| Error::NoCrds(Box::new(error)))?;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
@@ -79,18 +84,20 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
     let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
-    let ending = ending(closed);
+    let ending = shutdown::listen(inaccessible);
     let mut term = tokio::select! {
-        term = elected(unguarded, &settings, (&permit, &metrics), &ready) => term,
-        () = ended(ending.clone()) => return Ok(()),
+        term = elected(unguarded, &settings, &permit, &metrics, &ready) => term,
+        () = shutdown::requested(ending.clone()) => return Ok(()),
         ended = &mut server => return unserved(listen, ended),
     };
-    let drivers = drivers(kube, settings, (cluster, lookup, metrics, sinks), ready, (permit, ending));
+    let (ctx, poll) = context(kube, settings, cluster, lookup, metrics, sinks, &permit, ending).await;
     tokio::select! {
-        () = drivers => {
+        () = drivers::run(&ctx) => {
             term.resign().await;
             Ok(())
         }
+        () = announce(&ctx, &ready) => Ok(()),
+        () = poll.run() => Ok(()),
         why = term.lost() => Err(Error::NotLeading(why)),
         ended = &mut server => unserved(listen, ended),
     }
@@ -111,13 +118,14 @@ fn unserved(
 async fn elected(
     kube: kube::Client,
     settings: &Settings,
-    (permit, metrics): (&Permit, &Metrics),
+    permit: &Permit,
+    metrics: &Metrics,
     ready: &AtomicBool,
 ) -> Term {
     if !settings.leader.leader_election {
         return Term::unasked(metrics);
     }
-    let candidate = Candidate::new(kube, settings, (permit.clone(), metrics.clone()));
+    let candidate = Candidate::new(kube, settings, permit.clone(), metrics.clone());
     candidate.elected(|| ready.store(true, Ordering::Relaxed)).await
 }
 
@@ -146,110 +154,51 @@ async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
     }
 }
 
-/// Turns true at SIGTERM or Ctrl-C, or when a new start is needed.
-fn ending(closed: Closed) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        let terminated = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut terminate) => terminate.recv().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = terminated => tracing::info!("told to end: what is in hand is finished first"),
-            _ = tokio::signal::ctrl_c() => tracing::info!("told to end: what is in hand is finished first"),
-            () = closed.opens() => {}
-        }
-        sender.send_replace(true);
-    });
-    receiver
-}
-
-/// Waits until the process is told to end.
-pub(super) async fn ended(mut ending: watch::Receiver<bool>) {
-    // Without its sender nobody can tell any more.
-    if ending.wait_for(|ending| *ending).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn drivers(
+/// Starts every watch, and gathers the handles that drivers share; with the poll of Mailcow that has to run beside them.
+async fn context(
     kube: kube::Client,
     settings: Settings,
-    (cluster, lookup, metrics, sinks): (String, Lookup, Metrics, watch::Receiver<Arc<Sinks>>),
-    ready: Arc<AtomicBool>,
-    (permit, ending): (Permit, watch::Receiver<bool>),
-) {
-    let (scripts, script_results) = super::scripts::Scripts::new();
-    let (provisions, provision_results) = super::provisions::Provisions::new();
-    let (stores, mut handles) = follow_kinds(&kube, &settings, (script_results, provision_results)).await;
-    let servers = follow_all(&kube, &settings, (&metrics, &permit));
-    let (poll, heard) = Poll::new(servers.clone(), stores.clone(), (settings.poll_interval(), metrics.clone()));
-    let looked_at = (stores.clone(), servers.clone());
-    metrics.look_with(move || super::pass::standing(&looked_at.0, &looked_at.1));
-    handles.heard = heard;
-    let ctx = Arc::new(Context {
-        passwords: super::passwords::Passwords::default(),
-        events: super::events::Events::new(kube.clone()),
-        provisions,
+    cluster: String,
+    lookup: Lookup,
+    metrics: Metrics,
+    sinks: watch::Receiver<Arc<Sinks>>,
+    permit: &Permit,
+    ending: watch::Receiver<bool>,
+) -> (Arc<Context>, Poll) {
+    let stores = Stores::watch(&kube, &settings, may_read_namespaces(&kube, &settings).await);
+    let servers = follow_all(&kube, &settings, &metrics, permit);
+    let mailcow_changes = Publisher::default();
+    let poll =
+        Poll::new(servers.clone(), stores.clone(), settings.poll_interval(), metrics.clone(), mailcow_changes.clone());
+    let counted = (stores.clone(), servers.clone());
+    metrics.count_with(move || measure::counts(&counted.0, &counted.1));
+    let ctx = Context {
+        passwords: Passwords::default(),
+        writer: Writer::new(kube.clone()),
+        provisioned: Provisions::default(),
         reserved: Reserved::with(&settings.reserved_names),
         kube,
         settings,
         cluster,
         servers,
-        stores: stores.clone(),
+        mailcow_changes,
+        stores,
         lookup,
         metrics,
-        backoff: super::backoff::Backoff::default(),
-        latest: super::latest::Latest::default(),
+        backoff: Backoff::default(),
         ending,
-        turns: Turns::default(),
-        scripts,
-        rings: super::ruleset::Rings::default(),
+        script_locks: KeyedLock::default(),
+        scripts: ScriptStates::default(),
+        loops: KnownLoops::default(),
         sinks,
-    });
-    let running = all(handles, &ctx);
-    let announce = async {
-        stores.ready().await;
-        ready.store(true, Ordering::Relaxed);
-        tracing::info!("ready");
-        std::future::pending::<()>().await;
     };
-    tokio::select! { () = running => {}, () = announce => {}, () = poll.run() => {} }
+    (Arc::new(ctx), poll)
 }
 
-/// Starts to follow all that is watched in Kubernetes.
-async fn follow_kinds(
-    kube: &kube::Client,
-    settings: &Settings,
-    (scripts, provisions): (Told<EmailForwardingRule>, Told<EmailDomain>),
-) -> (Stores, Handles) {
-    let provisioning = usize::from(settings.feature_gates.has(Gate::AutoProvisioning));
-    let domains = follow(scoped(kube, settings), 6 + provisioning);
-    let mailboxes = follow(scoped(kube, settings), 5 + provisioning);
-    let aliases = follow(scoped(kube, settings), 2 + provisioning);
-    let rules = follow(scoped(kube, settings), 2);
-    let namespaces = may_read_namespaces(kube, settings).await.then(|| follow_namespaces(kube, 5 + provisioning));
-    let mut listed = vec![domains.listed, mailboxes.listed, aliases.listed, rules.listed];
-    listed.extend(namespaces.as_ref().map(|namespaces| namespaces.listed.clone()));
-    let stores = Stores {
-        domains: domains.reader,
-        mailboxes: mailboxes.reader,
-        aliases: aliases.reader,
-        rules: rules.reader,
-        namespaces: namespaces.as_ref().map(|namespaces| namespaces.reader.clone()),
-        listed,
-    };
-    let handles = Handles {
-        domains: domains.changes,
-        mailboxes: mailboxes.changes,
-        aliases: aliases.changes,
-        rules: rules.changes,
-        namespaces: namespaces.map(|namespaces| namespaces.changes).unwrap_or_default(),
-        scripts,
-        provisions: Some(provisions),
-        heard: Vec::new(),
-    };
-    (stores, handles)
+/// Says that the operator is ready once everything is listed.
+async fn announce(ctx: &Context, ready: &AtomicBool) {
+    ctx.stores.ready().await;
+    ready.store(true, Ordering::Relaxed);
+    tracing::info!("ready");
+    std::future::pending::<()>().await;
 }

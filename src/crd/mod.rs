@@ -36,7 +36,7 @@ pub use rule::{
     Operator, Spam,
 };
 pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
-pub use status_condition::{StatusCondition, Words};
+pub use status_condition::{ConditionText, StatusCondition};
 pub use tenancy::{
     AllowedNamespaces, Chosen, LabelOperator, LabelRequirement, NamespaceSelector, NamespacesFrom, Policies,
     PolicySource,

@@ -1,4 +1,4 @@
-//! The standard condition, in a form in which ten thousand objects that say the same hold its words once.
+//! The standard condition, in a form in which ten thousand objects that say the same hold its text once.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Words {
+pub struct ConditionText {
     /// Its type, such as `Ready`.
     pub type_: String,
     /// `True`, `False` or `Unknown`.
@@ -26,7 +26,7 @@ pub struct Words {
 #[serde(from = "Condition", into = "Condition")]
 pub struct StatusCondition {
     /// What it says; reached as its own fields.
-    pub words: Arc<Words>,
+    pub text: Arc<ConditionText>,
     /// The generation of the spec that it speaks of.
     pub observed_generation: Option<i64>,
     /// When its status last changed.
@@ -34,25 +34,25 @@ pub struct StatusCondition {
 }
 
 impl Deref for StatusCondition {
-    type Target = Words;
+    type Target = ConditionText;
 
-    fn deref(&self) -> &Words {
-        &self.words
+    fn deref(&self) -> &ConditionText {
+        &self.text
     }
 }
 
 impl From<Condition> for StatusCondition {
     fn from(condition: Condition) -> Self {
         let Condition { type_, status, reason, message, observed_generation, last_transition_time } = condition;
-        let words = Arc::new(Words { type_, status, reason, message });
-        Self { words, observed_generation, last_transition_time }
+        let text = Arc::new(ConditionText { type_, status, reason, message });
+        Self { text, observed_generation, last_transition_time }
     }
 }
 
 impl From<StatusCondition> for Condition {
     fn from(condition: StatusCondition) -> Self {
-        let StatusCondition { words, observed_generation, last_transition_time } = condition;
-        let Words { type_, status, reason, message } = Arc::unwrap_or_clone(words);
+        let StatusCondition { text, observed_generation, last_transition_time } = condition;
+        let ConditionText { type_, status, reason, message } = Arc::unwrap_or_clone(text);
         Self { type_, status, reason, message, observed_generation, last_transition_time }
     }
 }

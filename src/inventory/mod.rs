@@ -39,7 +39,7 @@ pub enum Age {
 
 /// How many objects of ours there are, by the domain that they belong to.
 #[derive(Clone, Debug, Default)]
-pub struct Census {
+pub struct ObjectCounts {
     /// Domains.
     pub domains: usize,
     /// Mailboxes of each domain.
@@ -91,15 +91,15 @@ impl Inventory {
 
     /// Says, before the first question, how many objects of ours there are: the right way to look at them is taken from
     /// the start. Counts only once.
-    pub fn prepare(&self, census: impl FnOnce() -> Census) {
-        self.prepared.call_once(|| self.count_ours(&census()));
+    pub fn prepare(&self, counts: impl FnOnce() -> ObjectCounts) {
+        self.prepared.call_once(|| self.count_ours(&counts()));
     }
 
     /// Says how many objects of ours there are.
-    pub fn count_ours(&self, census: &Census) {
-        self.domains.count_ours(census.domains);
-        count_ours(&self.mailboxes, &census.mailboxes, MAILBOXES_FOR_ONE);
-        count_ours(&self.aliases, &census.aliases, ALIASES_FOR_ONE);
+    pub fn count_ours(&self, counts: &ObjectCounts) {
+        self.domains.count_ours(counts.domains);
+        count_ours(&self.mailboxes, &counts.mailboxes, MAILBOXES_FOR_ONE);
+        count_ours(&self.aliases, &counts.aliases, ALIASES_FOR_ONE);
     }
 
     /// A domain with its DKIM key; `None` when it does not exist.
@@ -246,15 +246,15 @@ fn all<K, V>(pages: &Pages<K, V>) -> Vec<(DomainName, Arc<Page<K, V>>)> {
     pages.iter().map(|(domain, page)| (domain.clone(), page.clone())).collect()
 }
 
-fn count_ours<K, V>(pages: &Pages<K, V>, census: &BTreeMap<DomainName, usize>, for_one: usize)
+fn count_ours<K, V>(pages: &Pages<K, V>, counts: &BTreeMap<DomainName, usize>, for_one: usize)
 where
     K: Clone + Eq + Hash,
     V: Clone + PartialEq,
 {
-    for domain in census.keys() {
+    for domain in counts.keys() {
         page_of(pages, domain, for_one);
     }
     for (domain, page) in all(pages) {
-        page.count_ours(census.get(&domain).copied().unwrap_or_default());
+        page.count_ours(counts.get(&domain).copied().unwrap_or_default());
     }
 }

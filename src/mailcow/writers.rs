@@ -4,9 +4,9 @@
 
 use tokio::sync::{OwnedMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
+use crate::keyed_lock::KeyedLock;
 use crate::mail::{Access, Alias, Goto};
 use crate::plan::Change;
-use crate::turns::Turns;
 
 /// Writes at once; more gain nothing.
 const WRITERS: usize = 2;
@@ -76,7 +76,7 @@ fn of_alias(alias: &Alias) -> View {
 /// The queue of all writes to one server.
 #[derive(Debug)]
 pub(super) struct Writers {
-    things: Turns,
+    things: KeyedLock,
     view: RwLock<()>,
     slots: Semaphore,
 }
@@ -93,7 +93,7 @@ pub(super) struct Turn<'a> {
 
 impl Default for Writers {
     fn default() -> Self {
-        Self { things: Turns::default(), view: RwLock::default(), slots: Semaphore::new(WRITERS) }
+        Self { things: KeyedLock::default(), view: RwLock::default(), slots: Semaphore::new(WRITERS) }
     }
 }
 
@@ -103,7 +103,7 @@ impl Writers {
     pub(super) async fn turn(&self, lane: &Lane) -> Turn<'_> {
         let mut things = Vec::new();
         for thing in &lane.things {
-            things.push(self.things.take(thing).await);
+            things.push(self.things.lock(thing).await);
         }
         let (touches, rebuilds) = match lane.view {
             View::Leaves => (None, None),

@@ -104,7 +104,8 @@ pub fn mailbox_removal(
     have: Option<&MailboxHave>,
     mark: &Mark,
     policy: DeletionPolicy,
-    (confirmed, is_system): (bool, bool),
+    confirmed: bool,
+    is_system: bool,
 ) -> Removal {
     let Some(have) = have.filter(|have| have.mark().is_some_and(|there| there.same_owner(mark))) else {
         return Ok(Vec::new());
@@ -300,14 +301,14 @@ mod tests {
     #[test]
     fn mail_is_only_destroyed_confirmed() {
         let full = MailboxHave { messages: 3, ..have() };
-        let removal = |confirmed| mailbox_removal(Some(&full), &mark(), DeletionPolicy::Delete, (confirmed, false));
+        let removal = |confirmed| mailbox_removal(Some(&full), &mark(), DeletionPolicy::Delete, confirmed, false);
         assert!(matches!(removal(false), Err(Outcome::Stalled(why)) if why.reason == Reason::ConfirmationNeeded));
         assert_eq!(removal(true), Ok(vec![Change::DeleteMailbox(full.address.clone())]));
     }
 
     #[test]
     fn a_system_mailbox_is_never_deleted() {
-        let removal = |policy| mailbox_removal(Some(&have()), &mark(), policy, (true, true));
+        let removal = |policy| mailbox_removal(Some(&have()), &mark(), policy, true, true);
         let refused = removal(DeletionPolicy::Delete);
         assert!(matches!(refused, Err(Outcome::Stalled(why)) if why.reason == Reason::SystemMailbox));
         assert!(removal(DeletionPolicy::Retain).is_ok() && removal(DeletionPolicy::Deactivate).is_ok());
@@ -378,13 +379,13 @@ mod tests {
             let mut have = have();
             have.attributes.retain(|(name, _)| name != MailboxHave::MARK);
             have.attributes.extend(text.map(|text| (MailboxHave::MARK.to_owned(), text)));
-            assert_eq!(mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, (true, false)), Ok(vec![]));
+            assert_eq!(mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, true, false), Ok(vec![]));
         }
     }
 
     #[test]
     fn what_was_released_is_nobodys() {
-        let changes = mailbox_removal(Some(&have()), &mark(), DeletionPolicy::Retain, (false, false)).unwrap();
+        let changes = mailbox_removal(Some(&have()), &mark(), DeletionPolicy::Retain, false, false).unwrap();
         let [Change::SetAttributes { attributes, .. }] = changes.as_slice() else { panic!("{changes:?}") };
         assert_eq!(MailboxHave { attributes: attributes.clone().into_iter().collect(), ..have() }.mark(), None);
         assert_eq!(attributes["theirs"], "kept");

@@ -15,7 +15,7 @@ pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};
 pub use mailbox::{mailbox, mailbox_removal, stuck_senders};
-pub use ownership::{Claim, Refusal, claim, spare};
+pub use ownership::{Claim, Refusal, claim, refuse_if_owner_exists};
 
 use crate::outcome::Outcome;
 

@@ -77,7 +77,7 @@ pub fn claim(
 ///
 /// # Errors
 /// [`Refusal::OwnerLives`]; the other owner is not named.
-pub fn spare(
+pub fn refuse_if_owner_exists(
     ours: &Mark,
     there: Option<&Mark>,
     is_living: impl FnOnce(&Mark) -> bool,
@@ -114,7 +114,8 @@ mod tests {
     fn what_another_living_object_holds_is_spared() {
         let ours = Mark::new("c1", "mail", "ada", "uid-1");
         let other = Mark::new("c1", "secret-tenant", "x", "uid-2");
-        let ask = |there: Option<&Mark>, lives: bool| spare(&ours, there, |_| lives, &"ada@example.com");
+        let ask =
+            |there: Option<&Mark>, lives: bool| refuse_if_owner_exists(&ours, there, |_| lives, &"ada@example.com");
         let refusal = ask(Some(&other), true).unwrap_err();
         assert!(!refusal.to_string().contains("secret-tenant") && refusal.to_string().contains("ada@example.com"));
         assert_eq!(ask(Some(&other), false), Ok(()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::conditions::{Pass, common, resolved, settled, synced};
+use super::conditions::{ReconcileRequest, common, resolved, settled, synced};
 use crate::crd::{EmailAliasStatus, Policies};
 use crate::mail::{AliasHave, Catch};
 use crate::outcome::Outcome;
@@ -25,16 +25,16 @@ pub struct AliasSeen {
 }
 
 /// What is said after a pass; what was not looked up keeps its last value.
-pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, pass: &Pass) -> EmailAliasStatus {
+pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, request: &ReconcileRequest) -> EmailAliasStatus {
     let mut after = before.clone();
-    after.observed_generation = pass.generation;
-    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
-    let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
-    after.conditions = settled(&before.conditions, said.collect(), pass);
+    after.observed_generation = request.generation;
+    after.last_handled_reconcile_at.clone_from(&request.requested_at);
+    let said = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
+    after.conditions = settled(&before.conditions, said.collect(), request);
     after.server = Some(seen.server.clone());
     after.policies = Some(seen.policies.clone());
     after.address = seen.catch.as_ref().map(ToString::to_string).or(after.address);
-    after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
+    after.synced_generation = synced(&seen.outcome, after.synced_generation, request);
     if let Some(have) = &seen.have {
         after.alias_id = Some(have.id);
         after.goto = have.goto.iter().cloned().collect();
@@ -49,7 +49,7 @@ fn warn_of_external(after: &mut EmailAliasStatus, seen: &AliasSeen) {
         return;
     }
     if let Some(ready) = after.conditions.iter_mut().find(|c| c.type_ == "Ready") {
-        Arc::make_mut(&mut ready.words).message = format!(
+        Arc::make_mut(&mut ready.text).message = format!(
             "Mailcow shows what the spec asks; mail to {} keeps its sender's envelope and may fail SPF there: a mailbox with an EmailForwardingRule forwards safely",
             seen.external.join(", ")
         );
@@ -60,7 +60,7 @@ fn warn_of_external(after: &mut EmailAliasStatus, seen: &AliasSeen) {
 mod tests {
     use super::super::conditions::{
         ready,
-        tests::{pass, policies},
+        tests::{policies, request},
     };
     use super::*;
 
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_id_and_the_addresses_come_from_mailcow() {
-        let after = alias(&EmailAliasStatus::default(), &seen(), &pass(1));
+        let after = alias(&EmailAliasStatus::default(), &seen(), &request(1));
         assert_eq!((after.alias_id, after.goto), (Some(7), vec!["ada@example.com".to_owned()]));
         assert_eq!(after.address.as_deref(), Some("sales@example.com"));
     }
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn external_addresses_bring_a_warning_and_stay_ready() {
         let warned = AliasSeen { external: vec!["x@other.org".into()], ..seen() };
-        let after = alias(&EmailAliasStatus::default(), &warned, &pass(1));
+        let after = alias(&EmailAliasStatus::default(), &warned, &request(1));
         let ready = ready(&after.conditions).unwrap();
         assert!(ready.status == "True" && ready.message.contains("SPF"));
     }

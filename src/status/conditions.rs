@@ -1,18 +1,18 @@
-//! Conditions: the same words on every kind, with transition times that move only when a status changes.
+//! Conditions: the same text on every kind, with transition times that move only when a status changes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use std::sync::Arc;
 
 use crate::crd::{
-    EmailAliasStatus, EmailDomainStatus, EmailForwardingRuleStatus, EmailMailboxStatus, StatusCondition as Condition,
-    Words,
+    ConditionText, EmailAliasStatus, EmailDomainStatus, EmailForwardingRuleStatus, EmailMailboxStatus,
+    StatusCondition as Condition,
 };
 use crate::outcome::{Outcome, Reason, Why};
 
-/// What a pass says beside its outcome.
+/// What a reconcile acted on, beside its outcome.
 #[derive(Clone, Debug)]
-pub struct Pass {
+pub struct ReconcileRequest {
     /// The generation of the spec that was worked on.
     pub generation: Option<i64>,
     /// The value of the annotation `reconcile-requested-at` that was acted on.
@@ -24,13 +24,13 @@ pub struct Pass {
 }
 
 /// One condition before its transition time is known.
-pub(super) struct Said {
+pub(super) struct NewCondition {
     kind: &'static str,
     status: &'static str,
     why: Why,
 }
 
-impl Said {
+impl NewCondition {
     /// Whether it is about this condition.
     pub(super) fn is_about(&self, kind: &str) -> bool {
         self.kind == kind
@@ -55,9 +55,9 @@ impl Said {
 }
 
 /// `Ready`, `Synced`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
-pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<Said> {
+pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<NewCondition> {
     let pause = paused.then(|| {
-        Said::is(
+        NewCondition::is(
             "Paused",
             Reason::Paused,
             "nothing is written to Mailcow while the annotation email.askrobots.com/paused is \"true\"",
@@ -65,33 +65,33 @@ pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<Said> {
     });
     let said = match outcome {
         Outcome::InSync => vec![
-            Said::is("Ready", Reason::InSync, "Mailcow shows what the spec asks"),
-            Said::is("Synced", Reason::InSync, "Mailcow shows what the spec asks"),
+            NewCondition::is("Ready", Reason::InSync, "Mailcow shows what the spec asks"),
+            NewCondition::is("Synced", Reason::InSync, "Mailcow shows what the spec asks"),
         ],
         Outcome::Waiting(why) => vec![
-            Said::is_not("Ready", why),
-            Said::is_not("Synced", why),
-            Said::is("Reconciling", why.reason, why.message.clone()),
+            NewCondition::is_not("Ready", why),
+            NewCondition::is_not("Synced", why),
+            NewCondition::is("Reconciling", why.reason, why.message.clone()),
         ],
         Outcome::Unknown(why) => vec![
-            Said::unknown("Ready", why),
-            Said::unknown("Synced", why),
-            Said::is("Reconciling", why.reason, why.message.clone()),
+            NewCondition::unknown("Ready", why),
+            NewCondition::unknown("Synced", why),
+            NewCondition::is("Reconciling", why.reason, why.message.clone()),
         ],
         Outcome::Stalled(why) => vec![
-            Said::is_not("Ready", why),
-            Said::is_not("Synced", why),
-            Said::is("Stalled", why.reason, why.message.clone()),
+            NewCondition::is_not("Ready", why),
+            NewCondition::is_not("Synced", why),
+            NewCondition::is("Stalled", why.reason, why.message.clone()),
         ],
     };
     let drifted = outcome.why().filter(|why| why.reason == Reason::Drifted);
-    let drift = drifted.map(|why| Said::is("Drifted", why.reason, why.message.clone()));
+    let drift = drifted.map(|why| NewCondition::is("Drifted", why.reason, why.message.clone()));
     said.into_iter().chain(drift).chain(pause).collect()
 }
 
 /// The generation that Mailcow last showed in full.
-pub(super) fn synced(outcome: &Outcome, before: Option<i64>, pass: &Pass) -> Option<i64> {
-    if *outcome == Outcome::InSync { pass.generation } else { before }
+pub(super) fn synced(outcome: &Outcome, before: Option<i64>, request: &ReconcileRequest) -> Option<i64> {
+    if *outcome == Outcome::InSync { request.generation } else { before }
 }
 
 /// What the statuses of all kinds have in common.
@@ -125,7 +125,7 @@ macro_rules! conditioned {
 conditioned!(EmailDomainStatus, EmailMailboxStatus, EmailAliasStatus, EmailForwardingRuleStatus);
 
 /// `ResolvedRefs`: whether everything that the spec names was found.
-pub(super) fn resolved(outcome: &Outcome) -> Said {
+pub(super) fn resolved(outcome: &Outcome) -> NewCondition {
     let missing = outcome.why().filter(|why| {
         let reasons = [
             Reason::DomainNotFound,
@@ -138,30 +138,30 @@ pub(super) fn resolved(outcome: &Outcome) -> Said {
         reasons.contains(&why.reason)
     });
     match missing {
-        Some(why) => Said::is_not("ResolvedRefs", why),
-        None => Said::is("ResolvedRefs", Reason::ResolvedRefs, "everything that the spec names was found"),
+        Some(why) => NewCondition::is_not("ResolvedRefs", why),
+        None => NewCondition::is("ResolvedRefs", Reason::ResolvedRefs, "everything that the spec names was found"),
     }
 }
 
 /// The status of an object that was just seen for the first time.
-pub fn first_touch<S: Conditioned>(pass: &Pass) -> S {
+pub fn first_touch<S: Conditioned>(request: &ReconcileRequest) -> S {
     let why = Why::new(Reason::Pending, "seen; nothing is known yet");
     let said = vec![
-        Said::unknown("Ready", &why),
-        Said::unknown("Synced", &why),
-        Said::is("Reconciling", why.reason, why.message.clone()),
+        NewCondition::unknown("Ready", &why),
+        NewCondition::unknown("Synced", &why),
+        NewCondition::is("Reconciling", why.reason, why.message.clone()),
     ];
-    S::only(settled(&[], said, pass), pass.generation)
+    S::only(settled(&[], said, request), request.generation)
 }
 
 /// Gives each its transition time: that of before where the status is the same. What is no longer said is dropped.
-pub(super) fn settled(before: &[Condition], said: Vec<Said>, pass: &Pass) -> Vec<Condition> {
+pub(super) fn settled(before: &[Condition], said: Vec<NewCondition>, request: &ReconcileRequest) -> Vec<Condition> {
     let mut after: Vec<Condition> = said
         .into_iter()
         .map(|said| Condition {
-            last_transition_time: since(before, said.kind, said.status).unwrap_or_else(|| pass.now.clone()),
-            observed_generation: pass.generation,
-            words: Arc::new(Words {
+            last_transition_time: since(before, said.kind, said.status).unwrap_or_else(|| request.now.clone()),
+            observed_generation: request.generation,
+            text: Arc::new(ConditionText {
                 message: said.why.message,
                 reason: said.why.reason.as_str().to_owned(),
                 status: said.status.to_owned(),
@@ -214,8 +214,8 @@ pub(super) mod tests {
         }
     }
 
-    pub(crate) fn pass(second: i64) -> Pass {
-        Pass {
+    pub(crate) fn request(second: i64) -> ReconcileRequest {
+        ReconcileRequest {
             generation: Some(1),
             requested_at: None,
             paused: false,
@@ -224,7 +224,7 @@ pub(super) mod tests {
     }
 
     fn said(outcome: &Outcome, before: &[Condition], second: i64) -> Vec<Condition> {
-        settled(before, common(outcome, false), &pass(second))
+        settled(before, common(outcome, false), &request(second))
     }
 
     #[test]
@@ -232,9 +232,9 @@ pub(super) mod tests {
         let waiting = Outcome::waiting(Reason::SecretNotFound, "no Secret");
         let first = said(&waiting, &[], 100);
         let other_words = said(&Outcome::waiting(Reason::DomainNotFound, "no domain"), &first, 200);
-        assert_eq!(ready(&other_words).unwrap().last_transition_time, pass(100).now);
+        assert_eq!(ready(&other_words).unwrap().last_transition_time, request(100).now);
         let done = said(&Outcome::InSync, &other_words, 300);
-        assert_eq!(ready(&done).unwrap().last_transition_time, pass(300).now);
+        assert_eq!(ready(&done).unwrap().last_transition_time, request(300).now);
     }
 
     #[test]
@@ -261,8 +261,8 @@ pub(super) mod tests {
     #[test]
     fn the_generation_in_sync_moves_only_with_a_sync() {
         let stalled = Outcome::stalled(Reason::Drifted, "x");
-        assert_eq!(synced(&stalled, Some(0), &pass(1)), Some(0));
-        assert_eq!(synced(&Outcome::InSync, Some(0), &pass(1)), Some(1));
+        assert_eq!(synced(&stalled, Some(0), &request(1)), Some(0));
+        assert_eq!(synced(&Outcome::InSync, Some(0), &request(1)), Some(1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The status of an `EmailDomain`.
 
-use super::conditions::{Pass, Said, common, settled, synced};
+use super::conditions::{NewCondition, ReconcileRequest, common, settled, synced};
 use super::provisioning::Provisioning;
 use crate::crd::{
     Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
@@ -51,23 +51,26 @@ pub enum Publishing {
 }
 
 /// What is said after a pass; what was not looked up keeps its last value.
-pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> EmailDomainStatus {
+pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, request: &ReconcileRequest) -> EmailDomainStatus {
     let mut after = before.clone();
-    after.observed_generation = pass.generation;
-    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
+    after.observed_generation = request.generation;
+    after.last_handled_reconcile_at.clone_from(&request.requested_at);
     let dns = verified(&seen.dns);
     let is_verified = dns.iter().any(|said| said.is_true("DNSVerified"));
-    after.dns_verified_at = before.dns_verified_at.clone().or_else(|| is_verified.then(|| pass.now.clone()));
-    let mut said = common(&seen.outcome, pass.paused);
+    after.dns_verified_at = before.dns_verified_at.clone().or_else(|| is_verified.then(|| request.now.clone()));
+    let mut said = common(&seen.outcome, request.paused);
     if let Some(why) = gated(seen, is_verified, before.dns_verified_at.is_some()) {
         said.retain(|said| !said.is_about("Ready"));
-        said.extend([Said::is_not("Ready", &why), Said::is("Reconciling", why.reason, why.message.clone())]);
+        said.extend([
+            NewCondition::is_not("Ready", &why),
+            NewCondition::is("Reconciling", why.reason, why.message.clone()),
+        ]);
     }
     said.extend(dns);
     said.extend(seen.ownership.as_ref().map(owned));
     said.extend(published(&seen.published));
     said.extend(seen.provisioning.condition());
-    after.conditions = settled(&before.conditions, said, pass);
+    after.conditions = settled(&before.conditions, said, request);
     after.ownership.clone_from(&seen.ownership);
     after.published_to = match &seen.published {
         Publishing::Off => None,
@@ -79,7 +82,7 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, pass: &Pass) -> Ema
     after.policies = Some(seen.policies.clone());
     after.attached = Some(seen.attached.clone());
     after.dns = (!seen.dns.is_empty()).then(|| DnsStatus { records: seen.dns.clone() });
-    after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
+    after.synced_generation = synced(&seen.outcome, after.synced_generation, request);
     after.server = seen.version.clone().map(|version| ServerStatus { version }).or(after.server);
     if let Some(have) = &seen.have {
         after.tags = seen.tags.ours(&have.tags);
@@ -107,19 +110,19 @@ fn gated(seen: &DomainSeen, is_verified: bool, was_verified: bool) -> Option<Why
     (is_closed && seen.outcome == Outcome::InSync).then(|| Why::new(Reason::DnsNotVerified, message))
 }
 
-fn owned(ownership: &OwnershipStatus) -> Said {
+fn owned(ownership: &OwnershipStatus) -> NewCondition {
     if ownership.verified {
-        return Said::is("OwnershipVerified", Reason::Verified, ownership.message.clone());
+        return NewCondition::is("OwnershipVerified", Reason::Verified, ownership.message.clone());
     }
-    Said::is_not("OwnershipVerified", &Why::new(Reason::OwnershipNotVerified, ownership.message.clone()))
+    NewCondition::is_not("OwnershipVerified", &Why::new(Reason::OwnershipNotVerified, ownership.message.clone()))
 }
 
-fn published(publishing: &Publishing) -> Option<Said> {
+fn published(publishing: &Publishing) -> Option<NewCondition> {
     match publishing {
         Publishing::Off => None,
-        Publishing::Done(_, message) => Some(Said::is("Published", Reason::Published, message.clone())),
-        Publishing::Not(_, why) if why.reason == Reason::Pending => Some(Said::unknown("Published", why)),
-        Publishing::Not(_, why) => Some(Said::is_not("Published", why)),
+        Publishing::Done(_, message) => Some(NewCondition::is("Published", Reason::Published, message.clone())),
+        Publishing::Not(_, why) if why.reason == Reason::Pending => Some(NewCondition::unknown("Published", why)),
+        Publishing::Not(_, why) => Some(NewCondition::is_not("Published", why)),
     }
 }
 
@@ -133,12 +136,12 @@ fn usage(have: &DomainHave) -> DomainUsage {
 }
 
 /// One condition for each row, `DNSVerified` for the rows that are required, and whether mail can come and go.
-fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
+fn verified(records: &[DnsRecordStatus]) -> Vec<NewCondition> {
     let mut kinds: Vec<DnsRecordKind> = records.iter().map(|record| record.kind).collect();
     kinds.sort();
     kinds.dedup();
     let row = |kind: DnsRecordKind| summed(records, condition_name(kind), |r| r.kind == kind);
-    let mut said: Vec<Said> = kinds.into_iter().map(row).collect();
+    let mut said: Vec<NewCondition> = kinds.into_iter().map(row).collect();
     said.push(summed(records, "DNSVerified", |record| record.required));
     said.push(summed(records, "InboundReady", |record| record.kind == DnsRecordKind::Mx));
     let signs = [DnsRecordKind::Spf, DnsRecordKind::Dkim];
@@ -148,7 +151,11 @@ fn verified(records: &[DnsRecordStatus]) -> Vec<Said> {
 
 /// One condition for some of the records: True when all are verified, Unknown when no more is wrong than that an answer
 /// is missing.
-fn summed(records: &[DnsRecordStatus], condition: &'static str, counts: impl Fn(&DnsRecordStatus) -> bool) -> Said {
+fn summed(
+    records: &[DnsRecordStatus],
+    condition: &'static str,
+    counts: impl Fn(&DnsRecordStatus) -> bool,
+) -> NewCondition {
     let counted: Vec<&DnsRecordStatus> = records.iter().filter(|record| counts(record)).collect();
     let bad: Vec<&DnsRecordStatus> =
         counted.iter().copied().filter(|record| record.verdict != DnsVerdict::Verified).collect();
@@ -157,18 +164,18 @@ fn summed(records: &[DnsRecordStatus], condition: &'static str, counts: impl Fn(
     match bad.iter().min_by_key(|record| record.verdict == DnsVerdict::TempError) {
         _ if records.is_empty() => {
             let why = "not checked yet; the mail host is known when Mailcow or the chart's dns.mailHost is configured";
-            Said::unknown(condition, &Why::new(Reason::Pending, why))
+            NewCondition::unknown(condition, &Why::new(Reason::Pending, why))
         }
-        None => Said::is(condition, Reason::Verified, all_is_well(condition, &counted)),
+        None => NewCondition::is(condition, Reason::Verified, all_is_well(condition, &counted)),
         Some(record) if record.verdict == DnsVerdict::TempError => {
-            Said::unknown(condition, &Why::new(Reason::CheckFailing, record.message.clone()))
+            NewCondition::unknown(condition, &Why::new(Reason::CheckFailing, record.message.clone()))
         }
         Some(record) if is_row(condition, record.kind) => {
-            Said::is_not(condition, &Why::new(Reason::NotVerified, advice(record)))
+            NewCondition::is_not(condition, &Why::new(Reason::NotVerified, advice(record)))
         }
         Some(record) => {
             let message = format!("{} not verified; {}: {}", kinds.join(", "), record.kind.as_str(), advice(record));
-            Said::is_not(condition, &Why::new(Reason::NotVerified, message))
+            NewCondition::is_not(condition, &Why::new(Reason::NotVerified, message))
         }
     }
 }
@@ -217,7 +224,7 @@ const fn condition_name(kind: DnsRecordKind) -> &'static str {
 mod tests {
     use super::super::conditions::{
         is_true,
-        tests::{pass, policies},
+        tests::{policies, request},
     };
     use super::*;
     use crate::crd::DnsSource;
@@ -262,7 +269,7 @@ mod tests {
     }
 
     fn said(dns: Vec<DnsRecordStatus>) -> EmailDomainStatus {
-        domain(&EmailDomainStatus::default(), &seen(dns), &pass(1))
+        domain(&EmailDomainStatus::default(), &seen(dns), &request(1))
     }
 
     #[test]
@@ -320,12 +327,13 @@ mod tests {
     #[test]
     fn the_gate_holds_ready_back_and_nothing_else() {
         let bad = vec![record(DnsRecordKind::Mx, DnsVerdict::Missing, true)];
-        let gated = domain(&EmailDomainStatus::default(), &DomainSeen { gate: DnsGate::Ready, ..seen(bad) }, &pass(1));
+        let gated =
+            domain(&EmailDomainStatus::default(), &DomainSeen { gate: DnsGate::Ready, ..seen(bad) }, &request(1));
         let ready = super::super::ready(&gated.conditions).unwrap();
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "DnsNotVerified"));
         assert!(is_true(&gated.conditions, "Synced") && is_true(&gated.conditions, "Reconciling"));
         let good = vec![record(DnsRecordKind::Mx, DnsVerdict::Verified, true)];
-        let open = domain(&gated, &DomainSeen { gate: DnsGate::Ready, ..seen(good) }, &pass(1));
+        let open = domain(&gated, &DomainSeen { gate: DnsGate::Ready, ..seen(good) }, &request(1));
         assert!(is_true(&open.conditions, "Ready") && open.dns_verified_at.is_some());
     }
 
@@ -334,10 +342,10 @@ mod tests {
         let base = EmailDomainStatus::default();
         let held = Why::new(Reason::HeldBack, "x");
         let not = Publishing::Not(Some(DnsPublish::DnsEndpoint), held);
-        let after = domain(&base, &DomainSeen { published: not, ..seen(vec![]) }, &pass(1));
+        let after = domain(&base, &DomainSeen { published: not, ..seen(vec![]) }, &request(1));
         assert_eq!(after.published_to, Some(DnsPublish::DnsEndpoint));
         assert!(after.conditions.iter().any(|c| c.type_ == "Published" && c.reason == "HeldBack"));
-        let off = domain(&after, &seen(vec![]), &pass(1));
+        let off = domain(&after, &seen(vec![]), &request(1));
         assert!(off.published_to.is_none() && !off.conditions.iter().any(|c| c.type_ == "Published"));
     }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{Pass, common, resolved, settled, synced};
+use super::conditions::{ReconcileRequest, common, resolved, settled, synced};
 use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus};
 use crate::mail::{Address, MailboxHave, Quota, Tags};
 use crate::outcome::Outcome;
@@ -36,18 +36,18 @@ pub struct MailboxSeen {
 }
 
 /// What is said after a pass; what was not looked up keeps its last value.
-pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, pass: &Pass) -> EmailMailboxStatus {
+pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &ReconcileRequest) -> EmailMailboxStatus {
     let mut after = before.clone();
-    after.observed_generation = pass.generation;
-    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
-    let said = common(&seen.outcome, pass.paused).into_iter().chain([resolved(&seen.outcome)]);
-    after.conditions = settled(&before.conditions, said.collect(), pass);
+    after.observed_generation = request.generation;
+    after.last_handled_reconcile_at.clone_from(&request.requested_at);
+    let said = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
+    after.conditions = settled(&before.conditions, said.collect(), request);
     after.server = Some(seen.server.clone());
     after.policies = Some(seen.policies.clone());
     after.address = seen.address.as_ref().map(ToString::to_string).or(after.address);
     after.credentials_secret_name.clone_from(&seen.secret_name);
     after.password_version.clone_from(&seen.password_version);
-    after.synced_generation = synced(&seen.outcome, after.synced_generation, pass);
+    after.synced_generation = synced(&seen.outcome, after.synced_generation, request);
     if seen.outcome == Outcome::InSync {
         after.synced_domain_generation = seen.domain_generation;
     }
@@ -79,7 +79,7 @@ fn last_login([imap, smtp, pop3]: [i64; 3]) -> Option<LastLogin> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::tests::{pass, policies};
+    use super::super::conditions::tests::{policies, request};
     use super::*;
     use crate::mail::{Access, RateLimit};
     use crate::outcome::{Reason, Why};
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn usage_is_shown_as_people_read_it() {
-        let after = mailbox(&EmailMailboxStatus::default(), &seen(Outcome::InSync), &pass(1));
+        let after = mailbox(&EmailMailboxStatus::default(), &seen(Outcome::InSync), &request(1));
         let quota = after.quota.unwrap();
         assert_eq!((quota.limit.as_str(), quota.used.as_str(), quota.percent), ("1Gi", "256Mi", Some(25)));
         assert_eq!(after.messages, Some(7));
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn what_could_not_be_looked_up_keeps_its_last_value() {
-        let before = mailbox(&EmailMailboxStatus::default(), &seen(Outcome::InSync), &pass(1));
+        let before = mailbox(&EmailMailboxStatus::default(), &seen(Outcome::InSync), &request(1));
         let why = Why::new(Reason::MailcowUnreachable, "down");
         let down = MailboxSeen { have: None, address: None, ..seen(Outcome::Unknown(why)) };
-        let after = mailbox(&before, &down, &pass(2));
+        let after = mailbox(&before, &down, &request(2));
         assert_eq!(after.quota, before.quota);
         assert_eq!(after.address, before.address);
     }

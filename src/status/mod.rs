@@ -8,7 +8,7 @@ mod provisioning;
 mod rule;
 
 pub use alias::{AliasSeen, alias};
-pub use conditions::{Conditioned, Pass, first_touch, is_true, ready};
+pub use conditions::{Conditioned, ReconcileRequest, first_touch, is_true, ready};
 pub use domain::{DomainSeen, Publishing, domain};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use provisioning::Provisioning;

@@ -1,6 +1,6 @@
 //! What an `EmailDomain` says of the mailboxes that it makes by itself.
 
-use super::conditions::Said;
+use super::conditions::NewCondition;
 use crate::crd::ProvisionedStatus;
 use crate::outcome::{Reason, Why};
 
@@ -27,37 +27,40 @@ impl Provisioning {
     }
 
     /// `Provisioned`.
-    pub(super) fn condition(&self) -> Option<Said> {
+    pub(super) fn condition(&self) -> Option<NewCondition> {
         match self {
             Self::Off => None,
             Self::Known(figures) => Some(counted(figures)),
-            Self::Not(why) if why.reason == Reason::Pending => Some(Said::unknown("Provisioned", why)),
-            Self::Not(why) => Some(Said::is_not("Provisioned", why)),
+            Self::Not(why) if why.reason == Reason::Pending => Some(NewCondition::unknown("Provisioned", why)),
+            Self::Not(why) => Some(NewCondition::is_not("Provisioned", why)),
         }
     }
 }
 
-fn counted(figures: &ProvisionedStatus) -> Said {
+fn counted(figures: &ProvisionedStatus) -> NewCondition {
     let ProvisionedStatus { entitled, mailboxes, refused_count, refused, .. } = figures;
     let have = format!("{mailboxes} of {entitled} entitled namespaces have their EmailMailbox");
     if let Some(first) = refused.first() {
         let message = format!("{have}; {refused_count} get none; {}: {}", first.namespace, first.message);
-        return Said::is_not("Provisioned", &Why::new(Reason::NotAllProvisioned, message));
+        return NewCondition::is_not("Provisioned", &Why::new(Reason::NotAllProvisioned, message));
     }
     if mailboxes < entitled {
-        return Said::is_not("Provisioned", &Why::new(Reason::Pending, format!("{have}; the others are being made")));
+        return NewCondition::is_not(
+            "Provisioned",
+            &Why::new(Reason::Pending, format!("{have}; the others are being made")),
+        );
     }
-    Said::is("Provisioned", Reason::Provisioned, have)
+    NewCondition::is("Provisioned", Reason::Provisioned, have)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::{settled, tests::pass};
+    use super::super::conditions::{settled, tests::request};
     use super::*;
     use crate::crd::{RefusedNamespace, RefusedReason};
 
     fn said(provisioning: &Provisioning) -> (String, String, String) {
-        let condition = settled(&[], provisioning.condition().into_iter().collect(), &pass(1)).remove(0);
+        let condition = settled(&[], provisioning.condition().into_iter().collect(), &request(1)).remove(0);
         (condition.status.clone(), condition.reason.clone(), condition.message.clone())
     }
 

@@ -1,6 +1,6 @@
 //! The status of an `EmailForwardingRule`.
 
-use super::conditions::{Pass, Said, common, resolved, settled};
+use super::conditions::{NewCondition, ReconcileRequest, common, resolved, settled};
 use crate::crd::EmailForwardingRuleStatus;
 use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason, Why};
@@ -134,13 +134,17 @@ fn together(scripts: &[InScript]) -> Outcome {
     }
 }
 
-/// What is said after a pass.
-pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) -> EmailForwardingRuleStatus {
+/// What is said after a request.
+pub fn rule(
+    before: &EmailForwardingRuleStatus,
+    seen: &RuleSeen,
+    request: &ReconcileRequest,
+) -> EmailForwardingRuleStatus {
     let mut after = before.clone();
-    after.observed_generation = pass.generation;
-    after.last_handled_reconcile_at.clone_from(&pass.requested_at);
-    let said = common(&seen.outcome, pass.paused).into_iter().chain(own(seen));
-    after.conditions = settled(&before.conditions, said.collect(), pass);
+    after.observed_generation = request.generation;
+    after.last_handled_reconcile_at.clone_from(&request.requested_at);
+    let said = common(&seen.outcome, request.paused).into_iter().chain(own(seen));
+    after.conditions = settled(&before.conditions, said.collect(), request);
     // Those that are gone are remembered: a script is still on Mailcow, and the rule's removal has to find it.
     if seen.mailbox_count.is_some() {
         after.mailboxes.clone_from(&seen.mailboxes);
@@ -158,19 +162,19 @@ pub fn rule(before: &EmailForwardingRuleStatus, seen: &RuleSeen, pass: &Pass) ->
 }
 
 /// `Accepted`, `ResolvedRefs` and `Programmed`.
-fn own(seen: &RuleSeen) -> Vec<Said> {
+fn own(seen: &RuleSeen) -> Vec<NewCondition> {
     let is_bad = |why: &&Why| matches!(why.reason, Reason::InvalidSpec | Reason::Conflict | Reason::DoesNotFit);
     let accepted = match seen.refused.as_ref().filter(is_bad) {
-        Some(why) => Said::is_not("Accepted", why),
-        None => Said::is("Accepted", Reason::Accepted, "the rule is valid"),
+        Some(why) => NewCondition::is_not("Accepted", why),
+        None => NewCondition::is("Accepted", Reason::Accepted, "the rule is valid"),
     };
     let resolved = resolved(&seen.outcome);
     let programmed = match (&seen.outcome, seen.mailbox_count, seen.placed) {
-        (Outcome::InSync, Some(0), _) => Said::is_not("Programmed", &no_mailbox()),
-        (Outcome::InSync, _, 0) => Said::is_not("Programmed", &disabled()),
-        (Outcome::InSync, _, placed) => Said::is("Programmed", Reason::Programmed, in_how_many(seen, placed)),
-        (Outcome::Unknown(why), _, _) => Said::unknown("Programmed", why),
-        (Outcome::Waiting(why) | Outcome::Stalled(why), _, _) => Said::is_not("Programmed", why),
+        (Outcome::InSync, Some(0), _) => NewCondition::is_not("Programmed", &no_mailbox()),
+        (Outcome::InSync, _, 0) => NewCondition::is_not("Programmed", &disabled()),
+        (Outcome::InSync, _, placed) => NewCondition::is("Programmed", Reason::Programmed, in_how_many(seen, placed)),
+        (Outcome::Unknown(why), _, _) => NewCondition::unknown("Programmed", why),
+        (Outcome::Waiting(why) | Outcome::Stalled(why), _, _) => NewCondition::is_not("Programmed", why),
     };
     vec![accepted, resolved, programmed]
 }
@@ -194,7 +198,7 @@ fn disabled() -> Why {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conditions::{is_true, tests::pass};
+    use super::super::conditions::{is_true, tests::request};
     use super::*;
 
     fn at(mailbox: &str, outcome: Outcome, position: Option<u32>) -> InScript {
@@ -207,7 +211,7 @@ mod tests {
     }
 
     fn said(seen: &RuleSeen) -> EmailForwardingRuleStatus {
-        rule(&EmailForwardingRuleStatus::default(), seen, &pass(1))
+        rule(&EmailForwardingRuleStatus::default(), seen, &request(1))
     }
 
     fn message(status: &EmailForwardingRuleStatus, kind: &str) -> String {
@@ -240,7 +244,7 @@ mod tests {
     fn the_mailbox_is_remembered_when_its_object_is_gone() {
         let gone = RuleSeen::of(Outcome::waiting(Reason::MailboxNotFound, "no mailbox"));
         let before = said(&one(Outcome::InSync, Some(1)));
-        assert_eq!(rule(&before, &gone, &pass(1)).mailboxes, ["ada@example.com"]);
+        assert_eq!(rule(&before, &gone, &request(1)).mailboxes, ["ada@example.com"]);
     }
 
     #[test]

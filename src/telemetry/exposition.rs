@@ -7,8 +7,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::counts::Counts;
 use super::metrics::{Labels, Metrics, OfServer, of};
-use super::standing::Standing;
 
 /// States of the breaker towards Mailcow.
 const BREAKER: [&str; 3] = ["closed", "open", "rejected"];
@@ -19,11 +19,11 @@ const REVISION: Option<&str> = option_env!("REVISION");
 ///
 /// # Errors
 /// Never in practice: writing to a text can't fail.
-pub(super) fn text(metrics: &Metrics, standing: &Standing) -> Result<String, std::fmt::Error> {
+pub(super) fn text(metrics: &Metrics, counts: &Counts) -> Result<String, std::fmt::Error> {
     let mut names = Names(Registry::with_prefix("mailcow_operator"));
     names.work(metrics);
-    names.mailcow(metrics, standing);
-    names.objects(standing);
+    names.mailcow(metrics, counts);
+    names.objects(counts);
     names.process(metrics);
     let mut text = String::new();
     encode(&mut text, &names.0)?;
@@ -51,7 +51,7 @@ impl Names {
         self.add("dns_verdicts", "Verdicts on DNS records", &metrics.dns_verdicts);
     }
 
-    fn mailcow(&mut self, metrics: &Metrics, standing: &Standing) {
+    fn mailcow(&mut self, metrics: &Metrics, counts: &Counts) {
         self.add(
             "mailcow_requests",
             "Requests that were sent to Mailcow by action and outcome",
@@ -62,7 +62,7 @@ impl Names {
         self.add("mailcow_configured", help, &metrics.mailcow_configured);
         self.add("mailcow_up", "1 when Mailcow answered the last request", &metrics.mailcow_up);
         let breaker: Family<[(&'static str, String); 2], Gauge> = Family::default();
-        for (server, holds) in &standing.breakers {
+        for (server, holds) in &counts.breakers {
             for state in BREAKER {
                 let labels = [("server", server.clone()), ("state", state.to_owned())];
                 breaker.get_or_create(&labels).set(i64::from(*holds == state));
@@ -89,14 +89,14 @@ impl Names {
         self.add("snapshot_age_seconds", help, &age);
     }
 
-    fn objects(&mut self, standing: &Standing) {
+    fn objects(&mut self, counts: &Counts) {
         let objects: Family<Labels<2>, Gauge> = Family::default();
-        for ((kind, state), count) in &standing.objects {
+        for ((kind, state), count) in &counts.objects {
             objects.get_or_create(&[("kind", kind), ("state", state)]).set(*count);
         }
         self.add("objects", "Objects by kind and state", &objects);
         let domains: Family<Labels<1>, Gauge> = Family::default();
-        for (said, count) in &standing.domains {
+        for (said, count) in &counts.domains {
             domains.get_or_create(&[("dns_verified", said)]).set(*count);
         }
         self.add("domains", "Domains by whether their required DNS records are as they should be", &domains);
@@ -121,7 +121,7 @@ mod tests {
     fn counters_are_written_with_their_labels() {
         let metrics = Metrics::default();
         metrics.reconciled("EmailDomain", "in_sync", Duration::from_millis(7));
-        metrics.asked_mailcow("default", ("add/domain", "ok"), Duration::from_millis(7));
+        metrics.asked_mailcow("default", "add/domain", "ok", Duration::from_millis(7));
         let text = metrics.text().unwrap();
         assert!(
             text.contains(r#"mailcow_operator_reconciles_total{kind="EmailDomain",outcome="in_sync"} 1"#),
@@ -136,14 +136,14 @@ mod tests {
         let metrics = Metrics::default();
         let has = |text: &str| metrics.text().unwrap().contains(text);
         assert!(!has("mailcow_operator_objects{") && !has("mailcow_operator_mailcow_breaker{"));
-        metrics.look_with(|| {
-            let mut standing = Standing { breakers: [("default".to_owned(), "open")].into(), ..Standing::default() };
-            standing.count("EmailAlias", &[], false);
-            standing
+        metrics.count_with(|| {
+            let mut counts = Counts { breakers: [("default".to_owned(), "open")].into(), ..Counts::default() };
+            counts.count("EmailAlias", &[], false);
+            counts
         });
         assert!(has(r#"mailcow_operator_objects{kind="EmailAlias",state="NotReady"} 1"#));
         assert!(has(r#"breaker{server="default",state="open"} 1"#) && has(r#"state="closed"} 0"#));
-        let pass = metrics.queue().begun("EmailAlias", &("n".into(), "a".into()));
+        let pass = metrics.queue().started("EmailAlias", &("n".into(), "a".into()));
         assert!(has(r#"mailcow_operator_reconciles_in_progress{kind="EmailAlias"} 1"#));
         drop(pass);
         assert!(has(r#"mailcow_operator_reconciles_in_progress{kind="EmailAlias"} 0"#));

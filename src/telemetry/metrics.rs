@@ -1,4 +1,4 @@
-//! What people watch: counted as it happens. What has a state is looked up when it is asked for, in [`super::standing`].
+//! What people watch: counted as it happens. What has a state is looked up when it is asked for, in [`super::counts`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +9,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::counts::{Counts, Watcher};
 use super::exposition::text;
 use super::queue::Queue;
-use super::standing::{Standing, Watcher};
 use crate::gates::Gates;
 use crate::outcome::Reason;
 
@@ -88,12 +88,12 @@ impl Metrics {
     }
 
     /// Tells how to look at how things stand.
-    pub fn look_with(&self, look: impl Fn() -> Standing + Send + Sync + 'static) {
+    pub fn count_with(&self, look: impl Fn() -> Counts + Send + Sync + 'static) {
         self.watcher.set(look);
     }
 
     /// Counts a request to a Mailcow server: the action, what came of it, and how long it took.
-    pub fn asked_mailcow(&self, server: &str, (action, outcome): (&'static str, &'static str), took: Duration) {
+    pub fn asked_mailcow(&self, server: &str, action: &'static str, outcome: &'static str, took: Duration) {
         self.mailcow_requests.get_or_create(&[("action", action), ("outcome", outcome)]).inc();
         self.mailcow_seconds.get_or_create(&[("action", action)]).observe(took.as_secs_f64());
         let is_down = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected].map(Reason::as_str).contains(&outcome);

@@ -15,7 +15,7 @@ pub struct Queue(Arc<Mutex<BTreeMap<&'static str, Work>>>);
 /// The work of a driver.
 #[derive(Clone, Debug, Default)]
 struct Work {
-    woken: HashSet<Key>,
+    triggered: HashSet<Key>,
     running: i64,
 }
 
@@ -28,27 +28,27 @@ pub struct Running {
 
 impl Queue {
     /// The object needs a pass.
-    pub fn woken(&self, driver: &'static str, object: Key) {
-        self.work().entry(driver).or_default().woken.insert(object);
+    pub fn triggered(&self, driver: &'static str, object: Key) {
+        self.work().entry(driver).or_default().triggered.insert(object);
     }
 
     /// The object has its pass now. Woken during it, it gets another.
-    pub fn begun(&self, driver: &'static str, object: &Key) -> Running {
+    pub fn started(&self, driver: &'static str, object: &Key) -> Running {
         let mut work = self.work();
         let work = work.entry(driver).or_default();
-        work.woken.remove(object);
+        work.triggered.remove(object);
         work.running += 1;
         Running { queue: self.clone(), driver }
     }
 
     /// The object is gone, and with it its need.
-    pub fn gone(&self, driver: &'static str, object: &Key) {
-        self.work().entry(driver).or_default().woken.remove(object);
+    pub fn deleted(&self, driver: &'static str, object: &Key) {
+        self.work().entry(driver).or_default().triggered.remove(object);
     }
 
     /// Of each driver, how many objects wait and how many passes run.
     pub fn depths(&self) -> Vec<(&'static str, i64, i64)> {
-        let waiting = |work: &Work| i64::try_from(work.woken.len()).unwrap_or(i64::MAX);
+        let waiting = |work: &Work| i64::try_from(work.triggered.len()).unwrap_or(i64::MAX);
         self.work().iter().map(|(driver, work)| (*driver, waiting(work), work.running)).collect()
     }
 
@@ -75,15 +75,15 @@ mod tests {
     fn an_object_waits_once_until_its_pass_and_again_when_it_is_woken_meanwhile() {
         let queue = Queue::default();
         for name in ["a", "b", "a"] {
-            queue.woken("EmailAlias", key(name));
+            queue.triggered("EmailAlias", key(name));
         }
         assert_eq!(queue.depths(), [("EmailAlias", 2, 0)]);
-        let pass = queue.begun("EmailAlias", &key("a"));
+        let pass = queue.started("EmailAlias", &key("a"));
         assert_eq!(queue.depths(), [("EmailAlias", 1, 1)]);
-        queue.woken("EmailAlias", key("a"));
+        queue.triggered("EmailAlias", key("a"));
         drop(pass);
         assert_eq!(queue.depths(), [("EmailAlias", 2, 0)]);
-        queue.gone("EmailAlias", &key("b"));
+        queue.deleted("EmailAlias", &key("b"));
         assert_eq!(queue.depths(), [("EmailAlias", 1, 0)]);
     }
 }

@@ -14,4 +14,4 @@ pub use claim::{Claim, rival};
 pub use local_part::{Reserved, asked};
 pub use policy::{Annotated, Defaults, Given, policies};
 pub use provision::{Decision, Facts, Step, decide};
-pub use provisioned::{Provisioned, Standing, asks_for, is_placed, name as provisioned_name, standing};
+pub use provisioned::{Entitlement, Provisioned, asks_for, entitlement, is_placed, name as provisioned_name};

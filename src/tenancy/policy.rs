@@ -48,9 +48,9 @@ pub fn policies(given: Given, namespace: Annotated<'_>, installation: Defaults) 
     let deletion = deletion.map(|said| said.unwrap_or(DeletionPolicy::Retain));
     let (adoption, drift) = (adoption.and_then(Result::ok), drift.and_then(Result::ok));
     Policies {
-        deletion: choose((given.deletion, deletion, installation.deletion), given.of_kind),
-        adoption: choose((given.adoption, adoption, installation.adoption), AdoptionPolicy::default()),
-        drift: choose((given.drift, drift, installation.drift), DriftPolicy::default()),
+        deletion: choose(given.deletion, deletion, installation.deletion, given.of_kind),
+        adoption: choose(given.adoption, adoption, installation.adoption, AdoptionPolicy::default()),
+        drift: choose(given.drift, drift, installation.drift, DriftPolicy::default()),
         warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
     }
 }
@@ -59,7 +59,7 @@ fn error_of<T>(said: Option<&Result<T, String>>) -> Option<String> {
     said?.as_ref().err().cloned()
 }
 
-fn choose<T>((spec, namespace, installation): (Option<T>, Option<T>, Option<T>), of_kind: T) -> Chosen<T> {
+fn choose<T>(spec: Option<T>, namespace: Option<T>, installation: Option<T>, of_kind: T) -> Chosen<T> {
     let said =
         [(spec, PolicySource::Spec), (namespace, PolicySource::Namespace), (installation, PolicySource::Installation)];
     let first = said.into_iter().find_map(|(value, from)| value.map(|value| Chosen { value, from }));

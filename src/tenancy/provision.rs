@@ -83,7 +83,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         if is_entitled(spec, namespace) {
             decision.entitled += 1;
             match claims.judge(namespace) {
-                Ok(local_part) => decision.grant(facts.domain, (namespace, own), local_part),
+                Ok(local_part) => decision.grant(facts.domain, namespace, own, local_part),
                 Err(refused) => decision.refused.push(refused),
             }
         } else if let Some(own) = own.filter(|own| is_of(facts.domain, own) && is_placed(own)) {
@@ -95,7 +95,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
 }
 
 impl Decision {
-    fn grant(&mut self, domain: &EmailDomain, (namespace, own): (&ObjectMeta, Option<&EmailMailbox>), local: String) {
+    fn grant(&mut self, domain: &EmailDomain, namespace: &ObjectMeta, own: Option<&EmailMailbox>, local: String) {
         let Some(own) = own else {
             self.steps.push(Step::Create(Provisioned::new(domain, name_of(namespace), local)));
             return;

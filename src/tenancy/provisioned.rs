@@ -104,7 +104,7 @@ pub fn asks_for(namespace: &impl ResourceExt, domain: &EmailDomain, mailbox: &Em
 
 /// What a mailbox may do at the domain that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Entitlement {
     /// It may attach.
     Admitted,
     /// Its namespace is no longer entitled, and its login is about to be switched off.
@@ -116,23 +116,23 @@ pub enum Standing {
 /// Whether a mailbox may attach to the domain because the domain makes mailboxes by itself, though nobody lets its
 /// namespace in. What its labels and its `system` say proves nothing: it needs the name and the address that the domain
 /// would give it, and a namespace that is entitled or was when it got them.
-pub fn standing(facts: &Facts<'_>, mailbox: &EmailMailbox) -> Standing {
-    let Some(spec) = &facts.domain.spec.auto_provision else { return Standing::Refused };
+pub fn entitlement(facts: &Facts<'_>, mailbox: &EmailMailbox) -> Entitlement {
+    let Some(spec) = &facts.domain.spec.auto_provision else { return Entitlement::Refused };
     let mut namespaces = facts.namespaces.iter().map(|namespace| &namespace.metadata);
     let Some(namespace) = namespaces.find(|there| Some(name_of(there)) == mailbox.metadata.namespace.as_deref()) else {
-        return Standing::Refused;
+        return Entitlement::Refused;
     };
     if !mailbox.spec.system || mailbox.name_any() != name(facts.domain) || !is_of(facts.domain, mailbox) {
-        return Standing::Refused;
+        return Entitlement::Refused;
     }
     let is_entitled = is_entitled(spec, namespace);
     if !is_placed(mailbox) {
         let is_granted = is_entitled && Claims::of(facts, spec).judge(namespace).is_ok();
-        return if is_granted { Standing::Admitted } else { Standing::Refused };
+        return if is_granted { Entitlement::Admitted } else { Entitlement::Refused };
     }
     let is_off = mailbox.spec.state != MailboxState::Active;
     let stays = is_entitled || is_off || spec.when_revoked == WhenRevoked::Keep;
-    if stays { Standing::Admitted } else { Standing::Leaving }
+    if stays { Entitlement::Admitted } else { Entitlement::Leaving }
 }
 
 #[cfg(test)]

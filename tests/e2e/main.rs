@@ -28,6 +28,7 @@ mod process;
 mod provision;
 mod provision_bench;
 mod publish;
+mod restore;
 mod rule;
 mod scale;
 mod secret_scan;

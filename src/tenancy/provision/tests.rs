@@ -1,7 +1,7 @@
 //! Who gets which mailbox, and who gets none.
 
 use super::*;
-use crate::tenancy::{Standing, standing};
+use crate::tenancy::{Entitlement, entitlement};
 use serde_json::json;
 
 const PLACED: &str = "placed";
@@ -106,8 +106,8 @@ impl Scene {
     }
 
     /// What the last mailbox may do.
-    fn standing(&self) -> Standing {
-        standing(&self.facts(), self.mailboxes.last().unwrap())
+    fn entitlement(&self) -> Entitlement {
+        entitlement(&self.facts(), self.mailboxes.last().unwrap())
     }
 }
 
@@ -230,7 +230,7 @@ fn an_object_of_the_same_name_is_not_taken_over() {
 fn who_has_an_address_keeps_it_when_another_is_asked_for() {
     let scene = scene().namespace("a", "paid", ("new", 1)).mailbox(OURS, "old", &[PLACED]);
     assert_eq!(scene.said(), Vec::<String>::new());
-    assert_eq!(scene.standing(), Standing::Admitted);
+    assert_eq!(scene.entitlement(), Entitlement::Admitted);
 }
 
 #[test]
@@ -241,9 +241,9 @@ fn a_spelling_that_cannot_be_changed_stays() {
 
 #[test]
 fn only_what_the_domain_makes_is_let_in() {
-    use Standing::{Admitted, Leaving, Refused};
+    use Entitlement::{Admitted, Leaving, Refused};
     let with = |plan: &str, when: &str, said: &[&str]| {
-        Scene::new(when).namespace("a", plan, ("", 1)).mailbox(OURS, "a", said).standing()
+        Scene::new(when).namespace("a", plan, ("", 1)).mailbox(OURS, "a", said).entitlement()
     };
     for (plan, when, said, expected) in [
         ("paid", "Deactivate", &[][..], Admitted),
@@ -266,7 +266,7 @@ fn only_what_the_domain_makes_is_let_in() {
 #[test]
 fn nobody_makes_himself_another_address() {
     let paid = |name: &str| scene().namespace("a", "paid", (name, 1));
-    let refused = |scene: Scene| assert_eq!(scene.standing(), Standing::Refused);
+    let refused = |scene: Scene| assert_eq!(scene.entitlement(), Entitlement::Refused);
     // Another name of the object, another local part, one that is reserved, one that can't be, one that is taken.
     refused(paid("a").mailbox(("a", "mine"), "a", &[PLACED]));
     refused(paid("a").mailbox(OURS, "ceo", &[]));

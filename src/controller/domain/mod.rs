@@ -1,0 +1,185 @@
+//! The driver of `EmailDomain`.
+
+pub(crate) mod claims;
+pub(crate) mod ownership;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::controller::domain_dns::publish;
+use crate::controller::domain_dns::verification;
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::{
+    Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
+    still_shown,
+};
+use crate::controller::driver::drift::Drift;
+use crate::controller::driver::policies;
+use crate::controller::driver::refers::{belongs_to, needs};
+use crate::controller::provision;
+use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
+use crate::desired;
+use crate::inventory::Age;
+use crate::kubernetes::object::{has_finalizer, request};
+use crate::mail::{DomainHave, DomainName, Tags};
+use crate::outcome::{Outcome, Reason};
+use crate::plan::{self, Change};
+use crate::status::{self, DomainSeen, Publishing, ReconcileRequest};
+
+/// One reconcile of a domain.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    let request = request(object.as_ref());
+    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
+    let mut seen = start(&object, &ctx, &before);
+    if object.metadata.deletion_timestamp.is_some() {
+        let steps = remove(&object, &ctx).await;
+        let Some(left) = finish_deletion(&ctx, object.as_ref(), steps).await? else {
+            return Ok((Action::await_change(), Outcome::InSync));
+        };
+        seen.outcome = left;
+    } else {
+        seen.ownership = ownership::check(&ctx, &object, &before, &request).await;
+        seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
+    }
+    let mut written = before.clone();
+    let wanted = verification::wanted(&object, &ctx, &seen, &before);
+    if let Some(wanted) = wanted.as_ref().filter(|wanted| verification::is_due(wanted, &before, &seen, &request)) {
+        // What is known of Mailcow is reported first: DNS may take its time. A request is echoed when all of it is done.
+        let early = ReconcileRequest { requested_at: before.last_handled_reconcile_at.clone(), ..request.clone() };
+        written = status::domain(&before, &seen, &early);
+        ctx.writer.write_status(object.as_ref(), &before, &written).await?;
+        seen.dns = verification::check(wanted, &ctx, &before).await;
+    }
+    if object.metadata.deletion_timestamp.is_none() {
+        // Only for a domain of ours that was just seen: another owner's gets no records.
+        let wanted = wanted.as_ref().filter(|_| seen.have.is_some());
+        seen.published = publish::publish(&ctx, &object, &before, wanted).await?;
+    }
+    let after = status::domain(&written, &seen, &request);
+    ctx.writer.write_status(object.as_ref(), &written, &after).await?;
+    let next = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &request));
+    let wait = next.min(ownership::wait(seen.ownership.as_ref(), &request)).min(soon(&seen, &before, &after));
+    Ok((Action::requeue(wait), seen.outcome))
+}
+
+/// How soon to reconcile again: at once when the gate has just opened, in a minute for a CRD that is not there yet.
+fn soon(seen: &DomainSeen, before: &EmailDomainStatus, after: &EmailDomainStatus) -> Duration {
+    let is_open = before.dns_verified_at.is_none() && after.dns_verified_at.is_some();
+    match &seen.published {
+        _ if is_open && seen.gate == DnsGate::Activate => Duration::from_millis(100),
+        Publishing::Not(_, why) if why.reason == Reason::DnsEndpointNotInstalled => Duration::from_mins(1),
+        _ => Duration::MAX,
+    }
+}
+
+/// What is known before anything was looked up.
+fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> DomainSeen {
+    DomainSeen {
+        outcome: Outcome::InSync,
+        name: desired::domain_name(&object.spec).ok(),
+        have: None,
+        version: None,
+        tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
+        dns: before.dns.clone().unwrap_or_default().records,
+        policies: policies::of(ctx, object),
+        attached: attached(object, ctx),
+        gate: object.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default(),
+        ownership: None,
+        published: Publishing::default(),
+        provisioning: provision::reported(ctx, object),
+    }
+}
+
+async fn steps(
+    object: &EmailDomain,
+    before: &EmailDomainStatus,
+    ctx: &Context,
+    seen: &mut DomainSeen,
+) -> Result<(), Stop> {
+    let mut want = desired::domain(&object.spec, ctx.mark(object))?;
+    ownership::is_proven(seen.ownership.as_ref())?;
+    claims::is_first(ctx, object, &want.name)?;
+    want.tags = seen.tags.clone();
+    let server = server(ctx, &object.spec.server)?;
+    let policy = seen.policies.adoption.value;
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, before.observed_generation, handled);
+    let mut have = server.domain(&want.name, age).await?;
+    let is_gated = seen.gate == DnsGate::Activate && before.dns_verified_at.is_none();
+    // A domain that is active is never switched off for DNS.
+    want.active &= !is_gated || have.as_ref().is_some_and(|have| have.active);
+    if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
+        have = server.domain(&want.name, Age::Now).await?;
+    }
+    let there = have.as_ref().and_then(DomainHave::mark);
+    plan::refuse_if_owner_exists(
+        &want.mark,
+        there.as_ref(),
+        |there| ctx.lives(&ctx.stores.domains, there),
+        &want.name,
+    )?;
+    let changes = plan::domain(&want, have.as_ref(), policy)?;
+    // Only now is it known that it may be shown: another owner's domain is nobody's business.
+    let is_gate_open = seen.gate == DnsGate::Activate && have.as_ref().is_some_and(|have| !have.active);
+    seen.have = have;
+    seen.version = server.client().known_version().await.ok();
+    let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
+    // A domain that the gate lets become active was not changed by hand.
+    let drift = drift.and(!is_gate_open);
+    let (changes, drifted) = drift.separate(changes);
+    if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
+        seen.have = server.domain(&want.name, Age::Now).await?;
+        read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
+        drift.report_correction(ctx, object, &changes).await;
+    }
+    report_rest(drifted)?;
+    Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
+}
+
+/// What is attached to the domain in Kubernetes.
+fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    let mailboxes = ctx.stores.mailboxes.state_filter(|m| belongs_to(m, namespace.as_deref(), &name));
+    let aliases = ctx.stores.aliases.state_filter(|a| belongs_to(a, namespace.as_deref(), &name));
+    let of_domain = |rule: &crate::crd::EmailForwardingRule| {
+        mailboxes.iter().any(|mailbox| needs(rule, namespace.as_deref(), &mailbox.name_any()))
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Attached {
+        mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),
+        aliases: count(aliases.len()),
+        rules: count(ctx.stores.rules.state_filter(of_domain).len()),
+    }
+}
+
+/// Lets the domain go as the deletion policy says; works on an invalid spec.
+async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
+    let Some(name) = known_name(object).filter(|_| has_finalizer(object)) else { return Ok(()) };
+    let policy = policies::of(ctx, object).deletion.value;
+    if policy == DeletionPolicy::Retain && ctx.servers.is_not_configured(&object.spec.server) {
+        return Ok(());
+    }
+    let server = server(ctx, &object.spec.server)?;
+    let have = server.domain(&name, Age::Now).await?;
+    let is_confirmed = is_confirmed(object, name.as_str());
+    let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;
+    may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
+    server.client().execute(&changes, None).await?;
+    let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
+    if was_deleted && server.domain(&name, Age::Now).await?.is_some() {
+        return Err(still_shown(&name));
+    }
+    Ok(())
+}
+
+/// The name, from the spec or the status.
+fn known_name(object: &EmailDomain) -> Option<DomainName> {
+    let reported = object.status.as_ref().and_then(|status| status.domain.as_deref());
+    desired::domain_name(&object.spec).ok().or_else(|| DomainName::parse(reported?).ok())
+}

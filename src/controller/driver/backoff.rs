@@ -1,0 +1,54 @@
+//! How long to wait after how many failures of one object.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// Failures in a row, by object.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff(Mutex<HashMap<String, u32>>);
+
+impl Backoff {
+    /// Counts a failure and says how long to wait: 2 s, doubled each time up to 5 min, and up to a quarter more by
+    /// `jitter` (0 to 1).
+    pub(crate) fn failed(&self, object: &str, jitter: f64) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object.to_owned()).or_default();
+        *count += 1;
+        waiting(*count).mul_f64(1.0 + jitter / 4.0)
+    }
+
+    /// Forgets an object's failures.
+    pub(crate) fn succeeded(&self, object: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}
+
+fn waiting(failures: u32) -> Duration {
+    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST.saturating_mul(factor).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_doubles_up_to_five_minutes() {
+        let seconds: Vec<u64> = [1, 2, 3, 8, 9, 40].iter().map(|n| waiting(*n).as_secs()).collect();
+        assert_eq!(seconds, [2, 4, 8, 256, 300, 300]);
+    }
+
+    #[test]
+    fn success_starts_again() {
+        let backoff = Backoff::default();
+        backoff.failed("a", 0.0);
+        assert_eq!(backoff.failed("a", 0.0), Duration::from_secs(4));
+        assert_eq!(backoff.failed("b", 1.0), Duration::from_millis(2500));
+        backoff.succeeded("a");
+        assert_eq!(backoff.failed("a", 0.0), Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,132 @@
+//! What every driver holds: handles only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Resource;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::controller::driver::backoff::Backoff;
+use crate::controller::mailbox::passwords::Passwords;
+use crate::controller::provision::state::Provisions;
+use crate::controller::rules::rule_set::KnownLoops;
+use crate::controller::rules::script_state::ScriptStates;
+use crate::controller::servers::Servers;
+use crate::dns::Lookup;
+use crate::gates::Gate;
+use crate::inventory::Moved;
+use crate::keyed_lock::KeyedLock;
+use crate::kubernetes::object::key;
+use crate::kubernetes::stores::Stores;
+use crate::kubernetes::writer::Writer;
+use crate::mail::{Mark, Sinks};
+use crate::outcome::{Outcome, Reason};
+use crate::publisher::Publisher;
+use crate::telemetry::Metrics;
+use crate::tenancy::Reserved;
+
+/// How long something that has to come first is waited for when no watch tells.
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
+
+/// Handles that drivers share.
+pub(crate) struct Context {
+    pub(crate) kube: kube::Client,
+    pub(crate) settings: Settings,
+    /// Names this cluster in marks.
+    pub(crate) cluster: String,
+    pub(crate) servers: Servers,
+    pub(crate) stores: Stores,
+    pub(crate) lookup: Lookup,
+    pub(crate) metrics: Metrics,
+    pub(crate) backoff: Backoff,
+    /// Turns true when the process is told to end.
+    pub(crate) ending: watch::Receiver<bool>,
+    /// Writes statuses, finalizers and events.
+    pub(crate) writer: Writer,
+    /// What was changed on Mailcow itself.
+    pub(crate) mailcow_changes: Publisher<Arc<Moved>>,
+    /// Which passwords Mailcow has.
+    pub(crate) passwords: Passwords,
+    /// One reconcile at a time for the script of a mailbox.
+    pub(crate) script_locks: KeyedLock,
+    /// What is known of scripts.
+    pub(crate) scripts: ScriptStates,
+    /// Rules that would forward in a loop.
+    pub(crate) loops: KnownLoops,
+    /// What is known of the mailboxes that domains make by themselves.
+    pub(crate) provisioned: Provisions,
+    /// Local parts that they never get.
+    pub(crate) reserved: Reserved,
+    /// The installation's sinks.
+    pub(crate) sinks: watch::Receiver<Arc<Sinks>>,
+}
+
+impl Context {
+    /// Host name of the mail server of this name.
+    pub(crate) fn mail_host(&self, server: &str) -> Option<String> {
+        self.servers.mail_host(server, self.settings.dns.mail_host.as_deref())
+    }
+
+    /// Whether a part of the operator is on.
+    pub(crate) fn has(&self, gate: Gate) -> bool {
+        self.settings.feature_gates.has(gate)
+    }
+
+    /// The mark of an object.
+    pub(crate) fn mark(&self, object: &impl Resource<DynamicType = ()>) -> Mark {
+        let meta = object.meta();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
+    }
+
+    /// Whether the owner that a mark names is among the objects of a store.
+    pub(crate) fn lives<K>(&self, store: &Store<K>, mark: &Mark) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        store.find(|object| self.mark(object).same_owner(mark)).is_some()
+    }
+
+    /// How long until the object is looked at again.
+    pub(crate) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Duration {
+        self.next_of(&key(object), outcome)
+    }
+
+    /// When the object is looked at again, where its kind has its turns ([`crate::controller::triggers::changes::in_turn`]).
+    pub(crate) fn again(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
+        let next = self.next(object, outcome);
+        match outcome {
+            Outcome::InSync | Outcome::Stalled(_) => Action::await_change(),
+            Outcome::Waiting(_) | Outcome::Unknown(_) => Action::requeue(next),
+        }
+    }
+
+    /// How long until what has this key is looked at again.
+    pub(crate) fn next_of(&self, key: &str, outcome: &Outcome) -> Duration {
+        match outcome {
+            Outcome::Unknown(_) => self.backoff.failed(key, rand::random()),
+            // A change of the connection triggers every object.
+            Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
+            // Watches wake nearly all that waits, so thousands that wait must not be what keeps the operator busy.
+            Outcome::Waiting(_) => jittered(WAIT).max(self.backoff.failed(key, rand::random())),
+            Outcome::InSync | Outcome::Stalled(_) => {
+                self.backoff.succeeded(key);
+                self.resync()
+            }
+        }
+    }
+
+    /// The time to the next reconcile of an object that is in sync.
+    pub(crate) fn resync(&self) -> Duration {
+        jittered(self.settings.resync)
+    }
+}
+
+/// 0.9 to 1.1 times as long.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.9 + rand::random::<f64>() / 5.0)
+}

@@ -1,0 +1,247 @@
+//! What the drivers share between plan and read-back.
+
+use kube::Resource;
+use kube::runtime::controller::Action;
+use secrecy::SecretString;
+use std::sync::Arc;
+
+use crate::controller::driver::context::Context;
+use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN, StatusCondition as Condition};
+use crate::inventory::{Age, Inventory};
+use crate::kubernetes::object::Object;
+use crate::kubernetes::object::{annotation, has_finalizer, is_paused, key, request};
+use crate::mail::{Feature, Version};
+use crate::outcome::{Outcome, Reason, Why};
+use crate::plan::Change;
+use kube::runtime::events::{Event, EventType};
+
+/// The Kubernetes API failed; the reconcile is repeated with back-off.
+#[derive(Debug, thiserror::Error)]
+#[error("the Kubernetes API failed: {0}")]
+pub(crate) struct Failed(#[from] Box<kube::Error>);
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Why a reconcile went no further.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It is reported in the status.
+    Outcome(Outcome),
+    /// It can't be reported: the API to report it to failed.
+    Failed(Failed),
+}
+
+impl<T: Into<Outcome>> From<T> for Stop {
+    fn from(outcome: T) -> Self {
+        Self::Outcome(outcome.into())
+    }
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl Stop {
+    /// Of an error of the Kubernetes API.
+    pub(crate) fn api(error: kube::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The outcome of steps that may have stopped.
+///
+/// # Errors
+/// When the Kubernetes API failed.
+pub(crate) fn outcome(steps: Result<(), Stop>) -> Result<Outcome, Failed> {
+    match steps {
+        Ok(()) => Ok(Outcome::InSync),
+        Err(Stop::Outcome(outcome)) => Ok(outcome),
+        Err(Stop::Failed(failed)) => Err(failed),
+    }
+}
+
+/// The server of a name, or why there is none.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn server(ctx: &Context, name: &str) -> Result<Arc<Inventory>, Stop> {
+    ctx.servers.get(name).map_err(Stop::Outcome)
+}
+
+/// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, or
+/// where Mailcow was seen to take the same fields of the same spec without applying them.
+///
+/// # Errors
+/// [`Stop`] when it can't be done.
+pub(crate) async fn apply<K: Object>(
+    ctx: &Context,
+    server: &Inventory,
+    object: &K,
+    conditions: &[Condition],
+    changes: &[Change],
+    password: Option<&SecretString>,
+) -> Result<bool, Stop> {
+    if changes.is_empty() {
+        ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
+        return Ok(false);
+    }
+    if is_paused(object) {
+        let message = format!("paused; not written: {}", fields(changes));
+        return Err(Outcome::Waiting(Why::new(Reason::Paused, message)).into());
+    }
+    let stuck = not_applied(changes);
+    if conditions.iter().any(|c| is_same_stall(c, object, &stuck)) {
+        return Err(stuck.into());
+    }
+    ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
+    tracing::info!(fields = fields(changes), "writing to Mailcow");
+    server.client().execute(changes, password).await?;
+    Ok(true)
+}
+
+/// How recent what is known of Mailcow has to be: for a new spec, or when somebody asks, it is asked now.
+pub(crate) fn age(object: &impl Resource<DynamicType = ()>, observed: Option<i64>, handled: Option<&str>) -> Age {
+    let request = request(object);
+    let is_new = observed != request.generation || handled != request.requested_at.as_deref();
+    if is_new { Age::Now } else { Age::Recent }
+}
+
+/// Ends a reconcile that wrote all that it may: what was not written is reported.
+///
+/// # Errors
+/// What is reported.
+pub(crate) fn report_rest(left: impl IntoIterator<Item = Outcome>) -> Result<(), Stop> {
+    left.into_iter().next().map_or(Ok(()), |outcome| Err(outcome.into()))
+}
+
+/// Says that the server's version lacks a field; `None` when it has it, or when its version is no release.
+///
+/// # Errors
+/// When the version can't be asked for.
+pub(crate) async fn unsupported(server: &Inventory, feature: Feature) -> Result<Option<Outcome>, Stop> {
+    let version = server.client().known_version().await?;
+    let lacks = Version::parse(&version).filter(|version| !version.has(feature));
+    Ok(lacks.map(|version| {
+        let (field, since) = (feature.field(), feature.since());
+        let message = format!(
+            "spec.{field} needs Mailcow {since}, and the server has {version}; update it, or leave the field out: everything else is written"
+        );
+        Outcome::stalled(Reason::FieldNotSupported, message)
+    }))
+}
+
+/// What is left after reading back.
+///
+/// # Errors
+/// [`Reason::FieldNotApplied`] when anything is.
+pub(crate) fn read_back(rest: &[Change]) -> Result<(), Stop> {
+    if rest.is_empty() { Ok(()) } else { Err(not_applied(rest).into()) }
+}
+
+/// What Mailcow took without showing it.
+pub(crate) fn not_applied(rest: &[Change]) -> Outcome {
+    Outcome::stalled(
+        Reason::FieldNotApplied,
+        format!("Mailcow took these fields and does not show them: {}; writing has stopped", fields(rest)),
+    )
+}
+
+/// Whether a condition says the same of the same spec.
+pub(crate) fn is_same_stall(condition: &Condition, object: &impl Resource, stuck: &Outcome) -> bool {
+    condition.type_ == "Stalled"
+        && condition.reason == Reason::FieldNotApplied.as_str()
+        && condition.observed_generation == object.meta().generation
+        && stuck.why().is_some_and(|why| why.message == condition.message)
+}
+
+/// The fields that changes set, for people.
+pub(crate) fn fields(changes: &[Change]) -> String {
+    let mut names: Vec<&str> = changes.iter().flat_map(Change::fields).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+/// Whether the annotation that confirms a destructive deletion names `thing`.
+pub(crate) fn is_confirmed(object: &impl Resource<DynamicType = ()>, thing: &str) -> bool {
+    annotation(object, CONFIRM_DELETE) == Some(thing)
+}
+
+/// Stops a removal while the object is paused; one that leaves the thing where it is goes on.
+///
+/// # Errors
+/// [`Reason::Paused`].
+pub(crate) fn may_remove(
+    object: &impl Resource<DynamicType = ()>,
+    is_retained: bool,
+    changes: &[Change],
+) -> Result<(), Stop> {
+    if is_retained || changes.is_empty() { Ok(()) } else { may_remove_all(object) }
+}
+
+/// Stops a removal while the object is paused.
+///
+/// # Errors
+/// [`Reason::Paused`].
+pub(crate) fn may_remove_all(object: &impl Resource<DynamicType = ()>) -> Result<(), Stop> {
+    if is_paused(object) {
+        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
+    }
+    Ok(())
+}
+
+/// Mailcow confirmed a deletion and shows the thing all the same.
+pub(crate) fn still_shown(thing: &impl std::fmt::Display) -> Stop {
+    let message = format!("Mailcow still shows {thing} after its deletion; it is tried again");
+    Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into()
+}
+
+/// Ends a deletion: the finalizer goes when the steps were done, and stays otherwise.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn finish_deletion<K: Object>(
+    ctx: &Context,
+    object: &K,
+    steps: Result<(), Stop>,
+) -> Result<Option<Outcome>, Failed> {
+    let left = match outcome(steps)? {
+        Outcome::InSync => None,
+        left => Some(left),
+    };
+    let is_orphaned = left.is_some() && annotation(object, FORCE_ORPHAN) == Some("true");
+    if is_orphaned {
+        let note =
+            "let go as the annotation email.askrobots.com/force-orphan asks; what Mailcow holds of it stays there";
+        publish(ctx, object, EventType::Warning, "Orphaned", note).await;
+    }
+    if left.is_none() || is_orphaned {
+        if has_finalizer(object) {
+            ctx.writer.remove_finalizer(object).await?;
+        }
+        ctx.backoff.succeeded(&key(object));
+        return Ok(None);
+    }
+    Ok(left)
+}
+
+async fn publish<K: Object>(ctx: &Context, object: &K, type_: EventType, reason: &str, note: &str) {
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note.to_owned()),
+        action: "Delete".to_owned(),
+        secondary: None,
+    };
+    ctx.writer.publish(object, event).await;
+}
+
+/// What to do after a reconcile that the Kubernetes API failed.
+pub(crate) fn after_failure<K: Object>(object: &K, ctx: &Context) -> Action {
+    Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
+}

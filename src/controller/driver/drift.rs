@@ -1,0 +1,117 @@
+//! What is done about changes by hand: a difference that no change of the spec explains.
+
+use kube::Resource;
+use kube::runtime::events::{Event, EventType};
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::fields;
+use crate::crd::DriftPolicy;
+use crate::kubernetes::object::Object;
+use crate::kubernetes::object::request;
+use crate::outcome::{Outcome, Reason, Why};
+use crate::plan::Change;
+
+/// Whether Mailcow once showed this very spec, so that a difference is somebody's work there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drift {
+    policy: DriftPolicy,
+    was_in_sync: bool,
+}
+
+impl Drift {
+    /// Of an object that was last in sync at generation `synced`, and whose last request that was acted on is `handled`:
+    /// a new request lifts `Report` for one request.
+    pub(crate) fn new(
+        object: &impl Resource<DynamicType = ()>,
+        policy: DriftPolicy,
+        synced: Option<i64>,
+        handled: Option<&str>,
+    ) -> Self {
+        let request = request(object);
+        // An annotation that was taken away, as GitOps tools do it, asks for nothing.
+        let is_asked = request.requested_at.is_some() && handled != request.requested_at.as_deref();
+        let was_in_sync = synced.is_some() && synced == request.generation && !is_asked;
+        Self { policy, was_in_sync }
+    }
+
+    /// The same where what the object inherits may have changed.
+    pub(crate) fn and(self, is_unchanged: bool) -> Self {
+        Self { was_in_sync: self.was_in_sync && is_unchanged, ..self }
+    }
+
+    /// What to write, and what to say of that which is not written.
+    pub(crate) fn separate(self, changes: Vec<Change>) -> (Vec<Change>, Option<Outcome>) {
+        if changes.is_empty() || !self.was_in_sync || self.policy == DriftPolicy::Correct {
+            return (changes, None);
+        }
+        let message = format!(
+            "changed on Mailcow by hand, and driftPolicy is Report: {}; to write the spec's values once, set the annotation {} to a new value",
+            fields(&changes),
+            crate::crd::RECONCILE_REQUESTED_AT
+        );
+        (Vec::new(), Some(Outcome::Stalled(Why::new(Reason::Drifted, message))))
+    }
+
+    /// Tells in an event what was put back.
+    pub(crate) async fn report_correction<K: Object>(self, ctx: &Context, object: &K, changes: &[Change]) {
+        if !self.was_in_sync || changes.is_empty() {
+            return;
+        }
+        let event = Event {
+            type_: EventType::Normal,
+            reason: "DriftCorrected".to_owned(),
+            note: Some(format!("changed on Mailcow by hand and put back: {}", fields(changes))),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        ctx.writer.publish(object, event).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::EmailMailbox;
+    use crate::mail::Address;
+
+    fn mailbox() -> EmailMailbox {
+        let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("{localPart: a, domainRef: {name: d}}").unwrap());
+        mailbox.metadata.generation = Some(2);
+        mailbox
+    }
+
+    fn change() -> Vec<Change> {
+        vec![Change::DeleteMailbox(Address::parse("a@e.com").unwrap())]
+    }
+
+    #[test]
+    fn only_a_spec_that_was_in_sync_can_drift() {
+        let rows = [
+            (Some(2), None, None, false),
+            (Some(1), None, None, true),
+            (None, None, None, true),
+            (Some(2), Some("x"), Some("x"), false),
+            (Some(2), Some("x"), Some("y"), true),
+            (Some(2), None, Some("y"), true),
+            (Some(2), Some("x"), None, false),
+        ];
+        for (synced, handled, asked, is_written) in rows {
+            let mut mailbox = mailbox();
+            let asked = asked.map(|asked| (crate::crd::RECONCILE_REQUESTED_AT.to_owned(), asked.to_owned()));
+            mailbox.metadata.annotations = Some(asked.clone().into_iter().collect());
+            let (written, told) = Drift::new(&mailbox, DriftPolicy::Report, synced, handled).separate(change());
+            let said = (written.is_empty(), told.is_some());
+            assert_eq!(said, (!is_written, !is_written), "{synced:?} {handled:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn drift_is_put_back_unless_it_is_only_to_be_reported() {
+        let drift = Drift::new(&mailbox(), DriftPolicy::Correct, Some(2), None);
+        assert!(matches!(drift.separate(change()), (changes, None) if changes == change()));
+        let report = Drift::new(&mailbox(), DriftPolicy::Report, Some(2), None);
+        assert!(report.and(false).separate(change()).1.is_none() && report.separate(Vec::new()).1.is_none());
+        let told = report.separate(change()).1.unwrap();
+        assert!(told.why().unwrap().message.contains("localPart"));
+    }
+}

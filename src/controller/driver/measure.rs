@@ -1,0 +1,108 @@
+//! What surrounds every reconcile: who is triggered for it, its log lines' object, its count and its time.
+
+use std::future::{Future, Ready};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::{Stream, StreamExt};
+use kube::Resource;
+use kube::runtime::controller::{Action, Error};
+use kube::runtime::reflector::{ObjectRef, Store};
+use tracing::Instrument;
+
+use crate::controller::driver::converge::Failed;
+use crate::controller::servers::Servers;
+use crate::kubernetes::object::Object;
+use crate::kubernetes::stores::{Change, Stores};
+use crate::outcome::Outcome;
+use crate::status::Conditioned;
+use crate::telemetry::{Counts, Key, Metrics};
+
+/// Counts and times a reconcile; every line that it logs names its object.
+pub(crate) async fn counted<K: Object>(
+    metrics: &Metrics,
+    driver: &'static str,
+    object: &K,
+    reconcile: impl Future<Output = Result<(Action, Outcome), Failed>>,
+) -> Result<Action, Failed> {
+    let key = key(object);
+    let span = tracing::info_span!("reconcile", object.kind = K::KIND, object.namespace = key.0, object.name = key.1);
+    let _running = metrics.queue().started(driver, &key);
+    let started = Instant::now();
+    let done = reconcile.instrument(span.clone()).await;
+    let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
+    metrics.reconciled(driver, outcome, started.elapsed());
+    if let Err(error) = &done {
+        span.in_scope(|| tracing::warn!(%error, "the reconcile is repeated"));
+    }
+    done.map(|(action, _)| action)
+}
+
+/// Notes of objects that they are triggered.
+pub(crate) fn counted_triggers<K: Object + 'static>(
+    metrics: &Metrics,
+    driver: &'static str,
+    triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
+    let queue = metrics.queue().clone();
+    triggers.inspect(move |object| queue.triggered(driver, key_of(object.namespace.as_deref(), &object.name)))
+}
+
+/// Notes of a driver's own objects that they are triggered.
+pub(crate) fn counted_own<K: Object + 'static>(
+    metrics: &Metrics,
+    driver: &'static str,
+    own: impl Stream<Item = Change<K>> + Send + 'static,
+) -> impl Stream<Item = Change<K>> + Send + 'static {
+    let queue = metrics.queue().clone();
+    own.inspect(move |change| queue.triggered(driver, key(change.object().as_ref())))
+}
+
+/// Notes of all objects that they are triggered.
+pub(crate) fn counted_all<K: Object + 'static>(
+    metrics: &Metrics,
+    driver: &'static str,
+    store: Store<K>,
+    triggers: impl Stream<Item = ()> + Send + 'static,
+) -> impl Stream<Item = ()> + Send + 'static {
+    let queue = metrics.queue().clone();
+    triggers.inspect(move |()| store.state().iter().for_each(|object| queue.triggered(driver, key(object.as_ref()))))
+}
+
+/// Notes of an object that was triggered and is gone that it waits no more.
+pub(crate) fn ended<Q>(metrics: &Metrics, driver: &'static str, result: Result<(), Error<Failed, Q>>) -> Ready<()> {
+    if let Err(Error::ObjectNotFound(gone)) = result {
+        metrics.queue().deleted(driver, &key_of(gone.namespace.as_deref(), &gone.name));
+    }
+    std::future::ready(())
+}
+
+fn key(object: &impl Resource) -> Key {
+    key_of(object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default())
+}
+
+fn key_of(namespace: Option<&str>, name: &str) -> Key {
+    (namespace.unwrap_or_default().to_owned(), name.to_owned())
+}
+
+/// How things stand now, for metrics.
+pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
+    let breakers = servers.reachable().into_iter().map(|(name, server)| (name, server.client().breaker())).collect();
+    let mut counts = Counts { breakers, ..Counts::default() };
+    count(&mut counts, stores.domains.state());
+    for domain in stores.domains.state() {
+        counts.count_dns(domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
+    }
+    count(&mut counts, stores.mailboxes.state());
+    count(&mut counts, stores.aliases.state());
+    count(&mut counts, stores.rules.state());
+    counts
+}
+
+fn count<K: Object>(counts: &mut Counts, objects: Vec<Arc<K>>) {
+    counts.of_kind(K::KIND);
+    for object in objects {
+        let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
+        counts.count(K::KIND, conditions, object.meta().deletion_timestamp.is_some());
+    }
+}

@@ -1,0 +1,11 @@
+//! What every driver is made of: its queue, its context, and the steps that all share.
+
+pub(crate) mod backoff;
+pub(crate) mod context;
+pub(crate) mod converge;
+pub(crate) mod drift;
+pub(crate) mod measure;
+pub(crate) mod policies;
+pub(crate) mod queue;
+pub(crate) mod references;
+pub(crate) mod refers;

@@ -1,0 +1,105 @@
+//! One driver: which objects it reconciles, triggered by what, how many at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, select_all};
+use kube::runtime::Controller;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::Semaphore;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::{Failed, after_failure};
+use crate::controller::driver::measure;
+use crate::controller::servers::poll::counts_by_domain;
+use crate::controller::shutdown;
+use crate::controller::triggers::changes;
+use crate::kubernetes::object::Object;
+use crate::kubernetes::stores::Watched;
+use crate::outcome::Outcome;
+
+/// Reconciles of one kind at a time.
+const CONCURRENCY: u16 = 8;
+/// At the start so many objects of a kind wait in kube's queue, which keeps the room that it once took;
+/// the others wait outside.
+const QUEUE: usize = 500;
+
+/// What a driver is, beside its reconciles.
+pub(crate) struct Driver<K: Object> {
+    /// For metrics.
+    pub(crate) name: &'static str,
+    /// What of its own objects it acts on.
+    pub(crate) matters: fn(&K) -> u64,
+    /// What is due, beside its own objects that change.
+    pub(crate) triggers: Vec<Triggers<K>>,
+}
+
+impl<K: Object> Driver<K> {
+    pub(crate) fn new(triggers: Vec<Triggers<K>>) -> Self {
+        Self { name: K::KIND, matters: changes::own, triggers }
+    }
+}
+
+/// A stream of objects that are due.
+pub(crate) type Triggers<K> = BoxStream<'static, ObjectRef<K>>;
+/// One reconcile of an object.
+pub(crate) type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
+/// A driver that runs until the process is told to end.
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a driver: triggered by changes of its own objects, by `triggers`, and for all of them by a change of a connection from
+/// now on.
+pub(crate) fn drive<K, F>(
+    watched: &Watched<K>,
+    ctx: &Arc<Context>,
+    driver: Driver<K>,
+    reconcile: Reconcile<K, F>,
+) -> Running
+where
+    K: Object + 'static,
+    F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
+{
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    let (kind, metrics) = (driver.name, ctx.metrics.clone());
+    let store = watched.store();
+    let room = Arc::new(Semaphore::new(QUEUE));
+    let own = measure::counted_own(&metrics, kind, changes::changed(watched.subscribe(), driver.matters));
+    let own = changes::paced_at_start(own, room.clone()).map(|change| change.object().clone());
+    let measured_reconcile =
+        move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, room.clone(), kind, reconcile);
+    let running = Controller::for_shared_stream(own, store.clone())
+        .with_config(config)
+        .reconcile_on(measure::counted_triggers(&metrics, kind, select_all(driver.triggers)))
+        .reconcile_all_on(measure::counted_all(&metrics, kind, store, ctx.servers.changes()))
+        .graceful_shutdown_on(shutdown::requested(ctx.ending.clone()))
+        .run(measured_reconcile, |object, _, ctx| after_failure(object.as_ref(), &ctx), ctx.clone())
+        .for_each(move |result| measure::ended(&metrics, kind, result.map(|_| ())));
+    Box::pin(running)
+}
+
+/// Counts and times a reconcile, once everything that it leans on is listed.
+async fn measured<K, F>(
+    object: Arc<K>,
+    ctx: Arc<Context>,
+    room: Arc<Semaphore>,
+    kind: &'static str,
+    reconcile: Reconcile<K, F>,
+) -> Result<Action, Failed>
+where
+    K: Object,
+    F: Future<Output = Result<(Action, Outcome), Failed>>,
+{
+    // What is not listed yet must not be taken for missing.
+    ctx.stores.ready().await;
+    for (name, inventory) in ctx.servers.reachable() {
+        inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
+    }
+    let done = measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await;
+    if room.available_permits() < QUEUE {
+        room.add_permits(1);
+    }
+    done
+}

@@ -1,0 +1,120 @@
+//! Finds what an object refers to, in the stores.
+
+use std::sync::Arc;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::Stop;
+use crate::controller::provision;
+use crate::crd::{DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref};
+use crate::desired;
+use crate::mail::Address;
+use crate::outcome::{Outcome, Reason};
+use crate::status;
+use crate::tenancy::{self, Entitlement};
+
+/// The domain that `object` refers to, if it may.
+///
+/// # Errors
+/// [`Reason::DomainNotFound`]; for a domain of another namespace [`Reason::NamespaceNotAllowed`], whether it is there or
+/// not: that is nobody's business.
+pub(crate) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRef) -> Result<Arc<EmailDomain>, Stop> {
+    let own = object.meta().namespace.as_deref().unwrap_or_default();
+    let there = reference.namespace_from(own);
+    let found = ctx.stores.domains.get(&ObjectRef::new(&reference.name).within(there));
+    if there == own {
+        return found.ok_or_else(|| {
+            let message =
+                format!("spec.domainRef: the EmailDomain {} does not exist in this namespace", reference.name);
+            Outcome::waiting(Reason::DomainNotFound, message).into()
+        });
+    }
+    let namespace = ctx.stores.namespace(own);
+    let labels = namespace.as_ref().and_then(|namespace| namespace.metadata.labels.as_ref());
+    let admits = |domain: &Arc<EmailDomain>| tenancy::admits(domain.spec.allowed_namespaces.as_ref(), labels);
+    found.filter(admits).ok_or_else(|| {
+        let message = format!(
+            "spec.domainRef: there is no EmailDomain {} in the namespace {there} that lets this namespace attach to it (its spec.allowedNamespaces)",
+            reference.name
+        );
+        Outcome::waiting(Reason::NamespaceNotAllowed, message).into()
+    })
+}
+
+/// The domain of a mailbox, which lets its namespace in or made the mailbox by itself.
+///
+/// # Errors
+/// As [`domain`].
+pub(crate) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDomain>, Stop> {
+    let found = domain(ctx, mailbox, &mailbox.spec.domain_ref);
+    found.or_else(|stop| match provision::entitlement(ctx, mailbox) {
+        Some((domain, Entitlement::Admitted | Entitlement::Leaving)) => Ok(domain),
+        Some((_, Entitlement::Refused)) | None => Err(stop),
+    })
+}
+
+/// The server that holds what belongs to `domain`, or, where that is not known, what was last looked for on `said`.
+pub(crate) fn server_name(domain: Option<&EmailDomain>, said: Option<&str>) -> String {
+    domain.map(|domain| domain.spec.server.as_str()).or(said).unwrap_or(DEFAULT_SERVER).to_owned()
+}
+
+/// The mailbox that `object` refers to, and its address.
+///
+/// # Errors
+/// [`Reason::MailboxNotFound`], or what is wrong with the mailbox's own domain.
+pub(crate) fn mailbox(
+    ctx: &Context,
+    object: &impl Resource,
+    reference: &Ref,
+) -> Result<(Arc<EmailMailbox>, Address), Stop> {
+    let namespace = object.meta().namespace.clone().unwrap_or_default();
+    let found = ctx.stores.mailboxes.get(&ObjectRef::new(&reference.name).within(&namespace));
+    let Some(mailbox) = found.filter(|mailbox| mailbox.metadata.deletion_timestamp.is_none()) else {
+        let message = format!("the EmailMailbox {} does not exist in this namespace", reference.name);
+        return Err(Outcome::waiting(Reason::MailboxNotFound, message).into());
+    };
+    let domain = home(ctx, &mailbox)?;
+    let address = desired::mailbox_address(&mailbox.spec, &domain.spec)?;
+    Ok((mailbox, address))
+}
+
+/// The address of a mailbox; `None` while its domain is missing, or when it can't be an address.
+pub(crate) fn address(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> {
+    desired::mailbox_address(&mailbox.spec, &home(ctx, mailbox).ok()?.spec).ok()
+}
+
+/// A domain of ours that was seen on Mailcow and can't be state to all that its spec asks still takes mailboxes.
+fn is_there_but_differs(domain: &EmailDomain) -> bool {
+    let harmless = [Reason::DkimKeyDiffers, Reason::RefusedByMailcow, Reason::FieldNotApplied, Reason::Drifted];
+    let Some(status) = domain.status.as_ref().filter(|status| status.usage.is_some()) else { return false };
+    let stalled = status.conditions.iter().find(|c| c.type_ == "Stalled");
+    stalled.is_some_and(|stalled| harmless.iter().any(|reason| reason.as_str() == stalled.reason))
+}
+
+/// Stops until the domain is on Mailcow.
+///
+/// # Errors
+/// [`Reason::DomainNotReady`].
+pub(crate) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
+    let conditions = domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if status::is_true(conditions, "Synced") || is_there_but_differs(domain) {
+        return Ok(());
+    }
+    let message = format!("the EmailDomain {} is not on Mailcow yet; its own status says why", domain.name_any());
+    Err(Outcome::waiting(Reason::DomainNotReady, message).into())
+}
+
+/// Stops until the mailbox is on Mailcow.
+///
+/// # Errors
+/// [`Reason::MailboxNotReady`].
+pub(crate) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
+    let conditions = mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted") {
+        return Ok(());
+    }
+    let message = format!("the EmailMailbox {} is not on Mailcow yet; its own status says why", mailbox.name_any());
+    Err(Outcome::waiting(Reason::MailboxNotReady, message).into())
+}

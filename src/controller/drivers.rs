@@ -1,0 +1,46 @@
+//! Starts every driver with what triggers it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::queue::{Driver, Running, drive};
+use crate::controller::triggers::{self, changes};
+use crate::controller::{alias, domain, mailbox, provision, rules, shutdown};
+use crate::gates::Gate;
+
+/// A domain counts what is attached to it at most once in this time, however much is attached at once.
+const RECOUNT: Duration = Duration::from_secs(1);
+
+/// Runs every driver until the process is told to end.
+pub(crate) async fn run(ctx: &Arc<Context>) {
+    if !ctx.has(Gate::EmailHosting) {
+        return shutdown::requested(ctx.ending.clone()).await;
+    }
+    // A reconcile before that would report of everything that it has no server.
+    tokio::select! {
+        () = ctx.servers.known() => {}
+        () = shutdown::requested(ctx.ending.clone()) => return,
+    }
+    futures::future::join_all(drivers(ctx)).await;
+}
+
+fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
+    let stores = &ctx.stores;
+    let mut drivers = vec![
+        drive(&stores.domains, ctx, Driver::new(triggers::of_domains(ctx, RECOUNT)), domain::reconcile),
+        drive(&stores.mailboxes, ctx, Driver::new(triggers::of_mailboxes(ctx)), mailbox::reconcile),
+        drive(&stores.aliases, ctx, Driver::new(triggers::of_aliases(ctx)), alias::reconcile),
+    ];
+    if ctx.has(Gate::AutoProvisioning) {
+        let driver = Driver { name: "Provisioning", ..Driver::new(triggers::of_provisioning(ctx)) };
+        drivers.push(drive(&stores.domains, ctx, driver, provision::reconcile));
+    }
+    if ctx.has(Gate::ForwardingRules) {
+        let scripts =
+            Driver { name: "Script", matters: changes::mailbox_for_script, ..Driver::new(triggers::of_scripts(ctx)) };
+        drivers.push(drive(&stores.mailboxes, ctx, scripts, rules::script::reconcile));
+        drivers.push(drive(&stores.rules, ctx, Driver::new(triggers::of_rules(ctx)), rules::rule::reconcile));
+    }
+    drivers
+}

@@ -1,0 +1,306 @@
+//! The driver of `EmailMailbox`.
+
+pub(crate) mod passwords;
+pub(crate) mod secrets;
+pub(crate) mod senders;
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action;
+
+use crate::controller::domain::ownership;
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::{
+    Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
+    still_shown,
+};
+use crate::controller::driver::drift::Drift;
+use crate::controller::driver::policies;
+use crate::controller::driver::references;
+use crate::controller::mailbox::secrets::Generated;
+use crate::controller::provision;
+use crate::controller::rules::script;
+use crate::crd::{AdoptionPolicy, DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
+use crate::desired;
+use crate::gates::Gate;
+use crate::inventory::{Age, Inventory};
+use crate::kubernetes::object::{has_finalizer, is_paused, request};
+use crate::mail::{Address, Mailbox, MailboxHave, Mark, Tags};
+use crate::mailcow;
+use crate::outcome::Outcome;
+use crate::plan::{self, Change};
+use crate::status::{self, MailboxSeen};
+
+/// One reconcile of a mailbox.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    if let Some(soon) = provision::is_switched_off_soon(&ctx, &object) {
+        // The write that switches it off triggers it.
+        return Ok((Action::requeue(soon), Outcome::InSync));
+    }
+    let request = request(object.as_ref());
+    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
+    let seen = if object.metadata.deletion_timestamp.is_some() {
+        let steps = remove(&object, &ctx).await;
+        let Some(left) = finish_deletion(&ctx, object.as_ref(), steps).await? else {
+            ctx.passwords.forget(object.as_ref());
+            return Ok((Action::await_change(), Outcome::InSync));
+        };
+        MailboxSeen { outcome: left, ..start(&object, &before, &ctx) }
+    } else {
+        let mut seen = start(&object, &before, &ctx);
+        seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
+        seen
+    };
+    let after = status::mailbox(&before, &seen, &request);
+    ctx.writer.write_status(object.as_ref(), &before, &after).await?;
+    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
+}
+
+/// What is known before anything was looked up.
+fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> MailboxSeen {
+    MailboxSeen {
+        outcome: Outcome::InSync,
+        address: None,
+        have: None,
+        tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
+        domain_generation: None,
+        server: server_name(object, ctx),
+        policies: policies::of(ctx, object),
+        sender_acl: before.sender_acl.clone(),
+        password_change_asked: before.password_change_asked,
+        secret_name: before.credentials_secret_name.clone(),
+        password_version: before.password_version.clone(),
+    }
+}
+
+async fn steps(
+    object: &EmailMailbox,
+    before: &EmailMailboxStatus,
+    ctx: &Context,
+    seen: &mut MailboxSeen,
+) -> Result<(), Stop> {
+    let domain = references::home(ctx, object)?;
+    ownership::of_domain_is_proven(ctx, &domain)?;
+    let mut want = wanted(object, before, &domain, ctx)?;
+    let left_out = senders::leave_out_others(ctx, object, &domain, &mut want);
+    seen.address = Some(want.address.clone());
+    seen.domain_generation = domain.metadata.generation;
+    seen.server.clone_from(&domain.spec.server);
+    if ctx.servers.is_not_configured(&domain.spec.server) {
+        prepare(object, ctx, &want, seen).await?;
+    }
+    let server = server(ctx, &domain.spec.server)?;
+    let policy = seen.policies.adoption.value;
+    let handled = before.last_handled_reconcile_at.as_deref();
+    let age = age(object, before.observed_generation, handled);
+    let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
+    may_be_managed(ctx, &domain, &want, have.as_ref())?;
+    // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
+    let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
+    let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
+        .and(before.synced_domain_generation == domain.metadata.generation);
+    let (mut changes, drifted) = drift.separate(changes);
+    seen.have.clone_from(&have);
+    let password = credentials(object, before, ctx, &want, have.as_ref()).await?;
+    seen.secret_name = password.is_some().then(|| secrets::name(object));
+    let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
+    seen.password_version = seen.password_version.take().or(left);
+    let is_due = password.as_ref().is_some_and(|password| is_due(object, ctx, seen, password));
+    let corrections = changes.clone();
+    if is_due && have.is_some() {
+        changes.push(Change::SetPassword(want.address.clone()));
+    }
+    let secret = password.as_ref().map(|password| &password.value);
+    if apply(ctx, &server, object, &before.conditions, &changes, secret).await? {
+        // A mailbox that is gone and only to be reported so takes no password.
+        password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
+        seen.password_version = password.map(|password| password.version);
+        let shown = server.mailbox(&want.address, Age::Now).await?;
+        // What can't be shown is known from its being taken.
+        let is_hidden = shown.as_ref().is_some_and(|have| have.sender_acl.is_none());
+        seen.sender_acl = want.sender_acl.as_ref().filter(|_| is_hidden).map(|acl| acl.iter().cloned().collect());
+        seen.have = recalled(shown, seen.sender_acl.as_deref());
+        if drifted.is_none() {
+            read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)?;
+        }
+        drift.report_correction(ctx, object, &corrections).await;
+    }
+    report_rest(drifted)?;
+    seen.password_change_asked = object.spec.force_password_change == Some(true);
+    report_rest(left_out)
+}
+
+/// The mailbox on Mailcow. What is remembered will do while it is as it should be.
+async fn observed(
+    server: &Inventory,
+    domain: &EmailDomain,
+    want: &Mailbox,
+    policy: AdoptionPolicy,
+    age: Age,
+    sender_acl: Option<&[String]>,
+) -> Result<Option<MailboxHave>, Stop> {
+    // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
+    let may_be_made = references::domain_is_there(domain);
+    if may_be_made.is_err() && server.mailbox(&want.address, Age::Recent).await?.is_none() {
+        may_be_made?;
+    }
+    let have = recalled(server.mailbox(&want.address, age).await?, sender_acl);
+    if age == Age::Now || plan::mailbox(want, have.as_ref(), policy, false) == Ok(Vec::new()) {
+        return Ok(have);
+    }
+    Ok(recalled(server.mailbox(&want.address, Age::Now).await?, sender_acl))
+}
+
+/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
+/// another object.
+fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Mailbox, have: Option<&MailboxHave>) -> Result<(), Stop> {
+    let there = have.and_then(MailboxHave::mark);
+    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+        references::domain_is_there(domain)?;
+    }
+    Ok(plan::refuse_if_owner_exists(
+        &want.mark,
+        there.as_ref(),
+        |there| ctx.lives(&ctx.stores.mailboxes, there),
+        &want.address,
+    )?)
+}
+
+/// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have
+/// done it.
+fn wanted(
+    object: &EmailMailbox,
+    before: &EmailMailboxStatus,
+    domain: &EmailDomain,
+    ctx: &Context,
+) -> Result<Mailbox, desired::Invalid> {
+    let mut want = desired::mailbox(&object.spec, &domain.spec, ctx.mark(object))?;
+    want.tags.placed.clone_from(&before.tags);
+    if before.password_change_asked && want.force_password_change == Some(true) {
+        want.force_password_change = None;
+    }
+    Ok(want)
+}
+
+/// Makes the Secret of a mailbox that is to be made once there is a Mailcow: whoever deploys a client needs it now.
+async fn prepare(object: &EmailMailbox, ctx: &Context, want: &Mailbox, seen: &mut MailboxSeen) -> Result<(), Stop> {
+    if let Some(given) = &object.spec.password_secret_ref {
+        return secrets::given(ctx, object, given).await.map(|_| ());
+    }
+    let was_placed = seen.password_version.is_some();
+    let is_missing = matches!(secrets::generated(ctx, object, &want.address).await?, Generated::Missing);
+    if is_missing && !was_placed && !is_paused(object) {
+        secrets::prepare(ctx, object, &want.address).await?;
+    }
+    seen.secret_name = (!is_missing || !was_placed && !is_paused(object)).then(|| secrets::name(object));
+    Ok(())
+}
+
+/// What Mailcow's version can't show of a mailbox is what it was last set to.
+fn recalled(have: Option<MailboxHave>, sender_acl: Option<&[String]>) -> Option<MailboxHave> {
+    let mut have = have?;
+    if have.sender_acl.is_none() {
+        have.sender_acl = sender_acl.map(|acl| acl.iter().cloned().collect());
+    }
+    Some(have)
+}
+
+/// The password to set, if passwords of this mailbox are managed: one is given, or one was generated, or the mailbox is
+/// ours from its beginning. A mailbox that is taken over keeps the password that its owner knows.
+async fn credentials(
+    object: &EmailMailbox,
+    before: &EmailMailboxStatus,
+    ctx: &Context,
+    want: &Mailbox,
+    have: Option<&MailboxHave>,
+) -> Result<Option<secrets::Password>, Stop> {
+    if let Some(given) = &object.spec.password_secret_ref {
+        return secrets::given(ctx, object, given).await.map(Some);
+    }
+    let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
+    match secrets::generated(ctx, object, &want.address).await? {
+        Generated::Missing => {}
+        Generated::InUse(password) => return Ok(Some(password)),
+        Generated::OfOwner => return Ok(None),
+        Generated::Prepared(_) if is_paused(object) => return Ok(None),
+        Generated::Prepared(secret) if is_ours => return secrets::take_up(ctx, object, &secret).await.map(Some),
+        Generated::Prepared(secret) => return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None),
+    }
+    let was_adopted = before.address.is_some() && before.password_version.is_none();
+    if !is_ours || (have.is_some() && was_adopted) || is_paused(object) {
+        return Ok(None);
+    }
+    secrets::generate(ctx, object, &want.address).await.map(Some)
+}
+
+/// Whether Mailcow lacks the password; one whose Secret changed only otherwise counts as set.
+fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
+    let is_set = seen.password_version.as_ref() == Some(&password.version);
+    if !is_set && !ctx.passwords.is_set(object, &password.value) {
+        return true;
+    }
+    ctx.passwords.remember(object, &password.value);
+    seen.password_version = Some(password.version.clone());
+    false
+}
+
+/// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.
+async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
+    let Some(address) = known_address(object, ctx).filter(|_| has_finalizer(object)) else { return Ok(()) };
+    let policy = policies::of(ctx, object).deletion.value;
+    let name = server_name(object, ctx);
+    if policy == DeletionPolicy::Retain && ctx.servers.is_not_configured(&name) {
+        return Ok(());
+    }
+    let server = server(ctx, &name)?;
+    let changes = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
+    may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
+    // Its filters go with a mailbox that is deleted; a pause only lets it go as it is.
+    if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
+        script::retire(ctx, object, &address).await?;
+    }
+    server.client().execute(&changes, None).await?;
+    let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)));
+    if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {
+        return Err(still_shown(&address));
+    }
+    Ok(())
+}
+
+/// What the removal takes; a deletion of ours that stopped half-way is repeated.
+async fn removal(
+    object: &EmailMailbox,
+    policy: DeletionPolicy,
+    server: &Inventory,
+    address: &Address,
+    mark: &Mark,
+) -> Result<Vec<Change>, Stop> {
+    let was_ours = object.status.as_ref().is_some_and(|s| s.password_version.is_some());
+    match server.mailbox(address, Age::Now).await {
+        Ok(have) => {
+            let is_confirmed = is_confirmed(object, &address.to_string());
+            Ok(plan::mailbox_removal(have.as_ref(), mark, policy, is_confirmed, object.spec.system)?)
+        }
+        Err(mailcow::Error::Refused { code, .. })
+            if code == "half_deleted" && was_ours && policy == DeletionPolicy::Delete =>
+        {
+            Ok(vec![Change::DeleteMailbox(address.clone())])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The server that the mailbox is on.
+fn server_name(object: &EmailMailbox, ctx: &Context) -> String {
+    let reported = object.status.as_ref().and_then(|status| status.server.as_deref());
+    references::server_name(references::home(ctx, object).ok().as_deref(), reported)
+}
+
+/// The address, from the status or the references.
+fn known_address(object: &EmailMailbox, ctx: &Context) -> Option<Address> {
+    let reported = object.status.as_ref().and_then(|status| status.address.as_deref());
+    reported.and_then(|text| Address::parse(text).ok()).or_else(|| references::address(ctx, object))
+}

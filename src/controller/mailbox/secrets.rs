@@ -1,0 +1,298 @@
+//! Passwords: the Secret that somebody gives, or the one that is generated. They are held as `SecretString` and go
+//! nowhere but to Mailcow.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::ObjectMeta;
+use kube::{Api, Resource, ResourceExt};
+use rand::seq::{IndexedRandom, SliceRandom};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::Stop;
+use crate::controller::driver::policies;
+use crate::controller::driver::references;
+use crate::crd::{DeletionPolicy, EmailMailbox, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
+use crate::kubernetes::writer::MANAGER;
+use crate::mail::Address;
+use crate::outcome::{Outcome, Reason};
+
+/// Of [`PASSWORD`]: the password is not on Mailcow yet.
+const PREPARED: &str = "prepared";
+
+/// A password and the version of the Secret it came from.
+pub(crate) struct Password {
+    pub(crate) value: SecretString,
+    pub(crate) version: String,
+    /// Whether an earlier object of the mailbox left it: it was set then, and its owner may have chosen another since.
+    pub(crate) is_left: bool,
+}
+
+/// Name of the Secret that a mailbox's password is in.
+pub(crate) fn name(mailbox: &EmailMailbox) -> String {
+    match (&mailbox.spec.password_secret_ref, &mailbox.spec.credentials_secret_name) {
+        (Some(given), _) => given.name.clone(),
+        (None, Some(named)) => named.clone(),
+        (None, None) => format!("{}-mailbox", mailbox.name_any()),
+    }
+}
+
+/// The password that somebody gives.
+///
+/// # Errors
+/// [`Reason::SecretNotFound`] or [`Reason::SecretKeyInvalid`].
+pub(crate) async fn given(ctx: &Context, mailbox: &EmailMailbox, reference: &SecretKeyRef) -> Result<Password, Stop> {
+    let secret = api(ctx, mailbox).get_opt(&reference.name).await.map_err(Stop::api)?;
+    let Some(secret) = secret else {
+        let message = format!("spec.passwordSecretRef: the Secret {} does not exist in this namespace", reference.name);
+        return Err(Outcome::waiting(Reason::SecretNotFound, message).into());
+    };
+    password(&secret, &reference.key)
+}
+
+/// A generated Secret, as it stands.
+pub(crate) enum Generated {
+    /// There is none.
+    Missing,
+    /// Its password is the mailbox's.
+    InUse(Password),
+    /// It was made before Mailcow could be asked.
+    Prepared(Box<Secret>),
+    /// The mailbox was there before: its owner knows the password.
+    OfOwner,
+}
+
+/// The generated Secret of a mailbox.
+///
+/// # Errors
+/// [`Reason::SecretNotOurs`] when a Secret of that name was made by somebody else.
+pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<Generated, Stop> {
+    let name = name(mailbox);
+    let Some(secret) = api(ctx, mailbox).get_opt(&name).await.map_err(Stop::api)? else {
+        return Ok(Generated::Missing);
+    };
+    if !secret.labels().contains_key(MAILBOX_LABEL) {
+        let message = format!(
+            "the Secret {name} exists and was not made by this operator; choose another spec.credentialsSecretName, or use it with spec.passwordSecretRef"
+        );
+        return Err(Outcome::stalled(Reason::SecretNotOurs, message).into());
+    }
+    adjust_owner(ctx, mailbox, &secret).await?;
+    match secret.annotations().get(PASSWORD).map(String::as_str) {
+        Some(PREPARED) => Ok(Generated::Prepared(Box::new(secret))),
+        Some(_) => Ok(Generated::OfOwner),
+        None => {
+            let is_left = is_left(&secret, mailbox, address);
+            Ok(Generated::InUse(Password { is_left, ..password(&secret, "password")? }))
+        }
+    }
+}
+
+/// Generates a password and keeps it in a Secret with what a mail client needs.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<Password, Stop> {
+    let created = create(ctx, mailbox, address, None).await?;
+    password(&created, "password")
+}
+
+/// The same while Mailcow can't be asked yet.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn prepare(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<(), Stop> {
+    create(ctx, mailbox, address, Some(PREPARED)).await.map(|_| ())
+}
+
+/// Takes a prepared Secret into use: what was not known when it was made is filled in.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn take_up(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<Password, Stop> {
+    let hosts: BTreeMap<&str, String> = hosts(ctx, mailbox).into_iter().collect();
+    let patch = serde_json::json!({"metadata": {"annotations": {PASSWORD: null}}, "stringData": hosts});
+    password(&patched(ctx, mailbox, secret, patch).await?, "password")
+}
+
+/// Takes the password out of a prepared Secret: the mailbox was there before, and keeps the one that its owner knows.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn leave_to_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<(), Stop> {
+    let hosts: BTreeMap<&str, String> = hosts(ctx, mailbox).into_iter().collect();
+    let metadata = serde_json::json!({"annotations": {PASSWORD: "owner"}});
+    let patch = serde_json::json!({"metadata": metadata, "data": {"password": null}, "stringData": hosts});
+    patched(ctx, mailbox, secret, patch).await.map(|_| ())
+}
+
+async fn patched(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret, patch: Value) -> Result<Secret, Stop> {
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api(ctx, mailbox).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await.map_err(Stop::api)
+}
+
+/// The hosts that a mail client needs; empty while the mail host is not known.
+fn hosts(ctx: &Context, mailbox: &EmailMailbox) -> [(&'static str, String); 4] {
+    let server = references::server_name(references::home(ctx, mailbox).ok().as_deref(), None);
+    let host = ctx.mail_host(&server).unwrap_or_default();
+    ["imapHost", "smtpHost", "pop3Host", "sieveHost"].map(|key| (key, host.clone()))
+}
+
+async fn create(ctx: &Context, mailbox: &EmailMailbox, address: &Address, state: Option<&str>) -> Result<Secret, Stop> {
+    let fixed = [
+        ("username", address.to_string()),
+        ("password", random_password().expose_secret().to_owned()),
+        ("imapPort", "993".to_owned()),
+        ("smtpPort", "465".to_owned()),
+        ("pop3Port", "995".to_owned()),
+        ("sievePort", "4190".to_owned()),
+    ];
+    let entries = fixed.into_iter().chain(hosts(ctx, mailbox));
+    let data: BTreeMap<String, ByteString> =
+        entries.map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect();
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name(mailbox)),
+            namespace: mailbox.namespace(),
+            annotations: state.map(|state| BTreeMap::from([(PASSWORD.to_owned(), state.to_owned())])),
+            labels: Some(BTreeMap::from([
+                (MAILBOX_LABEL.to_owned(), "generated".to_owned()),
+                ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+            ])),
+            owner_references: owner(ctx, mailbox),
+            ..ObjectMeta::default()
+        },
+        type_: Some("kubernetes.io/basic-auth".to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    };
+    // The same manager as of later patches: whoever else changes what is in it stands out.
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    api(ctx, mailbox).create(&params, &secret).await.map_err(Stop::api)
+}
+
+/// The Secret goes with the mailbox only where the mailbox goes from Mailcow too.
+fn owner(
+    ctx: &Context,
+    mailbox: &EmailMailbox,
+) -> Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>> {
+    let is_owned = policies::of(ctx, mailbox).deletion.value == DeletionPolicy::Delete;
+    is_owned.then(|| mailbox.controller_owner_ref(&()).into_iter().collect())
+}
+
+/// The deletion policy may have changed since the Secret was made.
+async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<(), Stop> {
+    let wanted = owner(ctx, mailbox).unwrap_or_default();
+    if secret.owner_references() == wanted {
+        return Ok(());
+    }
+    let patch = Patch::Merge(serde_json::json!({"metadata": {"ownerReferences": wanted}}));
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api(ctx, mailbox).patch_metadata(&secret.name_any(), &params, &patch).await.map_err(Stop::api).map(|_| ())
+}
+
+/// Whether an earlier object of the same address left the generated Secret, and nobody changed what is in it.
+fn is_left(secret: &Secret, mailbox: &EmailMailbox, address: &Address) -> bool {
+    let is_older = secret.creation_timestamp() < mailbox.creation_timestamp();
+    let username = secret.data.as_ref().and_then(|data| data.get("username"));
+    let is_same = username.is_some_and(|username| username.0 == address.to_string().as_bytes());
+    let fields = secret.managed_fields().iter().filter_map(|entry| entry.fields_v1.as_ref());
+    is_older && is_same && fields.filter(|fields| fields.0.get("f:data").is_some()).count() < 2
+}
+
+fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+    let text =
+        bytes.and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).map(|text| text.trim_end_matches(['\r', '\n']));
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        let message = format!("the Secret {} lacks the key {key}, or it is empty or no UTF-8", secret.name_any());
+        return Err(Outcome::waiting(Reason::SecretKeyInvalid, message).into());
+    };
+    Ok(Password { value: SecretString::from(text), version: version(&secret.metadata), is_left: false })
+}
+
+/// Which state of which Secret: its uid and resourceVersion. Nothing of the password is in it.
+pub(crate) fn version(secret: &ObjectMeta) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", text(&secret.uid), text(&secret.resource_version))
+}
+
+fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {
+    Api::namespaced(ctx.kube.clone(), &mailbox.namespace().unwrap_or_default())
+}
+
+/// 24 characters with every class that Mailcow's password policy may ask for.
+fn random_password() -> SecretString {
+    const CLASSES: [&[u8]; 4] =
+        [b"abcdefghijkmnopqrstuvwxyz", b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"23456789", b"-_.,:;+*#=!?"];
+    let mut rng = rand::rng();
+    let all = CLASSES.concat();
+    let mut bytes: Vec<u8> = CLASSES.iter().filter_map(|class| class.choose(&mut rng)).copied().collect();
+    while bytes.len() < 24 {
+        bytes.extend(all.choose(&mut rng));
+    }
+    bytes.shuffle(&mut rng);
+    SecretString::from(bytes.into_iter().map(char::from).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(value: &[u8]) -> Secret {
+        Secret {
+            data: Some(BTreeMap::from([("password".to_owned(), ByteString(value.to_vec()))])),
+            ..Secret::default()
+        }
+    }
+
+    #[test]
+    fn generated_passwords_hold_every_class_and_differ() {
+        let one = random_password();
+        let text = one.expose_secret();
+        assert_eq!(text.len(), 24);
+        assert!(text.chars().any(|c| c.is_ascii_lowercase()) && text.chars().any(|c| c.is_ascii_uppercase()));
+        assert!(text.chars().any(|c| c.is_ascii_digit()) && text.chars().any(|c| c.is_ascii_punctuation()));
+        assert_ne!(text, random_password().expose_secret());
+    }
+
+    #[test]
+    fn a_secret_is_left_when_it_is_older_of_the_same_address_and_nobody_changed_it() {
+        let manifest = |created: &str, username: &str, managers: usize| -> Secret {
+            let entries = vec![serde_json::json!({"manager": "m", "fieldsV1": {"f:data": {}}}); managers];
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"creationTimestamp": created, "managedFields": entries},
+                "data": {"username": ByteString(username.into())},
+            }))
+            .unwrap()
+        };
+        let spec = serde_yaml::from_str("{localPart: ada, domainRef: {name: d}}").unwrap();
+        let mut mailbox = EmailMailbox::new("ada", spec);
+        mailbox.metadata.creation_timestamp = manifest("2026-01-01T00:00:05Z", "", 1).metadata.creation_timestamp;
+        let address = Address::parse("ada@e.com").unwrap();
+        let said = |secret: &Secret| is_left(secret, &mailbox, &address);
+        assert!(said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 1)));
+        assert!(!said(&manifest("2026-01-01T00:00:05Z", "ada@e.com", 1)), "made for this object");
+        assert!(!said(&manifest("2026-01-01T00:00:04Z", "bob@e.com", 1)), "of another mailbox");
+        assert!(!said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 2)), "changed since");
+    }
+
+    #[test]
+    fn a_last_newline_is_no_part_of_the_password() {
+        let Ok(password) = password(&secret(b"s3cret word\n"), "password") else { panic!("it is there") };
+        assert_eq!(password.value.expose_secret(), "s3cret word");
+    }
+
+    #[test]
+    fn an_unusable_key_is_waited_for_and_its_value_not_shown() {
+        for bad in [b"".as_slice(), b"\n", b"\xff\xfehidden"] {
+            let Err(Stop::Outcome(Outcome::Waiting(why))) = password(&secret(bad), "password") else {
+                panic!("{bad:?}")
+            };
+            assert!(why.reason == Reason::SecretKeyInvalid && !why.message.contains("hidden"));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a mailbox may send as: nothing of a domain that another namespace has, but for what its own namespace has there.
+
+use std::collections::BTreeSet;
+
+use kube::Resource;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::references;
+use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
+use crate::mail::Mailbox;
+use crate::outcome::{Outcome, Reason};
+use crate::status;
+
+/// Leaves out of what the mailbox may send as what would be in another namespace's name, and says so.
+pub(crate) fn leave_out_others(
+    ctx: &Context,
+    object: &EmailMailbox,
+    domain: &EmailDomain,
+    want: &mut Mailbox,
+) -> Option<Outcome> {
+    let wanted = want.sender_acl.as_mut().filter(|wanted| !wanted.is_empty())?;
+    let is_near = |other: &EmailDomain| other.spec.server == domain.spec.server;
+    let elsewhere = ctx.stores.domains.state_filter(|other| !is_beside(object, other) && is_near(other));
+    let others: BTreeSet<&str> = elsewhere.iter().filter(|domain| was_there(domain)).filter_map(|d| name(d)).collect();
+    let here = ctx.stores.domains.state_filter(|other| is_beside(object, other) && is_near(other));
+    let here = here.iter().filter(|domain| references::domain_is_there(domain).is_ok());
+    let others = &others - &here.filter_map(|domain| name(domain)).collect();
+    let left_out = &of_others(wanted, &others) - &addresses_of(ctx, object);
+    wanted.retain(|entry| !left_out.contains(entry));
+    (!left_out.is_empty()).then(|| report(&left_out))
+}
+
+/// Those entries that are, or take in, addresses of these domains.
+fn of_others(wanted: &BTreeSet<String>, others: &BTreeSet<&str>) -> BTreeSet<String> {
+    let is_theirs = |entry: &&String| match entry.rsplit_once('@') {
+        Some((_, domain)) => others.contains(domain),
+        None => !others.is_empty(),
+    };
+    wanted.iter().filter(is_theirs).cloned().collect()
+}
+
+/// What the mailbox's namespace has on Mailcow.
+fn addresses_of(ctx: &Context, object: &EmailMailbox) -> BTreeSet<String> {
+    let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_beside(object, other));
+    let aliases = ctx.stores.aliases.state_filter(|other| is_beside(object, other));
+    let mailboxes = mailboxes.iter().filter_map(|mailbox| {
+        let status = mailbox.status.as_ref()?;
+        status.address.clone().filter(|_| is_synced(&status.conditions))
+    });
+    let aliases = aliases.iter().filter_map(|alias| {
+        let status = alias.status.as_ref()?;
+        status.address.clone().filter(|_| is_synced(&status.conditions))
+    });
+    // A catch-all is no address.
+    mailboxes.chain(aliases).filter(|address| !address.starts_with('@')).collect()
+}
+
+fn is_synced(conditions: &[StatusCondition]) -> bool {
+    status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted")
+}
+
+fn is_beside(object: &EmailMailbox, other: &impl Resource) -> bool {
+    other.meta().namespace == object.metadata.namespace
+}
+
+fn report(left_out: &BTreeSet<String>) -> Outcome {
+    let entries = left_out.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "spec.senderAcl: {entries} would let the mailbox send in another namespace's name; take it out: everything else is written"
+    );
+    Outcome::stalled(Reason::OwnedByAnother, message)
+}
+
+/// Whether the domain was seen on Mailcow as this object's.
+fn was_there(domain: &EmailDomain) -> bool {
+    domain.status.as_ref().is_some_and(|status| status.usage.is_some())
+}
+
+fn name(domain: &EmailDomain) -> Option<&str> {
+    domain.status.as_ref()?.domain.as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_takes_in_others_is_left_out() {
+        let wanted: BTreeSet<String> =
+            ["*", "@b.example", "@a.example", "x@a.example", "x@c.example"].map(ToOwned::to_owned).into();
+        let left_out = |others: &[&str]| of_others(&wanted, &others.iter().copied().collect());
+        assert_eq!(left_out(&["a.example"]).into_iter().collect::<Vec<_>>(), ["*", "@a.example", "x@a.example"]);
+        assert_eq!(left_out(&["other.example"]).into_iter().collect::<Vec<_>>(), ["*"]);
+        assert!(left_out(&[]).is_empty(), "where nobody else is, anything goes");
+    }
+}

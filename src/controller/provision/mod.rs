@@ -1,0 +1,236 @@
+//! The driver of the mailboxes that domains make by themselves, one for each entitled namespace.
+
+pub(crate) mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::Failed;
+use crate::controller::driver::refers::belongs_to;
+use crate::crd::{EmailDomain, EmailMailbox, ProvisionedStatus, RefusedNamespace, RefusedReason};
+use crate::gates::Gate;
+use crate::kubernetes::object::is_paused;
+use crate::outcome::{Outcome, Reason, Why};
+use crate::status::Provisioning;
+use crate::tenancy::{self, Decision, Entitlement, Facts, Reserved, Step, decide, is_placed, provisioned_name};
+
+/// Field manager of the fields of provisioned mailboxes that are the operator's.
+const MANAGER: &str = "mailcow-operator-provisioning";
+/// How long a reconcile waits for more of what woke it.
+const GATHERING: Duration = Duration::from_millis(200);
+/// Writes at a time.
+const CONCURRENCY: usize = 8;
+/// Writes in one reconcile; the rest is decided again, since labels may have changed meanwhile.
+const BATCH: usize = 200;
+/// Answers of the API to one object that others need not get.
+const REFUSALS: [u16; 5] = [400, 403, 404, 409, 422];
+/// Refusals that are shown.
+const SHOWN: usize = 20;
+/// How long until a domain is looked at again though nothing woke it: some deletions wake nobody.
+const AGAIN: Duration = Duration::from_mins(1);
+/// The same while a mailbox is being deleted, a write is not yet seen, or one was refused.
+const SOON: Duration = Duration::from_secs(5);
+
+/// One reconcile of the mailboxes that a domain makes.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
+    if provisions(&ctx, &object) {
+        // Thousands of namespaces may be labelled at once.
+        tokio::time::sleep(GATHERING).await;
+    }
+    let current = ctx.stores.domains.get(&ObjectRef::from_obj(object.as_ref()));
+    let makes = |domain: &Arc<EmailDomain>| provisions(&ctx, domain) && !is_leaving(domain);
+    let Some(domain) = current.filter(makes) else {
+        ctx.provisioned.forget(&object);
+        return Ok((Action::await_change(), Outcome::InSync));
+    };
+    let Some(decision) = decision(&ctx, &domain) else { return Ok((Action::await_change(), Outcome::InSync)) };
+    let mut steps = ctx.provisioned.open(&domain, decision.steps.clone());
+    let is_more = steps.len() > BATCH;
+    steps.truncate(if is_paused(domain.as_ref()) { 0 } else { BATCH });
+    let is_open = is_more || !decision.steps.is_empty() || decision.is_leaving;
+    let done = take(&ctx, &domain, steps).await;
+    let (made, refused) = ctx.provisioned.taken(&domain);
+    ctx.provisioned.report(&domain, report(decision, made, refused));
+    done?;
+    let wait = match () {
+        () if is_more && !is_paused(domain.as_ref()) => Duration::ZERO,
+        () if is_open => SOON,
+        () => AGAIN,
+    };
+    Ok((Action::requeue(wait.min(ctx.resync())), Outcome::InSync))
+}
+
+/// Whether the domain makes mailboxes, in a namespace whose domains may.
+fn provisions(ctx: &Context, domain: &EmailDomain) -> bool {
+    let (listed, own) = (&ctx.settings.provisioning_namespaces, domain.namespace().unwrap_or_default());
+    domain.spec.auto_provision.is_some() && (listed.is_empty() || listed.contains(&own))
+}
+
+fn is_leaving(domain: &EmailDomain) -> bool {
+    domain.metadata.deletion_timestamp.is_some()
+}
+
+/// What has to be done; `None` where labels of namespaces can't be read.
+fn decision(ctx: &Context, domain: &EmailDomain) -> Option<Decision> {
+    let (namespace, name, ours) = (domain.namespace(), domain.name_any(), provisioned_name(domain));
+    let is_about = |m: &EmailMailbox| m.name_any() == ours || belongs_to(m, namespace.as_deref(), &name);
+    Some(decide(&Facts {
+        domain,
+        namespaces: &ctx.stores.namespaces.as_ref()?.state(),
+        mailboxes: &ctx.stores.mailboxes.state_filter(is_about),
+        aliases: &ctx.stores.aliases.state_filter(|a| belongs_to(a, namespace.as_deref(), &name)),
+        reserved: &ctx.reserved,
+    }))
+}
+
+/// Takes the steps, some at a time, until the process is told to end.
+///
+/// # Errors
+/// When the API fails in a way that is no refusal.
+async fn take(ctx: &Context, domain: &EmailDomain, steps: Vec<Step>) -> Result<(), kube::Error> {
+    let steps = stream::iter(steps).take_while(|_| std::future::ready(!*ctx.ending.borrow()));
+    let mut done = std::pin::pin!(steps.map(|step| write(ctx, domain, step)).buffer_unordered(CONCURRENCY));
+    while let Some((step, result)) = done.next().await {
+        let refused = match result {
+            Ok(()) => None,
+            Err(kube::Error::Api(answer)) if REFUSALS.contains(&answer.code) => Some(not_taken(&step, &answer.message)),
+            Err(error) => return Err(error),
+        };
+        ctx.provisioned.took(domain, step, refused);
+    }
+    Ok(())
+}
+
+async fn write(ctx: &Context, domain: &EmailDomain, step: Step) -> (Step, Result<(), kube::Error>) {
+    let mailbox = step.mailbox();
+    let api: Api<EmailMailbox> = Api::namespaced(ctx.kube.clone(), &mailbox.namespace);
+    let params = PatchParams::apply(MANAGER).force();
+    let result = api.patch(&mailbox.name, &params, &Patch::Apply(mailbox.manifest(domain))).await.map(|_| ());
+    match (&step, &result) {
+        (Step::Create(made), Ok(())) => tracing::info!(namespace = made.namespace, "made a mailbox"),
+        (Step::Deactivate(made), Ok(())) => tracing::info!(namespace = made.namespace, "switched a login off"),
+        (Step::Reactivate(made), Ok(())) => tracing::info!(namespace = made.namespace, "put a mailbox right"),
+        (_, Err(error)) => tracing::warn!(namespace = mailbox.namespace, %error, "a mailbox could not be written"),
+    }
+    (step, result)
+}
+
+fn not_taken(step: &Step, answer: &str) -> RefusedNamespace {
+    let mailbox = step.mailbox();
+    let answer: String = answer.chars().take(300).collect();
+    let message = format!(
+        "the Kubernetes API does not take the EmailMailbox {} (does the chart say featureGates.AutoProvisioning: true?): {answer}",
+        mailbox.name
+    );
+    RefusedNamespace { namespace: mailbox.namespace.clone(), reason: RefusedReason::NotCreated, message }
+}
+
+/// What is reported of it.
+fn report(decision: Decision, made: usize, not_taken: Vec<RefusedNamespace>) -> ProvisionedStatus {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut refused: Vec<RefusedNamespace> = decision.refused.into_iter().chain(not_taken).collect();
+    refused.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+    let refused_count = count(refused.len());
+    refused.truncate(SHOWN);
+    ProvisionedStatus {
+        entitled: count(decision.entitled),
+        mailboxes: count(decision.mailboxes + made),
+        revoked: count(decision.revoked),
+        refused_count,
+        refused,
+    }
+}
+
+/// What the domain reports of its mailboxes.
+pub(crate) fn reported(ctx: &Context, domain: &EmailDomain) -> Provisioning {
+    let not = |reason, message: &str| Provisioning::Not(Why::new(reason, message));
+    if domain.spec.auto_provision.is_none() {
+        return Provisioning::Off;
+    }
+    if !ctx.has(Gate::AutoProvisioning) {
+        return not(
+            Reason::FeatureDisabled,
+            "spec.autoProvision: the feature gate AutoProvisioning is off in this installation",
+        );
+    }
+    if !provisions(ctx, domain) {
+        let message = "spec.autoProvision: domains of this namespace make no mailboxes in this installation (provisioningNamespaces of the chart)";
+        return not(Reason::FeatureDisabled, message);
+    }
+    if ctx.stores.namespaces.is_none() {
+        let message =
+            "the operator looks at listed namespaces only, or may not read namespaces: nobody is entitled or revoked";
+        return not(Reason::NamespacesNotReadable, message);
+    }
+    if is_paused(domain) {
+        return not(Reason::Paused, "paused; no mailbox is made or switched off");
+    }
+    // After a restart what was last said of the same spec holds until namespaces were looked at.
+    let status = domain.status.as_ref().filter(|status| status.observed_generation == domain.metadata.generation);
+    let last = || status.and_then(|status| status.provisioned.clone());
+    let pending = || not(Reason::Pending, "namespaces were not looked at yet");
+    ctx.provisioned.reported(domain).or_else(last).map_or_else(pending, Provisioning::Known)
+}
+
+/// The domain of a mailbox that it made by itself, and what such a mailbox may do; `None` for every other mailbox.
+pub(crate) fn entitlement(ctx: &Context, mailbox: &EmailMailbox) -> Option<(Arc<EmailDomain>, Entitlement)> {
+    if !ctx.has(Gate::AutoProvisioning) || !mailbox.spec.system {
+        return None;
+    }
+    let (own, reference) = (mailbox.namespace()?, &mailbox.spec.domain_ref);
+    let domain = ObjectRef::new(&reference.name).within(reference.namespace_from(&own));
+    let domain = ctx.stores.domains.get(&domain).filter(|domain| provisions(ctx, domain))?;
+    if mailbox.name_any() != provisioned_name(&domain) {
+        return None;
+    }
+    let entitlement = match ctx.stores.namespaces.as_ref()? {
+        _ if is_placed(mailbox) => {
+            let namespaces: Vec<_> = ctx.stores.namespace(&own).into_iter().collect();
+            judged(&ctx.reserved, &domain, mailbox, (&namespaces, &[], &[]))
+        }
+        namespaces => {
+            let asks = |n: &PartialObjectMeta<Namespace>| tenancy::asks_for(n, &domain, mailbox);
+            let local = mailbox.spec.local_part.to_lowercase();
+            let (namespace, name) = (domain.namespace(), domain.name_any());
+            let is_same = |said: &str| said.to_lowercase() == local;
+            let mailboxes = ctx
+                .stores
+                .mailboxes
+                .state_filter(|m| is_same(&m.spec.local_part) && belongs_to(m, namespace.as_deref(), &name));
+            let aliases = ctx.stores.aliases.state_filter(|a| {
+                a.spec.local_part.as_deref().is_some_and(is_same) && belongs_to(a, namespace.as_deref(), &name)
+            });
+            judged(&ctx.reserved, &domain, mailbox, (&namespaces.state_filter(asks), &mailboxes, &aliases))
+        }
+    };
+    Some((domain, entitlement))
+}
+
+type Around<'a> = (&'a [Arc<PartialObjectMeta<Namespace>>], &'a [Arc<EmailMailbox>], &'a [Arc<crate::crd::EmailAlias>]);
+
+fn judged(
+    reserved: &Reserved,
+    domain: &EmailDomain,
+    mailbox: &EmailMailbox,
+    (namespaces, mailboxes, aliases): Around<'_>,
+) -> Entitlement {
+    tenancy::entitlement(&Facts { domain, namespaces, mailboxes, aliases, reserved }, mailbox)
+}
+
+/// How long a mailbox waits that is about to be switched off; `None` for every other.
+pub(crate) fn is_switched_off_soon(ctx: &Context, mailbox: &EmailMailbox) -> Option<Duration> {
+    let is_leaving = entitlement(ctx, mailbox).is_some_and(|(_, entitlement)| entitlement == Entitlement::Leaving);
+    (is_leaving && mailbox.metadata.deletion_timestamp.is_none()).then_some(SOON)
+}

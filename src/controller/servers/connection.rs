@@ -1,0 +1,256 @@
+//! Where the connection to Mailcow comes from, and what becomes of it when that changes: no restart is needed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::controller::servers::Servers;
+use crate::crd::DEFAULT_SERVER;
+use crate::inventory::Inventory;
+use crate::leader::permit::Permit;
+use crate::mailcow::{Client, Connection, Observer};
+use crate::outcome::{Outcome, Reason, Why};
+use crate::telemetry::Metrics;
+
+/// How often the key file is looked at.
+const FILE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Said where no source of a connection is configured.
+const NOTHING: &str =
+    "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
+
+/// A server, or why there is none.
+pub(crate) type Server = Result<Arc<Inventory>, Outcome>;
+
+/// Where the connection to a server is written down.
+enum Origin {
+    /// In a Secret of this name.
+    Secret(String),
+    /// The URL in an option, the key in a file.
+    File(String, PathBuf),
+    /// Nowhere.
+    None,
+}
+
+/// Starts to follow the connection of every server that has a name.
+pub(crate) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Metrics, permit: &Permit) -> Servers {
+    let default = match (&settings.mailcow_secret, &settings.mailcow_url, &settings.mailcow_api_key_file) {
+        (Some(name), _, _) => Origin::Secret(name.clone()),
+        (None, Some(url), Some(file)) => Origin::File(url.clone(), file.clone()),
+        _ => Origin::None,
+    };
+    let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
+    Servers::new([(DEFAULT_SERVER, default)].into_iter().chain(further).map(|(name, origin)| {
+        let (source, server) = Source::new(name, metrics.clone(), permit.clone(), settings);
+        tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
+        (name.to_owned(), server)
+    }))
+}
+
+/// Turns connections into clients, and keeps the client while its connection stays the same.
+pub(crate) struct Source {
+    name: String,
+    current: Option<Connection>,
+    sender: watch::Sender<Server>,
+    metrics: Metrics,
+    permit: Permit,
+    poll_interval: Duration,
+    forget: Duration,
+}
+
+impl Source {
+    fn new(name: &str, metrics: Metrics, permit: Permit, settings: &Settings) -> (Self, watch::Receiver<Server>) {
+        let why = "the connection to Mailcow was not read yet";
+        let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
+        let poll_interval = settings.poll_interval();
+        // An object asks at each of its passes; one that is gone asks no more.
+        let forget = (settings.resync + poll_interval) * 2;
+        let name = name.to_owned();
+        (Self { name, current: None, sender, metrics, permit, poll_interval, forget }, receiver)
+    }
+
+    /// Follows the origin for ever.
+    async fn follow(mut self, origin: Origin, secrets: Api<Secret>) {
+        match origin {
+            Origin::Secret(name) => self.follow_secret(&secrets, &name).await,
+            Origin::File(url, file) => self.follow_file(url, &file).await,
+            Origin::None => {
+                self.missing(NOTHING.to_owned());
+                // Without the sender nobody could wait for a change.
+                self.sender.closed().await;
+            }
+        }
+    }
+
+    async fn follow_file(&mut self, url: String, file: &std::path::Path) {
+        loop {
+            match tokio::fs::read_to_string(file).await {
+                Ok(key) => {
+                    let api_key = SecretString::from(key.trim());
+                    self.set(Some(Connection { url: url.clone(), api_key, ca: None, mail_host: None }));
+                }
+                Err(error) => self.missing(format!("the API key file {} can't be read: {error}", file.display())),
+            }
+            tokio::time::sleep(FILE_INTERVAL).await;
+        }
+    }
+
+    async fn follow_secret(&mut self, secrets: &Api<Secret>, name: &str) {
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = watcher(secrets.clone(), only).default_backoff().boxed();
+        let mut seen = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret)) => {
+                    seen = true;
+                    match read(&secret) {
+                        Ok(connection) => self.set(Some(connection)),
+                        Err(why) => self.missing(why),
+                    }
+                }
+                Ok(watcher::Event::Init) => seen = false,
+                Ok(watcher::Event::Delete(_)) => self.missing(missing_secret(name)),
+                Ok(watcher::Event::InitDone) if !seen => self.missing(missing_secret(name)),
+                Ok(watcher::Event::InitDone) => {}
+                Err(error) => {
+                    tracing::warn!(%error, secret = name, "the Secret with the connection can't be watched");
+                    self.unknown(format!("the Secret {name} with the connection to Mailcow can't be watched: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Whether there is a connection can't be known. What belongs to other servers must not wait for that; a connection
+    /// that was known stays.
+    fn unknown(&self, why: String) {
+        let outcome = Outcome::Unknown(Why::new(Reason::KubernetesApiError, why));
+        self.sender.send_if_modified(|server| {
+            let is_first = is_pending(server);
+            if is_first {
+                *server = Err(outcome);
+            }
+            is_first
+        });
+    }
+
+    fn missing(&mut self, why: String) {
+        self.current = None;
+        self.metrics.configured(&self.name, false);
+        let outcome = Outcome::waiting(Reason::MailcowNotConfigured, why);
+        self.sender.send_if_modified(|server| {
+            let changed = !matches!(server, Err(before) if *before == outcome);
+            *server = Err(outcome);
+            changed
+        });
+    }
+
+    fn set(&mut self, connection: Option<Connection>) {
+        if connection == self.current {
+            return;
+        }
+        let Some(new) = &connection else { return };
+        let metrics = self.metrics.clone();
+        let name = self.name.clone();
+        let observer: Observer =
+            Arc::new(move |action, outcome, took| metrics.asked_mailcow(&name, action, outcome, took));
+        let permit = self.permit.clone();
+        let client = Client::new(new, observer);
+        let client = client.map(|client| Arc::new(client.with_permit(Arc::new(move || permit.holds()))));
+        let inventory = |client| Arc::new(Inventory::new(client, self.poll_interval, self.forget));
+        let server = client.map(inventory).map_err(|error| {
+            tracing::error!(%error, "the connection to Mailcow can't be used");
+            Outcome::Stalled(Why::new(error.reason(), error.to_string()))
+        });
+        if let Ok(inventory) = &server {
+            tracing::info!(name = self.name, server = inventory.client().server(), "connection to Mailcow configured");
+            tokio::spawn(first_request(inventory.client().clone(), self.name.clone(), self.metrics.clone()));
+            tokio::spawn(trigger_on_recovery(inventory.client().recoveries(), self.sender.clone()));
+        }
+        self.metrics.configured(&self.name, server.is_ok());
+        self.current = connection;
+        self.sender.send_modify(|current| *current = server);
+    }
+}
+
+/// Waits until it is known whether there is a server: a reconcile before that would say of everything that there is none.
+pub(crate) async fn known(server: &watch::Receiver<Server>) {
+    // An error only says that the process ends.
+    let _ = server.clone().wait_for(|server| !is_pending(server)).await;
+}
+
+/// Whether nothing was read yet.
+fn is_pending(server: &Server) -> bool {
+    matches!(server, Err(Outcome::Waiting(why)) if why.reason == Reason::Pending)
+}
+
+/// Triggers everything when the server answers after trouble; ends with the client.
+async fn trigger_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::Sender<Server>) {
+    while recoveries.changed().await.is_ok() {
+        tracing::info!("Mailcow answers again");
+        sender.send_modify(|_| ());
+    }
+}
+
+/// One read that tells at once in the log whether URL and key are right.
+async fn first_request(client: Arc<Client>, name: String, metrics: Metrics) {
+    match client.known_version().await {
+        Ok(version) => {
+            metrics.mailcow_version(&name, &version);
+            tracing::info!(server = client.server(), version, "Mailcow answers");
+        }
+        Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
+    }
+}
+
+fn missing_secret(name: &str) -> String {
+    format!("the Secret {name} with the connection to Mailcow does not exist in the operator's namespace")
+}
+
+/// Reads `url`, `apiKey`, `ca.crt` and `mailHost`.
+fn read(secret: &Secret) -> Result<Connection, String> {
+    let text = |key: &str| {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
+        std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
+    };
+    let missing = |key: &str| format!("the Secret {} lacks the key {key}, or it is empty", secret.name_any());
+    Ok(Connection {
+        url: text("url").ok_or_else(|| missing("url"))?,
+        api_key: SecretString::from(text("apiKey").ok_or_else(|| missing("apiKey"))?),
+        ca: text("ca.crt"),
+        mail_host: text("mailHost"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+    use std::collections::BTreeMap;
+
+    fn secret(entries: &[(&str, &str)]) -> Secret {
+        let data: BTreeMap<String, ByteString> =
+            entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_secret_is_read_with_or_without_a_certificate() {
+        let connection = read(&secret(&[("url", "https://m.example\n"), ("apiKey", "K")])).unwrap();
+        assert_eq!((connection.url.as_str(), connection.ca), ("https://m.example", None));
+        assert!(read(&secret(&[("url", "u"), ("apiKey", "K"), ("ca.crt", "PEM")])).unwrap().ca.is_some());
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        assert!(read(&secret(&[("url", "u")])).unwrap_err().contains("apiKey"));
+        assert!(read(&secret(&[("url", " "), ("apiKey", "K")])).unwrap_err().contains("url"));
+    }
+}

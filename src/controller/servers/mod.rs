@@ -1,0 +1,119 @@
+//! The configured Mailcow servers, by the name that domains give them in `spec.server`.
+
+pub(crate) mod connection;
+pub(crate) mod poll;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, select_all};
+use tokio::sync::watch;
+
+use crate::controller::servers::connection::Server;
+use crate::crd::DEFAULT_SERVER;
+use crate::inventory::Inventory;
+use crate::outcome::{Outcome, Reason};
+
+/// Every server that has a name; cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Servers(Arc<BTreeMap<String, watch::Receiver<Server>>>);
+
+impl Servers {
+    pub(crate) fn new(by_name: impl IntoIterator<Item = (String, watch::Receiver<Server>)>) -> Self {
+        Self(Arc::new(by_name.into_iter().collect()))
+    }
+
+    /// The server of a name.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn get(&self, name: &str) -> Server {
+        self.0.get(name).map_or_else(|| Err(self.unknown(name)), |server| server.borrow().clone())
+    }
+
+    fn unknown(&self, name: &str) -> Outcome {
+        let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let message = format!(
+            "spec.server of the EmailDomain: no server {name} is configured, only {}; add it to the chart's mailcow.servers",
+            known.join(", ")
+        );
+        Outcome::stalled(Reason::ServerNotFound, message)
+    }
+
+    /// Whether nothing is known of a server but its name, or not even that.
+    pub(crate) fn is_not_configured(&self, name: &str) -> bool {
+        let none = [Reason::MailcowNotConfigured, Reason::ServerNotFound];
+        self.get(name).is_err_and(|outcome| outcome.why().is_some_and(|why| none.contains(&why.reason)))
+    }
+
+    /// The names, and the servers that can be asked.
+    pub(crate) fn reachable(&self) -> Vec<(String, Arc<Inventory>)> {
+        self.0.iter().filter_map(|(name, server)| Some((name.clone(), server.borrow().clone().ok()?))).collect()
+    }
+
+    /// The names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Waits until it is known of each whether there is one: a reconcile before that would say that there is none.
+    pub(crate) async fn known(&self) {
+        for server in self.0.values() {
+            connection::known(server).await;
+        }
+    }
+
+    /// Tells whenever the connection to one of them changes, or one answers again after trouble.
+    pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
+        let each = self.0.values().map(|server| {
+            let mut server = server.clone();
+            server.mark_unchanged();
+            futures::stream::unfold(server, next_change).boxed()
+        });
+        select_all(each).boxed()
+    }
+
+    /// The host name of the mail server: as its connection says, as is configured for the default server, or the host of
+    /// its URL.
+    pub(crate) fn mail_host(&self, name: &str, configured: Option<&str>) -> Option<String> {
+        let server = self.get(name).ok();
+        let said = server.as_ref().and_then(|server| server.client().mail_host().map(ToOwned::to_owned));
+        let configured = configured.filter(|_| name == DEFAULT_SERVER).map(ToOwned::to_owned);
+        said.or(configured).or_else(|| server.map(|server| server.client().host().to_owned()))
+    }
+}
+
+async fn next_change(mut server: watch::Receiver<Server>) -> Option<((), watch::Receiver<Server>)> {
+    server.changed().await.ok().map(|()| ((), server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers() -> Servers {
+        let (_, none) = watch::channel(Err(Outcome::waiting(Reason::MailcowNotConfigured, "none yet")));
+        Servers::new([(DEFAULT_SERVER.to_owned(), none.clone()), ("internal".to_owned(), none)])
+    }
+
+    #[test]
+    fn an_unknown_server_is_told_with_those_that_are_known() {
+        let Err(Outcome::Stalled(why)) = servers().get("elsewhere") else { panic!("there is none") };
+        assert!(why.reason == Reason::ServerNotFound && why.message.contains("only default, internal"), "{why:?}");
+        assert!(matches!(servers().get("internal"), Err(Outcome::Waiting(_))));
+    }
+
+    #[test]
+    fn nothing_is_held_for_a_server_that_is_not_there() {
+        assert!(servers().is_not_configured("default") && servers().is_not_configured("elsewhere"));
+        let (_, down) = watch::channel(Err(Outcome::stalled(Reason::UnexpectedAnswer, "bad URL")));
+        assert!(!Servers::new([("default".to_owned(), down)]).is_not_configured("default"));
+    }
+
+    #[test]
+    fn the_configured_mail_host_is_the_default_servers() {
+        assert_eq!(servers().mail_host("default", Some("mx.example")).as_deref(), Some("mx.example"));
+        assert_eq!(servers().mail_host("internal", Some("mx.example")), None);
+    }
+}

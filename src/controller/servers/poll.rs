@@ -1,0 +1,89 @@
+//! Looks at Mailcow again from time to time and triggers the objects whose things were changed there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::controller::servers::Servers;
+use crate::crd::DEFAULT_SERVER;
+use crate::inventory::{Inventory, Moved, ObjectCounts};
+use crate::kubernetes::stores::Stores;
+use crate::mail::{Catch, DomainName};
+use crate::publisher::Publisher;
+use crate::telemetry::Metrics;
+
+/// Refreshes what is known of Mailcow, again and again.
+pub(crate) struct Poll {
+    servers: Servers,
+    stores: Stores,
+    interval: Duration,
+    metrics: Metrics,
+    changes: Publisher<Arc<Moved>>,
+}
+
+impl Poll {
+    /// Publishes what was changed on Mailcow to `changes`.
+    pub(crate) fn new(
+        servers: Servers,
+        stores: Stores,
+        interval: Duration,
+        metrics: Metrics,
+        changes: Publisher<Arc<Moved>>,
+    ) -> Self {
+        metrics.polls_every(interval);
+        Self { servers, stores, interval, metrics, changes }
+    }
+
+    /// Runs for ever.
+    pub(crate) async fn run(self) {
+        self.stores.ready().await;
+        loop {
+            tokio::time::sleep(self.interval.mul_f64(0.9 + rand::random::<f64>() / 5.0)).await;
+            for (name, inventory) in self.servers.reachable() {
+                self.refresh(&name, &inventory).await;
+            }
+        }
+    }
+
+    async fn refresh(&self, name: &str, inventory: &Inventory) {
+        let started = Instant::now();
+        inventory.count_ours(&counts_by_domain(&self.stores, name));
+        let publish = |moved: Moved| {
+            if moved != Moved::default() {
+                self.changes.publish(&Arc::new(moved));
+            }
+        };
+        match inventory.refresh(publish).await {
+            Ok(()) => {
+                self.metrics.polled(name, started.elapsed());
+                // It may have been updated meanwhile.
+                if let Ok(version) = inventory.client().known_version().await {
+                    self.metrics.mailcow_version(name, &version);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "Mailcow could not be looked at"),
+        }
+    }
+}
+
+/// Counts the objects that were placed on a server before, by the domain they belong to.
+pub(crate) fn counts_by_domain(stores: &Stores, server: &str) -> ObjectCounts {
+    let domains = stores.domains.state_filter(|domain| domain.spec.server == server).len();
+    let mut counts = ObjectCounts { domains, ..ObjectCounts::default() };
+    let is_there = |on: Option<&str>| on.unwrap_or(DEFAULT_SERVER) == server;
+    for mailbox in stores.mailboxes.state() {
+        let status = mailbox.status.as_ref().filter(|status| is_there(status.server.as_deref()));
+        count(&mut counts.mailboxes, status.and_then(|status| status.address.as_deref()));
+    }
+    for alias in stores.aliases.state() {
+        let status = alias.status.as_ref().filter(|status| is_there(status.server.as_deref()));
+        count(&mut counts.aliases, status.and_then(|status| status.address.as_deref()));
+    }
+    counts
+}
+
+fn count(by_domain: &mut BTreeMap<DomainName, usize>, address: Option<&str>) {
+    if let Some(catch) = address.and_then(|text| Catch::parse(text).ok()) {
+        *by_domain.entry(catch.domain().clone()).or_default() += 1;
+    }
+}

@@ -1,0 +1,34 @@
+//! How the process is told to end: SIGTERM, Ctrl-C, or a namespace that has become accessible.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::kubernetes::access::Inaccessible;
+
+/// Turns true at SIGTERM or Ctrl-C, or when a new start is needed.
+pub(crate) fn listen(inaccessible: Inaccessible) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let terminated = async {
+            match signal(SignalKind::terminate()) {
+                Ok(mut terminate) => terminate.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminated => tracing::info!("ending: what is running is finished first"),
+            _ = tokio::signal::ctrl_c() => tracing::info!("ending: what is running is finished first"),
+            () = inaccessible.wait_until_accessible() => {}
+        }
+        sender.send_replace(true);
+    });
+    receiver
+}
+
+/// Waits until the process is told to end.
+pub(crate) async fn requested(mut ending: watch::Receiver<bool>) {
+    // Without its sender nobody can tell any more.
+    if ending.wait_for(|ending| *ending).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,279 @@
+//! What triggers which object: changes that matter, not every write of a status.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Resource;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::Semaphore;
+
+use crate::crd::{
+    EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, StatusCondition as Condition,
+};
+use crate::kubernetes::object::{annotation, is_paused};
+use crate::kubernetes::stores::Change;
+use crate::status;
+
+/// How long room is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// In so many parts all objects have their turns.
+const SHARES: u32 = 64;
+/// Of a map that holds so many times what is in it, the rest is given back.
+const SPARSE: usize = 4;
+/// Entries that are not worth giving back.
+const FEW: usize = 256;
+
+/// The changes that matter: those of objects whose `what` is not as it last was, and deletions. Names are remembered as
+/// hashes: with every subscription, they would be a good part of the operator's memory.
+pub(crate) fn changed<K>(
+    events: impl Stream<Item = Change<K>>,
+    what: impl Fn(&K) -> u64,
+) -> impl Stream<Item = Change<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let mut seen: HashMap<u64, u64> = HashMap::new();
+    events.filter(move |change| {
+        let object = change.object();
+        let name = hashed(&(&object.meta().namespace, &object.meta().name));
+        let matters = match change {
+            Change::Listed(object) | Change::Applied(object) => {
+                let now = what(object);
+                seen.insert(name, now) != Some(now)
+            }
+            Change::Deleted(_) => {
+                seen.remove(&name);
+                if seen.capacity() > SPARSE * seen.len().max(FEW) {
+                    seen.shrink_to_fit();
+                }
+                true
+            }
+        };
+        std::future::ready(matters)
+    })
+}
+
+/// The same for what triggers other objects. What was there at the start triggers none: each has its first reconcile
+/// when everything is listed.
+pub(crate) fn changed_since_start<K>(
+    events: impl Stream<Item = Change<K>>,
+    what: impl Fn(&K) -> u64,
+) -> impl Stream<Item = Arc<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    changed(events, what).filter_map(|change| {
+        std::future::ready(match change {
+            Change::Listed(_) => None,
+            Change::Applied(object) | Change::Deleted(object) => Some(object),
+        })
+    })
+}
+
+/// Hands on what was there at the start as there is room, which each reconcile makes; everything else at once. Where no
+/// room is made for a second it goes on: an object that was deleted makes none.
+pub(crate) fn paced_at_start<K: Send + Sync + 'static>(
+    events: impl Stream<Item = Change<K>> + Send + 'static,
+    room: Arc<Semaphore>,
+) -> impl Stream<Item = Change<K>> + Send {
+    events.then(move |change| {
+        let room = room.clone();
+        async move {
+            if matches!(change, Change::Listed(_))
+                && let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await
+            {
+                taken.forget();
+            }
+            change
+        }
+    })
+}
+
+/// Every object once in each `time`, spread over it. A timer for each of them would take as much memory as the object.
+pub(crate) fn in_turn<K>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let each = time / SHARES;
+    let shares = stream::unfold(0, move |share| async move {
+        tokio::time::sleep(each).await;
+        Some((share, (share + 1) % SHARES))
+    });
+    let of_share = move |share: u32| {
+        let is_in = |object: &K| hashed(&object.meta().uid) % u64::from(SHARES) == u64::from(share);
+        stream::iter(store.state_filter(is_in).into_iter().map(|object| ObjectRef::from_obj(object.as_ref())))
+    };
+    shares.flat_map(of_share).boxed()
+}
+
+/// What of an object its own driver acts on: spec, deletion, finalizers and our annotations.
+pub(crate) fn own<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
+    let meta = object.meta();
+    let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+    hashed(&(
+        &meta.uid,
+        meta.generation,
+        meta.deletion_timestamp.is_some(),
+        &meta.finalizers,
+        annotations.collect::<Vec<_>>(),
+    ))
+}
+
+/// What of a domain those that refer to it act on.
+pub(crate) fn domain_for_others(domain: &EmailDomain) -> u64 {
+    let conditions = domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let is_proven = status::is_true(conditions, "OwnershipVerified");
+    hashed(&(&domain.metadata.uid, domain.metadata.generation, synced(conditions.iter()), is_proven))
+}
+
+/// What of a namespace the objects in it act on: labels that a domain may ask for, and our annotations.
+pub(crate) fn namespace(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let meta = &namespace.metadata;
+    let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+    hashed(&(&meta.uid, &meta.labels, annotations.collect::<Vec<_>>()))
+}
+
+/// What of a namespace the mailbox that is made for it depends on; any annotation may hold its name.
+pub(crate) fn namespace_for_provision(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let meta = &namespace.metadata;
+    hashed(&(&meta.uid, &meta.labels, &meta.annotations, meta.deletion_timestamp.is_some()))
+}
+
+/// What of a mailbox the domain that makes mailboxes acts on.
+pub(crate) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
+    let meta = &mailbox.metadata;
+    let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+    hashed(&(&meta.uid, meta.generation, &meta.labels, meta.deletion_timestamp.is_some(), address))
+}
+
+/// What of a mailbox those that refer to it act on.
+pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
+    let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
+    hashed(&(
+        &mailbox.metadata.uid,
+        mailbox.metadata.generation,
+        synced(conditions),
+        mailbox.metadata.deletion_timestamp.is_some(),
+    ))
+}
+
+/// What of a mailbox its script depends on.
+pub(crate) fn mailbox_for_script(mailbox: &EmailMailbox) -> u64 {
+    hashed(&(mailbox_for_others(mailbox), is_paused(mailbox)))
+}
+
+/// What of a rule the scripts of its mailboxes depend on.
+pub(crate) fn rule_for_scripts(rule: &EmailForwardingRule) -> u64 {
+    let asked = annotation(rule, RECONCILE_REQUESTED_AT);
+    let meta = &rule.metadata;
+    hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), is_paused(rule), asked))
+}
+
+/// What of a mailbox, an alias or a rule its domain counts.
+pub(crate) fn ready(conditions: &[Condition]) -> u64 {
+    hashed(&status::is_true(conditions, "Ready"))
+}
+
+fn synced<'a>(conditions: impl Iterator<Item = &'a Condition>) -> Option<&'a str> {
+    conditions.filter(|c| c.type_ == "Synced").map(|c| c.status.as_str()).next()
+}
+
+fn hashed(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::ResourceExt;
+
+    fn mailbox(generation: i64) -> EmailMailbox {
+        let spec = serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap();
+        let mut mailbox = EmailMailbox::new("m", spec);
+        mailbox.metadata.namespace = Some("n".into());
+        mailbox.metadata.generation = Some(generation);
+        mailbox
+    }
+
+    #[tokio::test]
+    async fn a_write_of_the_status_triggers_nobody() {
+        let mut with_status = mailbox(1);
+        with_status.status = Some(crate::crd::EmailMailboxStatus::default());
+        with_status.metadata.resource_version = Some("2".into());
+        let events = [(mailbox(1), true), (with_status, false), (mailbox(2), false)];
+        let events = events.map(|(mailbox, is_listed)| match Arc::new(mailbox) {
+            mailbox if is_listed => Change::Listed(mailbox),
+            mailbox => Change::Applied(mailbox),
+        });
+        assert_eq!(changed(stream::iter(events.clone()), own).count().await, 2);
+        assert_eq!(
+            changed_since_start(stream::iter(events), own).count().await,
+            1,
+            "others are not triggered at first"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_deletion_matters_and_forgets_the_object() {
+        let object = Arc::new(mailbox(1));
+        let events = [Change::Applied(object.clone()), Change::Deleted(object.clone()), Change::Applied(object)];
+        assert_eq!(changed_since_start(stream::iter(events), own).count().await, 3);
+    }
+
+    #[tokio::test]
+    async fn what_was_there_at_the_start_waits_for_room_and_not_for_ever() {
+        let room = Arc::new(Semaphore::new(1));
+        let change = |n: i64| match Arc::new(mailbox(n)) {
+            mailbox if n < 4 => Change::Listed(mailbox),
+            mailbox => Change::Applied(mailbox),
+        };
+        let mut events = Box::pin(paced_at_start(stream::iter((1..=4).map(change)), room.clone()));
+        let next = async |events: &mut std::pin::Pin<Box<_>>| {
+            let started = tokio::time::Instant::now();
+            let change: Change<EmailMailbox> = StreamExt::next(events).await.unwrap();
+            (change.object().metadata.generation, started.elapsed() > PATIENCE / 2)
+        };
+        assert_eq!(next(&mut events).await, (Some(1), false));
+        assert_eq!(next(&mut events).await, (Some(2), true));
+        room.add_permits(1);
+        assert_eq!(next(&mut events).await, (Some(3), false));
+        assert_eq!(next(&mut events).await, (Some(4), false), "what comes later is handed on at once");
+    }
+
+    #[tokio::test]
+    async fn everything_has_its_turn_once_in_each_round() {
+        let (reader, mut writer) = kube::runtime::reflector::store::<EmailMailbox>();
+        for name in ["a", "b", "c"] {
+            let mut mailbox = mailbox(1);
+            (mailbox.metadata.name, mailbox.metadata.uid) = (Some(name.into()), Some(format!("uid of {name}")));
+            writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(mailbox));
+        }
+        let turns: Vec<_> =
+            in_turn(reader, Duration::from_millis(64)).take(6).map(|mailbox| mailbox.name).collect().await;
+        let (mut first, second) = (turns[..3].to_vec(), &turns[3..]);
+        assert_eq!(first, second);
+        first.sort_unstable();
+        assert_eq!(first, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn deletion_pause_and_finalizers_matter() {
+        let base = own(&mailbox(1));
+        let mut paused = mailbox(1);
+        paused.annotations_mut().insert(crate::crd::PAUSED.into(), "true".into());
+        let mut labelled = mailbox(1);
+        labelled.annotations_mut().insert("other/annotation".into(), "x".into());
+        let mut held = mailbox(1);
+        held.finalizers_mut().push("x".into());
+        assert!(own(&paused) != base && own(&held) != base);
+        assert_eq!(own(&labelled), base);
+    }
+}

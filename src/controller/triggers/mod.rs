@@ -1,0 +1,226 @@
+//! What makes which object due: changes of other objects, of Mailcow, of Secrets, and time.
+
+pub(crate) mod changes;
+pub(crate) mod secrets;
+pub(crate) mod throttle;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::queue::Triggers;
+use crate::controller::driver::refers::{Names, Refers, domain_of};
+use crate::controller::rules::rule_set;
+use crate::controller::triggers::changes::{changed_since_start, in_turn};
+use crate::controller::triggers::throttle::throttled;
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::inventory::Moved;
+use crate::kubernetes::object::Object;
+use crate::kubernetes::stores::{Change, Changes, scoped};
+use crate::status::Conditioned;
+
+/// So many changes at once are looked at together.
+const BATCH: usize = 1000;
+
+/// Domains count what is attached to them, at most once in `recount`, and wait for rivals to go.
+pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<EmailDomain>> {
+    let domains = &ctx.stores.domains;
+    let mailboxes = attached(ctx.stores.mailboxes.subscribe());
+    let aliases = attached(ctx.stores.aliases.subscribe());
+    let moved = changed_on_mailcow(ctx, domains, |moved, domain| {
+        domain
+            .status
+            .as_ref()
+            .and_then(|status| status.domain.as_ref())
+            .is_some_and(|name| moved.domains.contains(name))
+    });
+    let name = |domain: &EmailDomain| Some(domain.spec.domain.clone());
+    let is_rival = |names: &HashSet<String>, domain: &EmailDomain| names.contains(&domain.spec.domain);
+    let rivals = all_matching(domains.subscribe(), changes::own, domains.store(), name, is_rival);
+    let provisioned = ctx.provisioned.subscribe().boxed();
+    let recounts = throttled(stream::select(mailboxes, aliases), recount);
+    [recounts, moved, rivals, provisioned].into_iter().chain(of_namespaces(ctx, domains)).collect()
+}
+
+/// The domains of objects that become ready, cease to be, or are deleted.
+fn attached<K>(changes: Changes<K>) -> impl Stream<Item = ObjectRef<EmailDomain>> + Send
+where
+    K: Object + Refers + 'static,
+{
+    let ready = |object: &K| changes::ready(object.status().map(Conditioned::conditions).unwrap_or_default());
+    changed_since_start(changes, ready).filter_map(|object| std::future::ready(domain_of(object.as_ref())))
+}
+
+/// The objects of a namespace whose labels or annotations changed.
+fn of_namespaces<K: Object + 'static>(ctx: &Context, store: &Store<K>) -> Option<Triggers<K>> {
+    let handle = ctx.stores.namespaces.as_ref()?.subscribe();
+    let name = |namespace: &PartialObjectMeta<Namespace>| namespace.metadata.name.clone();
+    let is_in = |names: &HashSet<String>, object: &K| object.namespace().is_some_and(|of| names.contains(&of));
+    Some(all_matching(handle, changes::namespace, store.clone(), name, is_in))
+}
+
+/// An object's namespace and name.
+fn name_of(object: &impl ResourceExt) -> Option<(String, String)> {
+    Some((object.namespace()?, object.name_any()))
+}
+
+/// The objects whose things were changed on Mailcow itself.
+fn changed_on_mailcow<K: Object + 'static>(
+    ctx: &Context,
+    store: &Store<K>,
+    is_about: fn(&Moved, &K) -> bool,
+) -> Triggers<K> {
+    let store = store.clone();
+    let concerned = move |moved: Arc<Moved>| {
+        let objects = store.state_filter(|object| is_about(&moved, object));
+        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+    };
+    ctx.mailcow_changes.subscribe().flat_map(concerned).boxed()
+}
+
+/// Domains that make mailboxes by themselves look at namespaces, and at what bears names in the domain.
+pub(crate) fn of_provisioning(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
+    let domains = &ctx.stores.domains;
+    let namespaces = ctx.stores.namespaces.as_ref().map(|namespaces| {
+        let provides = |_: &Vec<()>, domain: &EmailDomain| domain.spec.auto_provision.is_some();
+        let changes = namespaces.subscribe();
+        all_matching(changes, changes::namespace_for_provision, domains.store(), |_| Some(()), provides)
+    });
+    let mailboxes = ctx.stores.mailboxes.subscribe();
+    let mailboxes = all_matching(mailboxes, changes::mailbox_for_provision, domains.store(), home_of, makes_in);
+    let aliases = ctx.stores.aliases.subscribe();
+    let aliases = all_matching(aliases, changes::own, domains.store(), home_of, makes_in);
+    [mailboxes, aliases].into_iter().chain(namespaces).collect()
+}
+
+/// Namespace and name of the domain that an object belongs to.
+fn home_of(object: &impl Refers) -> Option<(String, String)> {
+    let domain = object.domain()?;
+    let own = object.meta().namespace.as_deref()?;
+    Some((domain.namespace_from(own).to_owned(), domain.name.clone()))
+}
+
+/// Whether it is a domain that makes mailboxes, and one of those that were named.
+fn makes_in(names: &Names, domain: &EmailDomain) -> bool {
+    let name = domain.metadata.name.as_deref().unwrap_or_default();
+    domain.spec.auto_provision.is_some() && names.contains(domain.metadata.namespace.as_deref(), name)
+}
+
+/// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
+pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
+    let mailboxes = &ctx.stores.mailboxes;
+    let given = secrets::given(ctx.kube.clone(), mailboxes.subscribe(), mailboxes.store());
+    let generated = secrets::generated(scoped(&ctx.kube, &ctx.settings), mailboxes.store());
+    let turns = in_turn(mailboxes.store(), ctx.settings.resync);
+    let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
+    [of_their_domains(ctx, mailboxes), given, generated, turns, moved]
+        .into_iter()
+        .chain(of_namespaces(ctx, mailboxes))
+        .collect()
+}
+
+fn mailbox_moved(moved: &Moved, mailbox: &EmailMailbox) -> bool {
+    let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+    address.is_some_and(|address| moved.mailboxes.contains(address))
+}
+
+/// The objects that belong to a domain that changed.
+fn of_their_domains<K: Object + Refers + 'static>(ctx: &Context, store: &Store<K>) -> Triggers<K> {
+    let domains = ctx.stores.domains.subscribe();
+    all_matching(domains, changes::domain_for_others, store.clone(), name_of, Names::contain_domain_of)
+}
+
+/// Aliases wait for their domain and for the mailboxes they go to.
+pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
+    let aliases = &ctx.stores.aliases;
+    let mailboxes = ctx.stores.mailboxes.subscribe();
+    let mailboxes =
+        all_matching(mailboxes, changes::mailbox_for_others, aliases.store(), name_of, Names::contain_mailbox_of);
+    let moved = changed_on_mailcow(ctx, aliases, |moved, alias| {
+        let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
+        address.is_some_and(|address| moved.aliases.contains(address))
+    });
+    let turns = in_turn(aliases.store(), ctx.settings.resync);
+    [of_their_domains(ctx, aliases), mailboxes, turns, moved].into_iter().chain(of_namespaces(ctx, aliases)).collect()
+}
+
+/// Scripts are made from the rules, and wait for domains and for the installation's sinks.
+pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
+    let mailboxes = &ctx.stores.mailboxes;
+    let (scripts, of_rule) = (ctx.clone(), mailboxes.store());
+    let rules = changed_since_start(ctx.stores.rules.subscribe(), changes::rule_for_scripts)
+        .flat_map(move |rule| stream::iter(scripts_of(&rule, &scripts, &of_rule)))
+        .boxed();
+    let doubts = ctx.clone();
+    let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
+    let moved = moved.inspect(move |mailbox| doubts.scripts.doubt(mailbox)).boxed();
+    [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved]
+        .into_iter()
+        .chain(of_namespaces(ctx, mailboxes))
+        .collect()
+}
+
+/// Every mailbox, when the installation's sinks changed.
+fn of_sinks(ctx: &Context) -> Triggers<EmailMailbox> {
+    let (mut sinks, mailboxes) = (ctx.sinks.clone(), ctx.stores.mailboxes.store());
+    sinks.mark_unchanged();
+    let changed = stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
+    let all = move |()| {
+        let objects: Vec<_> = mailboxes.state().iter().map(|m| ObjectRef::from_obj(m.as_ref())).collect();
+        stream::iter(objects)
+    };
+    changed.flat_map(all).boxed()
+}
+
+/// The mailboxes whose script a change of the rule matters to: its own, and those with rules that may close a ring.
+fn scripts_of(
+    rule: &EmailForwardingRule,
+    ctx: &Context,
+    mailboxes: &Store<EmailMailbox>,
+) -> Vec<ObjectRef<EmailMailbox>> {
+    let is_of = |m: &EmailMailbox| m.metadata.namespace == rule.metadata.namespace && rule_set::applies(rule, m);
+    let own = mailboxes.state_filter(is_of);
+    let linked = ctx.scripts.linked(rule.metadata.namespace.as_deref().unwrap_or_default());
+    own.iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).chain(linked).collect()
+}
+
+/// A domain's rules wait for the domain. What else they wait for, their scripts report.
+pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>> {
+    let rules = &ctx.stores.rules;
+    let scripts = ctx.scripts.subscribe().boxed();
+    [of_their_domains(ctx, rules), scripts].into_iter().chain(of_namespaces(ctx, rules)).collect()
+}
+
+/// What an object is called by those that refer to it.
+type NameOf<O, T> = fn(&O) -> Option<T>;
+/// Whether an object refers to one of many.
+type Matters<C, K> = fn(&C, &K) -> bool;
+
+/// When `what` of objects of another kind changes, those objects of ours that it matters to: many changes at once are one look.
+fn all_matching<K, O, T, C>(
+    events: impl Stream<Item = Change<O>> + Send + 'static,
+    what: fn(&O) -> u64,
+    store: Store<K>,
+    name: NameOf<O, T>,
+    matters: Matters<C, K>,
+) -> Triggers<K>
+where
+    K: Object + 'static,
+    O: Resource<DynamicType = ()> + Send + Sync + 'static,
+    T: 'static,
+    C: FromIterator<T> + 'static,
+{
+    let found = move |changed: Vec<Arc<O>>| {
+        let names = changed.iter().filter_map(|other| name(other)).collect();
+        let objects = store.state_filter(|object| matters(&names, object));
+        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+    };
+    changed_since_start(events, what).ready_chunks(BATCH).flat_map(found).boxed()
+}

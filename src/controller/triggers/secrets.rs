@@ -1,0 +1,132 @@
+//! Watches over Secrets that hold passwords. They carry metadata only: no password travels because of a watch, and no
+//! Secret that no mailbox names is looked at.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use tokio::sync::mpsc;
+
+use crate::controller::driver::refers::Names;
+use crate::controller::mailbox::secrets;
+use crate::crd::{EmailMailbox, MAILBOX_LABEL};
+use crate::kubernetes::stores::Changes;
+
+/// So many changes at once are looked at together.
+const BATCH: usize = 1000;
+
+/// A Secret by namespace and name.
+type Key = (String, String);
+/// A Secret and its version as a status names it.
+type Touched = (Key, String);
+
+/// Mailboxes whose generated Secret changed: one watch by label wherever the operator looks.
+pub(crate) fn generated(
+    secrets: Vec<Api<PartialObjectMeta<Secret>>>,
+    store: Store<EmailMailbox>,
+) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
+    let labelled = |api| watcher(api, watcher::Config::default().labels(MAILBOX_LABEL)).default_backoff().boxed();
+    let events = stream::select_all(secrets.into_iter().map(labelled));
+    let changed = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
+    changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
+}
+
+/// Mailboxes whose given Secret changed: one watch by name for each Secret that a mailbox names.
+pub(crate) fn given(
+    kube: kube::Client,
+    mailboxes: Changes<EmailMailbox>,
+    store: Store<EmailMailbox>,
+) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
+    let (sender, receiver) = mpsc::channel::<Touched>(64);
+    tokio::spawn(follow_names(kube, mailboxes, sender));
+    let changed = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|key| (key, receiver)) });
+    changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
+}
+
+async fn follow_names(kube: kube::Client, mut mailboxes: Changes<EmailMailbox>, sender: mpsc::Sender<Touched>) {
+    let mut watched: HashSet<Key> = HashSet::new();
+    while let Some(mailbox) = mailboxes.next().await {
+        let Some(key) = given_secret(mailbox.object()) else { continue };
+        if watched.insert(key.clone()) {
+            tokio::spawn(follow_one(kube.clone(), key, sender.clone()));
+        }
+    }
+}
+
+fn given_secret(mailbox: &Arc<EmailMailbox>) -> Option<Key> {
+    let given = mailbox.spec.password_secret_ref.as_ref()?;
+    Some((mailbox.namespace()?, given.name.clone()))
+}
+
+async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Sender<Touched>) {
+    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(kube, &namespace);
+    let mut events = watcher(secrets, only).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let Some(key) = event.ok().and_then(touched) else { continue };
+        if sender.send(key).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The Secret that an event is about.
+fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Touched> {
+    match event {
+        watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) | watcher::Event::Delete(secret) => {
+            Some(((secret.namespace()?, secret.name_any()), secrets::version(&secret.metadata)))
+        }
+        watcher::Event::Init | watcher::Event::InitDone => None,
+    }
+}
+
+/// The mailboxes that have their password in one of the Secrets, but for those that were set to its latest version: at
+/// the start that is all of them.
+fn naming(store: &Store<EmailMailbox>, secrets: Vec<Touched>) -> Vec<ObjectRef<EmailMailbox>> {
+    // A Secret that was touched twice is as it was left.
+    let latest: HashMap<Key, String> = secrets.into_iter().collect();
+    let (changed, versions): (Names, HashSet<String>) = latest.into_iter().unzip();
+    let is_set = |m: &EmailMailbox| {
+        let version = m.status.as_ref().and_then(|status| status.password_version.as_ref());
+        version.is_some_and(|version| versions.contains(version))
+    };
+    let named = |m: &EmailMailbox| changed.contains(m.metadata.namespace.as_deref(), &secrets::name(m)) && !is_set(m);
+    store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::EmailMailboxStatus;
+    use kube::runtime::reflector::store;
+
+    #[test]
+    fn a_secret_wakes_the_mailboxes_that_name_it_in_its_namespace() {
+        let (reader, mut writer) = store::<EmailMailbox>();
+        for (namespace, name, spec) in [
+            ("n", "generated", "{localPart: a, domainRef: {name: d}}"),
+            ("n", "given", "{localPart: b, domainRef: {name: d}, passwordSecretRef: {name: interner}}"),
+            ("other", "given", "{localPart: c, domainRef: {name: d}, passwordSecretRef: {name: interner}}"),
+        ] {
+            let mut mailbox = EmailMailbox::new(name, serde_yaml::from_str(spec).unwrap());
+            mailbox.status = Some(EmailMailboxStatus { password_version: Some("u/1".into()), ..Default::default() });
+            mailbox.metadata.namespace = Some(namespace.into());
+            writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
+        }
+        let triggered =
+            |namespace: &str, name: &str| naming(&reader, vec![((namespace.into(), name.into()), "u/2".into())]);
+        assert_eq!(triggered("n", "interner").len(), 1);
+        assert_eq!(triggered("n", "generated-mailbox")[0].name, "generated");
+        assert!(triggered("n", "unrelated").is_empty());
+        let same = naming(&reader, vec![(("n".into(), "interner".into()), "u/1".into())]);
+        assert!(same.is_empty(), "the version that was set is no news");
+        let touched = ["u/1", "u/2"].map(|version| (("n".into(), "interner".into()), version.into()));
+        assert_eq!(naming(&reader, touched.to_vec()).len(), 1, "the last version counts");
+    }
+}

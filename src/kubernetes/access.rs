@@ -1,0 +1,84 @@
+//! Where the operator may look: of the namespaces that are listed, one that is gone must not keep it from the others.
+
+use std::time::Duration;
+
+use futures::future::select_all;
+use kube::Api;
+use kube::api::ListParams;
+
+use crate::config::Settings;
+use crate::crd::EmailDomain;
+use crate::kubernetes::stores::scoped;
+
+/// How often a namespace that may not be looked at is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Namespaces that the operator may not look at.
+pub(crate) struct Inaccessible(Vec<Api<EmailDomain>>);
+
+/// One cheap list in each place, which fails with a clear reason where watches would only try again. Listed namespaces
+/// that may not be looked at, as when they don't exist, are taken out of the settings.
+///
+/// # Errors
+/// When the kinds are not there, or none of the namespaces may be looked at.
+pub(crate) async fn check(kube: &kube::Client, settings: &mut Settings) -> Result<Inaccessible, kube::Error> {
+    let namespaces: Vec<Api<EmailDomain>> = scoped(kube, settings);
+    let (mut open, mut closed) = (0, Vec::new());
+    let mut refusal = None;
+    for place in namespaces {
+        match list_one(&place).await {
+            Ok(()) => open += 1,
+            Err(error) if is_forbidden(&error) => {
+                refusal = Some(error);
+                closed.push(place);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match refusal {
+        Some(error) if open == 0 => Err(error),
+        _ => Ok(left_out(closed, settings)),
+    }
+}
+
+fn left_out(closed: Vec<Api<EmailDomain>>, settings: &mut Settings) -> Inaccessible {
+    for namespace in closed.iter().filter_map(Api::namespace) {
+        tracing::error!(
+            namespace,
+            "left out: the operator may not look there. Create the namespace, or take it out of watchNamespaces, and upgrade the release"
+        );
+        settings.watch_namespaces.retain(|listed| listed != namespace);
+    }
+    Inaccessible(closed)
+}
+
+impl Inaccessible {
+    /// Waits until one of them may be looked at: for ever if there is none. Its objects are known only after a new
+    /// start, which lists all kinds before anything is done.
+    pub(crate) async fn wait_until_accessible(self) {
+        let opening = self.0.into_iter().map(|place| Box::pin(accessible(place)));
+        let opening: Vec<_> = opening.collect();
+        if opening.is_empty() {
+            return std::future::pending().await;
+        }
+        let (namespace, ..) = select_all(opening).await;
+        tracing::info!(namespace, "this namespace may be looked at now: the operator ends, to start anew with it");
+    }
+}
+
+async fn accessible(place: Api<EmailDomain>) -> String {
+    loop {
+        tokio::time::sleep(RETRY).await;
+        if list_one(&place).await.is_ok() {
+            return place.namespace().unwrap_or_default().to_owned();
+        }
+    }
+}
+
+async fn list_one(place: &Api<EmailDomain>) -> Result<(), kube::Error> {
+    place.list(&ListParams::default().limit(1)).await.map(|_| ())
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}

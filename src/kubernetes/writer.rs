@@ -1,0 +1,190 @@
+//! The one place that writes to our objects: status (only when it differs), our finalizer, events.
+
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use crate::crd::{FINALIZER, StatusCondition as Condition};
+use crate::kubernetes::events::Events;
+use crate::kubernetes::latest::LatestStatuses;
+use crate::kubernetes::object::{Object, has_finalizer};
+use crate::status::{self, Conditioned, ReconcileRequest};
+
+/// Field manager of all our writes.
+pub(crate) const MANAGER: &str = "mailcow-operator";
+/// Field manager of the finalizer alone.
+const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
+/// How often a finalizer is read again that others change at the same time.
+const ATTEMPTS: u32 = 10;
+
+/// Writes to our objects. Holds handles only.
+pub(crate) struct Writer {
+    client: kube::Client,
+    latest: LatestStatuses,
+    events: Events,
+}
+
+impl Writer {
+    /// Writes through this client.
+    pub(crate) fn new(client: kube::Client) -> Self {
+        Self { latest: LatestStatuses::default(), events: Events::new(client.clone()), client }
+    }
+
+    /// The status that was last written; of an object that has none yet, the first one, which is written here.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn last_status<K: Object>(
+        &self,
+        object: &K,
+        request: &ReconcileRequest,
+    ) -> Result<K::Status, kube::Error> {
+        let last = self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default();
+        if !last.conditions().is_empty() || object.meta().deletion_timestamp.is_some() {
+            return Ok(last);
+        }
+        let first = status::first_touch(request);
+        self.write_status(object, &last, &first).await?;
+        Ok(first)
+    }
+
+    /// Writes the status if it differs, and an event if `Ready` changed.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn write_status<K: Object>(
+        &self,
+        object: &K,
+        before: &K::Status,
+        after: &K::Status,
+    ) -> Result<(), kube::Error> {
+        if before == after {
+            return Ok(());
+        }
+        let body = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": object.name_any()}, "status": after,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        match self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
+            // It was deleted meanwhile: there is nothing to write to.
+            Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
+            result => result.map(|_| ())?,
+        }
+        self.latest.remember(object, after);
+        if let Some(event) = changed(before.conditions(), after.conditions()) {
+            tracing::info!(reason = event.reason, note = event.note, "Ready changed");
+            self.publish(object, event).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes an event; one that can't be published is only logged.
+    pub(crate) async fn publish<K: Object>(&self, object: &K, event: Event) {
+        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(%error, "an event could not be published");
+        }
+    }
+
+    /// Adds our finalizer, before the first write to Mailcow. The uid keeps a successor of the same name safe.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn add_finalizer<K: Object>(&self, object: &K) -> Result<(), kube::Error> {
+        if has_finalizer(object) {
+            return Ok(());
+        }
+        let body = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": object.name_any(), "uid": object.uid(), "finalizers": [FINALIZER]},
+        });
+        let params = PatchParams::apply(FINALIZER_MANAGER).force();
+        self.api(object).patch(&object.name_any(), &params, &Patch::Apply(body)).await.map(|_| ())
+    }
+
+    /// Removes our finalizer, whoever put it there: a restored manifest makes kubectl its owner, and applying without it
+    /// would take only our own share away. Finalizers of others stay. What changes meanwhile makes it read again.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn remove_finalizer<K: Object>(&self, object: &K) -> Result<(), kube::Error> {
+        let (api, name) = (self.api(object), object.name_any());
+        let params = PatchParams { field_manager: Some(FINALIZER_MANAGER.to_owned()), ..PatchParams::default() };
+        for _ in 0..ATTEMPTS {
+            let Some(now) = api.get_metadata_opt(&name).await? else { return Ok(()) };
+            if now.metadata.uid != object.meta().uid || !has_finalizer(&now) {
+                return Ok(());
+            }
+            let others: Vec<&String> = now.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
+            let body = json!({"metadata": {
+                "uid": now.metadata.uid, "resourceVersion": now.metadata.resource_version, "finalizers": others,
+            }});
+            match api.patch_metadata(&name, &params, &Patch::Merge(body)).await {
+                Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
+                Err(kube::Error::Api(error)) if error.is_conflict() => {}
+                result => return result.map(|_| ()),
+            }
+        }
+        let message = format!("{name} changes too often for its finalizer to be removed; it is tried again");
+        Err(kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409))))
+    }
+
+    /// The API of the object's kind in its namespace.
+    fn api<K: Object>(&self, object: &K) -> Api<K> {
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+}
+
+/// An event when `Ready` is not as it was before.
+fn changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
+    let now = status::ready(after)?;
+    // Other fields that drift are news too.
+    let drifted = |c: &Condition| (c.reason == "Drifted").then(|| c.message.clone());
+    let shown = |c: &Condition| (c.status.clone(), c.reason.clone(), drifted(c));
+    if status::ready(before).map(shown) == Some(shown(now)) || now.reason == "Pending" {
+        return None;
+    }
+    let type_ = if status::is_true(after, "Stalled") || now.status == "Unknown" {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    };
+    Some(Event {
+        type_,
+        reason: now.reason.clone(),
+        note: Some(now.message.chars().take(1000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::crd::ConditionText;
+    use std::sync::Arc;
+
+    fn ready(status: &str, reason: &str) -> Vec<Condition> {
+        vec![Condition {
+            last_transition_time: clock::now(),
+            observed_generation: None,
+            text: Arc::new(ConditionText {
+                message: "m".into(),
+                reason: reason.into(),
+                status: status.into(),
+                type_: "Ready".into(),
+            }),
+        }]
+    }
+
+    #[test]
+    fn events_come_on_change_only() {
+        assert!(changed(&[], &ready("Unknown", "Pending")).is_none());
+        assert!(changed(&ready("Unknown", "Pending"), &ready("True", "InSync")).is_some());
+        assert!(changed(&ready("True", "InSync"), &ready("True", "InSync")).is_none());
+        let down = changed(&ready("True", "InSync"), &ready("Unknown", "MailcowUnreachable")).unwrap();
+        assert!(matches!(down.type_, EventType::Warning));
+    }
+}

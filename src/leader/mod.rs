@@ -1,0 +1,245 @@
+//! Which of several replicas works: the one that holds a Lease.
+//!
+//! Nobody compares the clocks of two machines. A leader counts from the moment it *sent* its last renewal that was
+//! confirmed, and stops after two thirds of the lease's duration. Another takes the Lease only after it has watched it
+//! stay unchanged for nearly the whole duration, and every write to it names the version that was read. So the one has
+//! stopped before the other starts, also when it was frozen meanwhile: each of its writes asks its [`Permit`] first.
+
+pub(crate) mod lease;
+pub(crate) mod permit;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::PostParams;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::clock;
+use crate::config::Settings;
+use crate::leader::lease::{Record, Times, written};
+use crate::leader::permit::Permit;
+use crate::telemetry::Metrics;
+
+/// A candidate for the Lease.
+pub(crate) struct Candidate {
+    leases: Api<Lease>,
+    name: String,
+    me: String,
+    duration: Duration,
+    permit: Permit,
+    metrics: Metrics,
+    record: Record,
+}
+
+impl Candidate {
+    /// A candidate that was not elected yet: `permit` is taken back.
+    pub(crate) fn new(kube: kube::Client, settings: &Settings, permit: Permit, metrics: Metrics) -> Self {
+        let leader = &settings.leader;
+        permit.revoke();
+        metrics.leading(false);
+        Self {
+            leases: Api::namespaced(kube, &settings.operator_namespace),
+            name: leader.lease_name.clone(),
+            me: leader.pod_name.clone().unwrap_or_else(host_name),
+            duration: leader.lease_duration,
+            permit,
+            metrics,
+            record: Record::default(),
+        }
+    }
+
+    /// Waits until this process leads. `looked` is called when the Lease was read: from then on it is a good standby.
+    pub(crate) async fn elected(mut self, looked: impl Fn()) -> Term {
+        let times = Times::of(self.duration);
+        let mut told = String::new();
+        loop {
+            let said = match timeout(times.good, self.look(times)).await {
+                Ok(Ok(Look::Taken(lease))) => return self.start(lease),
+                Ok(Ok(Look::Held(by))) => {
+                    looked();
+                    format!("another instance leads, this one waits: {by}")
+                }
+                Ok(Err(error)) => self.trouble(&error),
+                Err(_) => "the Kubernetes API does not answer".to_owned(),
+            };
+            if said != told {
+                tracing::info!(lease = self.name, me = self.me, "{said}");
+                told = said;
+            }
+            sleep(times.look.mul_f64(0.9 + rand::random::<f64>() / 10.0)).await;
+        }
+    }
+
+    /// One look, and an attempt where the Lease is free.
+    async fn look(&mut self, times: Times) -> Result<Look, kube::Error> {
+        let asked = Instant::now();
+        let there = self.leases.get_opt(&self.name).await?;
+        let spec = there.as_ref().and_then(|lease| lease.spec.as_ref());
+        if let Some(by) = self.record.holder(spec, &self.me, self.duration, Instant::now()) {
+            return Ok(Look::Held(by));
+        }
+        let taken = match there {
+            Some(lease) => self.write(lease, Some(&self.me)).await,
+            None => self.leases.create(&PostParams::default(), &self.written(Lease::default(), Some(&self.me))).await,
+        };
+        match taken {
+            Ok(lease) => {
+                self.permit.grant(asked + times.good);
+                Ok(Look::Taken(Box::new(lease)))
+            }
+            Err(error) if is_conflict(&error) => Ok(Look::Held("somebody who was faster".to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start(self, lease: Box<Lease>) -> Term {
+        tracing::info!(lease = self.name, me = self.me, "this instance leads");
+        self.metrics.leading(true);
+        let (resign, resigned) = oneshot::channel();
+        // A task of its own: passes that take long must not keep it from renewing.
+        Term(Some((resign, tokio::spawn(self.keep(*lease, resigned)))))
+    }
+
+    /// Renews until it is told to resign, or says why the Lease is lost.
+    async fn keep(self, mut lease: Lease, mut resigned: oneshot::Receiver<()>) -> Option<String> {
+        let why = self.renewed(&mut lease, &mut resigned).await;
+        if why.is_none() {
+            self.release(lease).await;
+        }
+        self.permit.revoke();
+        self.metrics.leading(false);
+        why
+    }
+
+    async fn renewed(&self, lease: &mut Lease, resigned: &mut oneshot::Receiver<()>) -> Option<String> {
+        let times = Times::of(self.duration);
+        let mut trouble = "it could not be renewed in time".to_owned();
+        loop {
+            let Some(left) = self.permit.left() else { return Some(trouble) };
+            if timeout(times.renew.min(left), &mut *resigned).await.is_ok() {
+                return None;
+            }
+            let Some(left) = self.permit.left() else { return Some(trouble) };
+            let sent = Instant::now();
+            match timeout(left, self.renew(lease)).await {
+                Ok(Ok(Renewed::Yes(renewed))) => {
+                    *lease = *renewed;
+                    self.permit.grant(sent + times.good);
+                }
+                Ok(Ok(Renewed::Lost(why))) => return Some(why),
+                Ok(Err(error)) => {
+                    trouble = self.trouble(&error);
+                    tracing::warn!(lease = self.name, "{trouble}");
+                }
+                Err(_) => return Some("the Kubernetes API does not answer".to_owned()),
+            }
+        }
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<Renewed, kube::Error> {
+        match self.write(lease.clone(), Some(&self.me)).await {
+            Ok(lease) => Ok(Renewed::Yes(Box::new(lease))),
+            Err(error) if is_conflict(&error) => self.again().await,
+            Err(kube::Error::Api(error)) if error.is_not_found() => Ok(Renewed::Lost("it was deleted".to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The Lease is not as it was last seen: an earlier renewal whose answer was lost, a hand, or another leader.
+    async fn again(&self) -> Result<Renewed, kube::Error> {
+        let lease = self.leases.get(&self.name).await?;
+        match lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) {
+            Some(by) if by == self.me => Ok(Renewed::Yes(Box::new(self.write(lease, Some(&self.me)).await?))),
+            Some(by) => Ok(Renewed::Lost(format!("{by} has taken it"))),
+            None => Ok(Renewed::Lost("it was freed by hand".to_owned())),
+        }
+    }
+
+    /// Frees the Lease; nothing is written from here on. One that can't be freed runs out.
+    async fn release(&self, lease: Lease) {
+        let limit = self.permit.left().unwrap_or_default();
+        self.permit.revoke();
+        match timeout(limit, self.write(lease, None)).await {
+            Ok(Ok(_)) => tracing::info!(lease = self.name, "the lease is released"),
+            Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the lease can't be released and runs out"),
+            Err(_) => tracing::warn!(lease = self.name, "the lease can't be released and runs out"),
+        }
+    }
+
+    /// Writes the Lease if it is still as it was read.
+    async fn write(&self, lease: Lease, holder: Option<&str>) -> Result<Lease, kube::Error> {
+        self.leases.replace(&self.name, &PostParams::default(), &self.written(lease, holder)).await
+    }
+
+    fn written(&self, before: Lease, holder: Option<&str>) -> Lease {
+        written(before, &self.name, holder, self.duration, clock::precisely())
+    }
+
+    fn trouble(&self, error: &kube::Error) -> String {
+        match error {
+            kube::Error::Api(status) if status.is_forbidden() => format!(
+                "the operator may not read and write the Lease {}: it needs get, create and update on leases ({})",
+                self.name, status.message
+            ),
+            error => format!("the Lease {} can't be read or written: {error}", self.name),
+        }
+    }
+}
+
+/// What a look at the Lease gave.
+enum Look {
+    /// It is ours.
+    Taken(Box<Lease>),
+    /// Who has it.
+    Held(String),
+}
+
+/// What a renewal gave.
+enum Renewed {
+    /// It is still ours.
+    Yes(Box<Lease>),
+    /// Why it is not.
+    Lost(String),
+}
+
+/// The time of a leader; without an election it never ends.
+pub(crate) struct Term(Option<(oneshot::Sender<()>, JoinHandle<Option<String>>)>);
+
+impl Term {
+    /// Of one that leads unasked.
+    pub(crate) fn unasked(metrics: &Metrics) -> Self {
+        metrics.leading(true);
+        Self(None)
+    }
+
+    /// Waits until the Lease is lost, and says why.
+    pub(crate) async fn lost(&mut self) -> String {
+        match &mut self.0 {
+            Some((_, keeping)) => keeping.await.ok().flatten().unwrap_or_else(|| "its keeper broke down".to_owned()),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Frees the Lease, so that another may start at once.
+    pub(crate) async fn resign(self) {
+        if let Some((resign, keeping)) = self.0 {
+            // Whoever has stopped listening has lost it, and it can't be freed.
+            let _ = resign.send(());
+            let _ = keeping.await;
+        }
+    }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
+}
+
+/// The name of the host, with letters that no other process has.
+fn host_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "mailcow-operator" } else { host.trim() };
+    format!("{host}-{:08x}", rand::random::<u32>())
+}

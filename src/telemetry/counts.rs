@@ -1,0 +1,130 @@
+//! What is counted when somebody looks, not kept by hand.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::crd::StatusCondition;
+
+/// States of an object, of which each has one.
+pub const STATES: [&str; 5] = ["Ready", "NotReady", "Stalled", "Paused", "Deleting"];
+
+/// What `DNSVerified` may say.
+const VERIFIED: [&str; 3] = ["True", "False", "Unknown"];
+
+/// How things stand.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// How many objects there are, by kind and state.
+    pub objects: BTreeMap<(&'static str, &'static str), i64>,
+    /// How many domains there are, by what `DNSVerified` says.
+    pub domains: BTreeMap<&'static str, i64>,
+    /// Whether calls to Mailcow are sent, by the name of each configured server.
+    pub breakers: BTreeMap<String, &'static str>,
+}
+
+impl Counts {
+    /// Counts an object.
+    pub fn count(&mut self, kind: &'static str, conditions: &[StatusCondition], is_deleting: bool) {
+        *self.objects.entry((kind, state(conditions, is_deleting))).or_default() += 1;
+    }
+
+    /// Counts what is said of a domain's DNS records.
+    pub fn count_dns(&mut self, conditions: &[StatusCondition]) {
+        let said = conditions.iter().find(|c| c.type_ == "DNSVerified").map(|c| c.status.as_str());
+        let said = VERIFIED.into_iter().find(|word| said == Some(word)).unwrap_or("Unknown");
+        *self.domains.entry(said).or_default() += 1;
+    }
+
+    /// Says of a kind that there may be none in any state, and of domains that nothing may be said.
+    pub fn of_kind(&mut self, kind: &'static str) {
+        for state in STATES {
+            self.objects.entry((kind, state)).or_default();
+        }
+        for said in VERIFIED {
+            self.domains.entry(said).or_default();
+        }
+    }
+}
+
+/// The state of an object, as its conditions have it.
+fn state(conditions: &[StatusCondition], is_deleting: bool) -> &'static str {
+    let is = |kind: &str| conditions.iter().any(|c| c.type_ == kind && c.status == "True");
+    match () {
+        () if is_deleting => "Deleting",
+        () if is("Paused") => "Paused",
+        () if is("Stalled") => "Stalled",
+        () if is("Ready") => "Ready",
+        () => "NotReady",
+    }
+}
+
+/// Looks how things stand; nothing is known until it is told how.
+#[derive(Clone, Default)]
+pub(super) struct Watcher(Arc<RwLock<Option<Look>>>);
+
+/// How things are looked at.
+type Look = Box<dyn Fn() -> Counts + Send + Sync>;
+
+impl Watcher {
+    /// Tells how to look.
+    pub(super) fn set(&self, look: impl Fn() -> Counts + Send + Sync + 'static) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(look));
+    }
+
+    /// How things stand now.
+    pub(super) fn look(&self) -> Counts {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|look| look()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::crd::ConditionText;
+
+    fn conditions(said: &[(&str, &str)]) -> Vec<StatusCondition> {
+        let text = |kind: &str, status: &str| ConditionText {
+            message: String::new(),
+            reason: "Any".into(),
+            status: status.into(),
+            type_: kind.into(),
+        };
+        let condition = |(kind, status): &(&str, &str)| StatusCondition {
+            last_transition_time: clock::now(),
+            observed_generation: None,
+            text: Arc::new(text(kind, status)),
+        };
+        said.iter().map(condition).collect()
+    }
+
+    #[test]
+    fn every_object_has_one_state() {
+        let stalled = conditions(&[("Ready", "False"), ("Stalled", "True")]);
+        assert_eq!(state(&[], false), "NotReady");
+        assert_eq!(state(&conditions(&[("Ready", "True")]), false), "Ready");
+        assert_eq!(state(&conditions(&[("Ready", "Unknown")]), false), "NotReady");
+        assert_eq!(state(&stalled, false), "Stalled");
+        assert_eq!(state(&conditions(&[("Ready", "True"), ("Paused", "True")]), false), "Paused");
+        assert_eq!(state(&stalled, true), "Deleting");
+    }
+
+    #[test]
+    fn a_kind_without_objects_is_counted_too() {
+        let mut counts = Counts::default();
+        counts.of_kind("EmailAlias");
+        counts.count("EmailAlias", &[], false);
+        let numbers: Vec<i64> = counts.objects.values().copied().collect();
+        assert_eq!((counts.objects.len(), numbers.iter().sum::<i64>()), (5, 1));
+        counts.count_dns(&conditions(&[("DNSVerified", "False")]));
+        counts.count_dns(&[]);
+        assert_eq!(counts.domains, BTreeMap::from([("True", 0), ("False", 1), ("Unknown", 1)]));
+    }
+}

@@ -5,7 +5,7 @@ use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::controller::domain_dns::publish::{
+use crate::controller::domain_dns::published::{
     PublishError, applied, is_ours, is_owned_by, metadata, object_name, owner, remove, selector, taken,
 };
 use crate::controller::driver::context::Context;

@@ -2,4 +2,5 @@
 
 pub(crate) mod endpoints;
 pub(crate) mod publish;
+pub(crate) mod published;
 pub(crate) mod verification;

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::controller::driver::backoff::Backoff;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
-use crate::controller::rules::rule_set::KnownLoops;
+use crate::controller::rules::loops::KnownLoops;
 use crate::controller::rules::script_state::ScriptStates;
 use crate::controller::servers::Servers;
 use crate::dns::Lookup;

@@ -1,8 +1,8 @@
 //! Which rules a mailbox has, and which of them can be in force.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -10,6 +10,7 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::controller::driver::refers::Refers;
+use crate::controller::rules::loops::Links;
 use crate::crd::{DeletionPolicy, DomainRef, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::forwarding::{ForwardingLoop, Routes, Sends, rule_loops};
@@ -149,29 +150,6 @@ pub(crate) fn applies(rule: &EmailForwardingRule, mailbox: &EmailMailbox) -> boo
         || rule.domain().is_some_and(|domain| {
             mailbox.spec.domain_ref.is_same(domain, mailbox.metadata.namespace.as_deref().unwrap_or_default())
         })
-}
-
-/// Rules of a namespace that forward to its mailboxes.
-#[derive(Debug, Default)]
-struct Links {
-    rules: Vec<String>,
-    rings: Vec<ForwardingLoop>,
-}
-
-/// What was found in each namespace, and for which state of its objects.
-#[derive(Debug, Default)]
-pub(crate) struct KnownLoops(Mutex<FoundLoops>);
-
-type FoundLoops = HashMap<String, (u64, Arc<Links>)>;
-
-impl KnownLoops {
-    fn known(&self, namespace: &str, state: u64) -> Option<Arc<Links>> {
-        self.lock().get(namespace).filter(|known| known.0 == state).map(|known| known.1.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FoundLoops> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn links(ctx: &Context, namespace: &str) -> Arc<Links> {

@@ -12,8 +12,6 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::config::Settings;
-use crate::controller::servers::Servers;
-use crate::crd::DEFAULT_SERVER;
 use crate::inventory::Inventory;
 use crate::leader::permit::Permit;
 use crate::mailcow::{Client, Connection, Observer};
@@ -31,28 +29,13 @@ const NOTHING: &str =
 pub(crate) type Server = Result<Arc<Inventory>, Outcome>;
 
 /// Where the connection to a server is written down.
-enum Origin {
+pub(crate) enum Origin {
     /// In a Secret of this name.
     Secret(String),
     /// The URL in an option, the key in a file.
     File(String, PathBuf),
     /// Nowhere.
     None,
-}
-
-/// Starts to follow the connection of every server that has a name.
-pub(crate) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Metrics, permit: &Permit) -> Servers {
-    let default = match (&settings.mailcow_secret, &settings.mailcow_url, &settings.mailcow_api_key_file) {
-        (Some(name), _, _) => Origin::Secret(name.clone()),
-        (None, Some(url), Some(file)) => Origin::File(url.clone(), file.clone()),
-        _ => Origin::None,
-    };
-    let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
-    Servers::new([(DEFAULT_SERVER, default)].into_iter().chain(further).map(|(name, origin)| {
-        let (source, server) = Source::new(name, metrics.clone(), permit.clone(), settings);
-        tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
-        (name.to_owned(), server)
-    }))
 }
 
 /// Turns connections into clients, and keeps the client while its connection stays the same.
@@ -67,7 +50,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn new(name: &str, metrics: Metrics, permit: Permit, settings: &Settings) -> (Self, watch::Receiver<Server>) {
+    pub(crate) fn new(
+        name: &str,
+        metrics: Metrics,
+        permit: Permit,
+        settings: &Settings,
+    ) -> (Self, watch::Receiver<Server>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         let poll_interval = settings.poll_interval();
@@ -78,7 +66,7 @@ impl Source {
     }
 
     /// Follows the origin for ever.
-    async fn follow(mut self, origin: Origin, secrets: Api<Secret>) {
+    pub(crate) async fn follow(mut self, origin: Origin, secrets: Api<Secret>) {
         match origin {
             Origin::Secret(name) => self.follow_secret(&secrets, &name).await,
             Origin::File(url, file) => self.follow_file(url, &file).await,

@@ -8,12 +8,16 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, select_all};
+use kube::Api;
 use tokio::sync::watch;
 
-use crate::controller::servers::connection::Server;
+use crate::config::Settings;
+use crate::controller::servers::connection::{Origin, Server, Source};
 use crate::crd::DEFAULT_SERVER;
 use crate::inventory::Inventory;
+use crate::leader::permit::Permit;
 use crate::outcome::{Outcome, Reason};
+use crate::telemetry::Metrics;
 
 /// Every server that has a name; cloning shares them.
 #[derive(Clone)]
@@ -82,6 +86,21 @@ impl Servers {
         let configured = configured.filter(|_| name == DEFAULT_SERVER).map(ToOwned::to_owned);
         said.or(configured).or_else(|| server.map(|server| server.client().host().to_owned()))
     }
+}
+
+/// Starts to follow the connection of every server that has a name.
+pub(crate) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Metrics, permit: &Permit) -> Servers {
+    let default = match (&settings.mailcow_secret, &settings.mailcow_url, &settings.mailcow_api_key_file) {
+        (Some(name), _, _) => Origin::Secret(name.clone()),
+        (None, Some(url), Some(file)) => Origin::File(url.clone(), file.clone()),
+        _ => Origin::None,
+    };
+    let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
+    Servers::new([(DEFAULT_SERVER, default)].into_iter().chain(further).map(|(name, origin)| {
+        let (source, server) = Source::new(name, metrics.clone(), permit.clone(), settings);
+        tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
+        (name.to_owned(), server)
+    }))
 }
 
 async fn next_change(mut server: watch::Receiver<Server>) -> Option<((), watch::Receiver<Server>)> {

@@ -1,0 +1,157 @@
+//! The objects that a domain's records are published in: their names, labels, owners, and why one could not be written.
+
+use std::collections::BTreeMap;
+
+use kube::api::{DeleteParams, PatchParams};
+use kube::core::Status;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::crd::EmailDomain;
+use crate::kubernetes::writer::MANAGER;
+use crate::mail::hex;
+use crate::outcome::{Reason, Why};
+
+/// Label that names the domain a published object belongs to.
+const DOMAIN_LABEL: &str = "email.askrobots.com/domain";
+/// Label that says who made it.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The longest label value; bytes.
+const LONGEST_LABEL: usize = 63;
+/// The longest name; bytes.
+const LONGEST_NAME: usize = 253;
+
+/// Why records could not be handed on.
+#[derive(Debug)]
+pub(crate) enum PublishError {
+    /// It is told in the status.
+    Reported(Why),
+    /// The Kubernetes API failed; the reconcile is repeated.
+    Failed(kube::Error),
+}
+
+impl From<kube::Error> for PublishError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(response) if response.is_forbidden() => Self::Reported(not_allowed(&response)),
+            error => Self::Failed(error),
+        }
+    }
+}
+
+fn not_allowed(response: &Status) -> Why {
+    let message = format!(
+        "the operator may not write what spec.dns.publish asks for: set featureGates.DNSPublishing in the chart ({})",
+        response.message
+    );
+    Why::new(Reason::PublishingNotAllowed, message)
+}
+
+/// Deletes exactly this object, not a successor of the same name.
+pub(crate) async fn remove<K>(api: &Api<K>, object: &K) -> Result<(), kube::Error>
+where
+    K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let uid = object.meta().uid.clone();
+    let only = DeleteParams {
+        preconditions: Some(kube::api::Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&object.name_any(), &only).await {
+        Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// A thing of the name exists and is not ours.
+pub(crate) fn taken(kind: &str, name: &str) -> Why {
+    let message =
+        format!("a {kind} {name} exists that was not made for this domain; it is left alone: rename or delete it");
+    Why::new(Reason::PublishedNameTaken, message)
+}
+
+/// How a write is made: what is ours is state back by force; what was not there a moment ago is not.
+pub(crate) fn applied(is_ours: bool) -> PatchParams {
+    let params = PatchParams::apply(MANAGER);
+    if is_ours { params.force() } else { params }
+}
+
+/// `<name of the domain's object>-<what>`.
+pub(crate) fn object_name(object: &EmailDomain, what: &str) -> String {
+    format!("{}-{what}", fitted(&object.name_any(), LONGEST_NAME - what.len() - 1))
+}
+
+/// The labels of everything that is published for a domain.
+pub(crate) fn labels(object: &EmailDomain) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([(MANAGED_BY, MANAGER.to_owned()), (DOMAIN_LABEL, fitted(&object.name_any(), LONGEST_LABEL))])
+}
+
+/// The same as a selector.
+pub(crate) fn selector(object: &EmailDomain) -> String {
+    labels(object).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// Name and labels; `purpose` is one more label.
+pub(crate) fn metadata(object: &EmailDomain, name: &str, purpose: Option<&str>) -> Value {
+    let mut labels = labels(object);
+    if let Some(purpose) = purpose {
+        labels.insert("email.askrobots.com/record", purpose.to_owned());
+    }
+    json!({"name": name, "labels": labels})
+}
+
+/// The domain as an owner. It blocks nothing, so that no further right is needed.
+pub(crate) fn owner(object: &EmailDomain) -> Value {
+    json!({
+        "apiVersion": EmailDomain::api_version(&()), "kind": EmailDomain::kind(&()),
+        "name": object.name_any(), "uid": object.uid(),
+    })
+}
+
+/// Whether it carries the labels that we give.
+pub(crate) fn is_ours(thing: &impl ResourceExt, object: &EmailDomain) -> bool {
+    labels(object).iter().all(|(key, value)| thing.labels().get(*key) == Some(value))
+}
+
+/// Whether the domain is one of its owners.
+pub(crate) fn is_owned_by(thing: &impl ResourceExt, object: &EmailDomain) -> bool {
+    thing.owner_references().iter().any(|owner| Some(&owner.uid) == object.uid().as_ref())
+}
+
+/// The text, or its beginning and a hash where it is too long.
+fn fitted(text: &str, longest: usize) -> String {
+    if text.len() <= longest {
+        return text.to_owned();
+    }
+    let digits = hex(&Sha256::digest(text)[..5]);
+    let start = text.get(..longest - digits.len() - 1).unwrap_or_default();
+    format!("{}-{digits}", start.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn domain(name: &str) -> EmailDomain {
+        EmailDomain::new(name, serde_yaml::from_str("domain: example.com").unwrap())
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let (one, other) = (domain(&format!("{}a", "x".repeat(252))), domain(&format!("{}b", "x".repeat(252))));
+        assert_eq!(object_name(&one, "dns").len(), LONGEST_NAME);
+        assert_ne!(object_name(&one, "dns"), object_name(&other, "dns"));
+        assert!(labels(&one)[DOMAIN_LABEL].len() <= LONGEST_LABEL && labels(&one) != labels(&other));
+        assert_eq!(object_name(&domain("example"), "mx"), "example-mx");
+    }
+
+    #[test]
+    fn only_what_carries_our_labels_is_ours() {
+        let mut map = ConfigMap::default();
+        assert!(!is_ours(&map, &domain("a")));
+        map.metadata.labels = Some(labels(&domain("a")).into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
+        assert!(is_ours(&map, &domain("a")) && !is_ours(&map, &domain("b")));
+    }
+}

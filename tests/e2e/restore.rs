@@ -39,10 +39,10 @@ async fn delete_all(world: &World) {
     all_gone(world).await;
 }
 
-/// The same as a person edits it for `kubectl apply`: without the versions that no longer exist.
-fn without_versions(backup: &str) -> String {
-    let lines: Vec<&str> = backup.lines().filter(|line| !line.contains("resourceVersion:")).collect();
-    lines.join("\n")
+/// `kubectl apply -f backup.yaml`, as a person does it: not server-side, and with all that the file holds.
+async fn restore(world: &World, backup: &str) {
+    let output = world.plane.kubectl_with(&["-n", &world.namespace, "apply", "-f", "-"], backup).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// What kubectl writes into a file, statuses, uids, finalizers and all.
@@ -59,7 +59,7 @@ async fn what_was_restored_from_a_backup_can_be_deleted() {
     assert!(backup.contains("email.askrobots.com/") && backup.contains("resourceVersion"), "a whole backup: {backup}");
     delete_all(&world).await;
     // kubectl's field manager owns our finalizer from here on.
-    world.apply(&without_versions(&backup)).await;
+    restore(&world, &backup).await;
     all_ready(&world).await;
     delete_all(&world).await;
 }
@@ -100,10 +100,10 @@ async fn force_orphan_lets_a_restored_object_go_when_mailcow_is_down() {
     let delete = ADA.replace("displayName: Ada Lovelace", "deletionPolicy: Delete");
     world.apply(&format!("{DOMAIN}{delete}")).await;
     world.ready::<EmailMailbox>("ada").await;
-    let backup = backup(&world).await;
+    let backup = world.kubectl(&["get", "embx", "ada", "-o", "yaml"]).await;
     world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
     world.gone::<EmailMailbox>("ada").await;
-    world.apply(&without_versions(&backup)).await;
+    restore(&world, &backup).await;
     world.ready::<EmailMailbox>("ada").await;
     world.connect_with("https://127.0.0.1:1", "none").await;
     world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;

@@ -168,7 +168,7 @@ async fn a_breaker_that_is_open_a_deletion_and_an_old_snapshot_are_seen() {
 }
 
 #[tokio::test]
-async fn every_line_of_a_pass_names_its_object() {
+async fn every_line_of_a_reconcile_names_its_object() {
     let mut world = World::without_mailcow("logs").await;
     world.connect().await;
     let level = "debug,kube=info,kube_client=info,kube_runtime=warn,hyper=warn,hyper_util=warn,hickory_resolver=warn,hickory_net=warn,rustls=warn,tower=warn,reqwest=warn,h2=warn";
@@ -195,7 +195,7 @@ async fn every_line_of_a_pass_names_its_object() {
         inside.insert(message);
     }
     assert_eq!(kinds.len(), 4, "{kinds:?}");
-    for message in ["writing to Mailcow", "writing the script to Mailcow", "Ready says something else"] {
+    for message in ["writing to Mailcow", "writing the script to Mailcow", "Ready changed"] {
         assert!(inside.contains(message), "{message} {inside:?}");
     }
     let about_no_object = [

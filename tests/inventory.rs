@@ -60,8 +60,10 @@ async fn questions_are_single_until_a_list_costs_less() {
 #[tokio::test]
 async fn many_at_once_wait_for_the_same_list() {
     let (server, inventory) = world(LONG).await;
-    inventory
-        .prepare(|| Census { mailboxes: BTreeMap::from([(mailbox(0).domain().clone(), 100)]), ..Census::default() });
+    inventory.prepare(|| ObjectCounts {
+        mailboxes: BTreeMap::from([(mailbox(0).domain().clone(), 100)]),
+        ..ObjectCounts::default()
+    });
     let asked = (0..100).map(|n| {
         let inventory = inventory.clone();
         tokio::spawn(async move { inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap().is_some() })
@@ -97,8 +99,10 @@ async fn an_unknown_domain_is_empty_and_not_everything() {
 #[tokio::test]
 async fn a_list_that_fails_is_an_error_and_never_read_as_all_gone() {
     let (server, inventory) = world(LONG).await;
-    inventory
-        .prepare(|| Census { mailboxes: BTreeMap::from([(mailbox(0).domain().clone(), 100)]), ..Census::default() });
+    inventory.prepare(|| ObjectCounts {
+        mailboxes: BTreeMap::from([(mailbox(0).domain().clone(), 100)]),
+        ..ObjectCounts::default()
+    });
     for trouble in [Trouble::ServerError, Trouble::Reset, Trouble::Empty { done: false }] {
         server.fault(Fault::once("get/mailbox/all", trouble));
         assert!(inventory.mailbox(&mailbox(9), Age::Recent).await.is_err());
@@ -116,7 +120,11 @@ async fn a_domain_of_thousands_is_listed_page_by_page_and_a_try_that_failed_is_g
         }
     });
     let name = DomainName::parse("example.com").unwrap();
-    inventory.prepare(|| Census { domains: 1, mailboxes: BTreeMap::from([(name, 2000)]), ..Census::default() });
+    inventory.prepare(|| ObjectCounts {
+        domains: 1,
+        mailboxes: BTreeMap::from([(name, 2000)]),
+        ..ObjectCounts::default()
+    });
     let pages = || server.requests().iter().filter(|request| request.path.contains("search/mailbox")).count();
     let first = tokio::spawn({
         let inventory = inventory.clone();

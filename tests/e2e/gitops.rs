@@ -190,3 +190,26 @@ async fn argo_cd_and_flux_take_the_examples() {
     let everything = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gitops")).unwrap();
     assert_eq!(everything.count(), files.len());
 }
+
+#[tokio::test]
+async fn a_name_prefix_of_kustomize_reaches_the_references() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let folder = ground::Folder::new("kustomize", false).unwrap();
+    let files =
+        ["01-domain.yaml", "02-mailboxes.yaml", "03-aliases.yaml", "04-rules.yaml", "kustomize/namereference.yaml"];
+    for file in files {
+        let name = Path::new(file).file_name().unwrap();
+        std::fs::copy(root.join(file), folder.path().join(name)).unwrap();
+    }
+    let kustomization = "namePrefix: team-\nconfigurations: [namereference.yaml]\nresources: [01-domain.yaml, 02-mailboxes.yaml, 03-aliases.yaml, 04-rules.yaml]\n";
+    std::fs::write(folder.path().join("kustomization.yaml"), kustomization).unwrap();
+    let world = World::new("prefix").await;
+    let built = world.kubectl(&["kustomize", &folder.path().display().to_string()]).await;
+    assert!(built.contains("name: team-support-password"), "{built}");
+    world.apply(&built).await;
+    world.ready::<EmailMailbox>("team-ada").await;
+    world.ready::<EmailMailbox>("team-support").await;
+    for alias in world.api::<EmailAlias>().list(&kube::api::ListParams::default()).await.unwrap() {
+        world.ready::<EmailAlias>(&kube::ResourceExt::name_any(&alias)).await;
+    }
+}

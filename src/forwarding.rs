@@ -40,7 +40,7 @@ pub struct Rank {
 }
 
 /// An alias that hands mail on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its place among others.
     pub rank: Rank,
@@ -64,7 +64,7 @@ pub struct Sends {
 }
 
 /// Mailboxes and aliases that mail may pass, as far as they are known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     mailboxes: BTreeMap<Address, String>,
     aliases: BTreeMap<Catch, Route>,
@@ -89,6 +89,17 @@ impl Routes {
     /// Enters an address that no object names, and that Mailcow has.
     pub fn add_other(&mut self, address: Address) {
         self.others.insert(address);
+    }
+
+    /// The objects of the aliases, as `namespace/name`.
+    pub fn alias_ids(&self) -> impl Iterator<Item = &str> {
+        self.aliases.values().map(|route| route.rank.id.as_str())
+    }
+
+    /// Whether mail to an address is only known to go to a catch-all because no object names it: Mailcow may have somebody
+    /// of this name.
+    pub fn is_only_caught(&self, address: &Address) -> bool {
+        matches!(self.first(address.local(), address.domain()), Some(Place::Alias(Catch::All(_))))
     }
 
     /// Where mail to an address arrives first, if that is a place of ours. Postfix looks for the whole address, then for
@@ -232,13 +243,15 @@ pub fn rule_loops(routes: &Routes, rules: &[Sends]) -> Vec<ForwardingLoop> {
     let mut ways = Ways::new();
     let mut found = Vec::new();
     for rule in order {
-        let mut with = ways.clone();
         for from in &rule.from {
-            with.entry(Place::Mailbox(from.clone())).or_default().extend(steps_of(routes, rule, from));
+            ways.entry(Place::Mailbox(from.clone())).or_default().extend(steps_of(routes, rule, from));
         }
-        match rule.from.iter().find_map(|from| loop_through(routes, rule, from, &with)) {
-            Some(closed) => found.push(closed),
-            None => ways = with,
+        let Some(closed) = rule.from.iter().find_map(|from| loop_through(routes, rule, from, &ways)) else { continue };
+        found.push(closed);
+        for from in &rule.from {
+            if let Some(steps) = ways.get_mut(&Place::Mailbox(from.clone())) {
+                steps.retain(|(_, by)| *by != rule.id);
+            }
         }
     }
     found

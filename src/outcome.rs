@@ -38,7 +38,7 @@ pub enum Reason {
     OwnedByAnother,
     /// The thing exists on Mailcow and `adoptionPolicy: Never` forbids to take it.
     NotAdopted,
-    /// Another object claims the same name or address.
+    /// Another object claims the same name or address, or mail would loop with other aliases or rules.
     Conflict,
     /// The referenced `EmailDomain` does not exist.
     DomainNotFound,
@@ -118,6 +118,69 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    const ALL: [Self; 54] = [
+        Self::InSync,
+        Self::Pending,
+        Self::MailcowNotConfigured,
+        Self::ServerNotFound,
+        Self::MailcowUnreachable,
+        Self::KeyOrSourceRejected,
+        Self::KeyReadOnly,
+        Self::UnexpectedAnswer,
+        Self::RefusedByMailcow,
+        Self::PasswordRejected,
+        Self::FieldNotApplied,
+        Self::FieldNotSupported,
+        Self::Drifted,
+        Self::DkimKeyDiffers,
+        Self::OwnedByAnother,
+        Self::NotAdopted,
+        Self::Conflict,
+        Self::DomainNotFound,
+        Self::NamespaceNotAllowed,
+        Self::DomainNotReady,
+        Self::MailboxNotFound,
+        Self::MailboxNotReady,
+        Self::SecretNotFound,
+        Self::SecretKeyInvalid,
+        Self::SecretNotOurs,
+        Self::InvalidSpec,
+        Self::ConfirmationNeeded,
+        Self::SystemMailbox,
+        Self::DomainNotEmpty,
+        Self::Paused,
+        Self::FilterSlotTaken,
+        Self::DoesNotFit,
+        Self::SinkNotFound,
+        Self::SinkNotAllowed,
+        Self::NoMailbox,
+        Self::FeatureDisabled,
+        Self::Disabled,
+        Self::ResolvedRefs,
+        Self::Accepted,
+        Self::Programmed,
+        Self::Verified,
+        Self::NotVerified,
+        Self::CheckFailing,
+        Self::OwnershipNotVerified,
+        Self::DnsNotVerified,
+        Self::Published,
+        Self::HeldBack,
+        Self::DnsEndpointNotInstalled,
+        Self::PublishingNotAllowed,
+        Self::PublishedNameTaken,
+        Self::Provisioned,
+        Self::NotAllProvisioned,
+        Self::NamespacesNotReadable,
+        Self::KubernetesApiError,
+    ];
+
+    /// The reason of this word, as [`Reason::as_str`] gives it.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The word itself.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -235,6 +298,21 @@ impl Outcome {
             Self::Waiting(_) => "waiting",
             Self::Unknown(_) => "unknown",
             Self::Stalled(_) => "stalled",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_read_back_from_its_word() {
+        let words = include_str!("outcome.rs").matches(" => \"").count();
+        // The labels of outcomes are four more.
+        assert_eq!(Reason::ALL.len() + 4, words);
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
         }
     }
 }

@@ -122,14 +122,27 @@ fn what_the_schema_does_not_know_is_named_with_its_place() {
 }
 
 #[test]
-fn a_rule_that_closes_a_ring_is_wrong() {
+fn a_rule_that_closes_a_loop_is_wrong() {
     let other = MAILBOX.replace("name: box", "name: other").replace("localPart: box", "localPart: other");
     let there = rule("there", "actions: [{forward: {to: [other@acme.test]}}]");
     let back = rule("back", "actions: [{forward: {to: [box@acme.test]}}]").replace("{name: box}", "{name: other}");
     let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{other}{there}{back}"));
     assert_eq!(said.code, 1);
-    let why = "mail/there   no      spec.actions: mail would go round with mail/back: ";
+    let why = "mail/there   no      spec.actions: mail would loop with mail/back: ";
     assert!(said.out.contains(why), "{}", said.out);
+}
+
+#[test]
+fn a_rule_whose_mail_comes_back_through_an_alias_of_the_files_is_wrong() {
+    let alias = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: all, namespace: mail}\n\
+                 spec: {localPart: all, domainRef: {name: acme}, gotoMailboxRefs: [{name: box}]}\n---\n";
+    let there = rule("there", "actions: [{forward: {to: [all@acme.test], keepCopy: false}}]");
+    let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{there}"));
+    let why = "mail would loop with mail/all: box@acme.test → all@acme.test → box@acme.test";
+    assert!(said.code == 1 && said.out.contains(why), "{}", said.out);
+    let of_domain = there.replace("mailboxRef: {name: box}", "domainRef: {name: acme}");
+    let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{of_domain}"));
+    assert_eq!(said.code, 0, "it leaves the mailbox alone: {}", said.out);
 }
 
 #[test]
@@ -204,6 +217,18 @@ fn an_alias_is_seen_as_the_recipient_and_a_chat_message_is_warned_of() {
     let said = call(&arguments, "X-Original-To: box@acme.test\nChat-Version: 1.0\n\nhello\n");
     assert_eq!((&said.json()["matched"], &said.json()["mailbox"]), (&json!(["mail/r"]), &json!("box@acme.test")));
     assert!(said.err.starts_with("warning: ") && said.err.contains("DeltaChat"), "{}", said.err);
+}
+
+#[test]
+fn mail_that_came_back_is_warned_of_and_stays() {
+    let folder = Folder::new("back");
+    let moved = rule("r", "actions: [{forward: {to: [a@b.test], keepCopy: false}}]");
+    let files = folder.write("r.yaml", &format!("{MAILBOX}{moved}"));
+    let arguments = ["test", "-f", &files, "--from", "", "--to", "box@acme.test", "-", "-o", "json"];
+    let said = call(&arguments, "X-Sieve-Redirected-From: box@acme.test\n\nhello\n");
+    let json = said.json();
+    assert_eq!((&json["forwards"], &json["inbox"], &json["cameBack"]), (&json!([]), &json!(true), &json!(true)));
+    assert!(said.err.contains("X-Sieve-Redirected-From"), "{}", said.err);
 }
 
 #[test]

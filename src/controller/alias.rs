@@ -13,12 +13,13 @@ use crate::controller::driver::converge::{
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
+use crate::controller::rules::links;
 use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, RemovalPolicy};
 use crate::desired;
 use crate::inventory::Age;
 use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::{Address, Alias, AliasHave, Catch, Feature, Goto};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, AliasSeen};
 
@@ -66,6 +67,10 @@ async fn steps(
     seen.external = external(&want);
     let server = server(ctx, &domain.spec.server)?;
     seen.server.clone_from(&domain.spec.server);
+    if let Some(found) = links::loop_of_alias(ctx, object, &want).await {
+        let message = found.message("spec.goto", object.metadata.namespace.as_deref().unwrap_or_default());
+        return Err(Outcome::stalled(Reason::Conflict, message).into());
+    }
     let lacking = match want.sender_allowed {
         Some(_) => unsupported(&server, Feature::SenderAllowed).await?,
         None => None,

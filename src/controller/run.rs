@@ -14,8 +14,8 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::measure;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
-use crate::controller::rules::loops::KnownLoops;
-use crate::controller::rules::script_state::ScriptStates;
+use crate::controller::rules::known_links::KnownLinks;
+use crate::controller::rules::script_reads::ScriptReads;
 use crate::controller::rules::sinks;
 use crate::controller::servers::follow_all;
 use crate::controller::servers::poll::Poll;
@@ -188,8 +188,8 @@ async fn context(
         backoff: Backoff::default(),
         ending,
         script_locks: KeyedLock::default(),
-        scripts: ScriptStates::default(),
-        loops: KnownLoops::default(),
+        script_reads: ScriptReads::default(),
+        links: KnownLinks::default(),
         sinks,
     };
     (Arc::new(ctx), poll)

@@ -223,6 +223,79 @@ pub struct EmailMailboxStatus {
     /// Which version of which Secret was last set as password on Mailcow (its uid and resourceVersion).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
+    /// What became of the script that the rules of the mailbox are made into; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptStatus>,
+}
+
+/// The Sieve script of a mailbox on Mailcow, and the rules that it was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScriptStatus {
+    /// SHA-256 of the script as Mailcow last showed it, in hex; absent when it showed none of the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// Where the script stands.
+    #[serde(default)]
+    pub state: ScriptState,
+    /// Why, in one of the words of conditions; absent in sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The rules that it was made from, and those that may still be in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub rules: Vec<ScriptRule>,
+}
+
+/// Where a script stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ScriptState {
+    /// Mailcow shows it as the rules ask.
+    #[default]
+    InSync,
+    /// Something else has to come first.
+    Waiting,
+    /// It can't be known now.
+    Unknown,
+    /// You must act.
+    Stalled,
+}
+
+/// A rule as a script was made from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScriptRule {
+    /// Name of the `EmailForwardingRule`, in the mailbox's namespace.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The generation of its spec that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// The value of its annotation `email.askrobots.com/reconcile-requested-at` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<String>,
+    /// Whether it was paused then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// Whether a script on Mailcow has it, or may have it: the rule is not let go before it is out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_force: bool,
+    /// Its place in the script, from 1; absent when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+    /// The earlier rule that takes all its mail, as `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadowed_by: Option<String>,
+    /// Why it is left out, in one of the words of conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// How much a mailbox holds.

@@ -27,7 +27,8 @@ pub use domain::{
 };
 pub use domain_status::{Attached, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
 pub use mailbox::{
-    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, SecretKeyRef, Tls,
+    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, ScriptRule, ScriptState,
+    ScriptStatus, SecretKeyRef, Tls,
 };
 pub use provision::{AutoProvision, ProvisionedStatus, RefusedNamespace, RefusedReason, WhenRevoked};
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};

@@ -1,7 +1,7 @@
 //! The statuses that were just written. The watch shows our own writes a moment later; a reconcile in between must not
 //! decide from the older status: it would set a password twice, for example.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const LAG: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct LatestStatuses(Mutex<Recent>);
 
-type Recent = HashMap<String, (Instant, Box<dyn Any + Send>)>;
+type Recent = HashMap<(String, TypeId), (Instant, Box<dyn Any + Send>)>;
 
 impl LatestStatuses {
     /// Keeps what was written.
@@ -24,8 +24,9 @@ impl LatestStatuses {
     where
         K: ResourceExt + HasStatus<Status: Clone + Send + 'static>,
     {
-        let Some(uid) = object.uid() else { return };
-        self.recent().insert(uid, (Instant::now(), Box::new(status.clone())));
+        if let Some(uid) = object.uid() {
+            self.put(&uid, status.clone());
+        }
     }
 
     /// What was written within the last seconds.
@@ -33,9 +34,19 @@ impl LatestStatuses {
     where
         K: ResourceExt + HasStatus<Status: Clone + 'static>,
     {
+        self.get(object.meta().uid.as_ref()?)
+    }
+
+    /// Keeps a part of a status that was written, by its type.
+    pub(crate) fn put<T: Send + 'static>(&self, uid: &str, part: T) {
+        self.recent().insert((uid.to_owned(), TypeId::of::<T>()), (Instant::now(), Box::new(part)));
+    }
+
+    /// The part of this type that was written within the last seconds.
+    pub(crate) fn get<T: Clone + 'static>(&self, uid: &str) -> Option<T> {
         let recent = self.recent();
-        let (_, status) = recent.get(object.meta().uid.as_ref()?)?;
-        status.downcast_ref().cloned()
+        let (_, part) = recent.get(&(uid.to_owned(), TypeId::of::<T>()))?;
+        part.downcast_ref().cloned()
     }
 
     /// What is still needed; the rest is forgotten.

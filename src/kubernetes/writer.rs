@@ -2,10 +2,10 @@
 
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::crd::{FINALIZER, StatusCondition as Condition};
+use crate::crd::{EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condition};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
@@ -15,6 +15,8 @@ use crate::status::{self, Conditioned, ReconcileRequest};
 pub(crate) const MANAGER: &str = "mailcow-operator";
 /// Field manager of the finalizer alone.
 const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
+/// Field manager of the script in a mailbox's status, which another driver writes than the rest.
+const SCRIPT_MANAGER: &str = "mailcow-operator-script";
 /// How often a finalizer is read again that others change at the same time.
 const ATTEMPTS: u32 = 10;
 
@@ -40,7 +42,7 @@ impl Writer {
         object: &K,
         request: &ReconcileRequest,
     ) -> Result<K::Status, kube::Error> {
-        let last = self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default();
+        let last = self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default().own();
         if !last.conditions().is_empty() || object.meta().deletion_timestamp.is_some() {
             return Ok(last);
         }
@@ -78,6 +80,58 @@ impl Writer {
             self.publish(object, event).await;
         }
         Ok(())
+    }
+
+    /// What was last written of the script of a mailbox.
+    pub(crate) fn script_status(&self, mailbox: &EmailMailbox) -> Option<ScriptStatus> {
+        let latest = mailbox.uid().and_then(|uid| self.latest.get::<Option<ScriptStatus>>(&uid));
+        latest.unwrap_or_else(|| mailbox.status.as_ref()?.script.clone())
+    }
+
+    /// Writes what is known of the script of a mailbox, if it differs.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn write_script_status(
+        &self,
+        mailbox: &EmailMailbox,
+        before: Option<&ScriptStatus>,
+        after: Option<&ScriptStatus>,
+    ) -> Result<(), kube::Error> {
+        if before == after {
+            return Ok(());
+        }
+        let script = after.map_or_else(|| json!({}), |script| json!({"script": script}));
+        let body = json!({
+            "apiVersion": EmailMailbox::api_version(&()), "kind": EmailMailbox::kind(&()),
+            "metadata": {"name": mailbox.name_any(), "uid": mailbox.uid()}, "status": script,
+        });
+        let params = PatchParams::apply(SCRIPT_MANAGER).force();
+        // The watch may show the write before its answer is here, and whoever it triggers must not read the one before.
+        let remember = |script: Option<&ScriptStatus>| {
+            if let Some(uid) = mailbox.uid() {
+                self.latest.put(&uid, script.cloned());
+            }
+        };
+        remember(after);
+        match self.api(mailbox).patch_status(&mailbox.name_any(), &params, &Patch::Apply(body)).await {
+            // It was deleted meanwhile: there is nothing to write to.
+            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) => {
+                remember(before);
+                Err(error)
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Whether the object is there and nobody has deleted it, as the API server says now.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn is_alive<K: Object>(&self, object: &K) -> Result<bool, kube::Error> {
+        let now = self.api(object).get_metadata_opt(&object.name_any()).await?;
+        Ok(now.is_some_and(|now| now.metadata.uid == object.meta().uid && now.metadata.deletion_timestamp.is_none()))
     }
 
     /// Publishes an event; one that can't be published is only logged.

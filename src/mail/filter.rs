@@ -16,8 +16,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Who manages it: the mark in the script's first line.
+    /// Who manages it: the mark in the script's first line, or, where the script was replaced as a whole, in the
+    /// description.
     pub fn mark(&self) -> Option<Mark> {
-        self.script.lines().next().and_then(Mark::find)
+        self.script.lines().next().and_then(Mark::find).or_else(|| Mark::find(&self.description))
     }
 }

@@ -54,12 +54,16 @@ fn displaced<'a>(have: &'a [Filter], mark: &Mark) -> Option<&'a Filter> {
     have.iter().find(|filter| filter.id == id && !owned(filter, mark))
 }
 
-/// Whether the script that was made from the same rules was changed or switched off by hand. Its first line says which
-/// rules it was made from.
-pub fn filter_was_changed(text: &str, have: &[Filter], mark: &Mark) -> bool {
+/// Whether Mailcow's script was changed, replaced or switched off by hand. Its first line says which rules it was made
+/// from; where that is gone, `shown`, the hash of what Mailcow showed last, tells whether the rules are still the same.
+pub fn filter_was_changed((text, hash): (&str, &str), shown: Option<&str>, have: &[Filter], mark: &Mark) -> bool {
     let first = |script: &str| script.lines().next().map(ToOwned::to_owned);
+    let is_same_rules = |filter: &Filter| match filter.script.lines().next().and_then(Mark::find) {
+        Some(_) => first(&filter.script) == first(text),
+        None => shown == Some(hash),
+    };
     let ours = have.iter().filter(|filter| owned(filter, mark));
-    let mut same = ours.filter(|filter| first(&filter.script) == first(text));
+    let mut same = ours.filter(|filter| is_same_rules(filter));
     same.any(|filter| !filter.active || filter.script != text)
 }
 
@@ -169,11 +173,24 @@ mod tests {
     fn a_change_by_hand_is_told_from_a_change_of_the_rules() {
         let made = |rest: &str| format!("# {} sha256=1\n{rest}", mark());
         let have = |active, script: String| Filter { active, script, ..theirs(1, true) };
-        let changed = |filter: Filter| filter_was_changed(&made("stop;"), &[filter], &mark());
+        let changed = |filter: Filter| filter_was_changed((&made("stop;"), "h"), Some("h"), &[filter], &mark());
         assert!(!changed(have(true, made("stop;"))));
         assert!(changed(have(false, made("stop;"))));
         assert!(changed(have(true, made("stop; keep;"))));
         assert!(!changed(have(true, format!("# {} sha256=2\nkeep;", mark()))), "the rules have changed");
         assert!(!changed(theirs(1, true)));
+        let replaced = || Filter { description: mark().to_string(), ..have(true, "keep;".into()) };
+        assert!(changed(replaced()));
+        let after = |shown| filter_was_changed((&made("stop;"), "new"), shown, &[replaced()], &mark());
+        assert!(!after(Some("old")) && !after(None), "the rules have changed meanwhile");
+    }
+
+    #[test]
+    fn a_script_that_was_replaced_as_a_whole_is_still_ours() {
+        let replaced = Filter { description: format!("{} made", mark()), ..theirs(3, true) };
+        let changes = plan("stop;", std::slice::from_ref(&replaced)).unwrap();
+        assert!(matches!(changes.as_slice(), [Change::EditFilter { id: 3, .. }]), "{changes:?}");
+        let removed = filter_removal(&ada(), &[replaced], &mark());
+        assert_eq!(removed, [Change::DeleteFilter { id: 3, mailbox: ada() }]);
     }
 }

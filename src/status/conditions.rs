@@ -102,10 +102,13 @@ pub trait Conditioned: Default {
     fn conditions_mut(&mut self) -> &mut [Condition];
     /// A status that says only this.
     fn only(conditions: Vec<Condition>, generation: Option<i64>) -> Self;
+    /// The status without what another driver than that of its kind writes.
+    #[must_use]
+    fn own(self) -> Self;
 }
 
 macro_rules! conditioned {
-    ($($status:ty),*) => {$(
+    ($($status:ty => $own:expr),* $(,)?) => {$(
         impl Conditioned for $status {
             fn conditions(&self) -> &[Condition] {
                 &self.conditions
@@ -118,11 +121,21 @@ macro_rules! conditioned {
             fn only(conditions: Vec<Condition>, observed_generation: Option<i64>) -> Self {
                 Self { conditions, observed_generation, ..Self::default() }
             }
+
+            fn own(self) -> Self {
+                let own: fn(Self) -> Self = $own;
+                own(self)
+            }
         }
     )*};
 }
 
-conditioned!(EmailDomainStatus, EmailMailboxStatus, EmailAliasStatus, EmailForwardingRuleStatus);
+conditioned!(
+    EmailDomainStatus => |status| status,
+    EmailMailboxStatus => |status| Self { script: None, ..status },
+    EmailAliasStatus => |status| status,
+    EmailForwardingRuleStatus => |status| status,
+);
 
 /// `ResolvedRefs`: whether everything that the spec names was found.
 pub(super) fn resolved(outcome: &Outcome) -> NewCondition {

@@ -6,6 +6,7 @@ mod domain;
 mod mailbox;
 mod provisioning;
 mod rule;
+mod script;
 
 pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, ReconcileRequest, first_touch, is_true, ready};
@@ -13,3 +14,7 @@ pub use domain::{DomainSeen, Publishing, domain};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use provisioning::Provisioning;
 pub use rule::{InScript, RuleSeen, rule};
+pub use script::{
+    RuleVersion, ScriptSeen, SeenRule, holds, in_script, is_made_from, is_out, script, script_outcome,
+    script_to_be_written,
+};

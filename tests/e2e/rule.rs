@@ -5,22 +5,22 @@ use mailcow_operator::crd::{EmailForwardingRule, EmailMailbox};
 use crate::world::{ADA, DOMAIN, World, message, says};
 
 /// A rule for Ada's mail.
-fn rule(name: &str, spec: &str) -> String {
+pub(crate) fn rule(name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule\nmetadata: {{name: {name}}}\nspec: {{mailboxRef: {{name: ada}}, {spec}}}\n"
     )
 }
 
-const FORWARD: &str = "priority: 10, match: {all: [{field: Subject, operator: Contains, values: [invoice]}]}, actions: [{forward: {to: [books@other.org]}}]";
-const IGNORE: &str = "priority: 20, match: {all: [{field: Sender, operator: Domain, values: [spam.test]}]}, actions: [{ignore: {mode: Discard}}]";
+pub(crate) const FORWARD: &str = "priority: 10, match: {all: [{field: Subject, operator: Contains, values: [invoice]}]}, actions: [{forward: {to: [books@other.org]}}]";
+pub(crate) const IGNORE: &str = "priority: 20, match: {all: [{field: Sender, operator: Domain, values: [spam.test]}]}, actions: [{ignore: {mode: Discard}}]";
 
 /// The active prefilters of Ada's mailbox.
-fn scripts(world: &World) -> Vec<String> {
+pub(crate) fn scripts(world: &World) -> Vec<String> {
     let filters = world.mailcow.inspect(|state| state.filters.clone());
     filters.values().filter(|filter| filter.active).map(|filter| filter.script.clone()).collect()
 }
 
-async fn with_ada(name: &str) -> World {
+pub(crate) async fn with_ada(name: &str) -> World {
     let world = World::new(name).await;
     world.apply(&format!("{DOMAIN}{ADA}")).await;
     world.ready::<EmailMailbox>("ada").await;
@@ -123,16 +123,16 @@ async fn mail_does_not_go_round_between_two_mailboxes() {
 }
 
 /// A rule for the mail of the whole domain.
-fn domain_rule(name: &str, spec: &str) -> String {
+pub(crate) fn domain_rule(name: &str, spec: &str) -> String {
     rule(name, spec).replace("mailboxRef: {name: ada}", "domainRef: {name: example}")
 }
 
-fn mailbox(name: &str) -> String {
+pub(crate) fn mailbox(name: &str) -> String {
     ADA.replace("name: ada}", &format!("name: {name}}}")).replace("localPart: ada", &format!("localPart: {name}"))
 }
 
 /// The mailboxes whose active prefilter holds the text, sorted.
-fn with_text(world: &World, text: &str) -> Vec<String> {
+pub(crate) fn with_text(world: &World, text: &str) -> Vec<String> {
     let filters = world.mailcow.inspect(|state| state.filters.clone());
     let mut found: Vec<String> =
         filters.values().filter(|f| f.active && f.script.contains(text)).map(|f| f.username.clone()).collect();
@@ -140,7 +140,7 @@ fn with_text(world: &World, text: &str) -> Vec<String> {
     found
 }
 
-async fn add_filter(world: &World, mailbox: &str) {
+pub(crate) async fn add_filter(world: &World, mailbox: &str) {
     let body = format!(
         r#"{{"username":"{mailbox}","filter_type":"prefilter","script_data":"keep;","script_desc":"vacation","active":1}}"#
     );
@@ -153,7 +153,7 @@ async fn add_filter(world: &World, mailbox: &str) {
 }
 
 /// Waits until something is true of Mailcow.
-async fn until_mailcow(world: &World, what: &str, is_so: impl Fn(&World) -> bool) {
+pub(crate) async fn until_mailcow(world: &World, what: &str, is_so: impl Fn(&World) -> bool) {
     let found =
         ground::wait_until(crate::world::LIMIT, what, async || if is_so(world) { Ok(()) } else { Err("not yet") });
     if let Err(error) = found.await {

@@ -18,9 +18,9 @@ use crate::controller::driver::converge::{
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
-use crate::controller::driver::refers::{belongs_to, needs};
+use crate::controller::driver::refers::{Names, belongs_to};
 use crate::controller::provision;
-use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus};
+use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus, EmailForwardingRule};
 use crate::desired;
 use crate::inventory::Age;
 use crate::kubernetes::object::{has_finalizer, request};
@@ -147,9 +147,9 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     let (namespace, name) = (object.namespace(), object.name_any());
     let mailboxes = ctx.stores.mailboxes.state_filter(|m| belongs_to(m, namespace.as_deref(), &name));
     let aliases = ctx.stores.aliases.state_filter(|a| belongs_to(a, namespace.as_deref(), &name));
-    let of_domain = |rule: &crate::crd::EmailForwardingRule| {
-        mailboxes.iter().any(|mailbox| needs(rule, namespace.as_deref(), &mailbox.name_any()))
-    };
+    let names: Names = mailboxes.iter().filter_map(|m| Some((m.namespace()?, m.name_any()))).collect();
+    let of_domain =
+        |rule: &EmailForwardingRule| belongs_to(rule, namespace.as_deref(), &name) || names.contain_mailbox_of(rule);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Attached {
         mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),

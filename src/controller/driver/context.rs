@@ -12,8 +12,8 @@ use crate::config::Settings;
 use crate::controller::driver::backoff::Backoff;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
-use crate::controller::rules::loops::KnownLoops;
-use crate::controller::rules::script_state::ScriptStates;
+use crate::controller::rules::known_links::KnownLinks;
+use crate::controller::rules::script_reads::ScriptReads;
 use crate::controller::servers::Servers;
 use crate::dns::Lookup;
 use crate::gates::Gate;
@@ -52,10 +52,10 @@ pub(crate) struct Context {
     pub(crate) passwords: Passwords,
     /// One reconcile at a time for the script of a mailbox.
     pub(crate) script_locks: KeyedLock,
-    /// What is known of scripts.
-    pub(crate) scripts: ScriptStates,
-    /// Rules that would forward in a loop.
-    pub(crate) loops: KnownLoops,
+    /// When scripts were last read.
+    pub(crate) script_reads: ScriptReads,
+    /// What rules do to each other.
+    pub(crate) links: KnownLinks,
     /// What is known of the mailboxes that domains make by themselves.
     pub(crate) provisioned: Provisions,
     /// Local parts that they never get.

@@ -92,11 +92,6 @@ pub(crate) fn belongs_to(object: &impl Refers, namespace: Option<&str>, name: &s
     object.domain().is_some_and(is_there)
 }
 
-/// Whether `object` refers to the mailbox `name` in `namespace`.
-pub(crate) fn needs(object: &impl Refers, namespace: Option<&str>, name: &str) -> bool {
-    object.meta().namespace.as_deref() == namespace && object.mailboxes().iter().any(|mailbox| mailbox.name == name)
-}
-
 /// The reference of the domain that an object belongs to.
 pub(crate) fn domain_of(object: &impl Refers) -> Option<ObjectRef<EmailDomain>> {
     let domain = object.domain()?;

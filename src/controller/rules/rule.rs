@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 use crate::controller::driver::context::{self, Context};
 use crate::controller::driver::converge::{Failed, Stop, finish_deletion, may_remove_all, outcome};
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
-use crate::controller::rules::rule_set::{self, Place};
+use crate::controller::rules::rule_set::Place;
+use crate::controller::rules::scope;
 use crate::controller::rules::script;
-use crate::controller::rules::script_state::ScriptState;
 use crate::crd::{EmailForwardingRule, EmailForwardingRuleStatus, EmailMailbox, RemovalPolicy};
 use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::Address;
@@ -56,17 +57,19 @@ fn found(object: &EmailForwardingRule, ctx: &Context) -> Result<Option<RuleSeen>
     let mailboxes = match mailboxes(object, ctx) {
         Ok(mailboxes) => mailboxes,
         Err(missing) => {
-            let refused = rule_set::check(ctx, object, None).err();
+            let refused = scope::check(ctx, object, None).err();
             return Ok(Some(RuleSeen { refused, ..RuleSeen::of(outcome(Err(missing))?) }));
         }
     };
     if mailboxes.is_empty() {
-        return Ok(Some(RuleSeen::without_mailbox(rule_set::check(ctx, object, None).err())));
+        return Ok(Some(RuleSeen::without_mailbox(scope::check(ctx, object, None).err())));
     }
-    let id = rule_set::id(object);
-    let scripts = mailboxes.iter().map(|(mailbox, _)| ctx.scripts.of(mailbox).filter(|script| script.is_of(object)));
-    let Some(scripts) = scripts.collect::<Option<Vec<Arc<ScriptState>>>>() else { return Ok(None) };
-    Ok(Some(RuleSeen::in_scripts(scripts.iter().map(|script| in_script(&id, script)).collect())))
+    let version = script::version(object);
+    let in_script = |(mailbox, address): (Arc<EmailMailbox>, Address)| {
+        status::in_script(address, &ctx.writer.script_status(&mailbox)?, &version)
+    };
+    let scripts = mailboxes.into_iter().map(in_script).collect::<Option<Vec<InScript>>>();
+    Ok(scripts.map(RuleSeen::in_scripts))
 }
 
 /// The managed mailboxes that the rule is for.
@@ -77,49 +80,57 @@ fn mailboxes(object: &EmailForwardingRule, ctx: &Context) -> Result<Vec<(Arc<Ema
     if let Some(reference) = &object.spec.domain_ref {
         references::domain(ctx, object, reference)?;
     }
-    Ok(rule_set::mailboxes(ctx, object))
+    Ok(scope::mailboxes(ctx, object))
 }
 
-fn in_script(id: &str, script: &ScriptState) -> InScript {
-    let placed = script.compiled.placed.iter().find(|placed| placed.id == id);
-    InScript {
-        mailbox: script.address.clone(),
-        outcome: script.outcome.clone(),
-        refused: script.refused.get(id).cloned(),
-        position: placed.map(|placed| placed.position),
-        shadowed_by: placed.and_then(|placed| placed.shadowed_by.clone()),
-        script_hash: script.compiled.script.as_ref().map(|script| script.hash.clone()),
-    }
-}
-
-/// Waits until the rule is out of every script; works without the mailbox object and on an invalid spec.
+/// Waits until the rule is out of every script, as the statuses of the namespace's mailboxes say; works without the
+/// mailbox object, without its domain, and on an invalid spec.
 async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus, ctx: &Context) -> Result<(), Stop> {
-    let policy = RemovalPolicy::from(policies::of(ctx, object).deletion.value);
-    if policy == RemovalPolicy::Retain || !has_finalizer(object) {
+    if !has_finalizer(object) {
         return Ok(());
     }
-    let mailboxes = rule_set::mailboxes(ctx, object);
-    for (mailbox, address) in &mailboxes {
-        let script = ctx.scripts.of(mailbox).filter(|script| script.is_of(object));
-        let waits =
-            || Outcome::waiting(Reason::Pending, format!("the rule is being taken out of the script of {address}"));
-        let outcome = script.map_or_else(waits, |script| script.outcome.clone());
-        if !script::is_out(&outcome) {
-            return Err(outcome.into());
+    let uid = object.uid().unwrap_or_default();
+    let namespace = object.namespace();
+    let holding = ctx.stores.mailboxes.state_filter(|mailbox| mailbox.namespace() == namespace);
+    let holding = holding.into_iter().filter_map(|mailbox| {
+        let script = ctx.writer.script_status(&mailbox).filter(|script| status::holds(script, &uid))?;
+        Some((mailbox, script))
+    });
+    if RemovalPolicy::from(policies::of(ctx, object).deletion.value) == RemovalPolicy::Retain {
+        for (mailbox, _) in holding {
+            script::let_go(ctx, &mailbox, &uid).await?;
+        }
+        return Ok(());
+    }
+    if let Some((mailbox, script)) = holding.into_iter().next() {
+        let address = mailbox.status.as_ref().and_then(|status| status.address.as_deref()).unwrap_or_default();
+        return Err(match status::script_outcome(&script) {
+            Outcome::InSync => is_being_taken_out(address),
+            outcome => outcome.into(),
+        });
+    }
+    // A script that was not made since the rule was deleted is looked at first.
+    for (mailbox, address) in scope::mailboxes(ctx, object) {
+        let script = ctx.writer.script_status(&mailbox);
+        if !script.is_some_and(|script| status::is_made_from(&script, &script::version(object))) {
+            return Err(is_being_taken_out(&address.to_string()));
         }
     }
     let remembered = before.mailboxes.first().and_then(|text| Address::parse(text).ok());
-    match (&object.spec.mailbox_ref, remembered) {
-        (Some(reference), Some(address)) if mailboxes.is_empty() => {
-            may_remove_all(object)?;
-            let namespace = object.namespace().unwrap_or_default();
-            match script::apply_without_mailbox(ctx, Place::without_object(ctx, &namespace, &reference.name, address))
-                .await
-            {
-                Err(Stop::Outcome(outcome)) if script::is_out(&outcome) => Ok(()),
-                result => result,
-            }
-        }
-        _ => Ok(()),
+    let Some((reference, address)) = object.spec.mailbox_ref.as_ref().zip(remembered) else { return Ok(()) };
+    let namespace = namespace.unwrap_or_default();
+    if ctx.stores.mailboxes.get(&ObjectRef::new(&reference.name).within(&namespace)).is_some() {
+        return Ok(());
     }
+    // Nobody keeps the script of a mailbox without an object.
+    may_remove_all(object)?;
+    let place = Place::without_object(ctx, &namespace, &reference.name, address);
+    match script::apply_without_mailbox(ctx, place).await {
+        Err(Stop::Outcome(outcome)) if status::is_out(&outcome) => Ok(()),
+        result => result,
+    }
+}
+
+fn is_being_taken_out(address: &str) -> Stop {
+    Outcome::waiting(Reason::Pending, format!("the rule is being taken out of the script of {address}")).into()
 }

@@ -1,6 +1,7 @@
-//! The driver of scripts, one for each mailbox: the one place that applies the rules of a mailbox to Mailcow. The rules
-//! only tell what became of it.
+//! The driver of scripts, one for each mailbox: the one place that applies the rules of a mailbox to Mailcow. What became
+//! of it stands in the mailbox's status, where the rules read it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +11,22 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
-use crate::controller::driver::converge::{Failed, Stop, is_same_stall, not_applied, outcome, read_back, server};
+use crate::controller::driver::converge::{Failed, Stop, not_applied, outcome, read_back, server};
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
-use crate::controller::rules::rule_set::{self, Place, RuleSet, id};
-use crate::controller::rules::script_state::{ScriptState, Version};
-use crate::crd::{AdoptionPolicy, DEFAULT_SERVER, DriftPolicy, EmailForwardingRule, EmailMailbox};
+use crate::controller::rules::rule_set::{self, Place, RuleSet};
+use crate::controller::rules::scope::{self, id};
+use crate::crd::{
+    AdoptionPolicy, DEFAULT_SERVER, DriftPolicy, EmailForwardingRule, EmailMailbox, RECONCILE_REQUESTED_AT, ScriptRule,
+    ScriptStatus,
+};
 use crate::inventory::Inventory;
-use crate::kubernetes::object::{has_finalizer, is_paused};
+use crate::kubernetes::object::{annotation, has_finalizer, is_paused};
 use crate::mail::{Address, Filter};
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::{self, Change};
-use crate::sieve;
-use crate::status;
+use crate::sieve::{self, Compiled};
+use crate::status::{self, RuleVersion, ScriptSeen, SeenRule};
 
 /// How long what was read of a script is good for doing nothing, at most.
 const REMEMBER: Duration = Duration::from_mins(5);
@@ -32,55 +36,46 @@ const REMEMBER: Duration = Duration::from_mins(5);
 /// # Errors
 /// When the Kubernetes API fails.
 pub(crate) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
-    let address = references::address(&ctx, &mailbox);
-    let turn = match &address {
-        Some(address) => Some(ctx.script_locks.lock(&address.to_string()).await),
-        None => None,
-    };
-    // Looked at in turn: whoever lets the mailbox go has the last word on its script.
-    let is_going = ctx
-        .stores
-        .mailboxes
-        .get(&ObjectRef::from_obj(mailbox.as_ref()))
-        .is_none_or(|now| now.metadata.deletion_timestamp.is_some());
-    let Some(address) = address.filter(|_| !is_going) else {
-        ctx.scripts.forget(&mailbox);
-        ctx.scripts.trigger(&ctx.stores.rules.state_filter(|rule| {
-            rule.metadata.namespace == mailbox.metadata.namespace && rule_set::applies(rule, &mailbox)
-        }));
+    let reference = ObjectRef::from_obj(mailbox.as_ref());
+    let Some(address) = references::address(&ctx, &mailbox).or_else(|| last_address(&mailbox)) else {
         return Ok((Action::await_change(), Outcome::InSync));
     };
-    let place = Place::of(&ctx, &mailbox, address);
-    let set = rule_set::of(&ctx, &place);
-    let before = ctx.scripts.of(&mailbox);
-    let mut work = ScriptReconcile::new(place, set, before.as_deref());
-    let mut read = None;
-    if !work.set.all.is_empty() && !is_known(&ctx, &mailbox, &work, before.as_deref()) {
-        work.state.outcome = outcome(work.apply(&ctx, Some(&mailbox)).await)?;
-        read = work.server(&ctx).ok().map(|server| Arc::as_ptr(&server).addr());
+    let _lock = ctx.script_locks.lock(&address.to_string()).await;
+    // Looked at under the lock: whoever lets the mailbox go has the last word on its script.
+    let now = ctx.stores.mailboxes.get(&reference).filter(|now| now.metadata.deletion_timestamp.is_none());
+    let Some(mailbox) = now else {
+        ctx.script_reads.forget(&reference);
+        return Ok((Action::await_change(), Outcome::InSync));
+    };
+    let before = ctx.writer.script_status(&mailbox);
+    let mut work = ScriptReconcile::of(&ctx, &mailbox, address, before.clone()).await;
+    if work.is_left_alone || (work.set.all.is_empty() && !work.may_hold_others()) {
+        if !work.is_left_alone {
+            ctx.script_reads.forget(&reference);
+            ctx.writer.write_script_status(&mailbox, before.as_ref(), None).await?;
+        }
+        return Ok((Action::await_change(), Outcome::InSync));
     }
-    drop(turn);
-    let ScriptReconcile { set, state, .. } = work;
-    let result = state.outcome.clone();
-    if set.all.is_empty() {
-        // Nobody asks for it.
-        ctx.scripts.forget(&mailbox);
-        return Ok((Action::await_change(), result));
-    }
-    if ctx.scripts.enter(&mailbox, state, read) {
-        ctx.scripts.trigger(&set.all);
+    let server = work.server(&ctx).ok().map(|server| Arc::as_ptr(&server).addr());
+    let good_for = REMEMBER.min(ctx.settings.resync / 2);
+    let is_recent = server.is_some_and(|server| ctx.script_reads.is_recent(&reference, server, good_for));
+    if !is_recent || work.status(&Outcome::InSync) != before {
+        ctx.script_reads.forget(&reference);
+        let result = outcome(work.apply(&ctx, Some(&mailbox)).await)?;
+        if let Some(server) = server.filter(|_| result == Outcome::InSync) {
+            ctx.script_reads.remember(reference, server, good_for);
+        }
+        let after = work.status(&result);
+        ctx.writer.write_script_status(&mailbox, work.before.as_ref(), after.as_ref()).await?;
+        work.outcome = result;
     }
     let key = format!("script/{}/{}", mailbox.namespace().unwrap_or_default(), mailbox.name_any());
-    Ok((Action::requeue(ctx.next_of(&key, &result)), result))
+    Ok((Action::requeue(ctx.next_of(&key, &work.outcome)), work.outcome))
 }
 
-/// Whether the same script of the same rules was in sync a moment ago.
-fn is_known(ctx: &Context, mailbox: &EmailMailbox, work: &ScriptReconcile<'_>, before: Option<&ScriptState>) -> bool {
-    let Ok(server) = work.server(ctx) else { return false };
-    let keep = REMEMBER.min(ctx.settings.resync / 2);
-    let is_recent = ctx.scripts.read_at(mailbox, Arc::as_ptr(&server).addr()).is_some_and(|read| read.elapsed() < keep);
-    let is_same = before.is_some_and(|before| before.outcome == Outcome::InSync && *before == work.state);
-    is_recent && is_same
+/// The address that the mailbox last had, where its domain is gone or does not let it in any more.
+fn last_address(mailbox: &EmailMailbox) -> Option<Address> {
+    Address::parse(mailbox.status.as_ref()?.address.as_deref()?).ok()
 }
 
 /// Leaves in the script only the mailbox's own rules, as the mailbox is no longer managed. What only a person can mend
@@ -96,18 +91,12 @@ pub(crate) async fn retire(ctx: &Context, mailbox: &EmailMailbox, address: &Addr
     }
 }
 
-/// Whether an outcome says that no script of ours is in force, so that a rule that goes is in none.
-pub(crate) fn is_out(outcome: &Outcome) -> bool {
-    let out = [Reason::FilterSlotTaken, Reason::MailboxNotReady];
-    outcome.why().is_none_or(|why| out.contains(&why.reason))
-}
-
-/// Brings the script of a mailbox whose object is gone.
+/// Applies the script of a mailbox whose object is gone, or is about to go.
 ///
 /// # Errors
 /// [`Stop`] when it can't be done.
 pub(crate) async fn apply_without_mailbox(ctx: &Context, place: Place) -> Result<(), Stop> {
-    let _turn = ctx.script_locks.lock(&place.address.to_string()).await;
+    let _lock = ctx.script_locks.lock(&place.address.to_string()).await;
     let names = match &place.server {
         Some(name) => vec![name.clone()],
         // Where its script is of ours is found by asking.
@@ -117,41 +106,119 @@ pub(crate) async fn apply_without_mailbox(ctx: &Context, place: Place) -> Result
     };
     for name in names {
         let place = Place { server: Some(name), ..place.clone() };
-        let set = rule_set::of(ctx, &place);
-        ScriptReconcile::new(place, set, None).apply(ctx, None).await?;
+        ScriptReconcile::new(ctx, place, None).await.apply(ctx, None).await?;
     }
     Ok(())
 }
 
-/// A script on its way.
-struct ScriptReconcile<'a> {
-    place: Place,
-    set: RuleSet,
-    state: ScriptState,
-    before: Option<&'a ScriptState>,
+/// Forgets a rule that is let go without being taken out of the script of a mailbox.
+///
+/// # Errors
+/// [`Stop`] when the Kubernetes API fails.
+pub(crate) async fn let_go(ctx: &Context, mailbox: &EmailMailbox, uid: &str) -> Result<(), Stop> {
+    let address = references::address(ctx, mailbox).or_else(|| last_address(mailbox));
+    let _lock = ctx.script_locks.lock(&address.map(|address| address.to_string()).unwrap_or_default()).await;
+    let before = ctx.writer.script_status(mailbox);
+    let mut after = before.clone();
+    for rule in after.iter_mut().flat_map(|after| &mut after.rules).filter(|rule| rule.uid == uid) {
+        rule.in_force = false;
+    }
+    ctx.writer.write_script_status(mailbox, before.as_ref(), after.as_ref()).await.map_err(Stop::api)
 }
 
-impl<'a> ScriptReconcile<'a> {
-    fn new(place: Place, set: RuleSet, before: Option<&'a ScriptState>) -> Self {
-        let versions = set.all.iter().filter_map(|rule| Some((rule.uid()?, Version::of(rule))));
-        let mut state = ScriptState {
-            address: place.address.clone(),
-            rules: versions.collect(),
-            compiled: sieve::compile(&place.mark, &place.address, &set.in_force),
-            refused: set.refused.clone(),
-            outcome: Outcome::InSync,
-            is_linked: set.is_linked,
-        };
+/// What of a rule its scripts depend on.
+pub(crate) fn version(rule: &EmailForwardingRule) -> RuleVersion {
+    RuleVersion {
+        name: rule.name_any(),
+        uid: rule.uid().unwrap_or_default(),
+        generation: rule.metadata.generation,
+        requested_at: annotation(rule, RECONCILE_REQUESTED_AT).map(ToOwned::to_owned),
+        is_paused: is_paused(rule),
+    }
+}
+
+/// A script on its way.
+struct ScriptReconcile {
+    place: Place,
+    set: RuleSet,
+    compiled: Compiled,
+    /// Rules that are left out, by `namespace/name`.
+    refused: BTreeMap<String, Why>,
+    outcome: Outcome,
+    /// What the mailbox's status has of the script.
+    before: Option<ScriptStatus>,
+    /// Whether the mailbox is cut off from its domain and no rule leaves its script: it stays as it is.
+    is_left_alone: bool,
+}
+
+impl ScriptReconcile {
+    /// Of a mailbox object. One whose domain is gone, or does not let it in any more, keeps the rules that are in force,
+    /// but for those that leave.
+    async fn of(ctx: &Context, mailbox: &EmailMailbox, address: Address, before: Option<ScriptStatus>) -> Self {
+        let is_cut_off = references::home(ctx, mailbox).is_err();
+        let mut work = Self::new(ctx, Place::of(ctx, mailbox, address), before).await;
+        if is_cut_off {
+            let before = work.before.iter().flat_map(|before| &before.rules).filter(|rule| rule.in_force);
+            let before: Vec<ScriptRule> = before.cloned().collect();
+            let stays = |object: &EmailForwardingRule| {
+                let is_it = |rule: &&ScriptRule| Some(&rule.uid) == object.metadata.uid.as_ref();
+                let made = before.iter().find(is_it);
+                made.is_some_and(|made| made.generation == object.metadata.generation && !scope::leaves(ctx, object))
+            };
+            work.set.all.retain(|object| stays(object));
+            work.is_left_alone = work.set.all.len() == before.len();
+            let ids: Vec<String> = work.set.all.iter().map(|object| id(object)).collect();
+            work.set.in_force.retain(|rule| ids.contains(&rule.id));
+            work.compile();
+        }
+        work
+    }
+
+    async fn new(ctx: &Context, place: Place, before: Option<ScriptStatus>) -> Self {
+        let set = rule_set::of(ctx, &place).await;
+        let (compiled, refused) = (Compiled::default(), BTreeMap::new());
+        let mut work = Self { place, set, compiled, refused, outcome: Outcome::InSync, before, is_left_alone: false };
+        work.compile();
+        work
+    }
+
+    fn compile(&mut self) {
+        self.compiled = sieve::compile(&self.place.mark, &self.place.address, &self.set.in_force);
+        self.refused = self.set.refused.clone();
         let does_not_fit = |(id, why): &(String, String)| (id.clone(), Why::new(Reason::DoesNotFit, why.clone()));
-        state.refused.extend(state.compiled.refused.iter().map(does_not_fit));
-        Self { place, set, state, before }
+        self.refused.extend(self.compiled.refused.iter().map(does_not_fit));
+    }
+
+    /// Whether a script on Mailcow may hold rules that are no longer the mailbox's.
+    fn may_hold_others(&self) -> bool {
+        self.before.iter().flat_map(|before| &before.rules).any(|rule| rule.in_force)
+    }
+
+    /// The script's status after this outcome.
+    fn status(&self, outcome: &Outcome) -> Option<ScriptStatus> {
+        status::script(self.before.as_ref(), &self.seen(outcome))
+    }
+
+    fn seen(&self, outcome: &Outcome) -> ScriptSeen {
+        let rules = self.set.all.iter().map(|rule| {
+            let id = id(rule);
+            let placed = self.compiled.placed.iter().find(|placed| placed.id == id);
+            SeenRule {
+                version: version(rule),
+                position: placed.map(|placed| placed.position),
+                shadowed_by: placed.and_then(|placed| placed.shadowed_by.clone()),
+                refused: self.refused.get(&id).cloned(),
+            }
+        });
+        let hash = self.compiled.script.as_ref().map(|script| script.hash.clone());
+        ScriptSeen { rules: rules.collect(), hash, outcome: outcome.clone() }
     }
 
     fn server(&self, ctx: &Context) -> Result<Arc<Inventory>, Stop> {
         server(ctx, self.place.server.as_deref().unwrap_or(DEFAULT_SERVER))
     }
 
-    /// Brings the script to Mailcow and reads it back; the caller has the turn of the mailbox.
+    /// Applies the script to Mailcow and reads it back; the caller has the lock of the mailbox.
     async fn apply(&mut self, ctx: &Context, mailbox: Option<&EmailMailbox>) -> Result<(), Stop> {
         let address = self.place.address.clone();
         let server = self.server(ctx)?.client().clone();
@@ -160,8 +227,8 @@ impl<'a> ScriptReconcile<'a> {
         if let Some(mailbox) = mailbox.filter(|_| self.is_new(&have)) {
             may_begin(ctx, mailbox)?;
         }
+        self.add_finalizers(ctx).await?;
         let changes = self.changes(ctx, &have)?;
-        self.hold(ctx).await?;
         if changes.is_empty() {
             return Ok(());
         }
@@ -175,24 +242,53 @@ impl<'a> ScriptReconcile<'a> {
         self.stop_at_drift(ctx, &have)?;
         self.stop_if_stuck(&changes)?;
         if let Some(mailbox) = mailbox {
-            let domain = references::home(ctx, mailbox)?;
-            ownership::of_domain_is_proven(ctx, &domain)?;
+            // Rules leave a script also where the mailbox is cut off from its domain.
+            if let Ok(domain) = references::home(ctx, mailbox) {
+                ownership::of_domain_is_proven(ctx, &domain)?;
+            }
+            self.announce(ctx, mailbox).await?;
         }
+        let changes = self.changes(ctx, &have)?;
         tracing::info!(%address, "writing the script to Mailcow");
         server.execute(&changes, None).await?;
         let have = server.prefilters(&address).await?;
         read_back(&self.changes(ctx, &have)?)
     }
 
+    /// Says in the mailbox's status, before they are written, which rules the script has. From then on a rule that is
+    /// deleted waits until it is out again; one whose deletion the store shows by now is left out.
+    async fn announce(&mut self, ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
+        let announced = status::script_to_be_written(self.before.as_ref(), &self.seen(&Outcome::InSync));
+        ctx.writer.write_script_status(mailbox, self.before.as_ref(), Some(&announced)).await.map_err(Stop::api)?;
+        self.before = Some(announced);
+        let is_deleted = |rule: &EmailForwardingRule| {
+            let now = ctx.stores.rules.get(&ObjectRef::from_obj(rule));
+            now.is_none_or(|now| now.metadata.uid != rule.metadata.uid || scope::leaves(ctx, &now))
+        };
+        let deleted: Vec<String> = self.placed().filter(|rule| is_deleted(rule)).map(|rule| id(rule)).collect();
+        self.leave_out(&deleted);
+        Ok(())
+    }
+
+    /// Takes deleted rules out of what is to be written.
+    fn leave_out(&mut self, deleted: &[String]) {
+        if deleted.is_empty() {
+            return;
+        }
+        self.set.all.retain(|rule| !deleted.contains(&id(rule)));
+        self.set.in_force.retain(|rule| !deleted.contains(&rule.id));
+        self.compile();
+    }
+
     /// Whether there is a script to make, and none of ours yet.
     fn is_new(&self, have: &[Filter]) -> bool {
         let is_ours = |filter: &Filter| filter.mark().is_some_and(|there| there.same_owner(&self.place.mark));
-        self.state.compiled.script.is_some() && !have.iter().any(is_ours)
+        self.compiled.script.is_some() && !have.iter().any(is_ours)
     }
 
     fn changes(&self, ctx: &Context, have: &[Filter]) -> Result<Vec<Change>, Stop> {
         let (address, mark) = (&self.place.address, &self.place.mark);
-        let Some(script) = &self.state.compiled.script else {
+        let Some(script) = &self.compiled.script else {
             return Ok(plan::filter_removal(address, have, mark));
         };
         let may_displace =
@@ -202,20 +298,24 @@ impl<'a> ScriptReconcile<'a> {
 
     /// The objects of the rules in the script.
     fn placed(&self) -> impl Iterator<Item = &Arc<EmailForwardingRule>> {
-        let placed = &self.state.compiled.placed;
+        let placed = &self.compiled.placed;
         self.set.all.iter().filter(|rule| placed.iter().any(|placed| placed.id == id(rule)))
     }
 
-    /// Our finalizer on every rule in the script, before it is written: each has to be taken out again.
-    async fn hold(&self, ctx: &Context) -> Result<(), Stop> {
-        let free = self.placed().filter(|rule| !has_finalizer(rule.as_ref()));
-        for rule in free.filter(|rule| rule.metadata.deletion_timestamp.is_none()) {
-            match ctx.writer.add_finalizer(rule.as_ref()).await {
-                // It went meanwhile; the watch tells soon.
-                Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => {}
-                result => result.map_err(Stop::api)?,
+    /// Our finalizer on every rule in the script, before it is written: each has to be taken out again. A rule that was
+    /// deleted meanwhile is left out; the watch shows its deletion soon.
+    async fn add_finalizers(&mut self, ctx: &Context) -> Result<(), Stop> {
+        let mut deleted = Vec::new();
+        let without = self.placed().filter(|rule| !has_finalizer(rule.as_ref()));
+        for rule in without.filter(|rule| rule.metadata.deletion_timestamp.is_none()) {
+            if let Err(error) = ctx.writer.add_finalizer(rule.as_ref()).await {
+                if ctx.writer.is_alive(rule.as_ref()).await.map_err(Stop::api)? {
+                    return Err(Stop::api(error));
+                }
+                deleted.push(id(rule));
             }
         }
+        self.leave_out(&deleted);
         Ok(())
     }
 
@@ -229,9 +329,9 @@ impl<'a> ScriptReconcile<'a> {
             waiting.map(|rule| id(rule)).partition(|id| ours.iter().any(|filter| sieve::holds(&filter.script, id)));
         if !new.is_empty() {
             self.set.in_force.retain(|rule| !new.contains(&rule.id));
-            self.state.compiled = sieve::compile(mark, &self.place.address, &self.set.in_force);
             let why = || Why::new(Reason::Paused, "paused; not written: script");
-            self.state.refused.extend(new.into_iter().map(|id| (id, why())));
+            self.set.refused.extend(new.into_iter().map(|id| (id, why())));
+            self.compile();
         }
         let is_all_paused = self.placed().all(|rule| is_paused(rule.as_ref()));
         frozen.into_iter().next().or_else(|| self.placed().next().filter(|_| is_all_paused).map(|rule| id(rule)))
@@ -239,18 +339,15 @@ impl<'a> ScriptReconcile<'a> {
 
     /// Stops where a change by hand is to be left as it is.
     fn stop_at_drift(&self, ctx: &Context, have: &[Filter]) -> Result<(), Stop> {
-        let Some(script) = &self.state.compiled.script else { return Ok(()) };
+        let Some(script) = &self.compiled.script else { return Ok(()) };
         if !self.placed().any(|rule| policies::of(ctx, rule.as_ref()).drift.value == DriftPolicy::Report) {
             return Ok(());
         }
         let mark = &self.place.mark;
-        let was_there = || {
-            let said = |rule: &EmailForwardingRule| rule.status.as_ref().and_then(|status| status.script_hash.clone());
-            self.placed().any(|rule| rule.spec.mailbox_ref.is_some() && said(rule).as_ref() == Some(&script.hash))
-                || self.before.is_some_and(|b| was_shown(&b.outcome) && b.compiled.script.as_ref() == Some(script))
-        };
+        let shown = self.before.as_ref().and_then(|before| before.hash.as_deref());
         let is_gone = !have.iter().any(|filter| filter.mark().is_some_and(|there| there.same_owner(mark)));
-        if plan::filter_was_changed(&script.text, have, mark) || (is_gone && was_there()) {
+        let was_there = shown == Some(script.hash.as_str());
+        if plan::filter_was_changed((&script.text, &script.hash), shown, have, mark) || (is_gone && was_there) {
             let address = &self.place.address;
             let message = format!(
                 "the script of {address} was changed, switched off or removed on Mailcow; driftPolicy: Report leaves it so until a rule changes"
@@ -260,15 +357,14 @@ impl<'a> ScriptReconcile<'a> {
         Ok(())
     }
 
-    /// Stops where Mailcow was seen to take the same script without showing it.
+    /// Stops where Mailcow was seen to take the same script of the same rules without showing it.
     fn stop_if_stuck(&self, changes: &[Change]) -> Result<(), Stop> {
         let stuck = not_applied(changes);
-        let is_stuck = self.before.is_some_and(|b| b.outcome == stuck && b.rules == self.state.rules)
-            || self.placed().any(|rule| {
-                let conditions = rule.status.iter().flat_map(|status| &status.conditions);
-                conditions.into_iter().any(|c| is_same_stall(c, rule.as_ref(), &stuck))
-            });
-        if is_stuck { Err(stuck.into()) } else { Ok(()) }
+        let Some(before) = self.before.as_ref().filter(|before| status::script_outcome(before) == stuck) else {
+            return Ok(());
+        };
+        let is_same = self.set.all.iter().all(|rule| status::is_made_from(before, &version(rule)));
+        if is_same { Err(stuck.into()) } else { Ok(()) }
     }
 }
 
@@ -277,11 +373,6 @@ fn may_begin(ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
     let domain = references::home(ctx, mailbox)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
     references::mailbox_is_there(mailbox)
-}
-
-/// Whether Mailcow showed the script of a work that ended so, as far as nobody changed it by hand.
-fn was_shown(outcome: &Outcome) -> bool {
-    outcome.why().is_none_or(|why| why.reason == Reason::Drifted)
 }
 
 fn paused(who: &str) -> Outcome {
@@ -295,25 +386,4 @@ fn is_programmed(rule: &EmailForwardingRule) -> bool {
         |c: &&crate::crd::StatusCondition| c.type_ == "Programmed" && c.observed_generation == rule.metadata.generation;
     let is_true = conditions.iter().find(is_current).is_some_and(|c| c.status == "True");
     is_true && status::is_true(conditions, "Ready") && rule.metadata.deletion_timestamp.is_none()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_script_that_was_shown_can_drift() {
-        assert!(was_shown(&Outcome::InSync) && was_shown(&Outcome::stalled(Reason::Drifted, "gone")));
-        assert!(!was_shown(&Outcome::waiting(Reason::MailboxNotReady, "not there")));
-        assert!(!was_shown(&Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"))));
-    }
-
-    #[test]
-    fn a_rule_is_out_where_no_script_of_ours_is_in_force() {
-        assert!(is_out(&Outcome::InSync));
-        assert!(is_out(&Outcome::stalled(Reason::FilterSlotTaken, "taken")));
-        assert!(is_out(&Outcome::waiting(Reason::MailboxNotReady, "not there")));
-        assert!(!is_out(&Outcome::stalled(Reason::FieldNotApplied, "stuck")));
-        assert!(!is_out(&Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"))));
-    }
 }

@@ -14,7 +14,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 
 use crate::crd::{
-    EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT, StatusCondition as Condition,
+    EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
+    StatusCondition as Condition,
 };
 use crate::kubernetes::object::{annotation, is_paused};
 use crate::kubernetes::stores::Change;
@@ -173,6 +174,24 @@ pub(crate) fn rule_for_scripts(rule: &EmailForwardingRule) -> u64 {
     let asked = annotation(rule, RECONCILE_REQUESTED_AT);
     let meta = &rule.metadata;
     hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), is_paused(rule), asked))
+}
+
+/// What of a mailbox its rules read.
+pub(crate) fn script_of_mailbox(mailbox: &EmailMailbox) -> u64 {
+    let script = mailbox.status.as_ref().and_then(|status| status.script.as_ref());
+    hashed(&(&mailbox.metadata.uid, mailbox.metadata.deletion_timestamp.is_some(), script))
+}
+
+/// What of an object the ways of mail depend on.
+pub(crate) fn for_links<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
+    let meta = object.meta();
+    hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some()))
+}
+
+/// The same of an alias: also whether Mailcow has it as its spec asks.
+pub(crate) fn alias_for_aliases(alias: &EmailAlias) -> u64 {
+    let synced = alias.status.as_ref().and_then(|status| status.synced_generation);
+    hashed(&(for_links(alias), synced == alias.metadata.generation))
 }
 
 /// What of a mailbox, an alias or a rule its domain counts.

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
@@ -17,23 +18,30 @@ use kube::{Resource, ResourceExt};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
-use crate::controller::rules::rule_set;
+use crate::controller::rules::known_links::Links;
+use crate::controller::rules::{links, scope};
 use crate::controller::triggers::changes::{changed_since_start, in_turn};
 use crate::controller::triggers::throttle::throttled;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::inventory::Moved;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::{Change, Changes, scoped};
-use crate::status::Conditioned;
+use crate::outcome::Reason;
+use crate::status::{self, Conditioned};
 
 /// So many changes at once are looked at together.
 const BATCH: usize = 1000;
+/// Forwarding loops are looked for at most once in this time, however much changes.
+const RELINK: Duration = Duration::from_millis(500);
 
 /// Domains count what is attached to them, at most once in `recount`, and wait for rivals to go.
 pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<EmailDomain>> {
     let domains = &ctx.stores.domains;
     let mailboxes = attached(ctx.stores.mailboxes.subscribe());
     let aliases = attached(ctx.stores.aliases.subscribe());
+    let (rules, of_rule) = (ctx.stores.rules.subscribe(), ctx.stores.mailboxes.store());
+    let rules = changed_since_start(rules, changes::for_links)
+        .filter_map(move |rule| std::future::ready(domain_of_rule(&rule, &of_rule)));
     let moved = changed_on_mailcow(ctx, domains, |moved, domain| {
         domain
             .status
@@ -45,7 +53,7 @@ pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<
     let is_rival = |names: &HashSet<String>, domain: &EmailDomain| names.contains(&domain.spec.domain);
     let rivals = all_matching(domains.subscribe(), changes::own, domains.store(), name, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
-    let recounts = throttled(stream::select(mailboxes, aliases), recount);
+    let recounts = throttled(stream::select(stream::select(mailboxes, aliases), rules), recount);
     [recounts, moved, rivals, provisioned].into_iter().chain(of_namespaces(ctx, domains)).collect()
 }
 
@@ -56,6 +64,15 @@ where
 {
     let ready = |object: &K| changes::ready(object.status().map(Conditioned::conditions).unwrap_or_default());
     changed_since_start(changes, ready).filter_map(|object| std::future::ready(domain_of(object.as_ref())))
+}
+
+/// The domain that counts a rule: its own, or that of its mailbox.
+fn domain_of_rule(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Option<ObjectRef<EmailDomain>> {
+    let of_mailbox = || {
+        let reference = rule.spec.mailbox_ref.as_ref()?;
+        domain_of(mailboxes.get(&ObjectRef::new(&reference.name).within(&rule.namespace()?))?.as_ref())
+    };
+    domain_of(rule).or_else(of_mailbox)
 }
 
 /// The objects of a namespace whose labels or annotations changed.
@@ -148,20 +165,44 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
         address.is_some_and(|address| moved.aliases.contains(address))
     });
     let turns = in_turn(aliases.store(), ctx.settings.resync);
-    [of_their_domains(ctx, aliases), mailboxes, turns, moved].into_iter().chain(of_namespaces(ctx, aliases)).collect()
+    let others = aliases_in_loops(ctx);
+    [of_their_domains(ctx, aliases), mailboxes, turns, moved, others]
+        .into_iter()
+        .chain(of_namespaces(ctx, aliases))
+        .collect()
+}
+
+/// When an alias changes: those that it leads to, which may close a loop with it, and those that were left out. These also
+/// when a mailbox comes or goes: it takes its mail before a catch-all does.
+fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
+    let ctx = ctx.clone();
+    let aliases = changed_since_start(ctx.stores.aliases.subscribe(), changes::alias_for_aliases).map(Some);
+    let mailboxes = changed_since_start(ctx.stores.mailboxes.subscribe(), changes::mailbox_for_others).map(|_| None);
+    let changed = stream::select(aliases, mailboxes);
+    let concerned = move |changed: Vec<Option<Arc<EmailAlias>>>| {
+        let changed: Vec<Arc<EmailAlias>> = changed.into_iter().flatten().collect();
+        let is_left_out = |alias: &EmailAlias| {
+            let conditions = alias.status.as_ref().map(Conditioned::conditions).unwrap_or_default();
+            status::ready(conditions).is_some_and(|ready| ready.reason == Reason::Conflict.as_str())
+        };
+        let left_out = ctx.stores.aliases.state_filter(is_left_out);
+        let left_out = left_out.iter().map(|alias| ObjectRef::from_obj(alias.as_ref()));
+        stream::iter(links::behind(&ctx, &changed).into_iter().chain(left_out).collect::<Vec<_>>())
+    };
+    changed.ready_chunks(BATCH).flat_map(concerned).boxed()
 }
 
 /// Scripts are made from the rules, and wait for domains and for the installation's sinks.
 pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
-    let (scripts, of_rule) = (ctx.clone(), mailboxes.store());
+    let of_rule = mailboxes.store();
     let rules = changed_since_start(ctx.stores.rules.subscribe(), changes::rule_for_scripts)
-        .flat_map(move |rule| stream::iter(scripts_of(&rule, &scripts, &of_rule)))
+        .flat_map(move |rule| stream::iter(scripts_of(&rule, &of_rule)))
         .boxed();
     let doubts = ctx.clone();
     let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
-    let moved = moved.inspect(move |mailbox| doubts.scripts.doubt(mailbox)).boxed();
-    [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved]
+    let moved = moved.inspect(move |mailbox| doubts.script_reads.forget(mailbox)).boxed();
+    [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, of_links(ctx)]
         .into_iter()
         .chain(of_namespaces(ctx, mailboxes))
         .collect()
@@ -179,23 +220,58 @@ fn of_sinks(ctx: &Context) -> Triggers<EmailMailbox> {
     changed.flat_map(all).boxed()
 }
 
-/// The mailboxes whose script a change of the rule matters to: its own, and those with rules that may close a ring.
-fn scripts_of(
-    rule: &EmailForwardingRule,
-    ctx: &Context,
-    mailboxes: &Store<EmailMailbox>,
-) -> Vec<ObjectRef<EmailMailbox>> {
-    let is_of = |m: &EmailMailbox| m.metadata.namespace == rule.metadata.namespace && rule_set::applies(rule, m);
-    let own = mailboxes.state_filter(is_of);
-    let linked = ctx.scripts.linked(rule.metadata.namespace.as_deref().unwrap_or_default());
-    own.iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).chain(linked).collect()
+/// The mailboxes whose script a change of the rule matters to: those that it is for, and those whose script has it.
+fn scripts_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Vec<ObjectRef<EmailMailbox>> {
+    let is_of = |mailbox: &EmailMailbox| {
+        mailbox.metadata.namespace == rule.metadata.namespace
+            && (scope::applies(rule, mailbox) || has_in_script(mailbox, rule))
+    };
+    mailboxes.state_filter(is_of).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
-/// A domain's rules wait for the domain. What else they wait for, their scripts report.
+/// Whether the mailbox's status names the rule in its script.
+fn has_in_script(mailbox: &EmailMailbox, rule: &EmailForwardingRule) -> bool {
+    let script = mailbox.status.as_ref().and_then(|status| status.script.as_ref());
+    script.is_some_and(|script| script.rules.iter().any(|made| Some(&made.uid) == rule.metadata.uid.as_ref()))
+}
+
+/// The mailboxes of rules that begin or cease to be left out because of what others forward: aliases, rules and mailboxes
+/// of all namespaces.
+fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
+    let stores = &ctx.stores;
+    let rules = changed_since_start(stores.rules.subscribe(), changes::for_links).map(|_| ());
+    let aliases = changed_since_start(stores.aliases.subscribe(), changes::for_links).map(|_| ());
+    let mailboxes = changed_since_start(stores.mailboxes.subscribe(), changes::for_links).map(|_| ());
+    let changed = stream::select(rules, stream::select(aliases, mailboxes));
+    let before = (ctx.clone(), throttled(changed, RELINK), None::<Arc<Links>>);
+    let next = |(ctx, mut changed, before): (Arc<Context>, BoxStream<'static, ()>, Option<Arc<Links>>)| async move {
+        changed.next().await?;
+        let now = links::links(&ctx).await;
+        let differing = now.differing(before.as_deref().unwrap_or(&Links::default()));
+        let rules = ctx.stores.rules.state_filter(|rule| differing.contains(&scope::id(rule)));
+        let mailboxes = ctx.stores.mailboxes.store();
+        let concerned: Vec<_> = rules.iter().flat_map(|rule| scripts_of(rule, &mailboxes)).collect();
+        Some((stream::iter(concerned), (ctx, changed, Some(now))))
+    };
+    stream::unfold(before, next).flatten().boxed()
+}
+
+/// A domain's rules wait for the domain. What else they wait for stands in the statuses of their mailboxes.
 pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>> {
     let rules = &ctx.stores.rules;
-    let scripts = ctx.scripts.subscribe().boxed();
-    [of_their_domains(ctx, rules), scripts].into_iter().chain(of_namespaces(ctx, rules)).collect()
+    let store = rules.store();
+    let scripts = changed_since_start(ctx.stores.mailboxes.subscribe(), changes::script_of_mailbox);
+    let scripts = scripts.flat_map(move |mailbox| {
+        let is_of = |rule: &EmailForwardingRule| {
+            rule.metadata.namespace == mailbox.metadata.namespace
+                && (scope::applies(rule, &mailbox)
+                    || has_in_script(&mailbox, rule)
+                    || rule.metadata.deletion_timestamp.is_some())
+        };
+        let found = store.state_filter(is_of);
+        stream::iter(found.into_iter().map(|rule| ObjectRef::from_obj(rule.as_ref())).collect::<Vec<_>>())
+    });
+    [of_their_domains(ctx, rules), scripts.boxed()].into_iter().chain(of_namespaces(ctx, rules)).collect()
 }
 
 /// What an object is called by those that refer to it.

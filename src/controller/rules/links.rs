@@ -1,0 +1,289 @@
+//! Which aliases and rules send mail to each other, in all namespaces that the operator sees: what the graph of
+//! forwarding loops is made from.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::references;
+use crate::controller::rules::known_links::Links;
+use crate::controller::rules::scope;
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::desired;
+use crate::forwarding::{ForwardingLoop, Rank, Route, Routes, Sends, alias_loop, rule_loops};
+use crate::inventory::{Age, Inventory};
+use crate::mail::{Address, Alias, Catch, DomainName, Goto};
+
+/// The links between all rules as they are now.
+pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
+    let domains = domains(ctx);
+    let rules: Vec<Arc<EmailForwardingRule>> = ctx
+        .stores
+        .rules
+        .state_filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(rule, &domains));
+    if rules.is_empty() {
+        return Arc::default();
+    }
+    let state = state(ctx, &rules);
+    if let Some(known) = ctx.links.of(state) {
+        return known;
+    }
+    let found = Arc::new(find(ctx, &rules).await);
+    ctx.links.remember(state, found.clone());
+    found
+}
+
+/// All that links depend on, as one number.
+fn state(ctx: &Context, rules: &[Arc<EmailForwardingRule>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for rule in rules {
+        (&rule.metadata.uid, rule.metadata.generation).hash(&mut hasher);
+    }
+    for alias in ctx.stores.aliases.state() {
+        (&alias.metadata.uid, alias.metadata.generation, alias.metadata.deletion_timestamp.is_some()).hash(&mut hasher);
+    }
+    for mailbox in ctx.stores.mailboxes.state() {
+        (&mailbox.metadata.uid, mailbox.metadata.deletion_timestamp.is_some()).hash(&mut hasher);
+    }
+    for domain in ctx.stores.domains.state() {
+        (&domain.metadata.uid, domain.metadata.generation).hash(&mut hasher);
+    }
+    Arc::as_ptr(&ctx.sinks.borrow()).hash(&mut hasher);
+    hasher.finish()
+}
+
+async fn find(ctx: &Context, objects: &[Arc<EmailForwardingRule>]) -> Links {
+    let sinks = ctx.sinks.borrow().clone();
+    let rules = objects.iter().filter_map(|object| {
+        let rule = scope::read(object, None, &sinks).ok()?;
+        let to: Vec<_> = rule.forwards().into_iter().map(|(to, _)| to.clone()).collect();
+        Some((object, rule, to))
+    });
+    let rules: Vec<_> = rules.collect();
+    let targets = rules.iter().flat_map(|(_, _, to)| to);
+    let mut ways = Ways::default();
+    ways.follow(ctx, targets.map(|to| (to.local().to_ascii_lowercase(), to.domain().clone())).collect());
+    let sends: Vec<Sends> = rules
+        .into_iter()
+        .map(|(object, rule, to)| {
+            let is_of_domain = object.spec.domain_ref.is_some();
+            Sends { id: rule.id, created: rule.created, is_of_domain, from: ways.mailboxes_of(object), to }
+        })
+        .collect();
+    let mut found = rule_loops(&ways.routes, &sends);
+    // Most installations have no loop through a catch-all; those that have one are looked at on Mailcow.
+    while let Some(news) = ways.ask(ctx, found.iter()).await {
+        ways.routes = news;
+        found = rule_loops(&ways.routes, &sends);
+    }
+    let alone = sends.iter().filter(|sends| sends.is_of_domain).flat_map(|sends| {
+        let comes_back =
+            |from: &&Address| sends.to.iter().any(|to| !to.is_in(from) && ways.routes.ends_only_in(to, from));
+        sends.from.iter().filter(comes_back).map(|from| (sends.id.clone(), from.clone()))
+    });
+    let alone = alone.collect();
+    Links::new(found, alone, ways.routes)
+}
+
+/// The loop that an alias would close, or closes already.
+pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Alias) -> Option<ForwardingLoop> {
+    let Goto::Addresses(goto) = want.goto.clone() else { return None };
+    let domains = domains(ctx);
+    if !want.active || !goto.iter().any(|to| domains.contains(to.domain())) {
+        return None;
+    }
+    let mut ways = Ways::default();
+    ways.routes.add_alias(want.catch.clone(), Route { rank: rank(object), to: goto.iter().cloned().collect() });
+    ways.follow(ctx, goto.iter().map(|to| (to.local().to_owned(), to.domain().clone())).collect());
+    let mut found = alias_loop(&ways.routes, &want.catch)?;
+    while let Some(news) = ways.ask(ctx, std::iter::once(&found)).await {
+        ways.routes = news;
+        found = alias_loop(&ways.routes, &want.catch)?;
+    }
+    Some(found)
+}
+
+/// The aliases that mail passes behind these.
+pub(crate) fn behind(ctx: &Context, aliases: &[Arc<EmailAlias>]) -> Vec<ObjectRef<EmailAlias>> {
+    let domains = domains(ctx);
+    let goto = aliases.iter().flat_map(|alias| alias.spec.goto.iter().flatten());
+    let goto = goto.filter_map(|text| Address::parse(text).ok()).filter(|to| domains.contains(to.domain()));
+    let mut ways = Ways::default();
+    ways.follow(ctx, goto.map(|to| (to.local().to_owned(), to.domain().clone())).collect());
+    let objects = ways.routes.alias_ids().filter_map(|id| id.split_once('/'));
+    objects.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+}
+
+/// The domains of all namespaces.
+fn domains(ctx: &Context) -> HashSet<DomainName> {
+    ctx.stores.domains.state().iter().filter_map(|domain| desired::domain_name(&domain.spec).ok()).collect()
+}
+
+/// A quick look at whether one of the targets may be in one of these domains; in doubt it may.
+fn may_stay_inside(rule: &EmailForwardingRule, domains: &HashSet<DomainName>) -> bool {
+    let is_ours = |to: &String| {
+        to.rsplit_once('@')
+            .is_some_and(|(_, domain)| DomainName::parse(domain).is_ok_and(|name| domains.contains(&name)))
+    };
+    rule.spec.actions.iter().any(|action| {
+        let to_sink = action.create_task.is_some() || action.create_note.is_some();
+        to_sink || action.forward.as_ref().is_some_and(|forward| forward.to.iter().any(is_ours))
+    })
+}
+
+fn rank(alias: &EmailAlias) -> Rank {
+    let synced = alias.status.as_ref().and_then(|status| status.synced_generation);
+    Rank {
+        is_new: synced.is_none() || synced != alias.metadata.generation,
+        created: alias.creation_timestamp().map(|time| time.0.as_second()).unwrap_or_default(),
+        id: format!("{}/{}", alias.namespace().unwrap_or_default(), alias.name_any()),
+    }
+}
+
+/// An address as `local` and domain, in lower case.
+type Wanted = (String, DomainName);
+
+/// The ways that mail to some addresses takes, as far as objects tell.
+#[derive(Debug, Default)]
+struct Ways {
+    routes: Routes,
+    mailboxes: Vec<(Arc<EmailMailbox>, Address)>,
+    wanted: HashSet<Wanted>,
+}
+
+impl Ways {
+    /// Finds what mail to these addresses passes: their aliases, those that these lead to, and so on. Each round looks at
+    /// all aliases and mailboxes once; few aliases lead to others.
+    fn follow(&mut self, ctx: &Context, start: HashSet<Wanted>) {
+        let mut new = start;
+        loop {
+            new.retain(|wanted| !self.wanted.contains(wanted));
+            if new.is_empty() {
+                return;
+            }
+            let plain =
+                new.iter().filter_map(|(local, domain)| Some((local.split_once('+')?.0.to_owned(), domain.clone())));
+            let plain: Vec<Wanted> = plain.collect();
+            new.extend(plain);
+            self.add_mailboxes(ctx, &new);
+            let next = self.add_aliases(ctx, &new);
+            self.wanted.extend(new);
+            new = next;
+        }
+    }
+
+    fn add_mailboxes(&mut self, ctx: &Context, wanted: &HashSet<Wanted>) {
+        let locals: HashSet<&str> = wanted.iter().map(|(local, _)| local.as_str()).collect();
+        let may_be = |mailbox: &EmailMailbox| {
+            mailbox.metadata.deletion_timestamp.is_none() && is_in(&locals, &mailbox.spec.local_part)
+        };
+        for mailbox in ctx.stores.mailboxes.state_filter(may_be) {
+            let address = references::address(ctx, &mailbox);
+            let is_wanted = |at: &Address| wanted.contains(&(at.local().to_owned(), at.domain().clone()));
+            if let Some(address) = address.filter(is_wanted) {
+                self.add_mailbox(mailbox, address);
+            }
+        }
+    }
+
+    fn add_mailbox(&mut self, mailbox: Arc<EmailMailbox>, address: Address) {
+        let id = format!("{}/{}", mailbox.namespace().unwrap_or_default(), mailbox.name_any());
+        self.routes.add_mailbox(address.clone(), id);
+        if !self.mailboxes.iter().any(|(_, known)| *known == address) {
+            self.mailboxes.push((mailbox, address));
+        }
+    }
+
+    /// Adds aliases with these addresses, and catch-alls of their domains; gives where they lead.
+    fn add_aliases(&mut self, ctx: &Context, wanted: &HashSet<Wanted>) -> HashSet<Wanted> {
+        let locals: HashSet<&str> = wanted.iter().map(|(local, _)| local.as_str()).collect();
+        let domains: HashSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
+        let may_be = |alias: &EmailAlias| {
+            let may_lead =
+                alias.spec.active && alias.spec.sink.is_none() && alias.metadata.deletion_timestamp.is_none();
+            may_lead && alias.spec.local_part.as_ref().is_none_or(|local| is_in(&locals, local))
+        };
+        let mut next = HashSet::new();
+        for alias in ctx.stores.aliases.state_filter(may_be) {
+            let Some(catch) = catch(ctx, &alias) else { continue };
+            let is_wanted = match &catch {
+                Catch::One(at) => wanted.contains(&(at.local().to_owned(), at.domain().clone())),
+                Catch::All(domain) => domains.contains(domain),
+            };
+            if !is_wanted {
+                continue;
+            }
+            let mut to: Vec<Address> =
+                alias.spec.goto.iter().flatten().filter_map(|text| Address::parse(text).ok()).collect();
+            for reference in alias.spec.goto_mailbox_refs.iter().flatten() {
+                if let Ok((mailbox, address)) = references::mailbox(ctx, alias.as_ref(), reference) {
+                    self.add_mailbox(mailbox, address.clone());
+                    to.push(address);
+                }
+            }
+            next.extend(to.iter().map(|to| (to.local().to_owned(), to.domain().clone())));
+            self.routes.add_alias(catch, Route { rank: rank(&alias), to });
+        }
+        next
+    }
+
+    /// The mailboxes that a rule is in force in, of those that mail passes.
+    fn mailboxes_of(&self, rule: &EmailForwardingRule) -> Vec<Address> {
+        let is_of = |mailbox: &EmailMailbox| {
+            mailbox.metadata.namespace == rule.metadata.namespace && scope::applies(rule, mailbox)
+        };
+        self.mailboxes.iter().filter(|(mailbox, _)| is_of(mailbox)).map(|(_, address)| address.clone()).collect()
+    }
+
+    /// The routes with what Mailcow has and no object names, where one of the loops depends on that; `None` where there is
+    /// nothing new.
+    async fn ask(&self, ctx: &Context, loops: impl Iterator<Item = &ForwardingLoop>) -> Option<Routes> {
+        let mut routes = self.routes.clone();
+        let mut is_new = false;
+        for address in self.only_caught(loops) {
+            let of =
+                |domain: &EmailDomain| desired::domain_name(&domain.spec).is_ok_and(|name| name == *address.domain());
+            let domain = ctx.stores.domains.find(|domain| of(domain));
+            let server = domain.and_then(|domain| ctx.servers.get(&domain.spec.server).ok());
+            if let Some(server) = server
+                && is_there(&server, &address).await
+            {
+                routes.add_other(address);
+                is_new = true;
+            }
+        }
+        is_new.then_some(routes)
+    }
+
+    /// The addresses of which only a catch-all is known, in the domains of those that the loops pass.
+    fn only_caught<'a>(&self, loops: impl Iterator<Item = &'a ForwardingLoop>) -> Vec<Address> {
+        let domains: HashSet<&DomainName> = loops.flat_map(ForwardingLoop::caught).collect();
+        let in_them = self.wanted.iter().filter(|(_, domain)| domains.contains(domain));
+        let addresses = in_them.filter_map(|(local, domain)| Address::new(local, domain.clone()).ok());
+        addresses.filter(|address| self.routes.is_only_caught(address)).collect()
+    }
+}
+
+/// Whether a local part is one of those, in any case.
+fn is_in(locals: &HashSet<&str>, local: &str) -> bool {
+    locals.contains(local)
+        || (local.bytes().any(|b| b.is_ascii_uppercase()) && locals.contains(local.to_ascii_lowercase().as_str()))
+}
+
+/// What an alias catches, if its domain lets it.
+fn catch(ctx: &Context, alias: &EmailAlias) -> Option<Catch> {
+    let domain = references::domain(ctx, alias, &alias.spec.domain_ref).ok()?;
+    desired::alias_catch(&alias.spec, &domain.spec).ok()
+}
+
+/// Whether Mailcow has a mailbox or an alias of this address. Where that can't be known, it may have: no loop is reported
+/// on a guess.
+async fn is_there(server: &Inventory, address: &Address) -> bool {
+    let mailbox = server.mailbox(address, Age::Recent).await.map(|have| have.is_some());
+    let alias = server.alias(&Catch::One(address.clone()), Age::Recent).await.map(|have| have.is_some());
+    mailbox.unwrap_or(true) || alias.unwrap_or(true)
+}

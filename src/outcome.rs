@@ -79,6 +79,10 @@ pub enum Reason {
     NoMailbox,
     /// What the spec asks for is off in this installation, by its feature gate or for this namespace.
     FeatureDisabled,
+    /// The local part is reserved for the namespace of the domain.
+    AddressReserved,
+    /// The mailbox is nearly full; soon it takes no more mail.
+    QuotaNearlyFull,
     /// The rule is switched off.
     Disabled,
     /// Every reference was found.
@@ -216,6 +220,8 @@ impl Reason {
             Self::Paused => "Paused",
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
+            Self::AddressReserved => "AddressReserved",
+            Self::QuotaNearlyFull => "QuotaNearlyFull",
             Self::SinkNotFound => "SinkNotFound",
             Self::SinkNotAllowed => "SinkNotAllowed",
             Self::NoMailbox => "NoMailbox",

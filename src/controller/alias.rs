@@ -59,6 +59,7 @@ async fn steps(
     seen: &mut AliasSeen,
 ) -> Result<(), Stop> {
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
+    references::may_have_name(ctx, object, &domain, object.spec.local_part.as_deref().unwrap_or_default())?;
     ownership::of_domain_is_proven(ctx, &domain)?;
     let catch = desired::alias_catch(&object.spec, &domain.spec)?;
     seen.catch = Some(catch.clone());

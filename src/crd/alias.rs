@@ -25,7 +25,7 @@ use super::tenancy::Policies;
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
-    printcolumn = r#"{"name":"Goto","type":"string","jsonPath":".status.goto"}"#,
+    printcolumn = r#"{"name":"Goto","type":"string","jsonPath":".status.gotoSummary"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"ID","type":"integer","priority":1,"jsonPath":".status.aliasId"}"#
 )]
@@ -41,6 +41,7 @@ pub struct EmailAliasSpec {
     /// be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("!self.contains('@')").message("localPart is only the part before the @, such as sales; the domain comes from domainRef"))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' % /, with no dot at its ends or beside another dot"))]
     pub local_part: Option<String>,
     /// Take all mail of the domain that no mailbox and no other alias takes. It can't be changed.
@@ -126,6 +127,9 @@ pub struct EmailAliasStatus {
     /// Where mail goes, as Mailcow says it: addresses, or `null@localhost`, `spam@localhost` or `ham@localhost`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub goto: Vec<String>,
+    /// The first of `goto` and how many more there are, such as `ada@example.com +4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goto_summary: Option<String>,
     /// The Mailcow server that it was last looked for on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,

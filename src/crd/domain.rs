@@ -140,11 +140,13 @@ pub struct Limits {
     pub aliases: Option<u32>,
     /// The largest quota a mailbox may have: a whole number of `Mi`, `Gi` or `Ti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
+    #[schemars(length(max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,8}(Mi|Gi|Ti)$')").message("a quota is a whole number of Mi, Gi or Ti, such as 2Gi"))]
     pub mailbox_quota: Option<String>,
     /// The sum of all mailbox quotas: a whole number of `Mi`, `Gi` or `Ti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
+    #[schemars(length(max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,8}(Mi|Gi|Ti)$')").message("a quota is a whole number of Mi, Gi or Ti, such as 2Gi"))]
     pub total_quota: Option<String>,
 }
 
@@ -176,7 +178,8 @@ pub struct Relay {
 pub struct MailboxDefaults {
     /// Quota: a whole number of `Mi`, `Gi` or `Ti`. Omitted: 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"))]
+    #[schemars(length(max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,8}(Mi|Gi|Ti)$')").message("a quota is a whole number of Mi, Gi or Ti, such as 2Gi"))]
     pub quota: Option<String>,
     /// How many messages each mailbox may send. Omitted: what is set on Mailcow stays (no limit when new).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,8 +29,8 @@ use super::tenancy::Policies;
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.quota.used"}"#,
     printcolumn = r#"{"name":"Quota","type":"string","jsonPath":".status.quota.limit"}"#,
+    printcolumn = r#"{"name":"State","type":"string","jsonPath":".spec.state"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"State","type":"string","priority":1,"jsonPath":".spec.state"}"#,
     printcolumn = r#"{"name":"Secret","type":"string","priority":1,"jsonPath":".status.credentialsSecretName"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -40,6 +40,7 @@ pub struct EmailMailboxSpec {
     /// which Mailcow does not take. It can't be changed.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("localPart can't be changed; make another EmailMailbox"))]
+    #[x_kube(validation = Rule::new("!self.contains('@')").message("localPart is only the part before the @, such as ada; the domain comes from domainRef"))]
     #[x_kube(validation = Rule::new("!self.contains('/')").message("localPart must not contain a slash: Mailcow's API can't address such a mailbox; use - or _ instead"))]
     #[x_kube(validation = Rule::new("self != '0'").message("localPart must not be 0 alone: Mailcow takes that for no name"))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' %, with no dot at its ends or beside another dot"))]
@@ -56,7 +57,8 @@ pub struct EmailMailboxSpec {
     /// How much mail it may hold: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Omitted: what the domain's
     /// `mailboxDefaults` say, else 1Gi; a mailbox that may hold more keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 12), regex(pattern = r"^(0|[1-9][0-9]{0,8}(Mi|Gi|Ti))$"))]
+    #[schemars(length(max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^(0|[1-9][0-9]{0,8}(Mi|Gi|Ti))$')").message("quota is a whole number of Mi, Gi or Ti, such as 2Gi, or 0 for no limit"))]
     pub quota: Option<String>,
     /// Whether mail comes in and people can log in; default `Active`.
     #[serde(default)]

@@ -32,7 +32,8 @@ use super::tenancy::Policies;
     printcolumn = r#"{"name":"Position","type":"integer","jsonPath":".status.position"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","priority":1,"jsonPath":".status.mailboxCount"}"#,
-    printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#
+    printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#,
+    printcolumn = r#"{"name":"Shadowed-By","type":"string","priority":1,"jsonPath":".status.shadowedBy"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.mailboxRef) != has(self.domainRef)").message("a rule has exactly one of mailboxRef and domainRef"))]

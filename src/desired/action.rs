@@ -96,7 +96,11 @@ impl Place<'_> {
         let (field, name) = (format!("{path}.sink"), spec.sink.clone());
         let namespace = self.id.split_once('/').map_or("", |(namespace, _)| namespace);
         let sink = self.sinks.find(&name, namespace).map_err(|why| match why {
-            NoSink::Unknown => Unusable::SinkNotFound { field: field.clone(), sink: name.clone() },
+            NoSink::Unknown => Unusable::SinkNotFound {
+                field: field.clone(),
+                sink: name.clone(),
+                known: self.sinks.names_for(namespace).into_iter().map(ToOwned::to_owned).collect(),
+            },
             NoSink::NotAllowed => {
                 Unusable::SinkNotAllowed { field: field.clone(), sink: name.clone(), namespace: namespace.to_owned() }
             }

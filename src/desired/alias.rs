@@ -49,9 +49,11 @@ fn goto(spec: &EmailAliasSpec, catch: &Catch, mailboxes: &[Address]) -> Result<G
     if let Some(sink) = spec.sink {
         return Ok(Goto::Sink(sink));
     }
-    let given = spec.goto.iter().flatten().map(|text| Address::parse(text));
-    let mut goto: BTreeSet<Address> =
-        given.collect::<Result<_, _>>().map_err(|error| Invalid::of("spec.goto")(error.to_string()))?;
+    let given = spec.goto.iter().flatten().enumerate();
+    let read = |(n, text): (usize, &String)| {
+        Address::parse(text).map_err(|error| Invalid::of(format!("spec.goto[{n}]"))(error.to_string()))
+    };
+    let mut goto: BTreeSet<Address> = given.map(read).collect::<Result<_, _>>()?;
     goto.extend(mailboxes.iter().cloned());
     if goto.iter().any(|to| *catch == Catch::One(to.clone())) {
         let why = format!("{catch} can't go to itself; Mailcow drops such an address silently");
@@ -75,6 +77,12 @@ mod tests {
     fn each_address_is_there_once() {
         let alias = want("localPart: s\ndomainRef: {name: d}\ngoto: [z@e.com, A@e.com, a@E.com]", &[]).unwrap();
         assert_eq!(alias.goto.texts(), ["a@e.com", "z@e.com"].map(String::from).into());
+    }
+
+    #[test]
+    fn the_bad_one_of_several_is_named() {
+        let error = want("localPart: s\ndomainRef: {name: d}\ngoto: [a@e.com, b@e.com, c@-]", &[]).unwrap_err();
+        assert_eq!(error.field, "spec.goto[2]");
     }
 
     #[test]

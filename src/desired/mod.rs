@@ -57,13 +57,16 @@ pub enum Unusable {
     Invalid(#[from] Invalid),
     /// The installation has no sink of this name.
     #[error(
-        "{field}: the installation has no sink {sink:?}; name one that it has, or have it configured (`sinks` in the chart)"
+        "{field}: the installation has no sink {sink:?}; {}, or have it configured (`sinks` in the chart)",
+        match known.as_slice() { [] => "this namespace may use none".to_owned(), known => format!("use one of: {}", known.join(", ")) }
     )]
     SinkNotFound {
         /// The field's path in the manifest.
         field: String,
         /// The name.
         sink: String,
+        /// The sinks that the rule's namespace may use.
+        known: Vec<String>,
     },
     /// The sink is not for this namespace.
     #[error(

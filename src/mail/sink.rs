@@ -101,6 +101,12 @@ impl Sinks {
         let may = sink.namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace);
         if may { Ok(sink) } else { Err(NoSink::NotAllowed) }
     }
+
+    /// The names of the sinks that rules of the namespace may use, in the order of the file.
+    pub fn names_for(&self, namespace: &str) -> Vec<&str> {
+        let may = |sink: &&Sink| sink.namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace);
+        self.0.iter().filter(may).map(|sink| sink.name.as_str()).collect()
+    }
 }
 
 /// A complaint about a value of the wrong type, without the value: a URL may hold a password.

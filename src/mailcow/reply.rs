@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::error::Error;
 use super::request::Request;
+use crate::mail::Quota;
 
 /// One entry of an answer; its `log` repeats the request and is never read.
 #[derive(Deserialize)]
@@ -88,6 +89,9 @@ fn refused(words: &[String], action: &str) -> Error {
 /// Mailcow's codes in plain words; a code that is not known here is shown as it is.
 fn in_words(code: &str, args: &[String]) -> String {
     let arg = |n: usize| args.get(n).map_or("?", String::as_str);
+    // Mailcow speaks of MiB; a spec has it as a quantity.
+    let quantity =
+        |n: usize| arg(n).trim().parse().map_or_else(|_| format!("{} MiB", arg(n)), |mib| Quota::mib(mib).to_string());
     match code {
         "access_denied" => "it does not exist there, or the key has no right to it".to_owned(),
         "aliases_in_use" => format!("limits.aliases is below the {} aliases that exist", arg(0)),
@@ -99,7 +103,7 @@ fn in_words(code: &str, args: &[String]) -> String {
         "domain_invalid" => "the domain is malformed, or does not exist there".to_owned(),
         "domain_not_empty" => "the domain still holds mailboxes or resources".to_owned(),
         "domain_not_found" => format!("the domain {} does not exist there", arg(0)),
-        "domain_quota_m_in_use" => format!("limits.totalQuota is below the {} MiB that mailboxes have", arg(0)),
+        "domain_quota_m_in_use" => format!("limits.totalQuota is below the {} that mailboxes have", quantity(0)),
         "goto_empty" => "there is no address to go to".to_owned(),
         "goto_invalid" => "a goto address is not taken".to_owned(),
         "is_alias" | "is_alias_or_mailbox" | "is_spam_alias" | "object_exists" => {
@@ -109,15 +113,15 @@ fn in_words(code: &str, args: &[String]) -> String {
         "mailbox_quota_exceeds_domain_quota" => "limits.mailboxQuota is above limits.totalQuota".to_owned(),
         "mailboxes_in_use" => format!("limits.mailboxes is below the {} mailboxes that exist", arg(0)),
         "alias_invalid" | "mailbox_invalid" | "username_invalid" => "the address is malformed".to_owned(),
-        "mailbox_quota_exceeded" => format!("the quota is above the domain's limit of {} MiB for a mailbox", arg(0)),
+        "mailbox_quota_exceeded" => format!("the quota is above the domain's limit of {} for a mailbox", quantity(0)),
         "mailbox_quota_left_exceeded" => {
-            format!("the quota is above what the domain has left or allows ({} MiB)", arg(0))
+            format!("the quota is above what the domain has left or allows ({})", quantity(0))
         }
         "max_alias_exceeded" => "the domain has as many aliases as its limit allows; raise limits.aliases".to_owned(),
         "max_mailbox_exceeded" => {
             format!("the domain has {} of {} mailboxes; raise limits.mailboxes", arg(0), arg(1))
         }
-        "max_quota_in_use" => format!("limits.mailboxQuota is below a mailbox's quota of {} MiB", arg(0)),
+        "max_quota_in_use" => format!("limits.mailboxQuota is below a mailbox's quota of {}", quantity(0)),
         "password_complexity" => "the password does not meet the server's password policy".to_owned(),
         "rl_timeframe" => "the time of the rate limit is not taken".to_owned(),
         "sender_acl_invalid" => {

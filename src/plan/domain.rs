@@ -92,18 +92,26 @@ pub fn domain_removal(have: Option<&DomainHave>, mark: &Mark, policy: DeletionPo
         }
         DeletionPolicy::Delete if have.mailboxes > 0 => Err(Outcome::waiting(
             Reason::DomainNotEmpty,
-            format!("{name} still holds {} mailboxes on Mailcow; it is deleted when they are gone", have.mailboxes),
+            format!(
+                "{name} still holds {} on Mailcow; it is deleted when none is left",
+                count(have.mailboxes, "mailbox", "mailboxes")
+            ),
         )),
         DeletionPolicy::Delete if have.aliases > 0 && !confirmed => Err(Outcome::stalled(
             Reason::ConfirmationNeeded,
             format!(
-                "deleting {name} would delete {} aliases with it; to confirm, set the annotation {}: {name}",
-                have.aliases,
+                "deleting {name} would delete {} with it; to confirm, set the annotation {}: {name}",
+                count(have.aliases, "alias", "aliases"),
                 crate::crd::CONFIRM_DELETE
             ),
         )),
         DeletionPolicy::Delete => Ok(vec![Change::DeleteDomain(name)]),
     }
+}
+
+/// A number with its noun.
+fn count(number: u32, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn added(want: &Domain) -> Vec<Change> {

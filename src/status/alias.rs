@@ -38,9 +38,16 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, request: &ReconcileReq
     if let Some(have) = &seen.have {
         after.alias_id = Some(have.id);
         after.goto = have.goto.iter().cloned().collect();
+        after.goto_summary = summary(&after.goto);
     }
     warn_of_external(&mut after, seen);
     after
+}
+
+/// The first address, and how many more there are.
+fn summary(goto: &[String]) -> Option<String> {
+    let (first, more) = goto.split_first()?;
+    Some(if more.is_empty() { first.clone() } else { format!("{first} +{}", more.len()) })
 }
 
 /// A plain alias to a foreign server keeps the sender's envelope: SPF fails there.
@@ -97,5 +104,13 @@ mod tests {
         let after = alias(&EmailAliasStatus::default(), &warned, &request(1));
         let ready = ready(&after.conditions).unwrap();
         assert!(ready.status == "True" && ready.message.contains("SPF"));
+    }
+
+    #[test]
+    fn a_long_list_fits_into_a_column() {
+        let of = |goto: &[&str]| summary(&goto.iter().map(|to| (*to).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["ada@e.com"]).as_deref(), Some("ada@e.com"));
+        assert_eq!(of(&["ada@e.com", "b@e.com", "c@e.com"]).as_deref(), Some("ada@e.com +2"));
     }
 }

@@ -3,10 +3,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{ReconcileRequest, common, resolved, settled, synced};
+use super::conditions::{NewCondition, ReconcileRequest, common, resolved, settled, synced};
 use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus};
 use crate::mail::{Address, MailboxHave, Quota, Tags};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
+
+/// So much of its quota is in use when a mailbox is nearly full; percent.
+const NEARLY_FULL: u32 = 90;
 
 /// What a pass over a mailbox found out.
 #[derive(Clone, Debug)]
@@ -40,8 +43,6 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
     let mut after = before.clone();
     after.observed_generation = request.generation;
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
-    let said = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
-    after.conditions = settled(&before.conditions, said.collect(), request);
     after.server = Some(seen.server.clone());
     after.policies = Some(seen.policies.clone());
     after.address = seen.address.as_ref().map(ToString::to_string).or(after.address);
@@ -59,7 +60,20 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
         after.messages = Some(have.messages);
         after.last_login = last_login(have.last_logins);
     }
+    let conditions = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
+    let conditions = conditions.chain(after.quota.as_ref().and_then(nearly_full));
+    after.conditions = settled(&before.conditions, conditions.collect(), request);
     after
+}
+
+/// `QuotaNearlyFull` from [`NEARLY_FULL`] on; a full mailbox bounces its mail.
+fn nearly_full(quota: &QuotaStatus) -> Option<NewCondition> {
+    let percent = quota.percent.filter(|percent| *percent >= NEARLY_FULL)?;
+    let message = format!(
+        "{} of {} are in use ({percent} %); raise spec.quota or remove mail: a full mailbox bounces new mail",
+        quota.used, quota.limit
+    );
+    Some(NewCondition::is("QuotaNearlyFull", Reason::QuotaNearlyFull, message))
 }
 
 fn quota(limit: Quota, used: Quota) -> QuotaStatus {

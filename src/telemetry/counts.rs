@@ -19,6 +19,8 @@ pub struct Counts {
     pub objects: BTreeMap<(&'static str, &'static str), i64>,
     /// How many domains there are, by what `DNSVerified` says.
     pub domains: BTreeMap<&'static str, i64>,
+    /// How many mailboxes are nearly full.
+    pub nearly_full: i64,
     /// Whether calls to Mailcow are sent, by the name of each configured server.
     pub breakers: BTreeMap<String, &'static str>,
 }
@@ -27,6 +29,12 @@ impl Counts {
     /// Counts an object.
     pub fn count(&mut self, kind: &'static str, conditions: &[StatusCondition], is_deleting: bool) {
         *self.objects.entry((kind, state(conditions, is_deleting))).or_default() += 1;
+    }
+
+    /// Counts a mailbox that is nearly full.
+    pub fn count_quota(&mut self, conditions: &[StatusCondition]) {
+        let is_nearly_full = conditions.iter().any(|c| c.type_ == "QuotaNearlyFull" && c.status == "True");
+        self.nearly_full += i64::from(is_nearly_full);
     }
 
     /// Counts what is said of a domain's DNS records.

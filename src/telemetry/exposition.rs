@@ -24,6 +24,7 @@ pub(super) fn text(metrics: &Metrics, counts: &Counts) -> Result<String, std::fm
     names.work(metrics);
     names.mailcow(metrics, counts);
     names.objects(counts);
+    names.quotas(counts);
     names.process(metrics);
     let mut text = String::new();
     encode(&mut text, &names.0)?;
@@ -39,15 +40,15 @@ impl Names {
     }
 
     fn work(&mut self, metrics: &Metrics) {
-        self.add("reconciles", "Passes over objects by kind and outcome", &metrics.reconciles);
-        self.add("reconcile_seconds", "Time of a pass in seconds", &metrics.reconcile_seconds);
+        self.add("reconciles", "Reconciles by kind and outcome", &metrics.reconciles);
+        self.add("reconcile_seconds", "Time of a reconcile in seconds", &metrics.reconcile_seconds);
         let (waiting, running): (Family<Labels<1>, Gauge>, Family<Labels<1>, Gauge>) = Default::default();
         for (driver, wait, run) in metrics.queue().depths() {
             waiting.get_or_create(&[("kind", driver)]).set(wait);
             running.get_or_create(&[("kind", driver)]).set(run);
         }
-        self.add("queue_depth", "Objects that were woken and wait for a pass", &waiting);
-        self.add("reconciles_in_progress", "Passes that run", &running);
+        self.add("queue_depth", "Objects that wait for a reconcile", &waiting);
+        self.add("reconciles_in_progress", "Reconciles that run", &running);
         self.add("dns_verdicts", "Verdicts on DNS records", &metrics.dns_verdicts);
     }
 
@@ -85,7 +86,7 @@ impl Names {
             }
         }
         self.add("mailcow_info", "The version of Mailcow; always 1", &version);
-        let help = "Time since Mailcow was last looked at whole, or since it was configured";
+        let help = "Seconds since all of Mailcow was last read, or since it was configured";
         self.add("snapshot_age_seconds", help, &age);
     }
 
@@ -100,6 +101,16 @@ impl Names {
             domains.get_or_create(&[("dns_verified", said)]).set(*count);
         }
         self.add("domains", "Domains by whether their required DNS records are as they should be", &domains);
+    }
+
+    fn quotas(&mut self, counts: &Counts) {
+        let nearly_full = Gauge::<i64>::default();
+        nearly_full.set(counts.nearly_full);
+        self.add(
+            "mailboxes_nearly_full",
+            "Mailboxes that have 90 percent of their quota in use, or more",
+            &nearly_full,
+        );
     }
 
     fn process(&mut self, metrics: &Metrics) {

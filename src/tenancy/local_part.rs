@@ -67,6 +67,13 @@ impl Reserved {
         Self(everywhere.chain(more.iter().map(|name| name.trim().to_ascii_lowercase())).collect())
     }
 
+    /// Whether a guest in another namespace's domain may not have it: also with a tag behind `+`, which is delivered to
+    /// the same person. Such names belong to the namespace of the domain.
+    pub fn is_kept_from_guests(&self, local_part: &str) -> bool {
+        let lower = local_part.to_ascii_lowercase();
+        self.has(lower.split('+').next().unwrap_or_default())
+    }
+
     /// Whether this one is; in lower case.
     pub(super) fn has(&self, local_part: &str) -> bool {
         self.0.contains(local_part)

@@ -71,10 +71,16 @@ async fn only_those_whom_the_domain_lets_in_attach_to_it(guests: &Guests) {
     world.ready::<EmailDomain>("shared").await;
     let alias = format!(
         "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {{name: sales}}\n\
-         spec: {{localPart: sales, domainRef: {{name: shared, namespace: {}}}, gotoMailboxRefs: [{{name: ada}}]}}",
+         spec: {{localPart: orders, domainRef: {{name: shared, namespace: {}}}, gotoMailboxRefs: [{{name: ada}}]}}",
         world.namespace
     );
-    guests.apply(&guests.paid, &format!("{}{alias}", guests.mailbox("ada"))).await;
+    let reserved = guests.mailbox("postmaster");
+    guests.apply(&guests.paid, &format!("{}{reserved}{alias}", guests.mailbox("ada"))).await;
+    let refused =
+        world.until_in::<EmailMailbox>(&guests.paid, "postmaster", ("Ready", "False", "AddressReserved")).await;
+    assert!(message(&refused, "Ready").contains("postmaster is reserved"), "{refused:#?}");
+    assert!(world.mailcow.inspect(|state| state.mailbox("postmaster@shared.example").is_none()));
+    world.kubectl(&["-n", &guests.paid, "delete", "embx", "postmaster"]).await;
     guests.apply(&guests.free, &guests.mailbox("eve")).await;
     world.until_in::<EmailMailbox>(&guests.paid, "ada", ("Ready", "True", "InSync")).await;
     world.until_in::<EmailAlias>(&guests.paid, "sales", ("Ready", "True", "InSync")).await;
@@ -166,5 +172,5 @@ async fn a_namespace_says_what_its_objects_dont(guests: &Guests) {
     assert!(world.mailcow.inspect(|state| state.mailbox("ada@shared.example").unwrap().active == 0));
     // An alias can't be switched off and kept: it stays.
     world.kubectl(&["-n", &guests.paid, "delete", "ealias", "sales"]).await;
-    assert!(world.mailcow.inspect(|state| state.alias("sales@shared.example").is_some()));
+    assert!(world.mailcow.inspect(|state| state.alias("orders@shared.example").is_some()));
 }

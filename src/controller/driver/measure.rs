@@ -94,6 +94,9 @@ pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
         counts.count_dns(domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
     }
     count(&mut counts, stores.mailboxes.state());
+    for mailbox in stores.mailboxes.state() {
+        counts.count_quota(mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
+    }
     count(&mut counts, stores.aliases.state());
     count(&mut counts, stores.rules.state());
     counts

@@ -27,7 +27,7 @@ pub(crate) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRe
     if there == own {
         return found.ok_or_else(|| {
             let message =
-                format!("spec.domainRef: the EmailDomain {} does not exist in this namespace", reference.name);
+                format!("spec.domainRef: the EmailDomain {} does not exist in this namespace; create it, or set domainRef.namespace for a domain that another namespace shares", reference.name);
             Outcome::waiting(Reason::DomainNotFound, message).into()
         });
     }
@@ -53,6 +53,26 @@ pub(crate) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDom
         Some((domain, Entitlement::Admitted | Entitlement::Leaving)) => Ok(domain),
         Some((_, Entitlement::Refused)) | None => Err(stop),
     })
+}
+
+/// Stops a guest from taking a reserved name in another namespace's domain.
+///
+/// # Errors
+/// [`Reason::AddressReserved`].
+pub(crate) fn may_have_name(
+    ctx: &Context,
+    object: &impl Resource,
+    domain: &EmailDomain,
+    local_part: &str,
+) -> Result<(), Stop> {
+    let is_guest = object.meta().namespace != domain.metadata.namespace;
+    if !is_guest || !ctx.reserved.is_kept_from_guests(local_part) {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.localPart: {local_part} is reserved for the namespace that has the domain; choose another name, or ask that namespace to make it"
+    );
+    Err(Outcome::stalled(Reason::AddressReserved, message).into())
 }
 
 /// The server that holds what belongs to `domain`, or, where that is not known, what was last looked for on `said`.

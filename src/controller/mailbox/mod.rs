@@ -83,6 +83,7 @@ async fn steps(
     seen: &mut MailboxSeen,
 ) -> Result<(), Stop> {
     let domain = references::home(ctx, object)?;
+    references::may_have_name(ctx, object, &domain, &object.spec.local_part)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
     let mut want = wanted(object, before, &domain, ctx)?;
     let left_out = senders::leave_out_others(ctx, object, &domain, &mut want);

@@ -208,7 +208,12 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     let text =
         bytes.and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).map(|text| text.trim_end_matches(['\r', '\n']));
     let Some(text) = text.filter(|text| !text.is_empty()) else {
-        let message = format!("the Secret {} lacks the key {key}, or it is empty or no UTF-8", secret.name_any());
+        let keys: Vec<&str> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let message = format!(
+            "the Secret {} has no usable key {key} (missing, empty or no UTF-8); its keys are: {}",
+            secret.name_any(),
+            if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+        );
         return Err(Outcome::waiting(Reason::SecretKeyInvalid, message).into());
     };
     Ok(Password { value: SecretString::from(text), version: version(&secret.metadata), is_left: false })

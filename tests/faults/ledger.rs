@@ -376,10 +376,7 @@ impl Ledger {
                 }
                 Some(now) if now != mailbox => {
                     changed = true;
-                    let marks = |mailbox: &Mailbox| {
-                        let marks = mailbox.custom_attributes.iter().map(|(_, value)| value).chain(&mailbox.tags);
-                        marks.into_iter().find_map(|mark| truth::owner(mark))
-                    };
+                    let marks = |mailbox: &Mailbox| truth::marks(mailbox).iter().find_map(|mark| truth::owner(mark));
                     self.touched("EmailMailbox", server, &mailbox.username, (marks(mailbox), marks(now)));
                 }
                 Some(_) => {}

@@ -97,7 +97,7 @@ fn legacy(server: usize, state: &mut State) {
     }
     if let Some(carol) = state.mailbox_mut("carol@example.com") {
         let mark = "mailcow-operator/elsewhere/mail/carol/7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11";
-        carol.custom_attributes = vec![("managed-by".to_owned(), mark.to_owned())];
+        carol.custom_attributes = vec![("managed-by".to_owned(), mark.into())];
     }
 }
 

@@ -29,6 +29,12 @@ pub(crate) fn owner(text: &str) -> Option<Owner> {
     Some((cluster.to_owned(), format!("{namespace}/{name}")))
 }
 
+/// Where a mailbox may carry its mark.
+pub(crate) fn marks(mailbox: &mailcow_simulator::Mailbox) -> Vec<String> {
+    let attributes = mailbox.custom_attributes.iter().map(|(_, value)| value.to_text());
+    attributes.chain(mailbox.tags.iter().cloned()).collect()
+}
+
 /// The address of a name in a domain; domains are compared in lower case and as A-labels.
 fn ascii(name: &str) -> String {
     let lower = name.to_lowercase();
@@ -138,8 +144,7 @@ impl Scene<'_> {
         found.flag("tls.enforceOutgoing", &spec["tls"]["enforceOutgoing"], switch("tls_enforce_out"));
         found.tags(&spec["tags"], &have.tags);
         found.rate(&spec["rateLimit"], state.rate_limits.get(&address));
-        let marks = have.custom_attributes.iter().map(|(_, value)| value).chain(&have.tags);
-        found.owned(owner, marks.map(String::as_str));
+        found.owned(owner, marks(have).iter().map(String::as_str));
     }
 
     fn alias(&self, found: &mut Differences, owner: &str, namespace: &str, spec: &Value, state: &State) {

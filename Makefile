@@ -3,7 +3,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint chart image crds tools ground judges sieve prometheus sandbox
+# How long `make faults` breaks things, which part of it (stories, crashes, events, random, mutation, churn; all when
+# left out), and from which seed.
+SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
+ONLY ?=
+SEED ?=
+
+.PHONY: faults help demo test bench lint chart image crds tools ground judges sieve prometheus sandbox
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -43,6 +49,10 @@ bench: tools ground ## Figures, not tests: time, requests and memory with thousa
 	echo; uname -srm; echo "$$(nproc) cores; load: of the machine, over the last minute"; echo; \
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \
 	sed -n 's/^[^|]*\(| .* |\)$$/\1/p' "$$rows"; exit $$status
+
+faults: tools ground ## The operator broken on purpose, for SECONDS=3600; ONLY=crashes runs one part, SEED=7 its seeds
+	@FAULTS_SECONDS=$(SECONDS_OF_FAULTS) FAULTS_ONLY=$(ONLY) FAULTS_SEED=$(SEED) \
+	  cargo test --locked --test faults -- --ignored --nocapture long_form
 
 lint: tools chart ## Format, clippy, documentation and the chart
 	cargo fmt --all --check

@@ -50,6 +50,10 @@ pub enum Reason {
     MailboxNotFound,
     /// A referenced `EmailMailbox` is not on Mailcow yet.
     MailboxNotReady,
+    /// An entry of `senderAcl` is no mailbox, alias or domain on Mailcow yet.
+    SenderNotFound,
+    /// The mailbox was renamed in Mailcow.
+    MailboxRenamed,
     /// The Secret does not exist.
     SecretNotFound,
     /// The Secret lacks the key, or the key is empty or no text.
@@ -210,6 +214,8 @@ impl Reason {
             Self::DomainNotReady => "DomainNotReady",
             Self::MailboxNotFound => "MailboxNotFound",
             Self::MailboxNotReady => "MailboxNotReady",
+            Self::SenderNotFound => "SenderNotFound",
+            Self::MailboxRenamed => "MailboxRenamed",
             Self::SecretNotFound => "SecretNotFound",
             Self::SecretKeyInvalid => "SecretKeyInvalid",
             Self::SecretNotOurs => "SecretNotOurs",

@@ -415,6 +415,55 @@ mod sets {
     }
 }
 
+/// An administrator's templates decide what a request leaves out (recordings `18_templates`).
+#[tokio::test]
+async fn a_new_thing_is_as_the_spec_or_the_documented_default_says_whatever_the_templates_say() {
+    use mailcow_operator::crd::{AdoptionPolicy, EmailDomainSpec, EmailMailboxSpec, Protocol};
+    use mailcow_operator::{desired, plan};
+    let (server, client) = world().await;
+    server.edit(|state| {
+        for template in state.templates.values_mut() {
+            let changed: &[(&str, i64)] = match template.kind {
+                "domain" => &[("gal", 0), ("backupmx", 1), ("relay_all_recipients", 1), ("active", 0), ("rl_value", 9)],
+                _ => &[
+                    ("active", 0),
+                    ("force_pw_update", 1),
+                    ("tls_enforce_in", 1),
+                    ("tls_enforce_out", 1),
+                    ("imap_access", 0),
+                    ("pop3_access", 0),
+                    ("sieve_access", 0),
+                    ("eas_access", 0),
+                    ("dav_access", 0),
+                    ("sogo_access", 0),
+                    ("rl_value", 5),
+                ],
+            };
+            for (key, value) in changed {
+                template.attributes.set(key, *value);
+            }
+            template.attributes.set("tags", vec![mailcow_simulator::Json::from("theirs")]);
+        }
+    });
+    let domain_spec: EmailDomainSpec = serde_yaml::from_str("domain: plain.example").unwrap();
+    let want = desired::domain(&domain_spec, mark()).unwrap();
+    let policy = AdoptionPolicy::Never;
+    client.execute(&plan::domain(&want, None, policy).unwrap(), None).await.unwrap();
+    let have = client.domain(&want.name).await.unwrap().unwrap();
+    assert!(have.active && have.address_list, "{have:?}");
+    assert_eq!(have.relay, mailcow_operator::mail::Relay::default());
+    assert_eq!((have.rate_limit, have.tags.clone()), (RateLimit::Unlimited, vec![mark().to_string()]));
+    assert_eq!(have.description, "plain.example");
+    let spec: EmailMailboxSpec = serde_yaml::from_str("localPart: m\ndomainRef: {name: d}").unwrap();
+    let want = desired::mailbox(&spec, &domain_spec, mark()).unwrap();
+    client.execute(&plan::mailbox(&want, None, policy, true).unwrap(), Some(&password())).await.unwrap();
+    let have = client.mailbox(&want.address).await.unwrap().unwrap();
+    assert_eq!((have.access, have.protocols), (Access::Active, Protocol::ALL.into()));
+    assert_eq!((have.tls, have.force_password_change), (Tls::default(), false));
+    assert_eq!((have.rate_limit, have.tags), (RateLimit::Unlimited, Vec::<String>::new()));
+    assert_eq!((have.quota, have.sender_acl), (Quota::gib(1), Some([].into())));
+}
+
 #[tokio::test]
 async fn filters_are_added_changed_and_removed() {
     let (_server, client) = world().await;

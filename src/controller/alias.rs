@@ -1,5 +1,6 @@
 //! The driver of `EmailAlias`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::runtime::controller::Action;
@@ -14,9 +15,9 @@ use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::controller::rules::links;
-use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, RemovalPolicy};
+use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, EmailMailbox, RemovalPolicy};
 use crate::desired;
-use crate::inventory::Age;
+use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::{Address, Alias, AliasHave, Catch, Feature, Goto};
 use crate::outcome::{Outcome, Reason};
@@ -58,6 +59,7 @@ async fn steps(
     ctx: &Context,
     seen: &mut AliasSeen,
 ) -> Result<(), Stop> {
+    ctx.awaited.remember(object, BTreeSet::new());
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
     references::may_have_name(ctx, object, &domain, object.spec.local_part.as_deref().unwrap_or_default())?;
     ownership::of_domain_is_proven(ctx, &domain)?;
@@ -92,14 +94,24 @@ async fn steps(
     may_be_managed(ctx, &domain, &want, have.as_ref())?;
     if have.is_none() {
         mailboxes_are_there(object, ctx)?;
+        references::domain_is_still_there(&server, want.catch.domain())?;
+        targets_are_there(ctx, &server, object, &want).await?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.
     seen.have = have;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
     let (changes, drifted) = drift.separate(changes);
-    if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
+    let applied = apply(ctx, &server, object, &before.conditions, &changes, None).await;
+    let applied = match applied {
+        Err(failed) if seen.have.is_none() => {
+            Err(references::unless_domain_is_gone(&server, want.catch.domain(), failed).await)
+        }
+        applied => applied,
+    };
+    if applied? {
         seen.have = server.alias(&want.catch, Age::Now).await?;
+        ctx.senders.written(&want.catch);
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
         drift.report_correction(ctx, object, &changes).await;
     }
@@ -119,6 +131,31 @@ fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Alias, have: Optio
         |there| ctx.lives(&ctx.stores.aliases, there),
         &want.catch,
     )?)
+}
+
+/// Stops while a mailbox that the alias goes to is missing on Mailcow and is to be made, as after a restore: Mailcow
+/// takes such an alias, and builds its groupware's view of everything anew for it, which keeps other writes waiting for half
+/// a minute where there is much (recordings `11_contention`).
+async fn targets_are_there(ctx: &Context, server: &Inventory, object: &EmailAlias, want: &Alias) -> Result<(), Stop> {
+    let Goto::Addresses(goto) = &want.goto else { return Ok(()) };
+    // Before it is asked: what is written meanwhile is not missed.
+    ctx.awaited.remember(object, want.goto.texts());
+    for to in goto.iter().filter(|to| server.knows_domain(to.domain())) {
+        if server.mailbox(to, Age::Recent).await.is_ok_and(|found| found.is_some()) {
+            continue;
+        }
+        let address = to.to_string();
+        let is_it = |mailbox: &EmailMailbox| {
+            let status = mailbox.status.as_ref().filter(|status| status.address.as_ref() == Some(&address));
+            status.is_some() && mailbox.metadata.deletion_timestamp.is_none()
+        };
+        if ctx.stores.mailboxes.find(is_it).is_some() {
+            let message = format!("the mailbox {to} is not on Mailcow; the alias is made after it");
+            return Err(Outcome::waiting(Reason::MailboxNotReady, message).into());
+        }
+    }
+    ctx.awaited.remember(object, BTreeSet::new());
+    Ok(())
 }
 
 fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
@@ -159,6 +196,7 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     if was_deleted && server.alias(&catch, Age::Now).await?.is_some() {
         return Err(still_shown(&catch));
     }
+    ctx.senders.written(&catch);
     Ok(())
 }
 

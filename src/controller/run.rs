@@ -12,6 +12,7 @@ use crate::controller::domain_dns::verification;
 use crate::controller::driver::backoff::Backoff;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::measure;
+use crate::controller::driver::named::NamedAddresses;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
@@ -174,6 +175,8 @@ async fn context(
     metrics.count_with(move || measure::counts(&counted.0, &counted.1));
     let ctx = Context {
         passwords: Passwords::default(),
+        senders: NamedAddresses::default(),
+        awaited: NamedAddresses::default(),
         writer: Writer::new(kube.clone()),
         provisioned: Provisions::default(),
         reserved: Reserved::with(&settings.reserved_names),

@@ -70,7 +70,10 @@ pub struct EmailMailboxSpec {
     /// Name of the generated Secret, of type `kubernetes.io/basic-auth`. Default: `<name>-mailbox`. It can't be
     /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub credentials_secret_name: Option<String>,
     /// Whether it serves the platform and not a tenant: it is never deleted on Mailcow, whatever `deletionPolicy` says,
     /// and not counted among the domain's `status.attached.mailboxes`.
@@ -158,11 +161,14 @@ pub enum MailboxState {
 #[serde(deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
     /// Key in the Secret; default `password`.
     #[serde(default = "password")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._A-Za-z0-9]+$"))]
     pub key: String,
 }
 

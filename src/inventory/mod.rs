@@ -15,7 +15,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, MailboxHave};
+use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, MailboxHave, Mark};
 use crate::mailcow::{Client, Error};
 use listing::Listings;
 use page::{Next, Page};
@@ -116,6 +116,31 @@ impl Inventory {
         let (found, _) =
             self.thing((&self.domains, name, age), || self.client.domains(), || self.client.domain(name)).await?;
         Ok(found)
+    }
+
+    /// Whether a domain was seen to be there, and not to be missing since; asks nothing.
+    pub fn knows_domain(&self, name: &DomainName) -> bool {
+        self.domains.remembered(name, |_| ()).is_some()
+    }
+
+    /// Whether a domain was seen to be missing and not seen since; asks nothing.
+    pub fn misses_domain(&self, name: &DomainName) -> bool {
+        self.domains.is_missing(name)
+    }
+
+    /// Whether there is a domain, or an alias domain, of this name.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn has_domain_or_alias_domain(&self, name: &DomainName) -> Result<bool, Error> {
+        Ok(self.domain_alone(name, Age::Recent).await?.is_some() || self.client.is_alias_domain(name).await?)
+    }
+
+    /// Another mailbox of the same domain that carries the mark, as far as all of them are remembered.
+    pub fn marked_mailbox(&self, address: &Address, mark: &Mark) -> Option<Address> {
+        let page = known_page(&self.mailboxes, address.domain())?;
+        let found = page.find(|have| have.mark().is_some_and(|there| there.same_owner(mark)))?;
+        (found != *address).then_some(found)
     }
 
     /// What a domain says of how much is in it is out of date when a thing in it is not as it was.

@@ -125,6 +125,22 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         self.state().last_seen(key).map(what)
     }
 
+    /// Whether a thing was seen to be missing and not seen since.
+    pub(super) fn is_missing(&self, key: &K) -> bool {
+        let state = self.state();
+        let seen = || state.singles.get(key).and_then(|single| single.seen.as_ref());
+        if state.listed.is_some() {
+            !state.things.contains_key(key)
+        } else {
+            seen().is_some_and(|(_, it)| it.is_none())
+        }
+    }
+
+    /// A thing of a list that is remembered, by what it is like.
+    pub(super) fn find(&self, is_it: impl Fn(&V) -> bool) -> Option<K> {
+        self.state().things.iter().find(|(_, thing)| is_it(thing)).map(|(key, _)| key.clone())
+    }
+
     /// Says how many things there are, as is known before any list.
     pub(super) fn expect_total(&self, total: usize) {
         let mut state = self.state();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::page::{Again, Page};
@@ -18,6 +19,19 @@ pub struct Moved {
     pub mailboxes: HashSet<String>,
     /// What aliases catch.
     pub aliases: HashSet<String>,
+    /// Names of domains that were missing and are made again: what is in them waits for that.
+    pub made: HashSet<String>,
+}
+
+impl Extend<Arc<Self>> for Moved {
+    fn extend<T: IntoIterator<Item = Arc<Self>>>(&mut self, more: T) {
+        for Self { domains, mailboxes, aliases, made } in more.into_iter().map(Arc::unwrap_or_clone) {
+            self.domains.extend(domains);
+            self.mailboxes.extend(mailboxes);
+            self.aliases.extend(aliases);
+            self.made.extend(made);
+        }
+    }
 }
 
 impl Inventory {

@@ -84,6 +84,14 @@ impl AliasHave {
         self.sender_allowed && self.goto.contains(&mailbox.to_string())
     }
 
+    /// The mailbox that had its address until it was renamed, as Mailcow notes it (recording
+    /// `24_rename_mailbox/alias_of_old_after_second`).
+    pub fn renamed_to(&self) -> Option<Address> {
+        let note = self.private_comment.strip_prefix("Mailbox was renamed from ")?;
+        let (from, to) = note.split_once(" to ")?;
+        (Catch::One(Address::parse(from).ok()?) == self.catch).then(|| Address::parse(to).ok())?
+    }
+
     /// The sink that it goes to, if any.
     pub fn sink(&self) -> Option<Sink> {
         let only = self.goto.first().filter(|_| self.goto.len() == 1)?;

@@ -42,13 +42,15 @@ impl fmt::Display for Version {
 pub enum Feature {
     /// Whether the targets of an alias may send as it.
     SenderAllowed,
+    /// Switches for `ActiveSync` and for calendars and address books.
+    EasAndDav,
 }
 
 impl Feature {
     /// The first release that has it.
     pub const fn since(self) -> Version {
         match self {
-            Self::SenderAllowed => Version { year: 2026, month: 1, letter: None },
+            Self::SenderAllowed | Self::EasAndDav => Version { year: 2026, month: 1, letter: None },
         }
     }
 
@@ -56,6 +58,7 @@ impl Feature {
     pub const fn field(self) -> &'static str {
         match self {
             Self::SenderAllowed => "senderAllowed",
+            Self::EasAndDav => "protocols without EAS or DAV",
         }
     }
 }

@@ -58,6 +58,14 @@ impl Client {
         }
     }
 
+    /// Whether an alias domain of this name exists: it answers with its target's object.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a refusal.
+    pub async fn is_alias_domain(&self, name: &DomainName) -> Result<bool, Error> {
+        Ok(matches!(self.ask::<WireDomain>("get/domain", name.as_str(), name).await?, Answer::Other(_)))
+    }
+
     /// Every domain, without the DKIM keys.
     ///
     /// # Errors

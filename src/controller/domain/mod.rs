@@ -22,7 +22,7 @@ use crate::controller::driver::refers::{Names, belongs_to};
 use crate::controller::provision;
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus, EmailForwardingRule};
 use crate::desired;
-use crate::inventory::Age;
+use crate::inventory::{Age, Moved};
 use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason};
@@ -135,6 +135,14 @@ async fn steps(
     let (changes, drifted) = drift.separate(changes);
     if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
+        let is_made = changes.iter().any(|change| matches!(change, Change::AddDomain { .. }));
+        if is_made {
+            ctx.senders.written(&format!("@{}", want.name));
+        }
+        if is_made && before.synced_generation.is_some() {
+            let made = [want.name.to_string()].into();
+            ctx.mailcow_changes.publish(&Arc::new(Moved { made, ..Moved::default() }));
+        }
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
         drift.report_correction(ctx, object, &changes).await;
     }

@@ -10,11 +10,13 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::controller::driver::backoff::Backoff;
+use crate::controller::driver::named::NamedAddresses;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
 use crate::controller::rules::script_reads::ScriptReads;
 use crate::controller::servers::Servers;
+use crate::crd::{EmailAlias, EmailMailbox};
 use crate::dns::Lookup;
 use crate::gates::Gate;
 use crate::inventory::Moved;
@@ -50,6 +52,10 @@ pub(crate) struct Context {
     pub(crate) mailcow_changes: Publisher<Arc<Moved>>,
     /// Which passwords Mailcow has.
     pub(crate) passwords: Passwords,
+    /// Mailboxes by the addresses that they are to send as.
+    pub(crate) senders: NamedAddresses<EmailMailbox>,
+    /// Aliases by the mailboxes that they wait for.
+    pub(crate) awaited: NamedAddresses<EmailAlias>,
     /// One reconcile at a time for the script of a mailbox.
     pub(crate) script_locks: KeyedLock,
     /// When scripts were last read.

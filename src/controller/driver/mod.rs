@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod converge;
 pub(crate) mod drift;
 pub(crate) mod measure;
+pub(crate) mod named;
 pub(crate) mod policies;
 pub(crate) mod queue;
 pub(crate) mod references;

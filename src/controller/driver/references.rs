@@ -10,7 +10,8 @@ use crate::controller::driver::converge::Stop;
 use crate::controller::provision;
 use crate::crd::{DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref};
 use crate::desired;
-use crate::mail::Address;
+use crate::inventory::{Age, Inventory};
+use crate::mail::{Address, DomainName};
 use crate::outcome::{Outcome, Reason};
 use crate::status;
 use crate::tenancy::{self, Entitlement};
@@ -124,6 +125,26 @@ pub(crate) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
     }
     let message = format!("the EmailDomain {} is not on Mailcow yet; its own status says why", domain.name_any());
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
+}
+
+/// Stops while the domain was seen to be missing on Mailcow, as after a restore: what is in it would be refused.
+///
+/// # Errors
+/// [`Reason::DomainNotReady`].
+pub(crate) fn domain_is_still_there(server: &Inventory, name: &DomainName) -> Result<(), Stop> {
+    if !server.misses_domain(name) {
+        return Ok(());
+    }
+    let message = format!("the domain {name} is not on Mailcow any more; it is made again first");
+    Err(Outcome::waiting(Reason::DomainNotReady, message).into())
+}
+
+/// Why something could not be made in a domain: it may be gone.
+pub(crate) async fn unless_domain_is_gone(server: &Inventory, name: &DomainName, failed: Stop) -> Stop {
+    match (&failed, server.domain(name, Age::Now).await) {
+        (Stop::Outcome(Outcome::Stalled(_)), Ok(None)) => domain_is_still_there(server, name).err().unwrap_or(failed),
+        _ => failed,
+    }
 }
 
 /// Stops until the mailbox is on Mailcow.

@@ -4,6 +4,7 @@ pub(crate) mod passwords;
 pub(crate) mod secrets;
 pub(crate) mod senders;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::runtime::controller::Action;
@@ -12,7 +13,7 @@ use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
     Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
-    still_shown,
+    still_shown, unsupported,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
@@ -20,14 +21,14 @@ use crate::controller::driver::references;
 use crate::controller::mailbox::secrets::Generated;
 use crate::controller::provision;
 use crate::controller::rules::script;
-use crate::crd::{AdoptionPolicy, DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus};
+use crate::crd::{AdoptionPolicy, DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus, Protocol};
 use crate::desired;
 use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, is_paused, request};
-use crate::mail::{Address, Mailbox, MailboxHave, Mark, Tags};
+use crate::mail::{Address, Catch, Feature, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, MailboxSeen};
 
@@ -40,6 +41,7 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         // The write that switches it off triggers it.
         return Ok((Action::requeue(soon), Outcome::InSync));
     }
+    ctx.senders.remember(&object, senders::named(&object));
     let request = request(object.as_ref());
     let before = ctx.writer.last_status(object.as_ref(), &request).await?;
     let seen = if object.metadata.deletion_timestamp.is_some() {
@@ -94,11 +96,17 @@ async fn steps(
         prepare(object, ctx, &want, seen).await?;
     }
     let server = server(ctx, &domain.spec.server)?;
+    let missing = senders::take_out_unkept(&server, &mut want).await?;
+    let lacking = lacking_switches(&server, &want).await?;
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
     let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
     may_be_managed(ctx, &domain, &want, have.as_ref())?;
+    if have.is_none() {
+        references::domain_is_still_there(&server, want.address.domain())?;
+        was_not_renamed(&server, &want, before).await?;
+    }
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
@@ -115,11 +123,25 @@ async fn steps(
         changes.push(Change::SetPassword(want.address.clone()));
     }
     let secret = password.as_ref().map(|password| &password.value);
-    if apply(ctx, &server, object, &before.conditions, &changes, secret).await? {
+    let applied = apply(ctx, &server, object, &before.conditions, &changes, secret).await;
+    let applied = match applied {
+        Err(failed) if have.is_none() => {
+            Err(references::unless_domain_is_gone(&server, want.address.domain(), failed).await)
+        }
+        applied => applied,
+    };
+    if applied? {
         // A mailbox that is gone and only to be reported so takes no password.
         password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
-        let shown = server.mailbox(&want.address, Age::Now).await?;
+        let mut shown = server.mailbox(&want.address, Age::Now).await?;
+        let stuck = plan::stuck_senders(&want, shown.as_ref());
+        if drifted.is_none() && !stuck.is_empty() {
+            server.client().execute(&stuck, None).await?;
+            shown = server.mailbox(&want.address, Age::Now).await?;
+        }
+        ctx.senders.written(&want.address);
+        ctx.awaited.written(&want.address);
         // What can't be shown is known from its being taken.
         let is_hidden = shown.as_ref().is_some_and(|have| have.sender_acl.is_none());
         seen.sender_acl = want.sender_acl.as_ref().filter(|_| is_hidden).map(|acl| acl.iter().cloned().collect());
@@ -131,7 +153,34 @@ async fn steps(
     }
     report_rest(drifted)?;
     seen.password_change_asked = object.spec.force_password_change == Some(true);
-    report_rest(left_out)
+    report_rest(left_out.into_iter().chain(missing).chain(lacking))
+}
+
+/// Says that the server has no switch for a way to reach the mailbox that the spec switches off.
+async fn lacking_switches(server: &Inventory, want: &Mailbox) -> Result<Option<Outcome>, Stop> {
+    let has_both = |wanted: &BTreeSet<Protocol>| wanted.contains(&Protocol::Eas) && wanted.contains(&Protocol::Dav);
+    match &want.protocols {
+        Some(wanted) if !has_both(wanted) => unsupported(server, Feature::EasAndDav).await,
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Stops where a mailbox that was on Mailcow is there under another name: an empty one must not take its place.
+///
+/// # Errors
+/// [`Reason::MailboxRenamed`].
+async fn was_not_renamed(server: &Inventory, want: &Mailbox, before: &EmailMailboxStatus) -> Result<(), Stop> {
+    if before.synced_generation.is_none() {
+        return Ok(());
+    }
+    let alias = server.alias(&Catch::One(want.address.clone()), Age::Now).await?;
+    let renamed = alias.and_then(|alias| alias.renamed_to());
+    let Some(now) = renamed.or_else(|| server.marked_mailbox(&want.address, &want.mark)) else { return Ok(()) };
+    let message = format!(
+        "{} was renamed to {now} in Mailcow; rename it back there, or make an EmailMailbox for {now} and delete this one with deletionPolicy: Retain",
+        want.address
+    );
+    Err(Outcome::stalled(Reason::MailboxRenamed, message).into())
 }
 
 /// The mailbox on Mailcow. What is remembered will do while it is as it should be.
@@ -268,6 +317,7 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {
         return Err(still_shown(&address));
     }
+    ctx.senders.written(&address);
     Ok(())
 }
 

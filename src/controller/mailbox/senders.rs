@@ -1,4 +1,5 @@
-//! What a mailbox may send as: nothing of a domain that another namespace has, but for what its own namespace has there.
+//! What a mailbox may send as: nothing of a domain that another namespace has, but for what its own namespace has there;
+//! and only what Mailcow knows, which it would not keep otherwise.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,9 @@ use kube::Resource;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::references;
 use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
-use crate::mail::Mailbox;
+use crate::inventory::{Age, Inventory};
+use crate::mail::{Address, Catch, Mailbox};
+use crate::mailcow::Error;
 use crate::outcome::{Outcome, Reason};
 use crate::status;
 
@@ -28,6 +31,70 @@ pub(crate) fn leave_out_others(
     let left_out = &of_others(wanted, &others) - &addresses_of(ctx, object);
     wanted.retain(|entry| !left_out.contains(entry));
     (!left_out.is_empty()).then(|| report(&left_out))
+}
+
+/// Takes out of what the mailbox may send as what Mailcow would not keep: what an alias lets it anyway, and what is not
+/// there yet. The latter is reported.
+///
+/// # Errors
+/// When Mailcow can't be asked.
+pub(crate) async fn take_out_unkept(server: &Inventory, want: &mut Mailbox) -> Result<Option<Outcome>, Error> {
+    let (mut kept, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    let Some(wanted) = &want.sender_acl else { return Ok(None) };
+    for entry in wanted {
+        match kind(server, entry, &want.address).await? {
+            Entry::Kept => kept.insert(entry.clone()),
+            Entry::Missing => missing.insert(entry.clone()),
+            Entry::Redundant => continue,
+        };
+    }
+    want.sender_acl = Some(kept);
+    Ok((!missing.is_empty()).then(|| not_found(&missing)))
+}
+
+/// What becomes of an entry on Mailcow.
+enum Entry {
+    /// It is kept.
+    Kept,
+    /// An alias lets the mailbox send as it: nothing is kept.
+    Redundant,
+    /// It is no mailbox, alias or domain: it is refused.
+    Missing,
+}
+
+async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entry, Error> {
+    let found = |is_there: bool| if is_there { Entry::Kept } else { Entry::Missing };
+    match Catch::parse(entry) {
+        // `*` is no address.
+        Err(_) => Ok(Entry::Kept),
+        Ok(Catch::All(domain)) => Ok(found(server.has_domain_or_alias_domain(&domain).await?)),
+        Ok(Catch::One(address)) if address == *mailbox => Ok(Entry::Redundant),
+        Ok(Catch::One(address)) => match server.alias(&Catch::One(address.clone()), Age::Recent).await? {
+            Some(alias) if alias.lets_send(mailbox) => Ok(Entry::Redundant),
+            Some(_) => Ok(Entry::Kept),
+            None => match server.mailbox(&address, Age::Recent).await {
+                Ok(found_there) => Ok(found(found_there.is_some())),
+                // Half of one is none.
+                Err(Error::Refused { .. }) => Ok(Entry::Missing),
+                Err(error) => Err(error),
+            },
+        },
+    }
+}
+
+fn not_found(missing: &BTreeSet<String>) -> Outcome {
+    let entries = missing.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "spec.senderAcl: {entries} is no mailbox, alias or domain on Mailcow; create it, or take it out of the list: everything else is written"
+    );
+    Outcome::waiting(Reason::SenderNotFound, message)
+}
+
+/// What the mailbox names now; nothing of one that is being deleted.
+pub(crate) fn named(object: &EmailMailbox) -> BTreeSet<String> {
+    let is_deleted = object.metadata.deletion_timestamp.is_some();
+    let entries = object.spec.sender_acl.iter().flatten().filter(|_| !is_deleted);
+    entries.map(|entry| entry.to_lowercase()).collect()
 }
 
 /// Those entries that are, or take in, addresses of these domains.

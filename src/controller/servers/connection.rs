@@ -209,6 +209,13 @@ fn read(secret: &Secret) -> Result<Connection, String> {
         std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
     };
     let missing = |key: &str| format!("the Secret {} lacks the key {key}, or it is empty", secret.name_any());
+    let has_ca = secret.data.as_ref().is_some_and(|data| data.contains_key("ca.crt"));
+    if has_ca && text("ca.crt").is_none() {
+        let name = secret.name_any();
+        return Err(format!(
+            "the key ca.crt of the Secret {name} is empty or no text; give the certificate as PEM text, or remove the key"
+        ));
+    }
     Ok(Connection {
         url: text("url").ok_or_else(|| missing("url"))?,
         api_key: SecretString::from(text("apiKey").ok_or_else(|| missing("apiKey"))?),
@@ -234,6 +241,15 @@ mod tests {
         let connection = read(&secret(&[("url", "https://m.example\n"), ("apiKey", "K")])).unwrap();
         assert_eq!((connection.url.as_str(), connection.ca), ("https://m.example", None));
         assert!(read(&secret(&[("url", "u"), ("apiKey", "K"), ("ca.crt", "PEM")])).unwrap().ca.is_some());
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_text_is_not_taken_for_a_missing_one() {
+        let with = |ca: &str| read(&secret(&[("url", "u"), ("apiKey", "K"), ("ca.crt", ca)]));
+        assert!(with(" \n").unwrap_err().contains("ca.crt"));
+        let mut binary = secret(&[("url", "u"), ("apiKey", "K")]);
+        binary.data.as_mut().unwrap().insert("ca.crt".into(), ByteString(vec![0x30, 0x82, 0xff]));
+        assert!(read(&binary).unwrap_err().contains("PEM"));
     }
 
     #[test]

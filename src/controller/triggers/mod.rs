@@ -95,11 +95,13 @@ fn changed_on_mailcow<K: Object + 'static>(
     is_about: fn(&Moved, &K) -> bool,
 ) -> Triggers<K> {
     let store = store.clone();
-    let concerned = move |moved: Arc<Moved>| {
+    let concerned = move |changes: Vec<Arc<Moved>>| {
+        let mut moved = Moved::default();
+        moved.extend(changes);
         let objects = store.state_filter(|object| is_about(&moved, object));
         stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
     };
-    ctx.mailcow_changes.subscribe().flat_map(concerned).boxed()
+    ctx.mailcow_changes.subscribe().ready_chunks(BATCH).flat_map(concerned).boxed()
 }
 
 /// Domains that make mailboxes by themselves look at namespaces, and at what bears names in the domain.
@@ -136,8 +138,13 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let given = secrets::given(ctx.kube.clone(), mailboxes.subscribe(), mailboxes.store());
     let generated = secrets::generated(scoped(&ctx.kube, &ctx.settings), mailboxes.store());
     let turns = in_turn(mailboxes.store(), ctx.settings.resync);
-    let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
-    [of_their_domains(ctx, mailboxes), given, generated, turns, moved]
+    let moved = changed_on_mailcow(ctx, mailboxes, |moved, mailbox| {
+        let senders = || mailbox.spec.sender_acl.iter().flatten().map(|entry| entry.to_lowercase());
+        mailbox_moved(moved, mailbox)
+            || senders().any(|it| moved.aliases.contains(&it) || moved.mailboxes.contains(&it))
+    });
+    let senders = ctx.senders.subscribe().boxed();
+    [of_their_domains(ctx, mailboxes), given, generated, turns, moved, senders]
         .into_iter()
         .chain(of_namespaces(ctx, mailboxes))
         .collect()
@@ -145,7 +152,12 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
 
 fn mailbox_moved(moved: &Moved, mailbox: &EmailMailbox) -> bool {
     let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
-    address.is_some_and(|address| moved.mailboxes.contains(address))
+    address.is_some_and(|address| moved.mailboxes.contains(address) || is_in_made(moved, address))
+}
+
+/// Whether an address belongs to a domain that is made again.
+fn is_in_made(moved: &Moved, address: &str) -> bool {
+    !moved.made.is_empty() && address.rsplit_once('@').is_some_and(|(_, domain)| moved.made.contains(domain))
 }
 
 /// The objects that belong to a domain that changed.
@@ -161,12 +173,13 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
     let mailboxes =
         all_matching(mailboxes, changes::mailbox_for_others, aliases.store(), name_of, Names::contain_mailbox_of);
     let moved = changed_on_mailcow(ctx, aliases, |moved, alias| {
-        let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
-        address.is_some_and(|address| moved.aliases.contains(address))
+        let Some(status) = alias.status.as_ref() else { return false };
+        status.address.as_ref().is_some_and(|it| moved.aliases.contains(it) || is_in_made(moved, it))
     });
     let turns = in_turn(aliases.store(), ctx.settings.resync);
     let others = aliases_in_loops(ctx);
-    [of_their_domains(ctx, aliases), mailboxes, turns, moved, others]
+    let awaited = ctx.awaited.subscribe().boxed();
+    [of_their_domains(ctx, aliases), mailboxes, turns, moved, others, awaited]
         .into_iter()
         .chain(of_namespaces(ctx, aliases))
         .collect()

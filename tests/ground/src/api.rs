@@ -10,6 +10,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::kubeconfig::Server;
 use crate::{ControlPlane, Error, Result, kubeconfig, wait_until};
 
 /// Longer than any test run.
@@ -80,18 +81,45 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such account within ten seconds.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let token = self.service_account_token(namespace, name).await?;
+        let text = kubeconfig::render(self.server(), &token, namespace);
+        self.folder().write(&format!("{namespace}.{name}.kubeconfig"), text)
+    }
+
+    /// As [`service_account_kubeconfig`](Self::service_account_kubeconfig), but by way of a proxy on this machine, which
+    /// shows `certificate` (or one of that authority; PEM).
+    ///
+    /// # Errors
+    /// As that.
+    pub async fn service_account_kubeconfig_by_way_of(
+        &self,
+        (port, certificate): (u16, &str),
+        namespace: &str,
+        name: &str,
+    ) -> Result<PathBuf> {
+        let token = self.service_account_token(namespace, name).await?;
+        let server = Server { port, certificate: certificate.as_bytes().to_vec() };
+        let text = kubeconfig::render(&server, &token, namespace);
+        self.folder().write(&format!("{namespace}.{name}.{port}.kubeconfig"), text)
+    }
+
+    /// Where the API server is, `https://127.0.0.1:port`, and its certificate as PEM.
+    pub fn api_server(&self) -> (String, &[u8]) {
+        let server = self.server();
+        (format!("https://127.0.0.1:{}", server.port), &server.certificate)
+    }
+
+    async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let what = format!("a token of the ServiceAccount {namespace}/{name}");
-        let token = wait_until(Duration::from_secs(10), &what, async || {
+        wait_until(Duration::from_secs(10), &what, async || {
             let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
             let status = answer.map_err(|error| error.to_string())?.status;
             status.map(|status| status.token).ok_or_else(|| "an answer without a token".to_owned())
         })
-        .await?;
-        let text = kubeconfig::render(self.server(), &token, namespace);
-        self.folder().write(&format!("{namespace}.{name}.kubeconfig"), text)
+        .await
     }
 }
 

@@ -26,8 +26,17 @@ pub enum Trouble {
     ServerError,
     /// 502 with a page of HTML. Nothing is done.
     BadGateway,
+    /// 504 with a page of HTML, because the answer took too long. The request was carried out.
+    GatewayTimeout,
     /// The connection ends in the middle of the answer. The request was carried out.
     Reset,
+    /// The connection ends with an empty answer; the write is done or not.
+    Cut {
+        /// Whether the write was done all the same.
+        done: bool,
+    },
+    /// A list lacks its second half, as if it had been read while a database was being filled.
+    HalfList,
     /// The answer takes that long.
     Slow(Duration),
     /// The request is carried out at once, and the answer comes that much later.

@@ -1,7 +1,7 @@
 //! One request from its bytes to its answer: faults, costs, the state and the journal.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::answer::Reply;
@@ -11,7 +11,9 @@ use crate::fault::{self, Fault, Trouble};
 use crate::gate::{self, Answer, Passed};
 use crate::journal::{Journal, Request};
 use crate::json::Json;
+use crate::json_text;
 use crate::netfilter::Bans;
+use crate::observer::{Asked, Observer};
 use crate::state::{Backend, State};
 use crate::topics::mailbox;
 use crate::writer::{Stop, Writer};
@@ -22,6 +24,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     journal: Mutex<Journal>,
     faults: Mutex<Vec<Fault>>,
+    observer: Mutex<Option<Arc<dyn Observer>>>,
     cost: Option<CostModel>,
     bans: Mutex<Bans>,
     /// Held while `SOGo`'s view is refreshed or rebuilt.
@@ -49,6 +52,7 @@ impl Shared {
             state: Mutex::new(state),
             journal: Mutex::new(Journal::new()),
             faults: Mutex::new(Vec::new()),
+            observer: Mutex::new(None),
             cost,
             bans: Mutex::new(Bans::default()),
             sogo: tokio::sync::Mutex::new(()),
@@ -65,6 +69,10 @@ impl Shared {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
         lock(&self.faults)
+    }
+
+    pub(crate) fn observer(&self) -> MutexGuard<'_, Option<Arc<dyn Observer>>> {
+        lock(&self.observer)
     }
 
     /// Answers one request; `None` when nothing goes back at all.
@@ -84,12 +92,19 @@ impl Shared {
         }
         let at = self.journal().since_start();
         let call = Call::new(parts, body, from);
-        let trouble = fault::take(&mut self.faults(), &call);
+        let observer = self.observer().clone();
+        let asked = observer.is_some().then(|| Asked::of(&call));
+        let both = observer.as_ref().zip(asked.as_ref());
+        let ordered = both.and_then(|(observer, asked)| observer.before(asked, &self.state()));
+        let trouble = ordered.or_else(|| fault::take(&mut self.faults(), &call));
         let late = if let Some(Trouble::LateAnswer(duration)) = trouble { duration } else { Duration::ZERO };
         let outcome = self.with_trouble(&call, trouble).await;
         let status = if outcome.cut { 0 } else { outcome.answer.reply.status };
         if let (401, Some(settings)) = (status, &netfilter) {
             lock(&self.bans).failed(settings, from, Instant::now());
+        }
+        if let Some((observer, asked)) = observer.as_ref().zip(asked.as_ref()) {
+            observer.after(asked, status, &self.state());
         }
         let request = Request {
             method: call.method.clone(),
@@ -127,6 +142,17 @@ impl Shared {
                 half_delete(&mut self.state(), call);
                 plain(Reply::empty())
             }
+            Some(Trouble::Cut { done }) => {
+                if done {
+                    self.normally(call).await;
+                }
+                Outcome { answer: Answer { reply: Reply::json(200, "[]".to_owned()), cookie: None }, cut: true }
+            }
+            Some(Trouble::HalfList) => {
+                let mut answer = self.normally(call).await;
+                answer.reply.body = half_list(&answer.reply.body);
+                Outcome { answer, cut: false }
+            }
             Some(Trouble::SogoLockTimeout) => {
                 let answer = self.normally(call).await;
                 let reply = gate::with_sogo_failure(&mut self.state(), call, &answer.reply, LOCK_TIMEOUT);
@@ -134,6 +160,10 @@ impl Shared {
             }
             Some(Trouble::ServerError) => plain(Reply::html(500, "<center>Connection to Redis failed.</center>\n")),
             Some(Trouble::BadGateway) => plain(Reply::html(502, "<!DOCTYPE html>\n<html>Preparing</html>\n")),
+            Some(Trouble::GatewayTimeout) => {
+                self.normally(call).await;
+                plain(Reply::html(504, "<html>\n<head><title>504 Gateway Time-out</title></head>\n</html>\n"))
+            }
             Some(Trouble::Unauthorized) => {
                 let mut reply = Reply::error(401, "authentication failed");
                 reply.html = true;
@@ -257,6 +287,14 @@ impl Shared {
             tokio::time::sleep(cost.hash()).await;
         }
         Some(prepared)
+    }
+}
+
+/// The first half of a list; what is no list of several stays as it is.
+fn half_list(body: &str) -> String {
+    match Json::parse(body) {
+        Some(Json::List(items)) if items.len() > 1 => json_text::pretty(&Json::List(items[..items.len() / 2].to_vec())),
+        _ => body.to_owned(),
     }
 }
 

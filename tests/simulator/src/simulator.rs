@@ -14,6 +14,7 @@ use crate::cost::CostModel;
 use crate::fault::Fault;
 use crate::http;
 use crate::journal::Request;
+use crate::observer::Observer;
 use crate::server::Shared;
 use crate::state::{Access, ApiKey, Backend, State};
 
@@ -123,6 +124,11 @@ impl Simulator {
     /// Forgets all faults that were ordered.
     pub fn clear_faults(&self) {
         self.shared.faults().clear();
+    }
+
+    /// Has every request shown to somebody, who may order trouble for it.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        *self.shared.observer() = Some(observer);
     }
 
     /// Sets which part behind the API is down or failing.

@@ -1,0 +1,180 @@
+//! Broken on purpose: the operator between an API server and a Mailcow that fail as a schedule says, judged by what
+//! must hold whatever goes wrong. See "Broken on purpose" in `docs/development.md`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't be set up has failed")]
+#![expect(clippy::print_stdout, reason = "people who run a campaign want to see how it goes")]
+
+mod campaign;
+mod churn;
+mod ledger;
+mod mirror;
+mod mutation;
+mod oracles;
+mod process;
+mod proxy;
+mod schedule;
+mod snapshot;
+mod story;
+mod truth;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use campaign::{Outcome, Tally};
+use schedule::{Resync, Schedule};
+use story::STORIES;
+
+/// The schedule in the file that `FAULTS_REPLAY` names, or in that variable itself.
+#[test]
+#[ignore = "for people: FAULTS_REPLAY=file cargo test --test faults -- --ignored --nocapture replay"]
+fn replay() {
+    let given = option("FAULTS_REPLAY").unwrap_or_default();
+    let text = std::fs::read_to_string(&given).unwrap_or(given).replace(';', "\n");
+    let schedule: Schedule = text.parse().unwrap();
+    let outcome = world::runtime().block_on(campaign::run(&schedule));
+    println!("{}counts: {:#?}", campaign::report(&outcome), outcome.counts);
+    assert!(outcome.alarms.is_empty());
+}
+
+/// What the environment says; there are no command lines for tests.
+#[expect(clippy::disallowed_methods, reason = "options of people who run tests")]
+fn option(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// How long each of the two campaigns of the short form may begin new schedules.
+const SHORT: Duration = Duration::from_secs(40);
+/// Where the seeds of the short form's first campaign begin.
+const FIXED: u64 = 1;
+
+/// Ends a test with alarms: they are made short, kept and told.
+async fn judged(tallies: Vec<Tally>) {
+    let failures: Vec<Outcome> = tallies.into_iter().flat_map(|tally| tally.failures).collect();
+    let words = campaign::keep(&failures).await;
+    assert!(words.is_empty(), "\n{words}");
+}
+
+/// Files of regressions that end so.
+fn kept(end: &str) -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir(campaign::regressions()).unwrap().map(|file| file.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|its| its == end)).collect()
+}
+
+#[test]
+fn what_once_failed_stays_mended() {
+    world::runtime().block_on(async {
+        let mut schedules: Vec<Schedule> = Vec::new();
+        for path in kept("txt") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            schedules.push(text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+        }
+        for file in kept("changes") {
+            let lines: Vec<String> = std::fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect();
+            let outcome = mutation::replay(&lines).await;
+            assert!(outcome.unexplained().is_empty(), "{}: {}", file.display(), campaign::report(&outcome));
+        }
+        judged(vec![campaign::many("regressions", schedules, Duration::MAX).await]).await;
+    });
+}
+
+#[test]
+fn random_schedules_of_fixed_seeds_and_of_a_fresh_one_raise_no_alarm() {
+    world::runtime().block_on(async {
+        let fresh = u64::from(rand::random::<u32>());
+        println!("the fresh seed is {fresh}");
+        let fixed = campaign::many("fixed seeds", campaign::random(FIXED, 12), SHORT).await;
+        let fresh = campaign::many("a fresh seed", campaign::random(fresh, 12), SHORT).await;
+        judged(vec![fixed, fresh]).await;
+    });
+}
+
+/// Several runs of changing specs beside each other; an alarm ends the test.
+async fn mutations(seed: u64, time: Duration) -> Tally {
+    let runs = (0..3).map(|n| mutation::run(seed + n, time));
+    let mut tally = Tally { name: "changing specs".to_owned(), ..Tally::default() };
+    let mut fields = std::collections::BTreeSet::new();
+    let mut refused = 0;
+    let mut words = String::new();
+    for (n, (outcome, changes)) in (0..).zip(futures::future::join_all(runs).await) {
+        if !outcome.unexplained().is_empty() {
+            words += &campaign::report(&outcome);
+            words += &mutation::keep(seed + n, &changes).await;
+        }
+        tally.schedules += changes.taken + changes.refused;
+        refused += changes.refused;
+        fields.extend(changes.fields);
+        tally.add(outcome);
+    }
+    assert!(words.is_empty(), "\n{words}");
+    tally.planned = tally.schedules;
+    println!(
+        "{} changes of {} fields from seed {seed}, {refused} refused by the API server",
+        tally.schedules,
+        fields.len()
+    );
+    tally
+}
+
+/// Specs that change at random, for a moment; `make faults` goes on with it.
+#[test]
+fn changing_specs_raise_no_alarm() {
+    world::runtime().block_on(async { judged(vec![mutations(FIXED, Duration::from_secs(20)).await]).await });
+}
+
+/// `make faults SECONDS=…`: each part of it in turn, as long as there is time.
+#[test]
+#[ignore = "long: make faults SECONDS=3600"]
+fn long_form() {
+    let seconds = option("FAULTS_SECONDS").and_then(|text| text.parse().ok()).unwrap_or(900);
+    let only = option("FAULTS_ONLY").unwrap_or_default();
+    let seed =
+        option("FAULTS_SEED").and_then(|text| text.parse().ok()).unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    world::runtime().block_on(long(Duration::from_secs(seconds), &only, seed));
+}
+
+async fn long(time: Duration, only: &str, seed: u64) {
+    let started = Instant::now();
+    let left = |part: f64| time.mul_f64(part).min(time.saturating_sub(started.elapsed()));
+    let wanted = |name: &str| only.is_empty() || name.starts_with(only);
+    let names: Vec<&str> = STORIES.iter().map(|story| story.name).collect();
+    let mut tallies = Vec::new();
+    if wanted("stories") {
+        tallies.push(campaign::many("stories without faults", campaign::plain(&names), time).await);
+    }
+    for (name, part) in [("crashes", 0.35), ("events", 0.35)] {
+        if !wanted(name) {
+            continue;
+        }
+        let mut schedules = Vec::new();
+        let tellable: Vec<_> = STORIES.iter().filter(|story| !story.everywhere && !story.by_hand).collect();
+        let references = tellable.iter().map(|story| campaign::reference(story, Resync::Never));
+        futures::future::join_all(references).await;
+        for story in tellable {
+            schedules.push(match name {
+                "crashes" => campaign::crashes(story, Resync::Never).await,
+                _ => campaign::events(story, Resync::Never).await,
+            });
+        }
+        let schedules = campaign::shuffled(schedules.concat(), seed);
+        tallies.push(campaign::many(name, schedules, if only.is_empty() { left(part) } else { time }).await);
+    }
+    if wanted("random") {
+        println!("random schedules from seed {seed}");
+        tallies.push(campaign::many("random", campaign::random(seed, 100_000), left(1.0)).await);
+    }
+    if wanted("mutation") {
+        tallies.push(mutations(seed, if only.is_empty() { time.mul_f64(0.2) } else { time }).await);
+    }
+    if wanted("churn") {
+        let (outcome, rounds) = churn::run(if only.is_empty() { churn::DAY } else { time }).await;
+        for (n, held) in rounds.iter().enumerate() {
+            println!("round {n}: {held:?}");
+        }
+        tallies.push(Tally::of("a day with churn", &outcome, rounds.len()));
+    }
+    println!("\n{}", Tally::HEAD);
+    for tally in &tallies {
+        println!("{}", tally.line());
+    }
+    judged(tallies).await;
+}

@@ -32,6 +32,10 @@ pub enum Reason {
     FieldNotSupported,
     /// Mailcow was changed by hand and `driftPolicy: Report` leaves it so.
     Drifted,
+    /// Much of what the server held is gone from it at once; nothing is made again, empty, before a person looked.
+    VanishedFromMailcow,
+    /// An identity provider checks the mailbox's password; it is not written.
+    PasswordManagedElsewhere,
     /// Mailcow has another DKIM key than `spec.dkim` asks for; an existing key is never replaced.
     DkimKeyDiffers,
     /// The thing on Mailcow carries another owner's mark.
@@ -197,6 +201,8 @@ impl Reason {
             Self::FieldNotApplied => "FieldNotApplied",
             Self::FieldNotSupported => "FieldNotSupported",
             Self::Drifted => "Drifted",
+            Self::VanishedFromMailcow => "VanishedFromMailcow",
+            Self::PasswordManagedElsewhere => "PasswordManagedElsewhere",
             Self::DkimKeyDiffers => "DkimKeyDiffers",
             Self::OwnedByAnother => "OwnedByAnother",
             Self::NotAdopted => "NotAdopted",

@@ -12,6 +12,7 @@ use crate::controller::driver::converge::{
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
+use crate::controller::driver::recreation;
 use crate::controller::driver::references;
 use crate::controller::rules::links;
 use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, RemovalPolicy};
@@ -97,6 +98,10 @@ async fn steps(
     seen.have = have;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
     let (changes, drifted) = drift.separate(changes);
+    let is_recreated = matches!(changes.first(), Some(Change::AddAlias(_))) && before.synced_generation.is_some();
+    if is_recreated && !drift.is_correction_asked() {
+        recreation::may_be_made_again(ctx, &domain.spec.server, &server, &want.catch).await?;
+    }
     if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
         seen.have = server.alias(&want.catch, Age::Now).await?;
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;

@@ -20,6 +20,9 @@ pub struct EmailDomainStatus {
     /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
+    /// When the domain, which was gone from Mailcow with its mail, was last made again, empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Time>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

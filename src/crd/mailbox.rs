@@ -187,6 +187,9 @@ pub struct EmailMailboxStatus {
     /// The generation of the `EmailDomain` whose `mailboxDefaults` were taken then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_domain_generation: Option<i64>,
+    /// When the mailbox, which was gone from Mailcow with its mail, was last made again, empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Time>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

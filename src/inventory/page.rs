@@ -125,6 +125,19 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         self.state().last_seen(key).map(what)
     }
 
+    /// Whether the thing was last seen to be missing, within `keep`.
+    pub(super) fn is_missing(&self, key: &K, keep: Duration) -> bool {
+        let state = self.state();
+        if state.stale.contains(key) {
+            return false;
+        }
+        if state.is_listed(keep) {
+            return !state.things.contains_key(key);
+        }
+        let single = state.singles.get(key).and_then(|single| single.seen.as_ref());
+        single.is_some_and(|(seen, thing)| seen.elapsed() < keep && thing.is_none())
+    }
+
     /// Says how many things there are, as is known before any list.
     pub(super) fn expect_total(&self, total: usize) {
         let mut state = self.state();
@@ -331,6 +344,18 @@ mod tests {
         assert_eq!(page.next(&0, LONG), Next::Known(Some('a')));
         assert_eq!(page.next(&2, LONG), Next::Single);
         assert_eq!(page.next(&0, Duration::ZERO), Next::Single, "what is old is asked again");
+    }
+
+    #[test]
+    fn what_was_seen_to_be_missing_is_known_without_a_question() {
+        let page = asked(2);
+        page.enter(1, None, same);
+        assert!(page.is_missing(&1, LONG) && !page.is_missing(&0, LONG) && !page.is_missing(&7, LONG));
+        assert!(!page.is_missing(&1, Duration::ZERO), "what is old counts no more");
+        let listed = asked(8);
+        listed.count_ours(9);
+        listed.fill(vec![(1, 'a')], same);
+        assert!(listed.is_missing(&2, LONG) && !listed.is_missing(&1, LONG));
     }
 
     #[test]

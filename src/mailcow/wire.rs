@@ -81,6 +81,9 @@ pub(super) struct WireMailbox {
     /// Switches are the texts `"0"` and `"1"`.
     #[serde(default, deserialize_with = "map")]
     pub(super) attributes: BTreeMap<String, String>,
+    /// Since 2025-03; `mailcow`, or the identity provider that checks the password.
+    #[serde(default)]
+    pub(super) authsource: Option<String>,
     /// Since 2026-07a, and not in reduced lists.
     #[serde(default)]
     pub(super) sender_acl: Option<Vec<String>>,

@@ -1,5 +1,7 @@
 //! The status of an `EmailDomain`.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::conditions::{NewCondition, ReconcileRequest, common, settled, synced};
 use super::provisioning::Provisioning;
 use crate::crd::{
@@ -20,6 +22,8 @@ pub struct DomainSeen {
     pub have: Option<DomainHave>,
     /// The server's version, if it was asked for.
     pub version: Option<String>,
+    /// When it was made again after it was gone, in this reconcile or before.
+    pub recreated: Option<Time>,
     /// The tags of the spec, and those of earlier ones.
     pub tags: Tags,
     /// What DNS says, from this pass or an earlier one.
@@ -71,6 +75,7 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, request: &Reconcile
     said.extend(published(&seen.published));
     said.extend(seen.provisioning.condition());
     after.conditions = settled(&before.conditions, said, request);
+    after.recreated.clone_from(&seen.recreated);
     after.ownership.clone_from(&seen.ownership);
     after.published_to = match &seen.published {
         Publishing::Off => None,
@@ -258,6 +263,7 @@ mod tests {
             name: None,
             have: None,
             version: None,
+            recreated: None,
             tags: Tags::default(),
             dns,
             attached: Attached::default(),

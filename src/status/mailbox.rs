@@ -21,6 +21,10 @@ pub struct MailboxSeen {
     pub address: Option<Address>,
     /// The mailbox on Mailcow, if it was looked up.
     pub have: Option<MailboxHave>,
+    /// Whether it was looked up and is not there, or not ours.
+    pub is_absent: bool,
+    /// When it was made again after it was gone, in this reconcile or before.
+    pub recreated: Option<Time>,
     /// The tags of the spec, and those of earlier ones.
     pub tags: Tags,
     /// The generation of its domain.
@@ -51,8 +55,12 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
     if seen.outcome == Outcome::InSync {
         after.synced_domain_generation = seen.domain_generation;
     }
+    after.recreated.clone_from(&seen.recreated);
     after.sender_acl.clone_from(&seen.sender_acl);
     after.password_change_asked = seen.password_change_asked;
+    if seen.is_absent {
+        (after.quota, after.messages, after.last_login) = (None, None, None);
+    }
     if let Some(have) = &seen.have {
         after.tags = seen.tags.ours(&have.tags);
         after.quota = Some(quota(have.quota, have.used));
@@ -100,6 +108,7 @@ mod tests {
                 hidden_protocols: std::collections::BTreeSet::new(),
                 tls: crate::mail::Tls::default(),
                 force_password_change: false,
+                login: crate::mail::Login::Mailcow,
                 sender_acl: None,
                 tags: Vec::new(),
                 attributes: Vec::new(),
@@ -107,6 +116,8 @@ mod tests {
                 messages: 7,
                 last_logins: [100, 0, 0],
             }),
+            is_absent: false,
+            recreated: None,
             tags: Tags::default(),
             domain_generation: Some(1),
             sender_acl: None,
@@ -138,5 +149,7 @@ mod tests {
         let after = mailbox(&before, &down, &request(2));
         assert_eq!(after.quota, before.quota);
         assert_eq!(after.address, before.address);
+        let gone = MailboxSeen { is_absent: true, ..down };
+        assert_eq!(mailbox(&before, &gone, &request(3)).quota, None, "what is gone holds nothing");
     }
 }

@@ -39,3 +39,4 @@ mod telemetry;
 mod tenancy;
 mod trouble;
 mod truth;
+mod vanished;

@@ -51,21 +51,6 @@ async fn a_change_by_hand_is_corrected_at_the_next_pass() {
 }
 
 #[tokio::test]
-async fn a_mailbox_that_was_deleted_by_hand_comes_back_with_its_password() {
-    let mut world = World::without_mailcow("gone").await;
-    world.connect().await;
-    world.start_operator(&["--resync", "1s"]);
-    world.apply(&format!("{DOMAIN}{ADA}")).await;
-    world.ready::<EmailMailbox>("ada").await;
-    world.mailcow.edit(|state| state.mailboxes.clear());
-    wait_until(LIMIT, "the mailbox to be back", async || {
-        world.mailcow.inspect(|state| state.mailbox("ada@example.com").map(|_| ()).ok_or("not there"))
-    })
-    .await
-    .unwrap();
-}
-
-#[tokio::test]
 async fn the_examples_become_ready() {
     let world = World::new("examples").await;
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");

@@ -18,6 +18,7 @@ use crate::controller::driver::converge::{
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
+use crate::controller::driver::recreation;
 use crate::controller::driver::refers::{Names, belongs_to};
 use crate::controller::provision;
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus, EmailForwardingRule};
@@ -85,6 +86,7 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         name: desired::domain_name(&object.spec).ok(),
         have: None,
         version: None,
+        recreated: before.recreated.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         dns: before.dns.clone().unwrap_or_default().records,
         policies: policies::of(ctx, object),
@@ -133,10 +135,20 @@ async fn steps(
     // A domain that the gate lets become active was not changed by hand.
     let drift = drift.and(!is_gate_open);
     let (changes, drifted) = drift.separate(changes);
+    let is_recreated = changes.iter().any(Change::makes_a_store_of_mail) && before.synced_generation.is_some();
+    if is_recreated && !drift.is_correction_asked() {
+        recreation::may_be_made_again(ctx, &object.spec.server, &server, &want.name).await?;
+    }
     if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
+        if is_recreated {
+            seen.recreated = Some(crate::clock::now());
+            recreation::report(ctx, object, &want.name).await;
+        }
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
-        drift.report_correction(ctx, object, &changes).await;
+        if !is_recreated {
+            drift.report_correction(ctx, object, &changes).await;
+        }
     }
     report_rest(drifted)?;
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)

@@ -15,6 +15,7 @@ use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
 use crate::controller::rules::script_reads::ScriptReads;
 use crate::controller::servers::Servers;
+use crate::controller::servers::vanished::VanishedCounts;
 use crate::dns::Lookup;
 use crate::gates::Gate;
 use crate::inventory::Moved;
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) writer: Writer,
     /// What was changed on Mailcow itself.
     pub(crate) mailcow_changes: Publisher<Arc<Moved>>,
+    /// What vanished from servers.
+    pub(crate) vanished: VanishedCounts,
     /// Which passwords Mailcow has.
     pub(crate) passwords: Passwords,
     /// One reconcile at a time for the script of a mailbox.

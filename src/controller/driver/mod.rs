@@ -7,5 +7,6 @@ pub(crate) mod drift;
 pub(crate) mod measure;
 pub(crate) mod policies;
 pub(crate) mod queue;
+pub(crate) mod recreation;
 pub(crate) mod references;
 pub(crate) mod refers;

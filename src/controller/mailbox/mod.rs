@@ -16,6 +16,7 @@ use crate::controller::driver::converge::{
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
+use crate::controller::driver::recreation;
 use crate::controller::driver::references;
 use crate::controller::mailbox::secrets::Generated;
 use crate::controller::provision;
@@ -25,9 +26,9 @@ use crate::desired;
 use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, is_paused, request};
-use crate::mail::{Address, Mailbox, MailboxHave, Mark, Tags};
+use crate::mail::{Address, Login, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
 use crate::status::{self, MailboxSeen};
 
@@ -65,6 +66,8 @@ fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> M
         outcome: Outcome::InSync,
         address: None,
         have: None,
+        is_absent: false,
+        recreated: before.recreated.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         domain_generation: None,
         server: server_name(object, ctx),
@@ -97,14 +100,30 @@ async fn steps(
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
     let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
+    // Until it is known to be there and ours.
+    seen.is_absent = true;
     may_be_managed(ctx, &domain, &want, have.as_ref())?;
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
         .and(before.synced_domain_generation == domain.metadata.generation);
     let (mut changes, drifted) = drift.separate(changes);
+    if have.is_none() && changes.is_empty() {
+        // It is gone, and only reported so: it takes no password, and gets no Secret.
+        return report_rest(drifted);
+    }
+    let is_recreated = have.is_none() && before.synced_generation.is_some();
+    if is_recreated && !drift.is_correction_asked() {
+        recreation::may_be_made_again(ctx, &domain.spec.server, &server, &want.address).await?;
+    }
     seen.have.clone_from(&have);
-    let password = credentials(object, before, ctx, &want, have.as_ref()).await?;
+    seen.is_absent = have.is_none();
+    let is_elsewhere = have.as_ref().is_some_and(|have| have.login == Login::Elsewhere);
+    let (password, elsewhere) = if is_elsewhere {
+        (None, password_elsewhere(object, ctx, &want.address, seen).await?)
+    } else {
+        (credentials(object, before, ctx, &want, have.as_ref()).await?, None)
+    };
     seen.secret_name = password.is_some().then(|| secrets::name(object));
     let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
     seen.password_version = seen.password_version.take().or(left);
@@ -118,7 +137,12 @@ async fn steps(
         // A mailbox that is gone and only to be reported so takes no password.
         password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
+        if is_recreated {
+            seen.recreated = Some(crate::clock::now());
+            recreation::report(ctx, object, &want.address).await;
+        }
         let shown = server.mailbox(&want.address, Age::Now).await?;
+        seen.is_absent = shown.is_none();
         // What can't be shown is known from its being taken.
         let is_hidden = shown.as_ref().is_some_and(|have| have.sender_acl.is_none());
         seen.sender_acl = want.sender_acl.as_ref().filter(|_| is_hidden).map(|acl| acl.iter().cloned().collect());
@@ -126,11 +150,40 @@ async fn steps(
         if drifted.is_none() {
             read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)?;
         }
-        drift.report_correction(ctx, object, &corrections).await;
+        if !is_recreated {
+            drift.report_correction(ctx, object, &corrections).await;
+        }
     }
     report_rest(drifted)?;
-    seen.password_change_asked = object.spec.force_password_change == Some(true);
-    report_rest(left_out)
+    seen.password_change_asked = object.spec.force_password_change == Some(true) && !is_elsewhere;
+    report_rest(elsewhere.into_iter().chain(left_out))
+}
+
+/// What is reported of a mailbox whose password an identity provider checks: Mailcow takes a password and applies none, so
+/// that none is written and no Secret is made. Whatever asks for one all the same is named.
+async fn password_elsewhere(
+    object: &EmailMailbox,
+    ctx: &Context,
+    address: &Address,
+    seen: &mut MailboxSeen,
+) -> Result<Option<Outcome>, Stop> {
+    // Once Mailcow checks it again, it is to be set.
+    ctx.passwords.forget(object);
+    seen.password_version = None;
+    let mut asks = Vec::new();
+    if object.spec.password_secret_ref.is_some() {
+        asks.push("take out spec.passwordSecretRef".to_owned());
+    } else if let Generated::InUse(_) | Generated::Prepared(_) = secrets::generated(ctx, object, address).await? {
+        asks.push(format!("delete the Secret {}, which does not open it", secrets::name(object)));
+    }
+    if object.spec.force_password_change == Some(true) {
+        asks.push("take out spec.forcePasswordChange".to_owned());
+    }
+    let message = format!(
+        "an identity provider checks the password of {address} (Mailcow's authsource), and none is written: {}, or have Mailcow check it; everything else is written",
+        asks.join(" and ")
+    );
+    Ok((!asks.is_empty()).then(|| Outcome::stalled(Reason::PasswordManagedElsewhere, message)))
 }
 
 /// The mailbox on Mailcow. What is remembered will do while it is as it should be.
@@ -224,7 +277,11 @@ async fn credentials(
     match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}
         Generated::InUse(password) => return Ok(Some(password)),
-        Generated::OfOwner => return Ok(None),
+        // Its owner's password went with it.
+        Generated::OfOwner(secret) if have.is_none() && !is_paused(object) => {
+            return secrets::renew(ctx, object, &secret).await.map(Some);
+        }
+        Generated::OfOwner(_) => return Ok(None),
         Generated::Prepared(_) if is_paused(object) => return Ok(None),
         Generated::Prepared(secret) if is_ours => return secrets::take_up(ctx, object, &secret).await.map(Some),
         Generated::Prepared(secret) => return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None),

@@ -62,7 +62,7 @@ pub(crate) enum Generated {
     /// It was made before Mailcow could be asked.
     Prepared(Box<Secret>),
     /// The mailbox was there before: its owner knows the password.
-    OfOwner,
+    OfOwner(Box<Secret>),
 }
 
 /// The generated Secret of a mailbox.
@@ -83,7 +83,7 @@ pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &A
     adjust_owner(ctx, mailbox, &secret).await?;
     match secret.annotations().get(PASSWORD).map(String::as_str) {
         Some(PREPARED) => Ok(Generated::Prepared(Box::new(secret))),
-        Some(_) => Ok(Generated::OfOwner),
+        Some(_) => Ok(Generated::OfOwner(Box::new(secret))),
         None => {
             let is_left = is_left(&secret, mailbox, address);
             Ok(Generated::InUse(Password { is_left, ..password(&secret, "password")? }))
@@ -115,6 +115,17 @@ pub(crate) async fn prepare(ctx: &Context, mailbox: &EmailMailbox, address: &Add
 pub(crate) async fn take_up(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<Password, Stop> {
     let hosts: BTreeMap<&str, String> = hosts(ctx, mailbox).into_iter().collect();
     let patch = serde_json::json!({"metadata": {"annotations": {PASSWORD: null}}, "stringData": hosts});
+    password(&patched(ctx, mailbox, secret, patch).await?, "password")
+}
+
+/// Puts a new password into the Secret of a mailbox that is to be made again: the one that its owner knew went with it.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn renew(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<Password, Stop> {
+    let mut data: BTreeMap<&str, String> = hosts(ctx, mailbox).into_iter().collect();
+    data.insert("password", random_password().expose_secret().to_owned());
+    let patch = serde_json::json!({"metadata": {"annotations": {PASSWORD: null}}, "stringData": data});
     password(&patched(ctx, mailbox, secret, patch).await?, "password")
 }
 

@@ -156,10 +156,12 @@ pub(crate) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
 /// What of a mailbox those that refer to it act on.
 pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
+    let is_there = mailbox.status.as_ref().is_some_and(|status| status.quota.is_some());
     hashed(&(
         &mailbox.metadata.uid,
         mailbox.metadata.generation,
         synced(conditions),
+        is_there,
         mailbox.metadata.deletion_timestamp.is_some(),
     ))
 }

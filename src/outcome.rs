@@ -123,7 +123,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    const ALL: [Self; 54] = [
+    const ALL: [Self; 56] = [
         Self::InSync,
         Self::Pending,
         Self::MailcowNotConfigured,
@@ -137,6 +137,8 @@ impl Reason {
         Self::FieldNotApplied,
         Self::FieldNotSupported,
         Self::Drifted,
+        Self::VanishedFromMailcow,
+        Self::PasswordManagedElsewhere,
         Self::DkimKeyDiffers,
         Self::OwnedByAnother,
         Self::NotAdopted,

@@ -15,7 +15,8 @@ async fn events(world: &World) -> String {
 
 /// Waits for an event.
 async fn event(world: &World, reason: &str, object: &str) -> String {
-    let found = ground::wait_until(LIMIT, &format!("an event {reason} on {object}"), async || {
+    let what = format!("an event {reason} on {object}");
+    let found = ground::wait_until(LIMIT, &what, async || {
         let all = events(world).await;
         let is_it = |line: &&str| {
             let mut words = line.split_whitespace().skip(1);

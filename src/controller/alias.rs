@@ -7,8 +7,8 @@ use kube::runtime::controller::Action;
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
-    Failed, Stop, age, apply, finish_deletion, may_remove, outcome, read_back, report_rest, server, still_shown,
-    unsupported,
+    DependsOn, Failed, Stop, age, apply, finish_deletion, may_remove, outcome, read_back, report_rest, server,
+    still_shown, unsupported,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
@@ -33,6 +33,7 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     let before = ctx.writer.last_status(object.as_ref(), &request).await?;
     let mut seen = AliasSeen {
         outcome: Outcome::InSync,
+        refused: before.refused.clone(),
         server: server_name(&object, &ctx),
         policies: policies::of(&ctx, object.as_ref()),
         catch: None,
@@ -102,7 +103,9 @@ async fn steps(
     if is_recreated && !drift.is_correction_asked() {
         recreation::may_be_made_again(ctx, &domain.spec.server, &server, &want.catch).await?;
     }
-    if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
+    let generation = domain.metadata.generation;
+    let depends_on = DependsOn { domain: want.catch.domain(), domain_generation: generation, password_version: None };
+    if apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await? {
         seen.have = server.alias(&want.catch, Age::Now).await?;
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
         drift.report_correction(ctx, object, &changes).await;

@@ -12,6 +12,7 @@ mod domain_status;
 mod mailbox;
 mod provision;
 mod publishing;
+mod refused_write;
 mod rule;
 mod rule_action;
 mod status_condition;
@@ -25,13 +26,14 @@ pub use dns_status::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, D
 pub use domain::{
     DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
 };
-pub use domain_status::{Attached, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
+pub use domain_status::{Attached, ClaimStatus, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, ScriptRule, ScriptState,
     ScriptStatus, SecretKeyRef, Tls,
 };
 pub use provision::{AutoProvision, ProvisionedStatus, RefusedNamespace, RefusedReason, WhenRevoked};
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
+pub use refused_write::RefusedWrite;
 pub use rule::{
     Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match, OnMatch,
     Operator, Spam,

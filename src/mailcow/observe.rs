@@ -294,6 +294,7 @@ fn domain_have(name: DomainName, wire: WireDomain) -> DomainHave {
         dkim: None,
         mailboxes: count(wire.mboxes_in_domain),
         aliases: count(wire.aliases_in_domain),
+        quota_left: Quota::bytes(wire.max_new_mailbox_quota),
         used: Quota::bytes(wire.bytes_total),
         messages: wire.msgs_total,
     }

@@ -24,6 +24,8 @@ pub(super) struct WireDomain {
     pub(super) max_quota_for_mbox: u64,
     #[serde(deserialize_with = "number")]
     pub(super) max_quota_for_domain: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) max_new_mailbox_quota: u64,
     #[serde(default)]
     pub(super) rl: Value,
     #[serde(default, deserialize_with = "list")]

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{ReconcileRequest, common, resolved, settled, synced};
-use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus};
+use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus, RefusedWrite};
 use crate::mail::{Address, MailboxHave, Quota, Tags};
 use crate::outcome::Outcome;
 
@@ -13,6 +13,8 @@ use crate::outcome::Outcome;
 pub struct MailboxSeen {
     /// Where it stands.
     pub outcome: Outcome,
+    /// What Mailcow refused, in this reconcile or before.
+    pub refused: Option<RefusedWrite>,
     /// The server that it is looked for on.
     pub server: String,
     /// The policies that hold for it.
@@ -43,6 +45,7 @@ pub struct MailboxSeen {
 pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &ReconcileRequest) -> EmailMailboxStatus {
     let mut after = before.clone();
     after.observed_generation = request.generation;
+    after.refused.clone_from(&seen.refused);
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
     let said = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
     after.conditions = settled(&before.conditions, said.collect(), request);
@@ -95,6 +98,7 @@ mod tests {
     fn seen(outcome: Outcome) -> MailboxSeen {
         MailboxSeen {
             outcome,
+            refused: None,
             server: "default".into(),
             policies: policies(),
             address: Some(Address::parse("ada@example.com").unwrap()),

@@ -92,6 +92,25 @@ async fn a_secret_that_only_got_a_label_is_no_new_password() {
 }
 
 #[tokio::test]
+async fn a_label_that_came_while_nobody_looked_is_no_new_password_and_a_change_is() {
+    let mut world = World::new("labeldown").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    let version = |mailbox: &EmailMailbox| mailbox.status.as_ref().and_then(|status| status.password_version.clone());
+    let before = version(&world.ready::<EmailMailbox>("ada").await);
+    world.operator = None;
+    world.mailcow.clear_log();
+    world.kubectl(&["label", "secret", "ada-mailbox", "x=1"]).await;
+    world.start_operator(&[]);
+    let noted = world.until("ada", "the Secret's new version", |mailbox| version(mailbox) != before).await;
+    assert_eq!(world.mailcow.writes(), 0, "a person's own password stays: {:?}", world.mailcow.requests());
+    world.operator = None;
+    world.kubectl(&["patch", "secret", "ada-mailbox", "-p", r#"{"stringData":{"password":"new-Password-17"}}"#]).await;
+    world.start_operator(&[]);
+    world.until("ada", "the new password", |mailbox| version(mailbox) != version(&noted)).await;
+    assert_eq!(last_password(&world).as_deref(), Some("new-Password-17"));
+}
+
+#[tokio::test]
 async fn a_given_secret_may_come_later() {
     let world = World::new("late").await;
     let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine, key: pw}");

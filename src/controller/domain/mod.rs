@@ -13,8 +13,8 @@ use crate::controller::domain_dns::publish;
 use crate::controller::domain_dns::verification;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
-    Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
-    still_shown,
+    DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
+    server, still_shown,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
@@ -83,10 +83,12 @@ fn soon(seen: &DomainSeen, before: &EmailDomainStatus, after: &EmailDomainStatus
 fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> DomainSeen {
     DomainSeen {
         outcome: Outcome::InSync,
+        refused: before.refused.clone(),
         name: desired::domain_name(&object.spec).ok(),
         have: None,
         version: None,
         recreated: before.recreated.clone(),
+        claim: before.claim.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         dns: before.dns.clone().unwrap_or_default().records,
         policies: policies::of(ctx, object),
@@ -106,7 +108,7 @@ async fn steps(
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
     ownership::is_proven(seen.ownership.as_ref())?;
-    claims::is_first(ctx, object, &want.name)?;
+    claims::is_first(ctx, object, &want.name, &mut seen.claim)?;
     want.tags = seen.tags.clone();
     let server = server(ctx, &object.spec.server)?;
     let policy = seen.policies.adoption.value;
@@ -139,7 +141,8 @@ async fn steps(
     if is_recreated && !drift.is_correction_asked() {
         recreation::may_be_made_again(ctx, &object.spec.server, &server, &want.name).await?;
     }
-    if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
+    let depends_on = DependsOn { domain: &want.name, domain_generation: None, password_version: None };
+    if apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
         if is_recreated {
             seen.recreated = Some(crate::clock::now());

@@ -11,8 +11,8 @@ use kube::runtime::controller::Action;
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
-    Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
-    still_shown,
+    DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
+    server, still_shown,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
@@ -64,6 +64,7 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
 fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
+        refused: before.refused.clone(),
         address: None,
         have: None,
         is_absent: false,
@@ -133,7 +134,12 @@ async fn steps(
         changes.push(Change::SetPassword(want.address.clone()));
     }
     let secret = password.as_ref().map(|password| &password.value);
-    if apply(ctx, &server, object, &before.conditions, &changes, secret).await? {
+    let depends_on = DependsOn {
+        domain: want.address.domain(),
+        domain_generation: domain.metadata.generation,
+        password_version: password.as_ref().map(|password| password.version.as_str()),
+    };
+    if apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, secret).await? {
         // A mailbox that is gone and only to be reported so takes no password.
         password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
@@ -295,13 +301,17 @@ async fn credentials(
 
 /// Whether Mailcow lacks the password; one whose Secret changed only otherwise counts as set.
 fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
-    let is_set = seen.password_version.as_ref() == Some(&password.version);
-    if !is_set && !ctx.passwords.is_set(object, &password.value) {
-        return true;
+    let is_set = match (ctx.passwords.is_set(object, &password.value), seen.password_version.as_deref()) {
+        (_, Some(set)) if set == password.version => true,
+        (Some(is_set), _) => is_set,
+        (None, Some(set)) => secrets::is_same_data(set, &password.version),
+        (None, None) => false,
+    };
+    if is_set {
+        ctx.passwords.remember(object, &password.value);
+        seen.password_version = Some(password.version.clone());
     }
-    ctx.passwords.remember(object, &password.value);
-    seen.password_version = Some(password.version.clone());
-    false
+    !is_set
 }
 
 /// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.

@@ -40,12 +40,17 @@ impl DomainCounts {
         usize::from(self.is_expected) + self.expected.mailboxes + self.expected.aliases
     }
 
-    /// How many of them are missing, at least: what others have in the domain may hide some.
-    fn missing(&self) -> usize {
-        let Some(shown) = self.shown else { return self.expected() };
+    /// How many of them are missing that hold mail, and how many aliases; at least: what others have in the domain may hide
+    /// some.
+    fn missing(&self) -> (usize, usize) {
+        let Some(shown) = self.shown else {
+            return (usize::from(self.is_expected) + self.expected.mailboxes, self.expected.aliases);
+        };
         let missing = |expected: usize, shown: usize, seen: usize| expected.saturating_sub(shown).max(seen);
-        missing(self.expected.mailboxes, shown.mailboxes, self.seen_missing.mailboxes)
-            + missing(self.expected.aliases, shown.aliases, self.seen_missing.aliases)
+        (
+            missing(self.expected.mailboxes, shown.mailboxes, self.seen_missing.mailboxes),
+            missing(self.expected.aliases, shown.aliases, self.seen_missing.aliases),
+        )
     }
 }
 
@@ -59,12 +64,17 @@ pub struct Vanished {
 }
 
 impl Vanished {
-    /// Of all domains of a server.
+    /// Of all domains of a server. Aliases alone hold no mail, and go with a mailbox that was deleted on purpose: they count
+    /// only beside something that holds mail.
     pub fn count<'a>(domains: impl IntoIterator<Item = &'a DomainCounts>) -> Self {
-        domains.into_iter().fold(Self::default(), |sum, domain| Self {
-            expected: sum.expected + domain.expected(),
-            missing: sum.missing + domain.missing(),
-        })
+        let (mut expected, mut of_mail, mut aliases) = (0, 0, 0);
+        for domain in domains {
+            let missing = domain.missing();
+            expected += domain.expected();
+            of_mail += missing.0;
+            aliases += missing.1;
+        }
+        Self { expected, missing: if of_mail == 0 { 0 } else { of_mail + aliases } }
     }
 
     /// Whether so much is missing that nothing is made again before a person looked.
@@ -120,6 +130,17 @@ mod tests {
         let all = Vanished::count(&[domain(10, None), domain(5, Some(5))]);
         assert_eq!(all, Vanished { expected: 17, missing: 11 });
         assert!(all.is_many());
+    }
+
+    #[test]
+    fn aliases_count_only_beside_something_that_holds_mail() {
+        let aliases = |mailboxes| DomainCounts {
+            expected: Held { mailboxes, aliases: 15 },
+            shown: Some(Held { mailboxes: 5, aliases: 0 }),
+            ..DomainCounts::default()
+        };
+        assert_eq!(Vanished::count(&[aliases(5)]), Vanished { expected: 20, missing: 0 });
+        assert_eq!(Vanished::count(&[aliases(6)]), Vanished { expected: 21, missing: 16 });
     }
 
     #[test]

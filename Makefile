@@ -71,6 +71,13 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'mailcow-secret=mine' --set mailcow.existingSecret=mine; \
 	is 0 'kind: ClusterRole' --set 'watchNamespaces={a,b},rbac.aggregate=false'; \
 	is 2 'aggregate-to-edit' --set 'watchNamespaces={a,b}'; \
+	is 3 'aggregate-to-edit' --set tenancy=Shared; \
+	is 0 'require-ownership'; \
+	is 1 'require-ownership' --set tenancy=Shared; \
+	is 0 'require-ownership' --set tenancy=Shared,dns.requireOwnership=false; \
+	is 1 'require-ownership' --set dns.requireOwnership=true; \
+	is 4 'kind: ValidatingAdmissionPolicy$$' --set tenancy=Shared; \
+	is 0 'kind: ValidatingAdmissionPolicy$$' --set tenancy=Shared,admissionPolicies.enabled=false; \
 	is 0 'kind: ValidatingAdmissionPolicy'; \
 	is 4 'kind: ValidatingAdmissionPolicy$$' --set admissionPolicies.enabled=true; \
 	is 4 'failurePolicy: Ignore' --set admissionPolicies.enabled=true,admissionPolicies.failurePolicy=Ignore; \
@@ -89,7 +96,7 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'labelSelector' --set 'topologySpreadConstraints[0].topologyKey=zone'; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
 	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
-	for bad in watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' replicas=2,leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
+	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' replicas=2,leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
 	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
 	done; \
 	echo "chart: ok"

@@ -32,6 +32,10 @@ pub enum Reason {
     FieldNotSupported,
     /// Mailcow was changed by hand and `driftPolicy: Report` leaves it so.
     Drifted,
+    /// Much of what the server held is gone from it at once; nothing is made again, empty, before a person looked.
+    VanishedFromMailcow,
+    /// An identity provider checks the mailbox's password; it is not written.
+    PasswordManagedElsewhere,
     /// Mailcow has another DKIM key than `spec.dkim` asks for; an existing key is never replaced.
     DkimKeyDiffers,
     /// The thing on Mailcow carries another owner's mark.
@@ -127,7 +131,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    const ALL: [Self; 54] = [
+    const ALL: [Self; 56] = [
         Self::InSync,
         Self::Pending,
         Self::MailcowNotConfigured,
@@ -141,6 +145,8 @@ impl Reason {
         Self::FieldNotApplied,
         Self::FieldNotSupported,
         Self::Drifted,
+        Self::VanishedFromMailcow,
+        Self::PasswordManagedElsewhere,
         Self::DkimKeyDiffers,
         Self::OwnedByAnother,
         Self::NotAdopted,
@@ -205,6 +211,8 @@ impl Reason {
             Self::FieldNotApplied => "FieldNotApplied",
             Self::FieldNotSupported => "FieldNotSupported",
             Self::Drifted => "Drifted",
+            Self::VanishedFromMailcow => "VanishedFromMailcow",
+            Self::PasswordManagedElsewhere => "PasswordManagedElsewhere",
             Self::DkimKeyDiffers => "DkimKeyDiffers",
             Self::OwnedByAnother => "OwnedByAnother",
             Self::NotAdopted => "NotAdopted",

@@ -81,6 +81,7 @@ fn everything() -> Metrics {
     metrics.count_with(|| {
         let mut counts = Counts { breakers: [("default".to_owned(), "closed")].into(), ..Counts::default() };
         counts.of_kind("EmailAlias");
+        counts.recreated.insert("EmailMailbox", 0);
         counts
     });
     metrics

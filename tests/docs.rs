@@ -128,6 +128,7 @@ fn links_lead_somewhere() {
 
 /// Commands that a test runs: a part of the command, the file that runs it, and a word that stands there.
 const RUN: &[(&str, &str, &str)] = &[
+    ("reconcile-requested-at=\"correct", "tests/e2e/vanished.rs", "correct-1"),
     ("make demo", ".ci/run", "make --no-print-directory demo"),
     ("make test", ".ci/run", "make --no-print-directory test"),
     ("helm install mailcow-operator charts/mailcow-operator", "tests/install/lifecycle.rs", "helm(\"install\""),

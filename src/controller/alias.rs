@@ -8,11 +8,12 @@ use kube::runtime::controller::Action;
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
-    Failed, Stop, age, apply, finish_deletion, may_remove, outcome, read_back, report_rest, server, still_shown,
-    unsupported,
+    DependsOn, Failed, Stop, age, apply, finish_deletion, may_remove, outcome, read_back, report_rest, server,
+    still_shown, unsupported,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
+use crate::controller::driver::recreation;
 use crate::controller::driver::references;
 use crate::controller::rules::links;
 use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, EmailMailbox, RemovalPolicy};
@@ -33,6 +34,7 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     let before = ctx.writer.last_status(object.as_ref(), &request).await?;
     let mut seen = AliasSeen {
         outcome: Outcome::InSync,
+        refused: before.refused.clone(),
         server: server_name(&object, &ctx),
         policies: policies::of(&ctx, object.as_ref()),
         catch: None,
@@ -102,10 +104,19 @@ async fn steps(
     seen.have = have;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
     let (changes, drifted) = drift.separate(changes);
-    let applied = apply(ctx, &server, object, &before.conditions, &changes, None).await;
+    let is_recreated = matches!(changes.first(), Some(Change::AddAlias(_))) && before.synced_generation.is_some();
+    if is_recreated && !drift.is_correction_asked() {
+        recreation::may_be_made_again(ctx, &domain.spec.server, &server, &want.catch).await?;
+    }
+    let generation = domain.metadata.generation;
+    let depends_on = DependsOn { domain: want.catch.domain(), domain_generation: generation, password_version: None };
+    let applied = apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await;
     let applied = match applied {
         Err(failed) if seen.have.is_none() => {
-            Err(references::unless_domain_is_gone(&server, want.catch.domain(), failed).await)
+            let stop = references::unless_domain_is_gone(&server, want.catch.domain(), failed).await;
+            // What is refused for want of a domain is tried again when the domain is back.
+            seen.refused.take_if(|_| stop.is_waiting());
+            Err(stop)
         }
         applied => applied,
     };

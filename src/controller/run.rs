@@ -20,6 +20,7 @@ use crate::controller::rules::script_reads::ScriptReads;
 use crate::controller::rules::sinks;
 use crate::controller::servers::follow_all;
 use crate::controller::servers::poll::Poll;
+use crate::controller::servers::vanished::VanishedCounts;
 use crate::controller::{drivers, shutdown};
 use crate::dns::Lookup;
 use crate::keyed_lock::KeyedLock;
@@ -174,6 +175,7 @@ async fn context(
     let counted = (stores.clone(), servers.clone());
     metrics.count_with(move || measure::counts(&counted.0, &counted.1));
     let ctx = Context {
+        vanished: VanishedCounts::default(),
         passwords: Passwords::default(),
         senders: NamedAddresses::default(),
         awaited: NamedAddresses::default(),

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DomainRef, DriftPolicy, Ref, RemovalPolicy};
+use super::refused_write::RefusedWrite;
 use super::status_condition::StatusCondition;
 use super::tenancy::Policies;
 
@@ -115,6 +116,9 @@ pub struct EmailAliasStatus {
     /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
+    /// What Mailcow refused and is not sent again for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedWrite>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

@@ -64,7 +64,7 @@ pub enum DriftPolicy {
     #[default]
     Correct,
     /// Write nothing and say so in the condition `Drifted`. A change of the spec, or a new value of the annotation
-    /// `email.askrobots.com/reconcile-requested-at`, writes once.
+    /// `email.askrobots.com/reconcile-requested-at` that begins with `correct`, writes once.
     Report,
 }
 

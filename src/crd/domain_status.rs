@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::dns_status::DnsRecordStatus;
 use super::provision::ProvisionedStatus;
 use super::publishing::{DnsPublish, OwnershipStatus};
+use super::refused_write::RefusedWrite;
 use super::status_condition::StatusCondition;
 use super::tenancy::Policies;
 
@@ -20,6 +21,12 @@ pub struct EmailDomainStatus {
     /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
+    /// When the domain, which was gone from Mailcow with its mail, was last made again, empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Time>,
+    /// What Mailcow refused and is not sent again for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedWrite>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -37,6 +44,9 @@ pub struct EmailDomainStatus {
     /// The Mailcow server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerStatus>,
+    /// Whom this object waits for, where another one has the domain, or had it a while ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimStatus>,
     /// The tags on Mailcow that the spec put there or names: those that go when the spec no longer lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -64,6 +74,17 @@ pub struct EmailDomainStatus {
     /// What became of the namespaces that are entitled to a mailbox; only with `spec.autoProvision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioned: Option<ProvisionedStatus>,
+}
+
+/// Another namespace's claim on a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimStatus {
+    /// A digest of the namespace: its name is nobody's business.
+    pub namespace_digest: String,
+    /// Until when the domain is kept for that namespace; absent while it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Time>,
 }
 
 /// The Mailcow server that holds the domain.

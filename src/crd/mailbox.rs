@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DeletionPolicy, DomainRef, DriftPolicy, Protocol, RateLimit};
+use super::refused_write::RefusedWrite;
 use super::status_condition::StatusCondition;
 use super::tenancy::Policies;
 
@@ -189,6 +190,12 @@ pub struct EmailMailboxStatus {
     /// The generation of the `EmailDomain` whose `mailboxDefaults` were taken then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_domain_generation: Option<i64>,
+    /// When the mailbox, which was gone from Mailcow with its mail, was last made again, empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Time>,
+    /// What Mailcow refused and is not sent again for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedWrite>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -228,7 +235,8 @@ pub struct EmailMailboxStatus {
     /// Whether a password change was asked for and not taken back: it is not asked for again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub password_change_asked: bool,
-    /// Which version of which Secret was last set as password on Mailcow (its uid and resourceVersion).
+    /// Which version of which Secret was last set as password on Mailcow: its uid, its resourceVersion, and a digest of who
+    /// last wrote what is in it, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
     /// What became of the script that the rules of the mailbox are made into; absent where it has none.

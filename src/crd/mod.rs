@@ -12,6 +12,7 @@ mod domain_status;
 mod mailbox;
 mod provision;
 mod publishing;
+mod refused_write;
 mod rule;
 mod rule_action;
 mod status_condition;
@@ -25,13 +26,14 @@ pub use dns_status::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, D
 pub use domain::{
     DkimSpec, DmarcPolicy, DmarcSpec, DnsSpec, EmailDomain, EmailDomainSpec, Limits, MailboxDefaults, Relay,
 };
-pub use domain_status::{Attached, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
+pub use domain_status::{Attached, ClaimStatus, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
 pub use mailbox::{
     EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, ScriptRule, ScriptState,
     ScriptStatus, SecretKeyRef, Tls,
 };
 pub use provision::{AutoProvision, ProvisionedStatus, RefusedNamespace, RefusedReason, WhenRevoked};
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
+pub use refused_write::RefusedWrite;
 pub use rule::{
     Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match, OnMatch,
     Operator, Spam,
@@ -56,6 +58,11 @@ pub const CONFIRM_DELETE: &str = "email.askrobots.com/confirm-delete";
 pub const PAUSED: &str = "email.askrobots.com/paused";
 /// Annotation whose every new value asks for one reconcile, DNS checks included.
 pub const RECONCILE_REQUESTED_AT: &str = "email.askrobots.com/reconcile-requested-at";
+/// Beginning of a value of [`RECONCILE_REQUESTED_AT`] that asks to write the spec's values once, under
+/// `driftPolicy: Report` too.
+pub const CORRECT: &str = "correct";
+/// Annotation of the Secret with a connection: lets what vanished from its server be made again.
+pub const RECREATE_VANISHED: &str = "email.askrobots.com/recreate-vanished";
 /// Annotation that lets an object go although Mailcow can't be reached; what is there stays there.
 pub const FORCE_ORPHAN: &str = "email.askrobots.com/force-orphan";
 /// Annotation of a namespace: what happens on Mailcow when an object in it is deleted that does not say.

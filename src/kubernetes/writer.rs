@@ -1,5 +1,6 @@
 //! The one place that writes to our objects: status (only when it differs), our finalizer, events.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
@@ -137,6 +138,13 @@ impl Writer {
     /// Publishes an event; one that can't be published is only logged.
     pub(crate) async fn publish<K: Object>(&self, object: &K, event: Event) {
         if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(%error, "an event could not be published");
+        }
+    }
+
+    /// Publishes an event on something that is not ours; one that can't be published is only logged.
+    pub(crate) async fn publish_on(&self, reference: &ObjectReference, event: Event) {
+        if let Err(error) = self.events.publish(&event, reference).await {
             tracing::warn!(%error, "an event could not be published");
         }
     }

@@ -52,6 +52,8 @@ pub struct DomainHave {
     pub mailboxes: u32,
     /// Aliases in it.
     pub aliases: u32,
+    /// The most that a new mailbox may hold of what the domain may hold.
+    pub quota_left: Quota,
     /// Bytes of mail in it.
     pub used: Quota,
     /// Messages in it.

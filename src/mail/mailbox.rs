@@ -16,6 +16,17 @@ pub enum Access {
     LoginDisabled,
 }
 
+/// Who checks a mailbox's password (Mailcow's `authsource`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Login {
+    /// Mailcow, by the password that it keeps.
+    #[default]
+    Mailcow,
+    /// An identity provider: Mailcow takes a password and a forced change and applies neither (recordings
+    /// `19_authsource/lda_*`, `key_*`, `oid_*`).
+    Elsewhere,
+}
+
 /// A mailbox as it should be; `None` is not managed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
@@ -66,6 +77,8 @@ pub struct MailboxHave {
     pub tls: Tls<bool>,
     /// Whether its owner has to choose a new password.
     pub force_password_change: bool,
+    /// Who checks its password.
+    pub login: Login,
     /// What it may send as; `None` where the server's version can't show it (before 2026-07a).
     pub sender_acl: Option<BTreeSet<String>>,
     /// Its tags.
@@ -93,9 +106,11 @@ impl MailboxHave {
     /// The custom attribute that holds the mark.
     pub const MARK: &str = "managed-by";
 
-    /// Who manages it, if anybody does.
+    /// Who manages it, if anybody does: the attribute says so, else the tag that a mailbox is made with.
     pub fn mark(&self) -> Option<Mark> {
-        self.attributes.iter().find(|(name, _)| name == Self::MARK).and_then(|(_, text)| Mark::find(text))
+        let attribute = self.attributes.iter().find(|(name, _)| name == Self::MARK);
+        let marked = attribute.and_then(|(_, text)| Mark::find(text));
+        marked.or_else(|| self.tags.iter().find_map(|tag| Mark::find(tag)))
     }
 
     /// Whether nothing differs but how much mail is in it and who looked at it.

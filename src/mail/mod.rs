@@ -22,7 +22,7 @@ pub use alias::{Alias, AliasHave, Goto};
 pub use digest::{hex, sha256};
 pub use domain::{Dkim, DkimKey, Domain, DomainHave, Limits, Relay};
 pub use filter::Filter;
-pub use mailbox::{Access, Mailbox, MailboxHave, Tls};
+pub use mailbox::{Access, Login, Mailbox, MailboxHave, Tls};
 pub use mark::Mark;
 pub use quota::{InvalidQuota, Quota};
 pub use rate::RateLimit;

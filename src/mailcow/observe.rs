@@ -12,8 +12,8 @@ use super::identity::{Answer, Named, is_found_by_address, is_found_by_name};
 use super::wire::{WireAlias, WireDkim, WireDomain, WireFilter, WireMailbox, WirePage, WireRate};
 use crate::crd::{Per, Protocol};
 use crate::mail::{
-    Access, Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, Limits, MailboxHave, Quota, RateLimit,
-    Relay, Tls,
+    Access, Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Filter, Limits, Login, MailboxHave, Quota,
+    RateLimit, Relay, Tls,
 };
 
 /// The switch of each protocol among a mailbox's attributes.
@@ -302,6 +302,7 @@ fn domain_have(name: DomainName, wire: WireDomain) -> DomainHave {
         dkim: None,
         mailboxes: count(wire.mboxes_in_domain),
         aliases: count(wire.aliases_in_domain),
+        quota_left: Quota::bytes(wire.max_new_mailbox_quota),
         used: Quota::bytes(wire.bytes_total),
         messages: wire.msgs_total,
     }
@@ -329,6 +330,10 @@ fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
         hidden_protocols: hidden.map(|(protocol, _)| protocol).collect(),
         tls: Tls { incoming: is_on("tls_enforce_in"), outgoing: is_on("tls_enforce_out") },
         force_password_change: is_on("force_pw_update"),
+        login: match wire.authsource.as_deref() {
+            None | Some("" | "mailcow") => Login::Mailcow,
+            Some(_) => Login::Elsewhere,
+        },
         sender_acl: senders,
         tags: wire.tags,
         name: wire.name.unwrap_or_default(),

@@ -60,6 +60,10 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             let action = format!("set the encryption of the mailbox {address}");
             edit_request("edit/tls_policy", address, &tls_attr(*tls), ("mailbox_modified", action))
         }
+        Change::UnmarkMailbox { address, tags } => {
+            let action = format!("take the operator's mark off the mailbox {address}");
+            untag("delete/mailbox/tag", address, tags, ("mailbox_modified", action))
+        }
         Change::UntagMailbox { address, tags } => {
             let action = format!("take tags off the mailbox {address}");
             untag("delete/mailbox/tag", address, tags, ("mailbox_modified", action))
@@ -179,10 +183,11 @@ fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
         protocols: mailbox.protocols.clone(),
         force_password_change: mailbox.force_password_change,
         sender_acl: None,
-        tags: mailbox.tags.missing(&[]),
+        // It is ours from its first moment: whatever breaks off after this call finds it marked.
+        tags: [mailbox.mark.to_string()].into_iter().chain(mailbox.tags.missing(&[])).collect(),
     };
     let mut body = mailbox_attr(&edit);
-    // No tags are said too: those of the template would be taken (recording `18_templates/get_mailbox_full`).
+    // All tags are said: else those of the template would be taken (recording `18_templates/get_mailbox_full`).
     extend(&mut body, json!({"local_part": address.local(), "domain": address.domain().as_str(), "tags": edit.tags}));
     extend(&mut body, tls_attr(mailbox.tls));
     extend(&mut body, password_attr(password));

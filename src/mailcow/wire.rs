@@ -24,6 +24,8 @@ pub(super) struct WireDomain {
     pub(super) max_quota_for_mbox: u64,
     #[serde(deserialize_with = "number")]
     pub(super) max_quota_for_domain: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) max_new_mailbox_quota: u64,
     #[serde(default)]
     pub(super) rl: Value,
     #[serde(default, deserialize_with = "list")]
@@ -81,6 +83,9 @@ pub(super) struct WireMailbox {
     /// Switches are the texts `"0"` and `"1"`.
     #[serde(default, deserialize_with = "map")]
     pub(super) attributes: BTreeMap<String, String>,
+    /// Since 2025-03; `mailcow`, or the identity provider that checks the password.
+    #[serde(default)]
+    pub(super) authsource: Option<String>,
     /// Since 2026-07a, and not in reduced lists.
     #[serde(default)]
     pub(super) sender_acl: Option<Vec<String>>,

@@ -49,6 +49,7 @@ pub(super) fn lane(change: &Change) -> Lane {
         }
         Change::EditMailbox { address, .. }
         | Change::EncryptMailbox { address, .. }
+        | Change::UnmarkMailbox { address, .. }
         | Change::UntagMailbox { address, .. }
         | Change::SetAttributes { address, .. }
         | Change::SetPassword(address) => (View::Touches, vec![address.to_string()]),

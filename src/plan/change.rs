@@ -81,6 +81,13 @@ pub enum Change {
         /// What differs; `None` is left alone.
         tls: Tls<Option<bool>>,
     },
+    /// Take the marks off a mailbox that are tags.
+    UnmarkMailbox {
+        /// Its address.
+        address: Address,
+        /// The marks' tags.
+        tags: Vec<String>,
+    },
     /// Take tags off a mailbox.
     UntagMailbox {
         /// Its address.
@@ -212,12 +219,19 @@ pub struct AliasEdit {
 }
 
 impl Change {
+    /// Whether it makes anew what holds mail: where it was there before, that mail is lost.
+    pub fn makes_a_store_of_mail(&self) -> bool {
+        matches!(self, Self::AddDomain { .. } | Self::AddMailbox(_))
+    }
+
     /// The fields of the spec that the change sets, for people.
     pub fn fields(&self) -> Vec<&'static str> {
         match self {
             Self::AddDomain { .. } | Self::DeleteDomain(_) => vec!["domain"],
             Self::EditDomain { edit, .. } => edit.fields(),
-            Self::UnmarkDomain { .. } | Self::SetAttributes { .. } => vec!["ownership mark"],
+            Self::UnmarkDomain { .. } | Self::UnmarkMailbox { .. } | Self::SetAttributes { .. } => {
+                vec!["ownership mark"]
+            }
             Self::UntagDomain { .. } | Self::UntagMailbox { .. } => vec!["tags"],
             Self::EncryptMailbox { tls, .. } => named(&[
                 (tls.incoming.is_some(), "tls.enforceIncoming"),

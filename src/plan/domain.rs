@@ -236,6 +236,7 @@ mod tests {
             }),
             mailboxes: 0,
             aliases: 0,
+            quota_left: Quota::default(),
             used: Quota::default(),
             messages: 0,
         }

@@ -6,7 +6,7 @@ use super::Removal;
 use super::change::{Change, MailboxEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy, Protocol};
-use crate::mail::{Access, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tls};
+use crate::mail::{Access, Login, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tls};
 use crate::outcome::{Outcome, Reason};
 
 /// What the mark's attribute says when nobody manages the mailbox any more. Mailcow replaces all attributes at once,
@@ -41,7 +41,8 @@ pub fn mailbox(
         quota: differs(Some(&want.quota), &have.quota).filter(|_| !(want.is_default_quota && has_more(have, want))),
         access: differs(Some(&want.access), &have.access),
         protocols: want.protocols.clone().filter(|want| want - &have.hidden_protocols != have.protocols),
-        force_password_change: differs(want.force_password_change.as_ref(), &have.force_password_change),
+        force_password_change: differs(want.force_password_change.as_ref(), &have.force_password_change)
+            .filter(|_| have.login == Login::Mailcow),
         sender_acl: kept_senders(want).filter(|want| have.sender_acl.as_ref() != Some(want)),
         tags: want.tags.missing(&have.tags),
     };
@@ -55,14 +56,14 @@ pub fn mailbox(
     if tls != Tls::default() {
         changes.push(Change::EncryptMailbox { address: address(), tls });
     }
-    let stale = want.tags.stale(&have.tags);
+    let stale: Vec<String> = want.tags.stale(&have.tags).into_iter().chain(stale_marks(have, &want.mark)).collect();
     if !stale.is_empty() {
         changes.push(Change::UntagMailbox { address: address(), tags: stale });
     }
     if let Some(rate) = differs(want.rate_limit.as_ref(), &have.rate_limit) {
         changes.push(Change::LimitMailbox { address: address(), rate });
     }
-    if password {
+    if password && have.login == Login::Mailcow {
         changes.push(Change::SetPassword(address()));
     }
     Ok(changes)
@@ -112,11 +113,11 @@ pub fn mailbox_removal(
     };
     let address = have.address.clone();
     match policy {
-        DeletionPolicy::Retain => Ok(vec![marked(have, RELEASED.to_owned())]),
+        DeletionPolicy::Retain => Ok(released(have)),
         DeletionPolicy::Deactivate => {
             let edit = MailboxEdit { access: Some(Access::Inactive), ..MailboxEdit::default() };
             let off = (have.access != Access::Inactive).then_some(Change::EditMailbox { address, edit });
-            Ok(off.into_iter().chain([marked(have, RELEASED.to_owned())]).collect())
+            Ok(off.into_iter().chain(released(have)).collect())
         }
         DeletionPolicy::Delete if is_system => Err(Outcome::stalled(
             Reason::SystemMailbox,
@@ -150,14 +151,27 @@ fn new(want: &Mailbox) -> Mailbox {
 }
 
 fn added(want: &Mailbox) -> Vec<Change> {
-    let attributes = BTreeMap::from([(MailboxHave::MARK.to_owned(), want.mark.to_string())]);
     let address = || want.address.clone();
     let senders = kept_senders(want).filter(|acl| !acl.is_empty()).map(|acl| Change::EditMailbox {
         address: address(),
         edit: MailboxEdit { sender_acl: Some(acl), ..MailboxEdit::default() },
     });
-    let made = [Change::AddMailbox(new(want)), Change::SetAttributes { address: address(), attributes }];
-    made.into_iter().chain(senders).collect()
+    [Change::AddMailbox(new(want))].into_iter().chain(senders).collect()
+}
+
+/// Takes every mark off.
+fn released(have: &MailboxHave) -> Vec<Change> {
+    let address = || have.address.clone();
+    let is_marked = have.attributes.iter().any(|(name, text)| name == MailboxHave::MARK && Mark::find(text).is_some());
+    let attribute = is_marked.then(|| marked(have, RELEASED.to_owned()));
+    let tags: Vec<String> = have.tags.iter().filter(|tag| Mark::find(tag).is_some()).cloned().collect();
+    let tag = (!tags.is_empty()).then(|| Change::UnmarkMailbox { address: address(), tags });
+    attribute.into_iter().chain(tag).collect()
+}
+
+/// Tags with a mark that is not ours to the letter.
+fn stale_marks(have: &MailboxHave, ours: &Mark) -> Vec<String> {
+    have.tags.iter().filter(|tag| Mark::find(tag).is_some_and(|there| there != *ours)).cloned().collect()
 }
 
 /// All attributes that are there, with the mark's set to `text`.
@@ -205,6 +219,7 @@ mod tests {
             hidden_protocols: BTreeSet::new(),
             tls: Tls::default(),
             force_password_change: false,
+            login: Login::Mailcow,
             sender_acl: None,
             tags: Vec::new(),
             attributes: vec![("theirs".into(), "kept".into()), (MailboxHave::MARK.into(), mark().to_string())],
@@ -219,9 +234,43 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_mailbox_is_added_and_marked() {
+    fn a_missing_mailbox_is_added_with_its_mark_in_one_call() {
         let changes = mailbox(&want(), None, AdoptionPolicy::IfUnowned, true).unwrap();
-        assert!(matches!(changes.as_slice(), [Change::AddMailbox(_), Change::SetAttributes { .. }]));
+        assert!(matches!(changes.as_slice(), [Change::AddMailbox(_)]), "{changes:?}");
+    }
+
+    /// As it is made: the mark is a tag.
+    fn made() -> MailboxHave {
+        MailboxHave { tags: vec!["theirs".into(), mark().to_string()], attributes: Vec::new(), ..have() }
+    }
+
+    #[test]
+    fn a_mailbox_that_only_a_tag_marks_is_ours_whatever_the_policy_says() {
+        for policy in [AdoptionPolicy::Never, AdoptionPolicy::IfUnowned, AdoptionPolicy::Force] {
+            assert_eq!(mailbox(&want(), Some(&made()), policy, false), Ok(vec![]));
+        }
+        let deleted = mailbox_removal(Some(&made()), &mark(), DeletionPolicy::Delete, false, false);
+        assert_eq!(deleted, Ok(vec![Change::DeleteMailbox(want().address)]));
+    }
+
+    #[test]
+    fn a_tag_with_another_mark_goes_when_the_mailbox_is_taken_over_and_all_go_when_it_is_released() {
+        let heir = Mailbox { mark: Mark::new("c1", "mail", "ada", "uid-2"), ..want() };
+        let changes = mailbox(&heir, Some(&made()), AdoptionPolicy::Never, false).unwrap();
+        let untagged = Change::UntagMailbox { address: want().address, tags: vec![mark().to_string()] };
+        assert!(matches!(&changes[..], [Change::SetAttributes { .. }, last] if *last == untagged), "{changes:?}");
+        let unmarked = Change::UnmarkMailbox { address: want().address, tags: vec![mark().to_string()] };
+        let retain = |have: &MailboxHave| mailbox_removal(Some(have), &mark(), DeletionPolicy::Retain, false, false);
+        assert_eq!(retain(&made()), Ok(vec![unmarked.clone()]));
+        let both = MailboxHave { attributes: have().attributes, ..made() };
+        assert!(matches!(&retain(&both).unwrap()[..], [Change::SetAttributes { .. }, last] if *last == unmarked));
+    }
+
+    #[test]
+    fn what_an_identity_provider_checks_gets_no_password_and_is_not_made_to_change_it() {
+        let elsewhere = MailboxHave { login: Login::Elsewhere, ..have() };
+        let want = Mailbox { force_password_change: Some(true), ..want() };
+        assert_eq!(mailbox(&want, Some(&elsewhere), AdoptionPolicy::IfUnowned, true), Ok(vec![]));
     }
 
     #[test]
@@ -322,7 +371,7 @@ mod tests {
         let change = Change::EditMailbox { address: want().address, edit };
         assert_eq!(plan(&wanted, &have()), vec![change.clone()]);
         assert_eq!(plan(&wanted, &MailboxHave { sender_acl: Some(acl), ..have() }), vec![]);
-        assert_eq!(mailbox(&wanted, None, AdoptionPolicy::Never, true).unwrap()[2], change);
+        assert_eq!(mailbox(&wanted, None, AdoptionPolicy::Never, true).unwrap()[1], change);
     }
 
     #[test]

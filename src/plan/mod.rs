@@ -9,6 +9,7 @@ mod domain;
 mod filter;
 mod mailbox;
 mod ownership;
+mod vanished;
 
 pub use alias::{alias, alias_removal};
 pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
@@ -16,6 +17,7 @@ pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};
 pub use mailbox::{mailbox, mailbox_removal, stuck_senders};
 pub use ownership::{Claim, Refusal, claim, refuse_if_owner_exists};
+pub use vanished::{DomainCounts, Held, Vanished};
 
 use crate::outcome::Outcome;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::conditions::{ReconcileRequest, common, resolved, settled, synced};
-use crate::crd::{EmailAliasStatus, Policies};
+use crate::crd::{EmailAliasStatus, Policies, RefusedWrite};
 use crate::mail::{AliasHave, Catch};
 use crate::outcome::Outcome;
 
@@ -12,6 +12,8 @@ use crate::outcome::Outcome;
 pub struct AliasSeen {
     /// Where it stands.
     pub outcome: Outcome,
+    /// What Mailcow refused, in this reconcile or before.
+    pub refused: Option<RefusedWrite>,
     /// The server that it is looked for on.
     pub server: String,
     /// The policies that hold for it.
@@ -28,6 +30,7 @@ pub struct AliasSeen {
 pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, request: &ReconcileRequest) -> EmailAliasStatus {
     let mut after = before.clone();
     after.observed_generation = request.generation;
+    after.refused.clone_from(&seen.refused);
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
     let said = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
     after.conditions = settled(&before.conditions, said.collect(), request);
@@ -74,6 +77,7 @@ mod tests {
     fn seen() -> AliasSeen {
         AliasSeen {
             outcome: Outcome::InSync,
+            refused: None,
             server: "default".into(),
             policies: policies(),
             catch: Some(Catch::parse("sales@example.com").unwrap()),

@@ -1,10 +1,12 @@
 //! The status of an `EmailDomain`.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::conditions::{NewCondition, ReconcileRequest, common, settled, synced};
 use super::provisioning::Provisioning;
 use crate::crd::{
-    Attached, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict, DomainUsage,
-    EmailDomainStatus, OwnershipStatus, Policies, ServerStatus,
+    Attached, ClaimStatus, DkimStatus, DnsGate, DnsPublish, DnsRecordKind, DnsRecordStatus, DnsStatus, DnsVerdict,
+    DomainUsage, EmailDomainStatus, OwnershipStatus, Policies, RefusedWrite, ServerStatus,
 };
 use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::{Outcome, Reason, Why};
@@ -14,12 +16,18 @@ use crate::outcome::{Outcome, Reason, Why};
 pub struct DomainSeen {
     /// Where it stands towards Mailcow.
     pub outcome: Outcome,
+    /// What Mailcow refused, in this reconcile or before.
+    pub refused: Option<RefusedWrite>,
     /// Its canonical name, if the spec's can be read.
     pub name: Option<DomainName>,
     /// The domain on Mailcow, if it was looked up.
     pub have: Option<DomainHave>,
     /// The server's version, if it was asked for.
     pub version: Option<String>,
+    /// Whose claim on the domain it waits for.
+    pub claim: Option<ClaimStatus>,
+    /// When it was made again after it was gone, in this reconcile or before.
+    pub recreated: Option<Time>,
     /// The tags of the spec, and those of earlier ones.
     pub tags: Tags,
     /// What DNS says, from this pass or an earlier one.
@@ -54,6 +62,7 @@ pub enum Publishing {
 pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, request: &ReconcileRequest) -> EmailDomainStatus {
     let mut after = before.clone();
     after.observed_generation = request.generation;
+    after.refused.clone_from(&seen.refused);
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
     let dns = verified(&seen.dns);
     let is_verified = dns.iter().any(|said| said.is_true("DNSVerified"));
@@ -71,6 +80,8 @@ pub fn domain(before: &EmailDomainStatus, seen: &DomainSeen, request: &Reconcile
     said.extend(published(&seen.published));
     said.extend(seen.provisioning.condition());
     after.conditions = settled(&before.conditions, said, request);
+    after.recreated.clone_from(&seen.recreated);
+    after.claim.clone_from(&seen.claim);
     after.ownership.clone_from(&seen.ownership);
     after.published_to = match &seen.published {
         Publishing::Off => None,
@@ -254,10 +265,13 @@ mod tests {
     fn seen(dns: Vec<DnsRecordStatus>) -> DomainSeen {
         DomainSeen {
             outcome: Outcome::InSync,
+            refused: None,
             policies: policies(),
             name: None,
             have: None,
             version: None,
+            recreated: None,
+            claim: None,
             tags: Tags::default(),
             dns,
             attached: Attached::default(),

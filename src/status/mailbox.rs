@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{NewCondition, ReconcileRequest, common, resolved, settled, synced};
-use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus};
+use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus, RefusedWrite};
 use crate::mail::{Address, MailboxHave, Quota, Tags};
 use crate::outcome::{Outcome, Reason};
 
@@ -16,6 +16,8 @@ const NEARLY_FULL: u32 = 90;
 pub struct MailboxSeen {
     /// Where it stands.
     pub outcome: Outcome,
+    /// What Mailcow refused, in this reconcile or before.
+    pub refused: Option<RefusedWrite>,
     /// The server that it is looked for on.
     pub server: String,
     /// The policies that hold for it.
@@ -24,6 +26,10 @@ pub struct MailboxSeen {
     pub address: Option<Address>,
     /// The mailbox on Mailcow, if it was looked up.
     pub have: Option<MailboxHave>,
+    /// Whether it was looked up and is not there, or not ours.
+    pub is_absent: bool,
+    /// When it was made again after it was gone, in this reconcile or before.
+    pub recreated: Option<Time>,
     /// The tags of the spec, and those of earlier ones.
     pub tags: Tags,
     /// The generation of its domain.
@@ -42,6 +48,7 @@ pub struct MailboxSeen {
 pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &ReconcileRequest) -> EmailMailboxStatus {
     let mut after = before.clone();
     after.observed_generation = request.generation;
+    after.refused.clone_from(&seen.refused);
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
     after.server = Some(seen.server.clone());
     after.policies = Some(seen.policies.clone());
@@ -52,8 +59,12 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
     if seen.outcome == Outcome::InSync {
         after.synced_domain_generation = seen.domain_generation;
     }
+    after.recreated.clone_from(&seen.recreated);
     after.sender_acl.clone_from(&seen.sender_acl);
     after.password_change_asked = seen.password_change_asked;
+    if seen.is_absent {
+        (after.quota, after.messages, after.last_login) = (None, None, None);
+    }
     if let Some(have) = &seen.have {
         after.tags = seen.tags.ours(&have.tags);
         after.quota = Some(quota(have.quota, have.used));
@@ -101,6 +112,7 @@ mod tests {
     fn seen(outcome: Outcome) -> MailboxSeen {
         MailboxSeen {
             outcome,
+            refused: None,
             server: "default".into(),
             policies: policies(),
             address: Some(Address::parse("ada@example.com").unwrap()),
@@ -114,6 +126,7 @@ mod tests {
                 hidden_protocols: std::collections::BTreeSet::new(),
                 tls: crate::mail::Tls::default(),
                 force_password_change: false,
+                login: crate::mail::Login::Mailcow,
                 sender_acl: None,
                 tags: Vec::new(),
                 attributes: Vec::new(),
@@ -121,6 +134,8 @@ mod tests {
                 messages: 7,
                 last_logins: [100, 0, 0],
             }),
+            is_absent: false,
+            recreated: None,
             tags: Tags::default(),
             domain_generation: Some(1),
             sender_acl: None,
@@ -152,5 +167,7 @@ mod tests {
         let after = mailbox(&before, &down, &request(2));
         assert_eq!(after.quota, before.quota);
         assert_eq!(after.address, before.address);
+        let gone = MailboxSeen { is_absent: true, ..down };
+        assert_eq!(mailbox(&before, &gone, &request(3)).quota, None, "what is gone holds nothing");
     }
 }

@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
+
 use crate::crd::StatusCondition;
+use crate::outcome::Reason;
 
 /// States of an object, of which each has one.
 pub const STATES: [&str; 5] = ["Ready", "NotReady", "Stalled", "Paused", "Deleting"];
+
+/// How long something that was made again is counted.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What `DNSVerified` may say.
 const VERIFIED: [&str; 3] = ["True", "False", "Unknown"];
@@ -21,6 +28,10 @@ pub struct Counts {
     pub domains: BTreeMap<&'static str, i64>,
     /// How many mailboxes are nearly full.
     pub nearly_full: i64,
+    /// How many objects' things were gone from Mailcow with their mail and were made again within a day, by kind.
+    pub recreated: BTreeMap<&'static str, i64>,
+    /// How many objects' things are gone from Mailcow with much else and are not made again, by kind.
+    pub vanished: BTreeMap<&'static str, i64>,
     /// Whether calls to Mailcow are sent, by the name of each configured server.
     pub breakers: BTreeMap<String, &'static str>,
 }
@@ -29,6 +40,15 @@ impl Counts {
     /// Counts an object.
     pub fn count(&mut self, kind: &'static str, conditions: &[StatusCondition], is_deleting: bool) {
         *self.objects.entry((kind, state(conditions, is_deleting))).or_default() += 1;
+        let is_vanished =
+            |c: &StatusCondition| c.type_ == "Stalled" && c.reason == Reason::VanishedFromMailcow.as_str();
+        *self.vanished.entry(kind).or_default() += i64::from(conditions.iter().any(is_vanished));
+    }
+
+    /// Counts an object whose thing was made again at some time, or never.
+    pub fn count_recreated(&mut self, kind: &'static str, recreated: Option<&Time>, now: &Time) {
+        let is_new = recreated.is_some_and(|at| now.0.duration_since(at.0) < DAY);
+        *self.recreated.entry(kind).or_default() += i64::from(is_new);
     }
 
     /// Counts a mailbox that is nearly full.
@@ -46,6 +66,7 @@ impl Counts {
 
     /// Says of a kind that there may be none in any state, and of domains that nothing may be said.
     pub fn of_kind(&mut self, kind: &'static str) {
+        self.vanished.entry(kind).or_default();
         for state in STATES {
             self.objects.entry((kind, state)).or_default();
         }

@@ -96,6 +96,18 @@ impl Names {
             objects.get_or_create(&[("kind", kind), ("state", state)]).set(*count);
         }
         self.add("objects", "Objects by kind and state", &objects);
+        let (recreated, vanished): (Family<Labels<1>, Gauge>, Family<Labels<1>, Gauge>) = Default::default();
+        for (kind, count) in &counts.recreated {
+            recreated.get_or_create(&[("kind", kind)]).set(*count);
+        }
+        let help =
+            "Objects whose things were gone from Mailcow with their mail and were made again, empty, within a day";
+        self.add("objects_recreated", help, &recreated);
+        for (kind, count) in &counts.vanished {
+            vanished.get_or_create(&[("kind", kind)]).set(*count);
+        }
+        let help = "Objects whose things are gone from Mailcow with much else, and are not made again";
+        self.add("objects_vanished", help, &vanished);
         let domains: Family<Labels<1>, Gauge> = Family::default();
         for (said, count) in &counts.domains {
             domains.get_or_create(&[("dns_verified", said)]).set(*count);

@@ -1,12 +1,18 @@
 //! Which of several objects that want the same domain has it.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// How long a domain is kept for the namespace that had it, after its object went: whoever deletes and applies it anew finds
+/// it free.
+pub const KEPT: SignedDuration = SignedDuration::from_mins(15);
 
 /// What an `EmailDomain` brings forward for its claim on a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The object's uid.
     pub uid: String,
+    /// A digest of its namespace.
+    pub namespace: String,
     /// Whether the domain was seen on Mailcow with this object's mark.
     pub is_held: bool,
     /// Whether its ownership is proven, or need not be.
@@ -15,27 +21,92 @@ pub struct Claim {
     pub created: Option<Timestamp>,
     /// The object's `namespace/name`, for those made in the same second.
     pub id: String,
+    /// Whom it waits for, as its status says.
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// The namespace that a claim waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// A digest of the namespace.
+    pub namespace: String,
+    /// Until when the domain is kept for it; `None` while an object of it had the better claim.
+    pub until: Option<Timestamp>,
+}
+
+/// Where a claim stands among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// It is the first.
+    First,
+    /// Another one is better.
+    Rival(&'a Claim),
+    /// It is the best, and the domain is kept for the namespace that had it.
+    Kept(WaitsFor),
 }
 
 impl Claim {
-    /// Smaller is better: who holds it, who has proven it, who came first.
-    fn rank(&self) -> (bool, bool, Option<Timestamp>, &str) {
-        (!self.is_held, !self.is_proven, self.created, &self.id)
+    /// Smaller is better: who holds it, for whose namespace it is kept, who has proven it, who came first.
+    fn rank(&self, kept_for: Option<&str>) -> (bool, bool, bool, Option<Timestamp>, &str) {
+        let is_kept = kept_for == Some(&self.namespace);
+        (!self.is_held, !is_kept, !self.is_proven, self.created, &self.id)
     }
 }
 
-/// Who of the others has the better claim than `own`; `None` where nobody has.
-pub fn rival<'a>(own: &Claim, others: &'a [Claim]) -> Option<&'a Claim> {
-    others.iter().filter(|other| other.uid != own.uid && other.rank() < own.rank()).min_by_key(|other| other.rank())
+/// Where `own` stands among the others.
+pub fn standing<'a>(own: &Claim, others: &'a [Claim], now: Timestamp) -> Standing<'a> {
+    let kept = kept(own, others, now);
+    let kept_for = kept.as_ref().map(|kept| kept.namespace.as_str());
+    let better = others.iter().filter(|other| other.uid != own.uid && other.rank(kept_for) < own.rank(kept_for));
+    match (better.min_by_key(|other| other.rank(kept_for)), kept) {
+        (Some(rival), _) => Standing::Rival(rival),
+        (None, Some(kept)) if kept.namespace != own.namespace && !own.is_held => Standing::Kept(kept),
+        (None, _) => Standing::First,
+    }
+}
+
+/// For whom the domain is kept: any of those that wait for it may remember. Its time begins when the last object of that
+/// namespace is seen to be gone.
+fn kept(own: &Claim, others: &[Claim], now: Timestamp) -> Option<WaitsFor> {
+    let all = || others.iter().chain([own]);
+    let remembered = all().filter_map(|claim| claim.waits_for.as_ref());
+    let times = remembered.filter_map(|waits| {
+        let until = match waits.until {
+            Some(until) => Some(until).filter(|until| *until > now),
+            None if all().any(|claim| claim.namespace == waits.namespace) => None,
+            None => now.checked_add(KEPT).ok(),
+        };
+        until.map(|until| WaitsFor { namespace: waits.namespace.clone(), until: Some(until) })
+    });
+    times.min_by_key(|kept| kept.until)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     fn claim(uid: &str, second: i64) -> Claim {
-        let created = Timestamp::from_second(second).ok();
-        Claim { uid: uid.to_owned(), is_held: false, is_proven: true, created, id: format!("n/{uid}") }
+        Claim {
+            uid: uid.to_owned(),
+            namespace: "n".to_owned(),
+            is_held: false,
+            is_proven: true,
+            created: Some(at(second)),
+            id: format!("n/{uid}"),
+            waits_for: None,
+        }
+    }
+
+    fn rival<'a>(own: &Claim, others: &'a [Claim]) -> Option<&'a Claim> {
+        match standing(own, others, at(1000)) {
+            Standing::Rival(rival) => Some(rival),
+            Standing::First => None,
+            Standing::Kept(kept) => panic!("{kept:?}"),
+        }
     }
 
     #[test]
@@ -57,5 +128,55 @@ mod tests {
         let (a, b) = (claim("a", 1), claim("b", 1));
         assert_eq!(rival(&a, std::slice::from_ref(&b)), None);
         assert_eq!(rival(&b, std::slice::from_ref(&a)), Some(&a));
+    }
+
+    /// A tenant's claim that has waited for the platform's.
+    fn waiting(until: Option<i64>) -> Claim {
+        let waits_for = Some(WaitsFor { namespace: "platform".into(), until: until.map(at) });
+        Claim { namespace: "tenant".into(), waits_for, ..claim("rival", 1) }
+    }
+
+    fn platform(second: i64) -> Claim {
+        Claim { namespace: "platform".into(), ..claim("owner", second) }
+    }
+
+    #[test]
+    fn a_domain_is_kept_for_the_namespace_that_had_it() {
+        let until = at(1000).checked_add(KEPT).unwrap();
+        let kept = Standing::Kept(WaitsFor { namespace: "platform".into(), until: Some(until) });
+        assert_eq!(standing(&waiting(None), &[], at(1000)), kept, "its time begins when the owner is gone");
+        assert!(matches!(standing(&waiting(Some(1500)), &[], at(1000)), Standing::Kept(_)));
+        assert_eq!(standing(&waiting(Some(999)), &[], at(1000)), Standing::First, "its time is over");
+    }
+
+    #[test]
+    fn who_comes_back_in_time_has_it_again_though_the_rival_is_older() {
+        let (back, rival) = (platform(900), waiting(Some(1500)));
+        assert_eq!(standing(&back, std::slice::from_ref(&rival), at(1000)), Standing::First);
+        assert_eq!(standing(&rival, std::slice::from_ref(&back), at(1000)), Standing::Rival(&back));
+        let late = standing(&back, std::slice::from_ref(&rival), at(1501));
+        assert_eq!(late, Standing::Rival(&rival));
+    }
+
+    #[test]
+    fn a_third_that_comes_meanwhile_waits_as_well() {
+        let third = Claim { namespace: "other".into(), ..claim("third", 950) };
+        let rival = waiting(Some(1500));
+        assert_eq!(standing(&third, std::slice::from_ref(&rival), at(1000)), Standing::Rival(&rival));
+        let early = Claim { created: Some(at(0)), ..third };
+        assert!(matches!(standing(&early, std::slice::from_ref(&rival), at(1000)), Standing::Kept(_)));
+    }
+
+    #[test]
+    fn who_holds_it_is_not_stopped_by_what_others_remember() {
+        let holder = Claim { is_held: true, ..claim("holder", 5) };
+        assert_eq!(standing(&holder, &[waiting(Some(1500))], at(1000)), Standing::First);
+    }
+
+    #[test]
+    fn nothing_is_kept_while_an_object_of_the_namespace_is_there() {
+        let (owner, rival) = (platform(0), waiting(None));
+        assert_eq!(standing(&rival, std::slice::from_ref(&owner), at(1000)), Standing::Rival(&owner));
+        assert_eq!(standing(&owner, std::slice::from_ref(&rival), at(1000)), Standing::First);
     }
 }

@@ -372,7 +372,7 @@ async fn drift_that_is_only_to_be_reported_is_written_when_asked() {
     assert!(crate::world::message(&drifted, "Ready").contains("displayName"));
     assert!(crate::world::says(&drifted, "Synced", "False") && crate::world::says(&drifted, "Stalled", "True"));
     assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
-    world.kubectl(&["annotate", "embx", "ada", &format!("{}=1", crd::RECONCILE_REQUESTED_AT)]).await;
+    world.kubectl(&["annotate", "embx", "ada", &format!("{}=correct-1", crd::RECONCILE_REQUESTED_AT)]).await;
     let ready = world.ready::<EmailMailbox>("ada").await;
     assert!(!crate::world::says(&ready, "Drifted", "True"));
     assert_eq!(world.mailcow.inspect(|s| first_mailbox(s).name.clone()), "Ada");

@@ -137,12 +137,33 @@ async fn the_first_has_the_domain_and_the_other_learns_nothing_of_him(guests: &G
     guests.apply(&guests.free, &domain("suffix", "{domain: co.uk}")).await;
     let suffix = world.until_in::<EmailDomain>(&guests.free, "suffix", ("Stalled", "True", "InvalidSpec")).await;
     assert!(message(&suffix, "Ready").contains("public suffix"));
-    // When the first lets go, the other has it.
+    // When the first lets go, it is kept for that namespace for a while: whoever deletes and applies anew has it again.
+    let ask = async |value: &str| {
+        let request = format!("email.askrobots.com/reconcile-requested-at={value}");
+        world.kubectl(&["-n", &guests.free, "annotate", "--overwrite", "edom", "taken", &request]).await;
+        ground::wait_until(Duration::from_secs(15), "the request is echoed", async || {
+            let taken: EmailDomain = guests.get(&guests.free, "taken").await;
+            let status = taken.status.clone().unwrap();
+            if status.last_handled_reconcile_at.as_deref() == Some(value) {
+                Ok(taken)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+        .unwrap()
+    };
     world.kubectl(&["-n", &guests.paid, "delete", "edom", "mine"]).await;
-    world
-        .kubectl(&["-n", &guests.free, "annotate", "edom", "taken", "email.askrobots.com/reconcile-requested-at=1"])
-        .await;
-    world.until_in::<EmailDomain>(&guests.free, "taken", ("Ready", "True", "InSync")).await;
+    world.mailcow.clear_log();
+    let waiting = ask("1").await;
+    assert!(message(&waiting, "Ready").contains("is kept for it"), "{waiting:?}");
+    let kept = waiting.status.unwrap().claim.unwrap().kept_until;
+    assert!(kept.is_some());
+    assert_eq!(ask("2").await.status.unwrap().claim.unwrap().kept_until, kept, "its time does not begin anew");
+    assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
+    guests.apply(&guests.paid, &domain("mine", "{domain: claimed.example}")).await;
+    world.until_in::<EmailDomain>(&guests.paid, "mine", ("Ready", "True", "InSync")).await;
+    assert!(message(&ask("3").await, "Ready").contains("claimed claimed.example before"));
 }
 
 async fn a_namespace_says_what_its_objects_dont(guests: &Guests) {

@@ -22,8 +22,8 @@ metadata: {name: copy}
 spec: {mailboxRef: {name: ada}, actions: [{forward: {to: [x@other.org]}}]}
 ---
 ";
-/// Add the domain, add the mailbox, mark it, add the alias, add the filter.
-const WRITES: usize = 5;
+/// Add the domain, add the mailbox, add the alias, add the filter.
+const WRITES: usize = 4;
 
 /// Waits for the n-th write and kills the operator at once.
 async fn kill_after(world: &mut World, writes: usize) {
@@ -58,6 +58,30 @@ async fn nothing_is_doubled_or_lost_wherever_it_is_killed() {
     }
 }
 
+#[tokio::test]
+async fn a_mailbox_that_was_just_made_is_ours_whatever_the_policies_say() {
+    for is_deleted in [false, true] {
+        let mut world = World::new("halfmade").await;
+        let ada = ADA.replace("displayName: Ada Lovelace", "adoptionPolicy: Never, deletionPolicy: Delete");
+        world.apply(&format!("{DOMAIN}{ada}")).await;
+        kill_after(&mut world, 2).await;
+        assert!(world.mailcow.inspect(|state| state.mailbox("ada@example.com").is_some()));
+        if is_deleted {
+            world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
+        }
+        world.start_operator(&[]);
+        if is_deleted {
+            world.gone::<EmailMailbox>("ada").await;
+            assert!(
+                world.mailcow.inspect(|state| state.mailbox("ada@example.com").is_none()),
+                "nothing is left behind"
+            );
+        } else {
+            world.ready::<EmailMailbox>("ada").await;
+        }
+    }
+}
+
 /// What is asked for one after the other, and how it is seen that it was done.
 struct Step {
     manifests: String,
@@ -74,8 +98,8 @@ fn creation() -> Step {
     Step {
         manifests: format!("{DOMAIN}{}{ALIAS}{RULE}", mailbox("1Gi")),
         is_done: |state| {
-            let is_limited = state.mailbox("ada@example.com").is_some_and(|ada| !ada.custom_attributes.is_empty());
-            is_limited && state.alias("sales@example.com").is_some() && state.filters.len() == 1
+            let is_made = state.mailbox("ada@example.com").is_some_and(|ada| !ada.tags.is_empty());
+            is_made && state.alias("sales@example.com").is_some() && state.filters.len() == 1
         },
     }
 }

@@ -92,6 +92,25 @@ async fn a_secret_that_only_got_a_label_is_no_new_password() {
 }
 
 #[tokio::test]
+async fn a_label_that_came_while_nobody_looked_is_no_new_password_and_a_change_is() {
+    let mut world = World::new("labeldown").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    let version = |mailbox: &EmailMailbox| mailbox.status.as_ref().and_then(|status| status.password_version.clone());
+    let before = version(&world.ready::<EmailMailbox>("ada").await);
+    world.operator = None;
+    world.mailcow.clear_log();
+    world.kubectl(&["label", "secret", "ada-mailbox", "x=1"]).await;
+    world.start_operator(&[]);
+    let noted = world.until("ada", "the Secret's new version", |mailbox| version(mailbox) != before).await;
+    assert_eq!(world.mailcow.writes(), 0, "a person's own password stays: {:?}", world.mailcow.requests());
+    world.operator = None;
+    world.kubectl(&["patch", "secret", "ada-mailbox", "-p", r#"{"stringData":{"password":"new-Password-17"}}"#]).await;
+    world.start_operator(&[]);
+    world.until("ada", "the new password", |mailbox| version(mailbox) != version(&noted)).await;
+    assert_eq!(last_password(&world).as_deref(), Some("new-Password-17"));
+}
+
+#[tokio::test]
 async fn a_given_secret_may_come_later() {
     let world = World::new("late").await;
     let given = ADA.replace("displayName: Ada Lovelace", "passwordSecretRef: {name: mine, key: pw}");
@@ -133,6 +152,43 @@ async fn a_mailbox_that_is_taken_over_keeps_its_password() {
     world.ready::<EmailMailbox>("ada").await;
     assert_eq!(last_password(&world), None);
     assert!(world.api::<Secret>().get_opt("ada-mailbox").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_password_that_an_identity_provider_checks_is_not_said_to_be_set() {
+    let mut world = World::without_mailcow("elsewhere").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1s"]);
+    world.mailcow.edit(|state| {
+        state.seed_domain("example.com");
+        for (name, source) in [("ada", "ldap"), ("bob", "generic-oidc"), ("cyd", "keycloak")] {
+            state.seed_mailbox(&format!("{name}@example.com"));
+            state.mailbox_mut(&format!("{name}@example.com")).unwrap().authsource = source.to_owned();
+        }
+    });
+    world.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {password: better-Horse-9}").await;
+    let of = |name: &str, more: &str| {
+        ADA.replace("{name: ada}", &format!("{{name: {name}}}"))
+            .replace("localPart: ada", &format!("localPart: {name}"))
+            .replace("displayName: Ada Lovelace", more)
+    };
+    let (given, forced) = (of("ada", "passwordSecretRef: {name: mine}"), of("bob", "forcePasswordChange: true"));
+    world.apply(&format!("{DOMAIN}{given}{forced}{}", of("cyd", "displayName: Cyd"))).await;
+    let ada = world.condition::<EmailMailbox>("ada", ("Stalled", "True", "PasswordManagedElsewhere")).await;
+    assert!(message(&ada, "Ready").contains("spec.passwordSecretRef"), "{ada:?}");
+    assert!(ada.status.unwrap().password_version.is_none());
+    let bob = world.condition::<EmailMailbox>("bob", ("Ready", "False", "PasswordManagedElsewhere")).await;
+    assert!(message(&bob, "Ready").contains("spec.forcePasswordChange"), "{bob:?}");
+    world.ready::<EmailMailbox>("cyd").await;
+    assert_eq!(world.mailcow.inspect(|state| state.mailbox("cyd@example.com").unwrap().name.clone()), "Cyd");
+    assert_eq!(last_password(&world), None);
+    for name in ["bob", "cyd"] {
+        assert!(world.api::<Secret>().get_opt(&format!("{name}-mailbox")).await.unwrap().is_none(), "no Secret for it");
+    }
+    // Mailcow checks it again: it is set.
+    world.mailcow.edit(|state| state.mailbox_mut("ada@example.com").unwrap().authsource = "mailcow".to_owned());
+    world.ready::<EmailMailbox>("ada").await;
+    assert_eq!(last_password(&world).as_deref(), Some("better-Horse-9"));
 }
 
 #[tokio::test]

@@ -41,3 +41,4 @@ mod telemetry;
 mod tenancy;
 mod trouble;
 mod truth;
+mod vanished;

@@ -51,18 +51,38 @@ async fn a_change_by_hand_is_corrected_at_the_next_pass() {
 }
 
 #[tokio::test]
-async fn a_mailbox_that_was_deleted_by_hand_comes_back_with_its_password() {
-    let mut world = World::without_mailcow("gone").await;
+async fn a_refused_write_is_sent_again_only_when_something_changed() {
+    let mut world = World::without_mailcow("refusedonce").await;
     world.connect().await;
     world.start_operator(&["--resync", "1s"]);
-    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.apply(&DOMAIN.replace("{domain: example.com}", "{domain: example.com, limits: {mailboxes: 1}}")).await;
+    world.apply(ADA).await;
     world.ready::<EmailMailbox>("ada").await;
-    world.mailcow.edit(|state| state.mailboxes.clear());
-    wait_until(LIMIT, "the mailbox to be back", async || {
-        world.mailcow.inspect(|state| state.mailbox("ada@example.com").map(|_| ()).ok_or("not there"))
-    })
-    .await
-    .unwrap();
+    let adds = |world: &World, path: &str| world.mailcow.requests().iter().filter(|r| r.path == path).count();
+    // An alias that is called as a mailbox, and one mailbox too many.
+    let alias = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: same}\nspec: {domainRef: {name: example}, localPart: ada, goto: [x@other.org]}\n---\n";
+    let bob = ADA.replace("{name: ada}", "{name: bob}").replace("localPart: ada", "localPart: bob");
+    world.apply(&format!("{alias}{bob}")).await;
+    world.condition::<EmailAlias>("same", ("Stalled", "True", "RefusedByMailcow")).await;
+    let refused = world.condition::<EmailMailbox>("bob", ("Stalled", "True", "RefusedByMailcow")).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(adds(&world, "add/alias") <= 2 && adds(&world, "add/mailbox") <= 3, "{:?}", world.mailcow.requests());
+    let (aliases, mailboxes) = (adds(&world, "add/alias"), adds(&world, "add/mailbox"));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!((adds(&world, "add/alias"), adds(&world, "add/mailbox")), (aliases, mailboxes));
+    let again: EmailMailbox = world.api().get("bob").await.unwrap();
+    assert_eq!(message(&again, "Ready"), message(&refused, "Ready"), "it goes on saying why");
+    // A restart remembers it.
+    world.operator = None;
+    world.start_operator(&["--resync", "1s"]);
+    world.operator.as_ref().unwrap().logged("ready", LIMIT).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!((adds(&world, "add/alias"), adds(&world, "add/mailbox")), (aliases, mailboxes));
+    // With more room it is sent again.
+    world.kubectl(&["patch", "edom", "example", "--type=merge", "-p", r#"{"spec":{"limits":{"mailboxes":2}}}"#]).await;
+    world.ready::<EmailMailbox>("bob").await;
+    let bob: EmailMailbox = world.api().get("bob").await.unwrap();
+    assert!(bob.status.unwrap().refused.is_none());
 }
 
 #[tokio::test]

@@ -43,3 +43,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 true
 {{- end -}}
 {{- end -}}
+
+{{- /* Whether a TXT record has to prove every domain: as said, else where tenants write EmailDomain objects. */}}
+{{- define "mailcow-operator.requireOwnership" -}}
+{{- if kindIs "bool" .Values.dns.requireOwnership }}{{ if .Values.dns.requireOwnership }}true{{ end }}{{ else if eq .Values.tenancy "Shared" }}true{{ end }}
+{{- end }}
+
+{{- /* Whether the admission policies are on: as said, else where tenants write EmailDomain objects. */}}
+{{- define "mailcow-operator.admissionPolicies" -}}
+{{- if kindIs "bool" .Values.admissionPolicies.enabled }}{{ if .Values.admissionPolicies.enabled }}true{{ end }}{{ else if eq .Values.tenancy "Shared" }}true{{ end }}
+{{- end }}

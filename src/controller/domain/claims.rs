@@ -1,28 +1,57 @@
 //! Which of several `EmailDomain` objects of one domain has it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
-use crate::crd::EmailDomain;
+use crate::crd::{ClaimStatus, EmailDomain};
 use crate::desired;
-use crate::mail::DomainName;
+use crate::mail::{DomainName, sha256};
 use crate::outcome::{Outcome, Reason};
-use crate::tenancy::{Claim, rival};
+use crate::tenancy::{Claim, Standing, WaitsFor, standing};
 
 /// Stops where another object has the better claim on the domain.
 ///
 /// # Errors
 /// [`Reason::Conflict`]; an object of another namespace is not named.
-pub(crate) fn is_first(ctx: &Context, object: &EmailDomain, name: &DomainName) -> Result<(), Stop> {
+pub(crate) fn is_first(
+    ctx: &Context,
+    object: &EmailDomain,
+    name: &DomainName,
+    waits_for: &mut Option<ClaimStatus>,
+) -> Result<(), Stop> {
     let is_rival = |other: &EmailDomain| {
         let is_same = other.spec.server == object.spec.server && is_named(other, name);
         is_same && other.metadata.deletion_timestamp.is_none() && other.metadata.uid != object.metadata.uid
     };
     let rivals = ctx.stores.domains.state_filter(is_rival);
     let claims: Vec<Claim> = rivals.iter().map(|rival| claim(ctx, rival)).collect();
-    let Some(better) = rival(&claim(ctx, object), &claims) else { return Ok(()) };
+    let own = Claim { waits_for: waits_for.as_ref().map(remembered), ..claim(ctx, object) };
+    let better = match standing(&own, &claims, crate::clock::now().0) {
+        Standing::First => {
+            *waits_for = None;
+            return Ok(());
+        }
+        Standing::Kept(kept) => {
+            let until = kept.until.map(Time);
+            *waits_for = Some(ClaimStatus { namespace_digest: kept.namespace, kept_until: until });
+            let message = format!(
+                "{name} was another namespace's until a while ago and is kept for it for a quarter of an hour; then this one has it, if nobody of that namespace claims it"
+            );
+            return Err(Outcome::waiting(Reason::Conflict, message).into());
+        }
+        Standing::Rival(better) => better,
+    };
+    // One that is kept for somebody stays so; who waits for its own namespace takes nothing away from another.
+    let is_kept = waits_for
+        .as_ref()
+        .is_some_and(|waits| waits.kept_until.is_some() && waits.namespace_digest != better.namespace);
+    if !is_kept {
+        let other = Some(&better.namespace).filter(|namespace| **namespace != own.namespace);
+        *waits_for = other.map(|namespace| ClaimStatus { namespace_digest: namespace.clone(), kept_until: None });
+    }
     let own = format!("{}/", object.namespace().unwrap_or_default());
     let who = match better.id.strip_prefix(&own) {
         Some(name) => format!("the EmailDomain {name}"),
@@ -45,9 +74,21 @@ fn is_named(domain: &EmailDomain, name: &DomainName) -> bool {
 fn claim(ctx: &Context, object: &EmailDomain) -> Claim {
     Claim {
         uid: object.uid().unwrap_or_default(),
+        namespace: digest(ctx, &object.namespace().unwrap_or_default()),
+        waits_for: object.status.as_ref().and_then(|status| status.claim.as_ref()).map(remembered),
         is_held: object.status.as_ref().is_some_and(|status| status.usage.is_some()),
         is_proven: ownership::of_domain_is_proven(ctx, object).is_ok(),
         created: object.creation_timestamp().map(|time| time.0),
         id: format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any()),
     }
+}
+
+/// Whom a claim waits for, as its status remembers it.
+fn remembered(status: &ClaimStatus) -> WaitsFor {
+    WaitsFor { namespace: status.namespace_digest.clone(), until: status.kept_until.as_ref().map(|until| until.0) }
+}
+
+/// A namespace in a status that those of another namespace read: they are not told its name.
+fn digest(ctx: &Context, namespace: &str) -> String {
+    sha256(&format!("{}/{namespace}", ctx.cluster)).chars().take(16).collect()
 }

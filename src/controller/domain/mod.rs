@@ -13,11 +13,12 @@ use crate::controller::domain_dns::publish;
 use crate::controller::domain_dns::verification;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
-    Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
-    still_shown,
+    DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
+    server, still_shown,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
+use crate::controller::driver::recreation;
 use crate::controller::driver::refers::{Names, belongs_to};
 use crate::controller::provision;
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus, EmailForwardingRule};
@@ -82,9 +83,12 @@ fn soon(seen: &DomainSeen, before: &EmailDomainStatus, after: &EmailDomainStatus
 fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> DomainSeen {
     DomainSeen {
         outcome: Outcome::InSync,
+        refused: before.refused.clone(),
         name: desired::domain_name(&object.spec).ok(),
         have: None,
         version: None,
+        recreated: before.recreated.clone(),
+        claim: before.claim.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         dns: before.dns.clone().unwrap_or_default().records,
         policies: policies::of(ctx, object),
@@ -104,7 +108,7 @@ async fn steps(
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
     ownership::is_proven(seen.ownership.as_ref())?;
-    claims::is_first(ctx, object, &want.name)?;
+    claims::is_first(ctx, object, &want.name, &mut seen.claim)?;
     want.tags = seen.tags.clone();
     let server = server(ctx, &object.spec.server)?;
     let policy = seen.policies.adoption.value;
@@ -133,7 +137,12 @@ async fn steps(
     // A domain that the gate lets become active was not changed by hand.
     let drift = drift.and(!is_gate_open);
     let (changes, drifted) = drift.separate(changes);
-    if apply(ctx, &server, object, &before.conditions, &changes, None).await? {
+    let is_recreated = changes.iter().any(Change::makes_a_store_of_mail) && before.synced_generation.is_some();
+    if is_recreated && !drift.is_correction_asked() {
+        recreation::may_be_made_again(ctx, &object.spec.server, &server, &want.name).await?;
+    }
+    let depends_on = DependsOn { domain: &want.name, domain_generation: None, password_version: None };
+    if apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await? {
         seen.have = server.domain(&want.name, Age::Now).await?;
         let is_made = changes.iter().any(|change| matches!(change, Change::AddDomain { .. }));
         if is_made {
@@ -143,8 +152,14 @@ async fn steps(
             let made = [want.name.to_string()].into();
             ctx.mailcow_changes.publish(&Arc::new(Moved { made, ..Moved::default() }));
         }
+        if is_recreated {
+            seen.recreated = Some(crate::clock::now());
+            recreation::report(ctx, object, &want.name).await;
+        }
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
-        drift.report_correction(ctx, object, &changes).await;
+        if !is_recreated {
+            drift.report_correction(ctx, object, &changes).await;
+        }
     }
     report_rest(drifted)?;
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)

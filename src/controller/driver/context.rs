@@ -16,6 +16,7 @@ use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
 use crate::controller::rules::script_reads::ScriptReads;
 use crate::controller::servers::Servers;
+use crate::controller::servers::vanished::VanishedCounts;
 use crate::crd::{EmailAlias, EmailMailbox};
 use crate::dns::Lookup;
 use crate::gates::Gate;
@@ -50,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) writer: Writer,
     /// What was changed on Mailcow itself.
     pub(crate) mailcow_changes: Publisher<Arc<Moved>>,
+    /// What vanished from servers.
+    pub(crate) vanished: VanishedCounts,
     /// Which passwords Mailcow has.
     pub(crate) passwords: Passwords,
     /// Mailboxes by the addresses that they are to send as.

@@ -1,16 +1,19 @@
 //! What the drivers share between plan and read-back.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
 use kube::Resource;
 use kube::runtime::controller::Action;
 use secrecy::SecretString;
 use std::sync::Arc;
 
 use crate::controller::driver::context::Context;
-use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN, StatusCondition as Condition};
+use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN, RefusedWrite, StatusCondition as Condition};
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::object::{annotation, has_finalizer, is_paused, key, request};
-use crate::mail::{Feature, Version};
+use crate::mail::{DomainName, Feature, Version, sha256};
+use crate::mailcow;
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use kube::runtime::events::{Event, EventType};
@@ -48,6 +51,11 @@ impl From<Failed> for Stop {
 }
 
 impl Stop {
+    /// Whether something else has to come first.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Outcome(Outcome::Waiting(_)))
+    }
+
     /// Of an error of the Kubernetes API.
     pub(crate) fn api(error: kube::Error) -> Self {
         Self::Failed(error.into())
@@ -74,8 +82,19 @@ pub(crate) fn server(ctx: &Context, name: &str) -> Result<Arc<Inventory>, Stop> 
     ctx.servers.get(name).map_err(Stop::Outcome)
 }
 
-/// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, or
-/// where Mailcow was seen to take the same fields of the same spec without applying them.
+/// What a write depends on, beside what is written.
+pub(crate) struct DependsOn<'a> {
+    /// The domain whose limits it has to keep.
+    pub(crate) domain: &'a DomainName,
+    /// The generation of the domain's object.
+    pub(crate) domain_generation: Option<i64>,
+    /// The version of the Secret with the password.
+    pub(crate) password_version: Option<&'a str>,
+}
+
+/// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, where
+/// Mailcow was seen to take the same fields of the same spec without applying them, or where it `refused` the same
+/// within a day and nothing changed that it depends on.
 ///
 /// # Errors
 /// [`Stop`] when it can't be done.
@@ -84,10 +103,13 @@ pub(crate) async fn apply<K: Object>(
     server: &Inventory,
     object: &K,
     conditions: &[Condition],
+    refused: &mut Option<RefusedWrite>,
+    depends_on: &DependsOn<'_>,
     changes: &[Change],
     password: Option<&SecretString>,
 ) -> Result<bool, Stop> {
     if changes.is_empty() {
+        *refused = None;
         ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
         return Ok(false);
     }
@@ -99,10 +121,51 @@ pub(crate) async fn apply<K: Object>(
     if conditions.iter().any(|c| is_same_stall(c, object, &stuck)) {
         return Err(stuck.into());
     }
+    if let Some(before) = refused.as_ref().filter(|before| is_recent(&before.time))
+        && before.digest == digest(server, object, depends_on, changes).await?
+    {
+        let reasons = [Reason::RefusedByMailcow, Reason::PasswordRejected];
+        let reason = reasons.into_iter().find(|reason| reason.as_str() == before.reason);
+        return Err(Outcome::stalled(reason.unwrap_or(Reason::RefusedByMailcow), before.message.clone()).into());
+    }
     ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
     tracing::info!(fields = fields(changes), "writing to Mailcow");
-    server.client().execute(changes, password).await?;
-    Ok(true)
+    match server.client().execute(changes, password).await {
+        Ok(()) => {
+            *refused = None;
+            Ok(true)
+        }
+        Err(error @ mailcow::Error::Refused { .. }) => {
+            *refused = Some(RefusedWrite {
+                digest: digest(server, object, depends_on, changes).await?,
+                reason: error.reason().as_str().to_owned(),
+                message: error.to_string(),
+                time: crate::clock::now(),
+            });
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a refusal is not a day old.
+fn is_recent(time: &Time) -> bool {
+    crate::clock::now().0.duration_since(time.0) < SignedDuration::from_hours(24)
+}
+
+/// A digest of what is written and of what it depends on.
+async fn digest(
+    server: &Inventory,
+    object: &impl Resource<DynamicType = ()>,
+    depends_on: &DependsOn<'_>,
+    changes: &[Change],
+) -> Result<String, Stop> {
+    let request = request(object);
+    let domain = server.domain(depends_on.domain, Age::Recent).await?;
+    let domain = domain.map(|have| (have.active, have.limits, have.quota_left, have.mailboxes, have.aliases));
+    let DependsOn { domain_generation, password_version, .. } = depends_on;
+    let all = (request.generation, request.requested_at, domain, domain_generation, password_version, changes);
+    Ok(sha256(&format!("{all:?}")).chars().take(16).collect())
 }
 
 /// How recent what is known of Mailcow has to be: for a new spec, or when somebody asks, it is asked now.

@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType};
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::fields;
-use crate::crd::DriftPolicy;
+use crate::crd::{CORRECT, DriftPolicy, RECONCILE_REQUESTED_AT};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::object::request;
 use crate::outcome::{Outcome, Reason, Why};
@@ -16,11 +16,13 @@ use crate::plan::Change;
 pub(crate) struct Drift {
     policy: DriftPolicy,
     was_in_sync: bool,
+    /// Whether somebody asks for the spec's values to be written once.
+    is_correction_asked: bool,
 }
 
 impl Drift {
-    /// Of an object that was last in sync at generation `synced`, and whose last request that was acted on is `handled`:
-    /// a new request lifts `Report` for one request.
+    /// Of an object that was last in sync at generation `synced`, and whose last request that was acted on is `handled`. A new
+    /// request looks, and lifts `Report` once when its value begins with [`CORRECT`].
     pub(crate) fn new(
         object: &impl Resource<DynamicType = ()>,
         policy: DriftPolicy,
@@ -29,9 +31,9 @@ impl Drift {
     ) -> Self {
         let request = request(object);
         // An annotation that was taken away, as GitOps tools do it, asks for nothing.
-        let is_asked = request.requested_at.is_some() && handled != request.requested_at.as_deref();
-        let was_in_sync = synced.is_some() && synced == request.generation && !is_asked;
-        Self { policy, was_in_sync }
+        let asked = request.requested_at.as_deref().filter(|asked| handled != Some(*asked));
+        let was_in_sync = synced.is_some() && synced == request.generation;
+        Self { policy, was_in_sync, is_correction_asked: asked.is_some_and(|asked| asked.starts_with(CORRECT)) }
     }
 
     /// The same where what the object inherits may have changed.
@@ -41,15 +43,25 @@ impl Drift {
 
     /// What to write, and what to say of that which is not written.
     pub(crate) fn separate(self, changes: Vec<Change>) -> (Vec<Change>, Option<Outcome>) {
-        if changes.is_empty() || !self.was_in_sync || self.policy == DriftPolicy::Correct {
+        let is_written = !self.was_in_sync || self.is_correction_asked || self.policy == DriftPolicy::Correct;
+        if changes.is_empty() || is_written {
             return (changes, None);
         }
-        let message = format!(
-            "changed on Mailcow by hand, and driftPolicy is Report: {}; to write the spec's values once, set the annotation {} to a new value",
-            fields(&changes),
-            crate::crd::RECONCILE_REQUESTED_AT
-        );
+        let ask = format!("set the annotation {RECONCILE_REQUESTED_AT} to a new value that begins with {CORRECT}");
+        let message = if changes.iter().any(Change::makes_a_store_of_mail) {
+            format!("gone from Mailcow with its mail, and driftPolicy is Report; to have a new, empty one made, {ask}")
+        } else {
+            format!(
+                "changed on Mailcow by hand, and driftPolicy is Report: {}; to write the spec's values once, {ask}",
+                fields(&changes)
+            )
+        };
         (Vec::new(), Some(Outcome::Stalled(Why::new(Reason::Drifted, message))))
+    }
+
+    /// Whether somebody asks for this very object to be written as its spec says.
+    pub(crate) fn is_correction_asked(self) -> bool {
+        self.is_correction_asked
     }
 
     /// Tells in an event what was put back.
@@ -91,8 +103,11 @@ mod tests {
             (Some(1), None, None, true),
             (None, None, None, true),
             (Some(2), Some("x"), Some("x"), false),
-            (Some(2), Some("x"), Some("y"), true),
-            (Some(2), None, Some("y"), true),
+            (Some(2), Some("x"), Some("y"), false),
+            (Some(2), None, Some("y"), false),
+            (Some(2), Some("x"), Some("correct 12:00"), true),
+            (Some(2), None, Some("correct"), true),
+            (Some(2), Some("correct"), Some("correct"), false),
             (Some(2), Some("x"), None, false),
         ];
         for (synced, handled, asked, is_written) in rows {

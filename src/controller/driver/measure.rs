@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::controller::driver::converge::Failed;
 use crate::controller::servers::Servers;
+use crate::crd::{EmailDomain, EmailMailbox};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::{Change, Stores};
 use crate::outcome::Outcome;
@@ -90,7 +91,14 @@ pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
     let breakers = servers.reachable().into_iter().map(|(name, server)| (name, server.client().breaker())).collect();
     let mut counts = Counts { breakers, ..Counts::default() };
     count(&mut counts, stores.domains.state());
+    let now = crate::clock::now();
+    for mailbox in stores.mailboxes.state() {
+        let recreated = mailbox.status.as_ref().and_then(|status| status.recreated.as_ref());
+        counts.count_recreated(EmailMailbox::KIND, recreated, &now);
+    }
     for domain in stores.domains.state() {
+        let recreated = domain.status.as_ref().and_then(|status| status.recreated.as_ref());
+        counts.count_recreated(EmailDomain::KIND, recreated, &now);
         counts.count_dns(domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
     }
     count(&mut counts, stores.mailboxes.state());

@@ -8,5 +8,6 @@ pub(crate) mod measure;
 pub(crate) mod named;
 pub(crate) mod policies;
 pub(crate) mod queue;
+pub(crate) mod recreation;
 pub(crate) mod references;
 pub(crate) mod refers;

@@ -123,6 +123,13 @@ pub(crate) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
     if status::is_true(conditions, "Synced") || is_there_but_differs(domain) {
         return Ok(());
     }
+    if conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::VanishedFromMailcow.as_str()) {
+        let message = format!(
+            "the domain of the EmailDomain {} is gone from Mailcow, and so is much else that the server held: nothing is made again; its own status says where to look",
+            domain.name_any()
+        );
+        return Err(Outcome::stalled(Reason::VanishedFromMailcow, message).into());
+    }
     let message = format!("the EmailDomain {} is not on Mailcow yet; its own status says why", domain.name_any());
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
@@ -152,8 +159,8 @@ pub(crate) async fn unless_domain_is_gone(server: &Inventory, name: &DomainName,
 /// # Errors
 /// [`Reason::MailboxNotReady`].
 pub(crate) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
-    let conditions = mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    if status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted") {
+    // It was seen there: whatever else is not as its spec asks, mail reaches it.
+    if mailbox.status.as_ref().is_some_and(|status| status.quota.is_some()) {
         return Ok(());
     }
     let message = format!("the EmailMailbox {} is not on Mailcow yet; its own status says why", mailbox.name_any());

@@ -12,11 +12,12 @@ use kube::runtime::controller::Action;
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
-    Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest, server,
-    still_shown, unsupported,
+    DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
+    server, still_shown, unsupported,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
+use crate::controller::driver::recreation;
 use crate::controller::driver::references;
 use crate::controller::mailbox::secrets::Generated;
 use crate::controller::provision;
@@ -26,7 +27,7 @@ use crate::desired;
 use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, is_paused, request};
-use crate::mail::{Address, Catch, Feature, Mailbox, MailboxHave, Mark, Tags};
+use crate::mail::{Address, Catch, Feature, Login, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
@@ -65,8 +66,11 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
 fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
+        refused: before.refused.clone(),
         address: None,
         have: None,
+        is_absent: false,
+        recreated: before.recreated.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         domain_generation: None,
         server: server_name(object, ctx),
@@ -102,6 +106,8 @@ async fn steps(
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
     let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
+    // Until it is known to be there and ours.
+    seen.is_absent = true;
     may_be_managed(ctx, &domain, &want, have.as_ref())?;
     if have.is_none() {
         references::domain_is_still_there(&server, want.address.domain())?;
@@ -112,8 +118,22 @@ async fn steps(
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
         .and(before.synced_domain_generation == domain.metadata.generation);
     let (mut changes, drifted) = drift.separate(changes);
+    if have.is_none() && changes.is_empty() {
+        // It is gone, and only reported so: it takes no password, and gets no Secret.
+        return report_rest(drifted);
+    }
+    let is_recreated = have.is_none() && before.synced_generation.is_some();
+    if is_recreated && !drift.is_correction_asked() {
+        recreation::may_be_made_again(ctx, &domain.spec.server, &server, &want.address).await?;
+    }
     seen.have.clone_from(&have);
-    let password = credentials(object, before, ctx, &want, have.as_ref()).await?;
+    seen.is_absent = have.is_none();
+    let is_elsewhere = have.as_ref().is_some_and(|have| have.login == Login::Elsewhere);
+    let (password, elsewhere) = if is_elsewhere {
+        (None, password_elsewhere(object, ctx, &want.address, seen).await?)
+    } else {
+        (credentials(object, before, ctx, &want, have.as_ref()).await?, None)
+    };
     seen.secret_name = password.is_some().then(|| secrets::name(object));
     let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
     seen.password_version = seen.password_version.take().or(left);
@@ -123,10 +143,19 @@ async fn steps(
         changes.push(Change::SetPassword(want.address.clone()));
     }
     let secret = password.as_ref().map(|password| &password.value);
-    let applied = apply(ctx, &server, object, &before.conditions, &changes, secret).await;
+    let depends_on = DependsOn {
+        domain: want.address.domain(),
+        domain_generation: domain.metadata.generation,
+        password_version: password.as_ref().map(|password| password.version.as_str()),
+    };
+    let applied =
+        apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, secret).await;
     let applied = match applied {
         Err(failed) if have.is_none() => {
-            Err(references::unless_domain_is_gone(&server, want.address.domain(), failed).await)
+            let stop = references::unless_domain_is_gone(&server, want.address.domain(), failed).await;
+            // What is refused for want of a domain is tried again when the domain is back.
+            seen.refused.take_if(|_| stop.is_waiting());
+            Err(stop)
         }
         applied => applied,
     };
@@ -134,12 +163,17 @@ async fn steps(
         // A mailbox that is gone and only to be reported so takes no password.
         password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
+        if is_recreated {
+            seen.recreated = Some(crate::clock::now());
+            recreation::report(ctx, object, &want.address).await;
+        }
         let mut shown = server.mailbox(&want.address, Age::Now).await?;
         let stuck = plan::stuck_senders(&want, shown.as_ref());
         if drifted.is_none() && !stuck.is_empty() {
             server.client().execute(&stuck, None).await?;
             shown = server.mailbox(&want.address, Age::Now).await?;
         }
+        seen.is_absent = shown.is_none();
         ctx.senders.written(&want.address);
         ctx.awaited.written(&want.address);
         // What can't be shown is known from its being taken.
@@ -149,11 +183,13 @@ async fn steps(
         if drifted.is_none() {
             read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)?;
         }
-        drift.report_correction(ctx, object, &corrections).await;
+        if !is_recreated {
+            drift.report_correction(ctx, object, &corrections).await;
+        }
     }
     report_rest(drifted)?;
-    seen.password_change_asked = object.spec.force_password_change == Some(true);
-    report_rest(left_out.into_iter().chain(missing).chain(lacking))
+    seen.password_change_asked = object.spec.force_password_change == Some(true) && !is_elsewhere;
+    report_rest(elsewhere.into_iter().chain(left_out).chain(missing).chain(lacking))
 }
 
 /// Says that the server has no switch for a way to reach the mailbox that the spec switches off.
@@ -181,6 +217,33 @@ async fn was_not_renamed(server: &Inventory, want: &Mailbox, before: &EmailMailb
         want.address
     );
     Err(Outcome::stalled(Reason::MailboxRenamed, message).into())
+}
+
+/// What is reported of a mailbox whose password an identity provider checks: Mailcow takes a password and applies none, so
+/// that none is written and no Secret is made. Whatever asks for one all the same is named.
+async fn password_elsewhere(
+    object: &EmailMailbox,
+    ctx: &Context,
+    address: &Address,
+    seen: &mut MailboxSeen,
+) -> Result<Option<Outcome>, Stop> {
+    // Once Mailcow checks it again, it is to be set.
+    ctx.passwords.forget(object);
+    seen.password_version = None;
+    let mut asks = Vec::new();
+    if object.spec.password_secret_ref.is_some() {
+        asks.push("take out spec.passwordSecretRef".to_owned());
+    } else if let Generated::InUse(_) | Generated::Prepared(_) = secrets::generated(ctx, object, address).await? {
+        asks.push(format!("delete the Secret {}, which does not open it", secrets::name(object)));
+    }
+    if object.spec.force_password_change == Some(true) {
+        asks.push("take out spec.forcePasswordChange".to_owned());
+    }
+    let message = format!(
+        "an identity provider checks the password of {address} (Mailcow's authsource), and none is written: {}, or have Mailcow check it; everything else is written",
+        asks.join(" and ")
+    );
+    Ok((!asks.is_empty()).then(|| Outcome::stalled(Reason::PasswordManagedElsewhere, message)))
 }
 
 /// The mailbox on Mailcow. What is remembered will do while it is as it should be.
@@ -274,7 +337,11 @@ async fn credentials(
     match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}
         Generated::InUse(password) => return Ok(Some(password)),
-        Generated::OfOwner => return Ok(None),
+        // Its owner's password went with it.
+        Generated::OfOwner(secret) if have.is_none() && !is_paused(object) => {
+            return secrets::renew(ctx, object, &secret).await.map(Some);
+        }
+        Generated::OfOwner(_) => return Ok(None),
         Generated::Prepared(_) if is_paused(object) => return Ok(None),
         Generated::Prepared(secret) if is_ours => return secrets::take_up(ctx, object, &secret).await.map(Some),
         Generated::Prepared(secret) => return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None),
@@ -288,13 +355,17 @@ async fn credentials(
 
 /// Whether Mailcow lacks the password; one whose Secret changed only otherwise counts as set.
 fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
-    let is_set = seen.password_version.as_ref() == Some(&password.version);
-    if !is_set && !ctx.passwords.is_set(object, &password.value) {
-        return true;
+    let is_set = match (ctx.passwords.is_set(object, &password.value), seen.password_version.as_deref()) {
+        (_, Some(set)) if set == password.version => true,
+        (Some(is_set), _) => is_set,
+        (None, Some(set)) => secrets::is_same_data(set, &password.version),
+        (None, None) => false,
+    };
+    if is_set {
+        ctx.passwords.remember(object, &password.value);
+        seen.password_version = Some(password.version.clone());
     }
-    ctx.passwords.remember(object, &password.value);
-    seen.password_version = Some(password.version.clone());
-    false
+    !is_set
 }
 
 /// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.

@@ -1,8 +1,8 @@
 //! Which passwords Mailcow has, for as long as this process runs: a Secret whose labels changed is no new password.
 //!
 //! The status names the version of the Secret whose password was set, and nothing that was made from the password. What is
-//! compared here is a hash under a key that this process draws at its start, and it never leaves its memory: after a
-//! restart the first reconcile of a mailbox whose Secret is as the status has it remembers it anew.
+//! compared here is a hash under a key that this process draws at its start, and it never leaves its memory. After a
+//! restart the version decides: what Kubernetes says of who wrote the Secret's data, and when.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,9 +19,9 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    /// Whether this is the password that Mailcow has for the mailbox, as far as this process knows.
-    pub(crate) fn is_set(&self, mailbox: &impl Resource, password: &SecretString) -> bool {
-        self.set().get(&self.of(mailbox)) == Some(&self.hash(password))
+    /// Whether this is the password that Mailcow has for the mailbox; `None` where this process does not know.
+    pub(crate) fn is_set(&self, mailbox: &impl Resource, password: &SecretString) -> Option<bool> {
+        self.set().get(&self.of(mailbox)).map(|set| *set == self.hash(password))
     }
 
     /// Remembers that Mailcow has it.
@@ -58,14 +58,14 @@ mod tests {
         ada.metadata.uid = Some("u1".into());
         let (one, other) = (SecretString::from("one-Pass-1"), SecretString::from("other-Pass-2"));
         let passwords = Passwords::default();
-        assert!(!passwords.is_set(&ada, &one));
+        assert_eq!(passwords.is_set(&ada, &one), None);
         passwords.remember(&ada, &one);
-        assert!(passwords.is_set(&ada, &one) && !passwords.is_set(&ada, &other));
+        assert_eq!((passwords.is_set(&ada, &one), passwords.is_set(&ada, &other)), (Some(true), Some(false)));
         let mut again = ada.clone();
         again.metadata.uid = Some("u2".into());
-        assert!(!passwords.is_set(&again, &one), "one that was deleted and made again is another");
+        assert_eq!(passwords.is_set(&again, &one), None, "one that was deleted and made again is another");
         passwords.forget(&ada);
-        assert!(!passwords.is_set(&ada, &one));
+        assert_eq!(passwords.is_set(&ada, &one), None);
         assert_ne!(Passwords::default().hash(&one), passwords.hash(&one), "each process has a key of its own");
     }
 }

@@ -17,7 +17,7 @@ use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::crd::{DeletionPolicy, EmailMailbox, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
 use crate::kubernetes::writer::MANAGER;
-use crate::mail::Address;
+use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason};
 
 /// Of [`PASSWORD`]: the password is not on Mailcow yet.
@@ -62,7 +62,7 @@ pub(crate) enum Generated {
     /// It was made before Mailcow could be asked.
     Prepared(Box<Secret>),
     /// The mailbox was there before: its owner knows the password.
-    OfOwner,
+    OfOwner(Box<Secret>),
 }
 
 /// The generated Secret of a mailbox.
@@ -83,7 +83,7 @@ pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &A
     adjust_owner(ctx, mailbox, &secret).await?;
     match secret.annotations().get(PASSWORD).map(String::as_str) {
         Some(PREPARED) => Ok(Generated::Prepared(Box::new(secret))),
-        Some(_) => Ok(Generated::OfOwner),
+        Some(_) => Ok(Generated::OfOwner(Box::new(secret))),
         None => {
             let is_left = is_left(&secret, mailbox, address);
             Ok(Generated::InUse(Password { is_left, ..password(&secret, "password")? }))
@@ -115,6 +115,17 @@ pub(crate) async fn prepare(ctx: &Context, mailbox: &EmailMailbox, address: &Add
 pub(crate) async fn take_up(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<Password, Stop> {
     let hosts: BTreeMap<&str, String> = hosts(ctx, mailbox).into_iter().collect();
     let patch = serde_json::json!({"metadata": {"annotations": {PASSWORD: null}}, "stringData": hosts});
+    password(&patched(ctx, mailbox, secret, patch).await?, "password")
+}
+
+/// Puts a new password into the Secret of a mailbox that is to be made again: the one that its owner knew went with it.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn renew(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<Password, Stop> {
+    let mut data: BTreeMap<&str, String> = hosts(ctx, mailbox).into_iter().collect();
+    data.insert("password", random_password().expose_secret().to_owned());
+    let patch = serde_json::json!({"metadata": {"annotations": {PASSWORD: null}}, "stringData": data});
     password(&patched(ctx, mailbox, secret, patch).await?, "password")
 }
 
@@ -219,10 +230,35 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     Ok(Password { value: SecretString::from(text), version: version(&secret.metadata), is_left: false })
 }
 
-/// Which state of which Secret: its uid and resourceVersion. Nothing of the password is in it.
+/// Which state of which Secret: its uid, its resourceVersion, and a digest of who last wrote what is in it, and when. Nothing
+/// of the password is in it.
 pub(crate) fn version(secret: &ObjectMeta) -> String {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}", text(&secret.uid), text(&secret.resource_version))
+    format!("{}/{}/{}", text(&secret.uid), text(&secret.resource_version), data_writes(secret))
+}
+
+/// Whether two versions are of one Secret in which nobody wrote anything between them: a label or an annotation is no new
+/// password.
+pub(crate) fn is_same_data(one: &str, other: &str) -> bool {
+    let parts = |version: &str| -> Option<(String, String)> {
+        let (uid, rest) = version.split_once('/')?;
+        let (_, writes) = rest.split_once('/').filter(|(_, writes)| !writes.is_empty())?;
+        Some((uid.to_owned(), writes.to_owned()))
+    };
+    parts(one).is_some_and(|one| parts(other) == Some(one))
+}
+
+/// A digest of who wrote what is in the Secret, and when, as Kubernetes keeps account of it (`metadata.managedFields`, to
+/// the second); empty where it does not.
+fn data_writes(secret: &ObjectMeta) -> String {
+    let entries = secret.managed_fields.iter().flatten();
+    let of_data =
+        entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()));
+    let mut writes: Vec<String> = of_data
+        .map(|entry| format!("{:?} {:?} {:?}", entry.manager, entry.operation, entry.time.as_ref().map(|time| time.0)))
+        .collect();
+    writes.sort_unstable();
+    if writes.is_empty() { String::new() } else { sha256(&writes.join("\n")).chars().take(8).collect() }
 }
 
 fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {
@@ -283,6 +319,28 @@ mod tests {
         assert!(!said(&manifest("2026-01-01T00:00:05Z", "ada@e.com", 1)), "made for this object");
         assert!(!said(&manifest("2026-01-01T00:00:04Z", "bob@e.com", 1)), "of another mailbox");
         assert!(!said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 2)), "changed since");
+    }
+
+    #[test]
+    fn who_writes_a_label_writes_no_password() {
+        let manifest = |version: &str, entries: serde_json::Value| -> String {
+            let meta = serde_json::json!({"uid": "u", "resourceVersion": version, "managedFields": entries});
+            super::version(&serde_json::from_value(meta).unwrap())
+        };
+        let data = |second: u8| {
+            serde_json::json!({"manager": "m", "operation": "Update", "time": format!("2026-01-01T00:00:0{second}Z"),
+                "fieldsV1": {"f:data": {"f:password": {}}}})
+        };
+        let label = serde_json::json!({"manager": "kubectl-label", "operation": "Update",
+            "time": "2026-01-01T00:00:09Z", "fieldsV1": {"f:metadata": {"f:labels": {"f:x": {}}}}});
+        let first = manifest("1", serde_json::json!([data(1)]));
+        assert!(is_same_data(&first, &manifest("2", serde_json::json!([data(1), label]))));
+        assert!(!is_same_data(&first, &manifest("2", serde_json::json!([data(2)]))));
+        assert!(
+            !is_same_data("u/1/", "u/2/") && !is_same_data("u/1", "u/2"),
+            "where no account is kept nothing is known"
+        );
+        assert!(!is_same_data(&first, &first.replace("u/", "v/")), "another Secret");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::config::Settings;
+use crate::controller::servers::vanished::ConnectionSecret;
+use crate::crd::RECREATE_VANISHED;
 use crate::inventory::Inventory;
 use crate::leader::permit::Permit;
 use crate::mailcow::{Client, Connection, Observer};
@@ -43,6 +45,7 @@ pub(crate) struct Source {
     name: String,
     current: Option<Connection>,
     sender: watch::Sender<Server>,
+    secret: watch::Sender<Option<ConnectionSecret>>,
     metrics: Metrics,
     permit: Permit,
     poll_interval: Duration,
@@ -55,14 +58,16 @@ impl Source {
         metrics: Metrics,
         permit: Permit,
         settings: &Settings,
-    ) -> (Self, watch::Receiver<Server>) {
+    ) -> (Self, watch::Receiver<Server>, watch::Receiver<Option<ConnectionSecret>>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
+        let (secret, secret_receiver) = watch::channel(None);
         let poll_interval = settings.poll_interval();
         // An object asks at each of its passes; one that is gone asks no more.
         let forget = (settings.resync + poll_interval) * 2;
         let name = name.to_owned();
-        (Self { name, current: None, sender, metrics, permit, poll_interval, forget }, receiver)
+        let source = Self { name, current: None, sender, secret, metrics, permit, poll_interval, forget };
+        (source, receiver, secret_receiver)
     }
 
     /// Follows the origin for ever.
@@ -99,13 +104,17 @@ impl Source {
             match event {
                 Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret)) => {
                     seen = true;
+                    self.note(&secret);
                     match read(&secret) {
                         Ok(connection) => self.set(Some(connection)),
                         Err(why) => self.missing(why),
                     }
                 }
                 Ok(watcher::Event::Init) => seen = false,
-                Ok(watcher::Event::Delete(_)) => self.missing(missing_secret(name)),
+                Ok(watcher::Event::Delete(_)) => {
+                    self.secret.send_replace(None);
+                    self.missing(missing_secret(name));
+                }
                 Ok(watcher::Event::InitDone) if !seen => self.missing(missing_secret(name)),
                 Ok(watcher::Event::InitDone) => {}
                 Err(error) => {
@@ -113,6 +122,19 @@ impl Source {
                     self.unknown(format!("the Secret {name} with the connection to Mailcow can't be watched: {error}"));
                 }
             }
+        }
+    }
+
+    /// Notes what the Secret says beside the connection; a new consent makes everything due.
+    fn note(&self, secret: &Secret) {
+        let now = ConnectionSecret {
+            name: secret.name_any(),
+            uid: secret.uid(),
+            consent: secret.annotations().get(RECREATE_VANISHED).cloned(),
+        };
+        let before = self.secret.send_replace(Some(now.clone()));
+        if now.consent.is_some() && before.is_some_and(|before| before.consent != now.consent) {
+            self.sender.send_modify(|_| ());
         }
     }
 

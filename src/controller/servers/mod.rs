@@ -2,6 +2,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod poll;
+pub(crate) mod vanished;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::controller::servers::connection::{Origin, Server, Source};
+use crate::controller::servers::vanished::ConnectionSecret;
 use crate::crd::DEFAULT_SERVER;
 use crate::inventory::Inventory;
 use crate::leader::permit::Permit;
@@ -21,11 +23,21 @@ use crate::telemetry::Metrics;
 
 /// Every server that has a name; cloning shares them.
 #[derive(Clone)]
-pub(crate) struct Servers(Arc<BTreeMap<String, watch::Receiver<Server>>>);
+pub(crate) struct Servers {
+    by_name: Arc<BTreeMap<String, watch::Receiver<Server>>>,
+    /// The Secrets that connections were read from, by the server's name.
+    secrets: Arc<BTreeMap<String, watch::Receiver<Option<ConnectionSecret>>>>,
+}
 
 impl Servers {
+    #[cfg(test)]
     pub(crate) fn new(by_name: impl IntoIterator<Item = (String, watch::Receiver<Server>)>) -> Self {
-        Self(Arc::new(by_name.into_iter().collect()))
+        Self { by_name: Arc::new(by_name.into_iter().collect()), secrets: Arc::default() }
+    }
+
+    /// The Secret that the connection to a server was read from; `None` where there is none.
+    pub(crate) fn secret(&self, name: &str) -> Option<ConnectionSecret> {
+        self.secrets.get(name).and_then(|secret| secret.borrow().clone())
     }
 
     /// The server of a name.
@@ -33,11 +45,11 @@ impl Servers {
     /// # Errors
     /// Why there is none.
     pub(crate) fn get(&self, name: &str) -> Server {
-        self.0.get(name).map_or_else(|| Err(self.unknown(name)), |server| server.borrow().clone())
+        self.by_name.get(name).map_or_else(|| Err(self.unknown(name)), |server| server.borrow().clone())
     }
 
     fn unknown(&self, name: &str) -> Outcome {
-        let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
         let message = format!(
             "spec.server of the EmailDomain: no server {name} is configured, only {}; add it to the chart's mailcow.servers",
             known.join(", ")
@@ -53,24 +65,24 @@ impl Servers {
 
     /// The names, and the servers that can be asked.
     pub(crate) fn reachable(&self) -> Vec<(String, Arc<Inventory>)> {
-        self.0.iter().filter_map(|(name, server)| Some((name.clone(), server.borrow().clone().ok()?))).collect()
+        self.by_name.iter().filter_map(|(name, server)| Some((name.clone(), server.borrow().clone().ok()?))).collect()
     }
 
     /// The names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.by_name.keys().map(String::as_str)
     }
 
     /// Waits until it is known of each whether there is one: a reconcile before that would say that there is none.
     pub(crate) async fn known(&self) {
-        for server in self.0.values() {
+        for server in self.by_name.values() {
             connection::known(server).await;
         }
     }
 
     /// Tells whenever the connection to one of them changes, or one answers again after trouble.
     pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
-        let each = self.0.values().map(|server| {
+        let each = self.by_name.values().map(|server| {
             let mut server = server.clone();
             server.mark_unchanged();
             futures::stream::unfold(server, next_change).boxed()
@@ -96,11 +108,15 @@ pub(crate) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Met
         _ => Origin::None,
     };
     let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
-    Servers::new([(DEFAULT_SERVER, default)].into_iter().chain(further).map(|(name, origin)| {
-        let (source, server) = Source::new(name, metrics.clone(), permit.clone(), settings);
+    let mut servers = BTreeMap::new();
+    let mut secrets = BTreeMap::new();
+    for (name, origin) in [(DEFAULT_SERVER, default)].into_iter().chain(further) {
+        let (source, server, secret) = Source::new(name, metrics.clone(), permit.clone(), settings);
         tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
-        (name.to_owned(), server)
-    }))
+        servers.insert(name.to_owned(), server);
+        secrets.insert(name.to_owned(), secret);
+    }
+    Servers { by_name: Arc::new(servers), secrets: Arc::new(secrets) }
 }
 
 async fn next_change(mut server: watch::Receiver<Server>) -> Option<((), watch::Receiver<Server>)> {

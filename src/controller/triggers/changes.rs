@@ -130,7 +130,9 @@ pub(crate) fn own<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
 pub(crate) fn domain_for_others(domain: &EmailDomain) -> u64 {
     let conditions = domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let is_proven = status::is_true(conditions, "OwnershipVerified");
-    hashed(&(&domain.metadata.uid, domain.metadata.generation, synced(conditions.iter()), is_proven))
+    // Limits count once Mailcow has them.
+    let in_sync = domain.status.as_ref().and_then(|status| status.synced_generation);
+    hashed(&(&domain.metadata.uid, domain.metadata.generation, in_sync, synced(conditions.iter()), is_proven))
 }
 
 /// What of a namespace the objects in it act on: labels that a domain may ask for, and our annotations.
@@ -156,10 +158,12 @@ pub(crate) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
 /// What of a mailbox those that refer to it act on.
 pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
+    let is_there = mailbox.status.as_ref().is_some_and(|status| status.quota.is_some());
     hashed(&(
         &mailbox.metadata.uid,
         mailbox.metadata.generation,
         synced(conditions),
+        is_there,
         mailbox.metadata.deletion_timestamp.is_some(),
     ))
 }

@@ -119,7 +119,7 @@ impl Tenants {
         assert!(people.status.success(), "{}", String::from_utf8_lossy(&people.stderr));
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
         let values = [
-            ("admissionPolicies.enabled", "true"),
+            ("tenancy", "Shared"),
             ("admissionPolicies.platformGroups", "{system:masters,system:serviceaccounts:platform}"),
             ("featureGates.DNSPublishing", "true"),
         ];

@@ -101,7 +101,7 @@ pub(crate) async fn apply<K: Object>(
     }
     ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
     tracing::info!(fields = fields(changes), "writing to Mailcow");
-    server.client().execute(changes, password).await?;
+    server.execute(changes, password).await?;
     Ok(true)
 }
 

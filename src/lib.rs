@@ -37,6 +37,7 @@ pub mod mailcow;
 pub mod outcome;
 pub mod plan;
 pub mod publisher;
+pub mod shrink;
 pub mod sieve;
 pub mod status;
 pub mod telemetry;

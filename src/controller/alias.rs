@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use crate::controller::domain::ownership;
+use crate::controller::driver::address_claims;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
     DependsOn, Failed, Stop, age, apply, finish_deletion, may_remove, outcome, read_back, report_rest, server,
@@ -52,7 +53,7 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     }
     let after = status::alias(&before, &seen, &request);
     ctx.writer.write_status(object.as_ref(), &before, &after).await?;
-    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
+    Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 async fn steps(
@@ -67,11 +68,17 @@ async fn steps(
     ownership::of_domain_is_proven(ctx, &domain)?;
     let catch = desired::alias_catch(&object.spec, &domain.spec)?;
     seen.catch = Some(catch.clone());
-    let mailboxes = mailboxes(object, ctx)?;
+    seen.server.clone_from(&domain.spec.server);
+    let mailboxes = match mailboxes(object, ctx) {
+        Ok(mailboxes) => mailboxes,
+        Err(missing) => {
+            seen.have = own(object, ctx, &domain.spec.server, &catch).await;
+            return Err(missing);
+        }
+    };
+    let server = server(ctx, &domain.spec.server)?;
     let mut want = desired::alias(&object.spec, catch, &mailboxes, ctx.mark(object))?;
     seen.external = external(&want);
-    let server = server(ctx, &domain.spec.server)?;
-    seen.server.clone_from(&domain.spec.server);
     if let Some(found) = links::loop_of_alias(ctx, object, &want).await {
         let message = found.message("spec.goto", object.metadata.namespace.as_deref().unwrap_or_default());
         return Err(Outcome::stalled(Reason::Conflict, message).into());
@@ -84,8 +91,9 @@ async fn steps(
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
+    let touched = server.touched(&want.catch);
     // What waits for others does not ask again and again: it is enough that it was missing a while ago.
-    let may_be_made = || references::domain_is_there(&domain).and_then(|()| mailboxes_are_there(object, ctx));
+    let may_be_made = || references::domain_is_there(&domain).and_then(|()| mailboxes_are_there(object, ctx, None));
     if may_be_made().is_err() && server.alias(&want.catch, Age::Recent).await?.is_none() {
         may_be_made()?;
     }
@@ -93,16 +101,18 @@ async fn steps(
     if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
-    may_be_managed(ctx, &domain, &want, have.as_ref())?;
+    may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
     if have.is_none() {
-        mailboxes_are_there(object, ctx)?;
+        mailboxes_are_there(object, ctx, None)?;
         references::domain_is_still_there(&server, want.catch.domain())?;
         targets_are_there(ctx, &server, object, &want).await?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now is it known that it may be shown: another owner's alias is nobody's business.
     seen.have = have;
-    let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
+    mailboxes_are_there(object, ctx, seen.have.as_ref())?;
+    let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
+        .and(touched.is_none() && !waited_for_others(before));
     let (changes, drifted) = drift.separate(changes);
     let is_recreated = matches!(changes.first(), Some(Change::AddAlias(_))) && before.synced_generation.is_some();
     if is_recreated && !drift.is_correction_asked() {
@@ -126,22 +136,46 @@ async fn steps(
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
         drift.report_correction(ctx, object, &changes).await;
     }
-    report_rest(drifted.into_iter().chain(lacking))
+    report_rest(drifted)?;
+    server.settle(&want.catch, touched);
+    report_rest(lacking)
+}
+
+/// The alias as it is on Mailcow while it waits for a mailbox; `None` where it can't be seen, or is not the object's own.
+async fn own(object: &EmailAlias, ctx: &Context, server: &str, catch: &Catch) -> Option<AliasHave> {
+    let have = ctx.servers.get(server).ok()?.alias(catch, Age::Recent).await.ok()??;
+    have.mark().is_some_and(|there| there.same_owner(&ctx.mark(object))).then_some(have)
+}
+
+/// Whether the alias waited for its domain or one of its mailboxes: Mailcow takes a mailbox that goes out of it, and
+/// nobody did that by hand.
+fn waited_for_others(before: &EmailAliasStatus) -> bool {
+    let waits = [Reason::DomainNotFound, Reason::DomainNotReady, Reason::MailboxNotFound, Reason::MailboxNotReady];
+    let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.is_some_and(|ready| waits.iter().any(|reason| reason.as_str() == ready.reason))
 }
 
 /// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
 /// another object.
-fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Alias, have: Option<&AliasHave>) -> Result<(), Stop> {
+fn may_be_managed(
+    ctx: &Context,
+    domain: &EmailDomain,
+    object: &EmailAlias,
+    want: &Alias,
+    have: Option<&AliasHave>,
+) -> Result<(), Stop> {
     let there = have.and_then(AliasHave::mark);
-    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+    let is_ours = there.as_ref().is_some_and(|there| there.same_owner(&want.mark));
+    if !is_ours {
         references::domain_is_there(domain)?;
     }
-    Ok(plan::refuse_if_owner_exists(
+    plan::refuse_if_owner_exists(
         &want.mark,
         there.as_ref(),
-        |there| ctx.lives(&ctx.stores.aliases, there),
+        |there| ctx.living_owner(&ctx.stores.aliases, there, object),
         &want.catch,
-    )?)
+    )?;
+    if is_ours { Ok(()) } else { address_claims::is_first(ctx, object, &want.catch) }
 }
 
 /// Stops while a mailbox that the alias goes to is missing on Mailcow and is to be made, as after a restore: Mailcow
@@ -174,11 +208,14 @@ fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
     references.map(|reference| references::mailbox(ctx, object, reference).map(|(_, address)| address)).collect()
 }
 
-/// A new alias waits for its mailboxes: mail to one that is not there would bounce.
-fn mailboxes_are_there(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
+/// An alias waits for mailboxes that it does not go to yet: mail to one that is not there would bounce.
+fn mailboxes_are_there(object: &EmailAlias, ctx: &Context, have: Option<&AliasHave>) -> Result<(), Stop> {
     let mut references = object.spec.goto_mailbox_refs.iter().flatten();
     references.try_for_each(|reference| {
-        let (mailbox, _) = references::mailbox(ctx, object, reference)?;
+        let (mailbox, address) = references::mailbox(ctx, object, reference)?;
+        if have.is_some_and(|have| have.goto.contains(&address.to_string())) {
+            return Ok(());
+        }
         references::mailbox_is_there(&mailbox)
     })
 }
@@ -202,7 +239,7 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     let have = server.alias(&catch, Age::Now).await?;
     let changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
     may_remove(object, policy == RemovalPolicy::Retain, &changes)?;
-    server.client().execute(&changes, None).await?;
+    server.execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteAlias { .. }));
     if was_deleted && server.alias(&catch, Age::Now).await?.is_some() {
         return Err(still_shown(&catch));

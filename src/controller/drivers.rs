@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::controller::driver::context::Context;
+use crate::controller::driver::forget;
 use crate::controller::driver::queue::{Driver, Running, drive};
 use crate::controller::triggers::{self, changes};
 use crate::controller::{alias, domain, mailbox, provision, rules, shutdown};
@@ -22,7 +23,10 @@ pub(crate) async fn run(ctx: &Arc<Context>) {
         () = ctx.servers.known() => {}
         () = shutdown::requested(ctx.ending.clone()) => return,
     }
-    futures::future::join_all(drivers(ctx)).await;
+    tokio::select! {
+        _ = futures::future::join_all(drivers(ctx)) => {}
+        () = forget::run(ctx) => {}
+    }
 }
 
 fn drivers(ctx: &Arc<Context>) -> Vec<Running> {

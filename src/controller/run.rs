@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::controller::domain_dns::verification;
+use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::Backoff;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::measure;
@@ -168,8 +169,8 @@ async fn context(
     ending: watch::Receiver<bool>,
 ) -> (Arc<Context>, Poll) {
     let stores = Stores::watch(&kube, &settings, may_read_namespaces(&kube, &settings).await);
-    let servers = follow_all(&kube, &settings, &metrics, permit);
     let mailcow_changes = Publisher::default();
+    let servers = follow_all(&kube, &settings, &metrics, permit, &mailcow_changes);
     let poll =
         Poll::new(servers.clone(), stores.clone(), settings.poll_interval(), metrics.clone(), mailcow_changes.clone());
     let counted = (stores.clone(), servers.clone());
@@ -187,6 +188,7 @@ async fn context(
         cluster,
         servers,
         mailcow_changes,
+        addresses: Addresses::follow(&stores),
         stores,
         lookup,
         metrics,

@@ -4,6 +4,7 @@
 //! writes. Where few of our objects belong they are asked for one by one, where many do all is listed once, and every
 //! write's read-back is entered as it is seen. [`Inventory::refresh`] looks at all of it again and says what changed.
 
+mod execute;
 mod listing;
 mod page;
 mod refresh;
@@ -13,10 +14,12 @@ pub use refresh::Moved;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, MailboxHave, Mark};
 use crate::mailcow::{Client, Error};
+use crate::publisher::Publisher;
+use crate::shrink::shrink;
 use listing::Listings;
 use page::{Next, Page};
 
@@ -62,6 +65,10 @@ pub struct Inventory {
     aliases: Pages<Catch, AliasHave>,
     listings: Listings,
     prepared: Once,
+    /// What is not as it was because of writes to other things.
+    changes: Publisher<Arc<Moved>>,
+    /// The same by address, and when.
+    touched: Mutex<HashMap<String, Instant>>,
 }
 
 /// A page for each domain.
@@ -81,7 +88,15 @@ impl Inventory {
             aliases: Mutex::default(),
             listings: Listings::keep_for(interval * 2),
             prepared: Once::new(),
+            changes: Publisher::default(),
+            touched: Mutex::default(),
         }
+    }
+
+    /// Publishes what writes touch beside the things they name.
+    #[must_use]
+    pub fn publishing_to(self, changes: Publisher<Arc<Moved>>) -> Self {
+        Self { changes, ..self }
     }
 
     /// The server itself, for writing and for what is not remembered.
@@ -293,4 +308,8 @@ where
     for (domain, page) in all(pages) {
         page.count_ours(counts.get(&domain).copied().unwrap_or_default());
     }
+    // Of a domain that nobody asks about any more nothing is kept.
+    let mut pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
+    pages.retain(|domain, page| counts.contains_key(domain) || !page.is_empty());
+    shrink(&mut *pages);
 }

@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::shrink::shrink;
+
 /// So many things are asked for one by one before all are listed.
 const SINGLES: usize = 8;
 
@@ -53,6 +55,8 @@ struct State<K, V> {
     singles: HashMap<K, Single<V>>,
     /// What is known to be otherwise by now.
     stale: HashSet<K>,
+    /// What the last poll could not read.
+    misread: HashSet<K>,
     /// What happened while all are being listed.
     meanwhile: Option<Meanwhile<K>>,
 }
@@ -64,6 +68,8 @@ struct Meanwhile<K> {
     seen: Vec<K>,
     /// What became otherwise.
     outdated: HashSet<K>,
+    /// Whether more may have become otherwise than is known.
+    is_doubted: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +90,7 @@ impl<K, V> Page<K, V> {
             things: HashMap::new(),
             singles: HashMap::new(),
             stale: HashSet::new(),
+            misread: HashSet::new(),
             meanwhile: None,
         };
         Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default() }
@@ -120,6 +127,12 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         if state.is_worth_a_list() { Next::List } else { Next::Single }
     }
 
+    /// Whether nothing is remembered, and nothing is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.listed.is_none() && state.singles.is_empty() && state.meanwhile.is_none()
+    }
+
     /// What was last seen of a thing, however long ago.
     pub(super) fn remembered<T>(&self, key: &K, what: impl FnOnce(&V) -> T) -> Option<T> {
         self.state().last_seen(key).map(what)
@@ -151,11 +164,35 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
 
     /// Has a thing asked for by itself the next time.
     pub(super) fn outdate(&self, key: &K) {
+        self.state().outdate(key.clone());
+    }
+
+    /// Has a thing asked for again the next time that a poll could not read.
+    pub(super) fn misread(&self, key: &K) {
         let mut state = self.state();
-        if let Some(meanwhile) = &mut state.meanwhile {
-            meanwhile.outdated.insert(key.clone());
+        state.outdate(key.clone());
+        state.misread.insert(key.clone());
+    }
+
+    /// A poll can read it; gives whether the last one could not.
+    pub(super) fn reread(&self, key: &K) -> bool {
+        self.state().misread.remove(key)
+    }
+
+    /// Has everything of which this is true asked for by itself the next time; gives what is known to be so. A list that
+    /// is coming in may show more of it as it was, so it won't count.
+    pub(super) fn outdate_where(&self, is_so: impl Fn(&K, &V) -> bool) -> Vec<K> {
+        let mut state = self.state();
+        let singles = state.singles.iter().filter_map(|(key, single)| Some((key, single.seen.as_ref()?.1.as_ref()?)));
+        let all = state.things.iter().chain(singles);
+        let found: Vec<K> = all.filter(|(key, thing)| is_so(key, thing)).map(|(key, _)| key.clone()).collect();
+        for key in &found {
+            state.outdate(key.clone());
         }
-        state.stale.insert(key.clone());
+        if let Some(meanwhile) = &mut state.meanwhile {
+            meanwhile.is_doubted = true;
+        }
+        found
     }
 
     /// Has everything that was listed, or the thing alone, asked for again: a question about it got no answer, and what
@@ -176,13 +213,19 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             return Again::List;
         }
         state.singles.retain(|_, single| single.asked.elapsed() < forget);
+        let State { stale, misread, singles, .. } = &mut *state;
+        misread.retain(|key| singles.contains_key(key));
+        // What is not remembered is asked for anyway.
+        stale.retain(|key| singles.contains_key(key));
+        shrink(stale);
+        shrink(singles);
         Again::Singles(state.singles.keys().cloned().collect())
     }
 
     /// Says that all are about to be listed.
     pub(super) fn begin_list(&self) {
         // What came in since a try that failed still counts: the next one goes on from there.
-        let new = || Meanwhile { seen: Vec::new(), outdated: HashSet::new() };
+        let new = || Meanwhile { seen: Vec::new(), outdated: HashSet::new(), is_doubted: false };
         self.state().meanwhile.get_or_insert_with(new);
     }
 
@@ -191,8 +234,10 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         let mut state = self.state();
         let mut new: HashMap<K, V> = things.into_iter().collect();
         state.stale.clear();
-        if let Some(Meanwhile { seen, outdated }) = state.meanwhile.take() {
+        state.is_doubted = false;
+        if let Some(Meanwhile { seen, outdated, is_doubted }) = state.meanwhile.take() {
             state.stale = outdated;
+            state.is_doubted = is_doubted;
             for key in seen {
                 match state.last_seen(&key).cloned() {
                     Some(thing) => new.insert(key, thing),
@@ -201,7 +246,6 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             }
         }
         state.total = new.len();
-        state.is_doubted = false;
         if !state.is_worth_a_list() {
             state.keep_only_singles(new);
             return Vec::new();
@@ -209,6 +253,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         let was_listed = state.listed.replace(Instant::now()).is_some();
         let before = std::mem::replace(&mut state.things, new);
         state.singles = HashMap::new();
+        state.misread.clear();
         if !was_listed {
             return Vec::new();
         }
@@ -256,6 +301,13 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> State<K, V> {
+    fn outdate(&mut self, key: K) {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.outdated.insert(key.clone());
+        }
+        self.stale.insert(key);
+    }
+
     fn is_listed(&self, keep: Duration) -> bool {
         !self.is_doubted && self.listed.is_some_and(|listed| listed.elapsed() < keep)
     }
@@ -376,7 +428,10 @@ mod tests {
         let Again::Singles(mut keys) = page.again(LONG) else { panic!("nothing was listed") };
         keys.sort_unstable();
         assert_eq!(keys, [0, 1]);
+        page.outdate(&0);
+        assert!(!page.is_empty());
         assert_eq!(page.again(Duration::ZERO), Again::Singles(Vec::new()));
+        assert!(page.is_empty() && page.state().stale.is_empty());
     }
 
     #[test]
@@ -417,6 +472,20 @@ mod tests {
         assert_eq!(known(3), Next::Single);
         assert_eq!((known(0), known(1), known(2)), (Next::Known(Some('a')), Next::Known(Some('z')), Next::Known(None)));
         assert!(page.fill(vec![(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')], same).is_empty());
+    }
+
+    #[test]
+    fn all_that_a_write_touched_is_asked_for_by_itself() {
+        let page = asked(2);
+        page.enter(1, Some(&'b'), same);
+        assert_eq!(page.outdate_where(|_, thing| *thing == 'a'), [0]);
+        assert_eq!((page.next(&0, LONG), page.next(&1, LONG)), (Next::Single, Next::Known(Some('b'))));
+        let page = asked(8);
+        page.count_ours(9);
+        page.begin_list();
+        page.outdate_where(|_, thing| *thing == 'b');
+        page.fill((0..20).map(|n| (n, 'b')).collect(), same);
+        assert_eq!(page.next(&9, LONG), Next::List, "the list may be older than the write");
     }
 
     #[test]

@@ -89,7 +89,8 @@ struct Look<'a, K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
-    /// Looks again and tells what changed, also when it could not go on to the end.
+    /// Looks again and tells what changed, also when it could not go on to the end. What can't be read is left out, and
+    /// counts as changed, so that its objects say so: it must not keep the rest from being looked at.
     async fn again(
         &self,
         list: impl AsyncFn() -> Result<Vec<(K, V)>, Error>,
@@ -101,7 +102,11 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
             Again::List => {
                 let _turn = self.page.turn().await;
                 self.page.begin_list();
-                tell(self.page.fill(list().await?, self.is_same));
+                match list().await {
+                    Ok(things) => tell(self.page.fill(things, self.is_same)),
+                    Err(error) if is_odd(&error) => warn(&error),
+                    Err(error) => return Err(error),
+                }
                 return Ok(());
             }
         };
@@ -111,10 +116,16 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
             match single(key.clone()).await {
                 Ok(thing) => {
                     let is_same = self.page.enter(key.clone(), thing.as_ref(), self.is_same);
-                    changed.extend((!is_same).then_some(key));
+                    // Whoever asked for it while it could not be read waits.
+                    changed.extend((self.page.reread(&key) || !is_same).then_some(key));
                 }
                 // What can't be shown, such as a half-deleted mailbox, is something to look at.
                 Err(Error::Refused { .. }) => changed.push(key),
+                Err(error) if is_odd(&error) => {
+                    warn(&error);
+                    self.page.misread(&key);
+                    changed.push(key);
+                }
                 Err(error) => {
                     seen = Err(error);
                     break;
@@ -126,6 +137,15 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
     }
 }
 
-fn texts(things: &[impl ToString]) -> HashSet<String> {
+/// Whether Mailcow answered, and with something that can't be read.
+fn is_odd(error: &Error) -> bool {
+    matches!(error, Error::Unexpected { .. } | Error::OtherThing { .. })
+}
+
+fn warn(error: &Error) {
+    tracing::warn!(%error, "left out of the poll; everything else is polled");
+}
+
+pub(super) fn texts(things: &[impl ToString]) -> HashSet<String> {
     things.iter().map(ToString::to_string).collect()
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
 
+use crate::shrink::shrink;
+
 /// Far longer than a watch takes.
 const LAG: Duration = Duration::from_secs(10);
 
@@ -49,10 +51,18 @@ impl LatestStatuses {
         part.downcast_ref().cloned()
     }
 
+    /// Forgets an object that was deleted.
+    pub(crate) fn forget(&self, object: &impl ResourceExt) {
+        if let Some(uid) = object.uid() {
+            self.recent().retain(|(of, _), _| *of != uid);
+        }
+    }
+
     /// What is still needed; the rest is forgotten.
     fn recent(&self) -> MutexGuard<'_, Recent> {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         latest.retain(|_, (since, _)| since.elapsed() < LAG);
+        shrink(&mut *latest);
         latest
     }
 }

@@ -10,6 +10,7 @@ use crate::crd::{EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condi
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
+use crate::outcome::Reason;
 use crate::status::{self, Conditioned, ReconcileRequest};
 
 /// Field manager of all our writes.
@@ -77,7 +78,7 @@ impl Writer {
         }
         self.latest.remember(object, after);
         if let Some(event) = changed(before.conditions(), after.conditions()) {
-            tracing::info!(reason = event.reason, note = event.note, "Ready changed");
+            log(&event, before.conditions());
             self.publish(object, event).await;
         }
         Ok(())
@@ -133,6 +134,11 @@ impl Writer {
     pub(crate) async fn is_alive<K: Object>(&self, object: &K) -> Result<bool, kube::Error> {
         let now = self.api(object).get_metadata_opt(&object.name_any()).await?;
         Ok(now.is_some_and(|now| now.metadata.uid == object.meta().uid && now.metadata.deletion_timestamp.is_none()))
+    }
+
+    /// Forgets an object that was deleted.
+    pub(crate) fn forget<K: Object>(&self, object: &K) {
+        self.latest.forget(object);
     }
 
     /// Publishes an event; one that can't be published is only logged.
@@ -195,6 +201,20 @@ impl Writer {
     /// The API of the object's kind in its namespace.
     fn api<K: Object>(&self, object: &K) -> Api<K> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+}
+
+/// Logs that `Ready` changed. A server's outage is logged once where it is noticed, not once for each object.
+fn log(event: &Event, before: &[Condition]) {
+    let outages = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected];
+    let is_outage = |reason: &str| outages.iter().any(|outage| outage.as_str() == reason);
+    let (reason, note) = (&event.reason, &event.note);
+    if is_outage(reason) || status::ready(before).is_some_and(|ready| is_outage(&ready.reason)) {
+        tracing::debug!(reason, note, "Ready changed");
+    } else if matches!(event.type_, EventType::Warning) {
+        tracing::warn!(reason, note, "Ready changed");
+    } else {
+        tracing::info!(reason, note, "Ready changed");
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::error::Error;
+use crate::clock;
 
 /// How long nothing is sent after a 401. Mailcow bans an address after ten of them.
 pub(super) const REJECTED_WAIT: Duration = Duration::from_mins(15);
@@ -24,6 +26,8 @@ pub(super) struct Breaker {
 #[derive(Debug, Default)]
 struct State {
     rejected: Option<(Instant, Error)>,
+    /// When the first of the failures was, or the rejection.
+    since: Option<Timestamp>,
     /// Failures in a row, the last one, and when the next call may try.
     failures: u32,
     last: Option<Error>,
@@ -58,28 +62,35 @@ impl Breaker {
         }
     }
 
-    /// The key or the address was rejected.
-    pub(super) fn rejected(&self, error: Error) {
-        self.state().rejected = Some((Instant::now(), error));
+    /// The key or the address was rejected. Gives whether this is news: several calls may have been on their way.
+    pub(super) fn rejected(&self, error: Error) -> bool {
+        let mut state = self.state();
+        let is_known = state.rejected.as_ref().is_some_and(|(since, _)| since.elapsed() < REJECTED_WAIT);
+        state.rejected = Some((Instant::now(), error));
+        state.since.get_or_insert_with(|| clock::now().0);
+        !is_known
     }
 
-    /// The server could not be reached or broke down.
-    pub(super) fn failed(&self, error: &Error, jitter: f64) {
+    /// The server could not be reached or broke down. Once it is in trouble by that, gives since when.
+    pub(super) fn failed(&self, error: &Error, jitter: f64) -> Option<Timestamp> {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         state.last = Some(error.clone());
         state.next = Some(Instant::now() + pause(state.failures, jitter));
+        let since = *state.since.get_or_insert_with(|| clock::now().0);
+        (state.failures == TROUBLE).then_some(since)
     }
 
-    /// The server answered.
-    pub(super) fn answered(&self) {
+    /// The server answered. Where that ends a trouble, gives since when it was in it.
+    pub(super) fn answered(&self) -> Option<Timestamp> {
         let mut state = self.state();
         let was_in_trouble = state.failures >= TROUBLE || state.rejected.is_some();
-        *state = State::default();
+        let before = std::mem::take(&mut *state);
         drop(state);
         if was_in_trouble {
             self.recoveries.send_modify(|count| *count += 1);
         }
+        before.since.filter(|_| was_in_trouble)
     }
 
     /// Its state in one word.
@@ -123,6 +134,7 @@ mod tests {
             assert_eq!(breaker.allow(0.0), Ok(()), "single failures are the objects' own business");
             breaker.failed(&down(), 0.0);
         }
+        assert_eq!(breaker.failed(&down(), 0.0), None, "the trouble was reported");
         assert_eq!((breaker.allow(0.0), breaker.word()), (Err(down()), "open"));
         breaker.state().next = Some(Instant::now());
         assert_eq!(breaker.allow(0.0), Ok(()));
@@ -133,10 +145,11 @@ mod tests {
     fn an_answer_ends_the_trouble_and_is_told_once() {
         let breaker = Breaker::default();
         let recoveries = breaker.recoveries();
-        breaker.answered();
-        (0..3).for_each(|_| breaker.failed(&down(), 0.0));
-        breaker.answered();
-        breaker.answered();
+        assert_eq!(breaker.answered(), None);
+        let reported: Vec<_> = (0..4).filter_map(|_| breaker.failed(&down(), 0.0)).collect();
+        assert_eq!(reported.len(), 1);
+        assert_eq!(breaker.answered(), Some(reported[0]), "since the first failure");
+        assert_eq!(breaker.answered(), None);
         assert_eq!((*recoveries.borrow(), breaker.allow(0.0)), (1, Ok(())));
         assert_eq!(breaker.word(), "closed");
     }
@@ -144,7 +157,7 @@ mod tests {
     #[test]
     fn a_rejected_key_stops_everything() {
         let breaker = Breaker::default();
-        breaker.rejected(down());
+        assert!(breaker.rejected(down()) && !breaker.rejected(down()));
         assert_eq!((breaker.allow(0.0), breaker.word()), (Err(down()), "rejected"));
     }
 

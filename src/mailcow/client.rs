@@ -245,14 +245,30 @@ impl Client {
             self.judged(status, &body, &path).map(|()| body.into())
         };
         let answer = asked.await;
-        match &answer {
-            Err(error @ Error::KeyRejected { .. }) => self.breaker.rejected(error.clone()),
-            Err(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. })) => {
-                self.breaker.failed(error, rand::random());
-            }
-            Ok(_) | Err(_) => self.breaker.answered(),
-        }
+        self.note(answer.as_ref().err());
         answer
+    }
+
+    /// Tells the breaker how a call ended, and the log, once, when the server's trouble begins and ends.
+    fn note(&self, error: Option<&Error>) {
+        let server = self.server();
+        match error {
+            Some(error @ Error::KeyRejected { .. }) => {
+                if self.breaker.rejected(error.clone()) {
+                    tracing::warn!(server, %error, "Mailcow rejects the operator");
+                }
+            }
+            Some(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. })) => {
+                if let Some(since) = self.breaker.failed(error, rand::random()) {
+                    tracing::warn!(server, %since, %error, "Mailcow does not answer; until it does, one call at a time tries again, and its objects are Ready=Unknown");
+                }
+            }
+            Some(_) | None => {
+                if let Some(since) = self.breaker.answered() {
+                    tracing::info!(server, trouble_since = %since, "Mailcow answers again");
+                }
+            }
+        }
     }
 
     fn key_rejected(&self, why: &str) -> Error {

@@ -71,7 +71,7 @@ impl Client {
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub async fn domains(&self) -> Result<Vec<(DomainName, DomainHave)>, Error> {
-        let all: Vec<WireDomain> = self.list(&Question::of("get/domain", &["all"])).await?;
+        let all: Vec<WireDomain> = self.list_readable(&Question::of("get/domain", &["all"])).await?;
         let named = all.into_iter().filter_map(|wire| {
             let name = wire.name()?;
             Some((name.clone(), domain_have(name, wire)))
@@ -99,7 +99,10 @@ impl Client {
     /// Any [`Error`]; [`Error::Refused`] for a half-deleted one.
     pub async fn mailbox(&self, address: &Address) -> Result<Option<MailboxHave>, Error> {
         if !is_found_by_name(address) {
-            let all = self.mailboxes(address.domain(), 0).await?;
+            // By a list, in which nothing is to be overlooked.
+            let all =
+                self.list::<WireMailbox>(&Question::of("get/mailbox", &["all", address.domain().as_str()])).await?;
+            let all = of_domain(all, address.domain());
             return Ok(all.into_iter().find(|(found, _)| found == address).map(|(_, mailbox)| mailbox));
         }
         match self.ask::<WireMailbox>("get/mailbox", &address.to_string(), address).await? {
@@ -133,8 +136,11 @@ impl Client {
         {
             return Ok(Some(alias_have(catch.clone(), alias)));
         }
-        let all = self.aliases(catch.domain(), 0).await?;
-        Ok(all.into_iter().find(|(found, _)| found == catch).map(|(_, alias)| alias))
+        // Nothing in it is to be overlooked.
+        let parts = ["all", catch.domain().as_str()];
+        let all: Vec<WireAlias> = self.list(&Question::of("get/alias", &parts)).await?;
+        let found = all.into_iter().find(|alias| alias.name().as_ref() == Some(catch));
+        Ok(found.map(|alias| alias_have(catch.clone(), alias)))
     }
 
     /// Every mailbox of a domain that exists, of which about `expected` are known. A list of an unknown domain would be
@@ -146,7 +152,8 @@ impl Client {
     pub async fn mailboxes(&self, domain: &DomainName, expected: u32) -> Result<Vec<(Address, MailboxHave)>, Error> {
         let parts = ["all", domain.as_str()];
         let more_time = TIME_FOR_A_MAILBOX * expected;
-        let all: Vec<WireMailbox> = self.list(&Question { more_time, ..Question::of("get/mailbox", &parts) }).await?;
+        let all: Vec<WireMailbox> =
+            self.list_readable(&Question { more_time, ..Question::of("get/mailbox", &parts) }).await?;
         Ok(of_domain(all, domain))
     }
 
@@ -163,9 +170,11 @@ impl Client {
         };
         let page = self.read(&question, parse).await?;
         let shown = u32::try_from(page.data.len()).unwrap_or(u32::MAX);
+        let readable = self.readable(question.action, page.data);
+        let other_shape = || self.unexpected(question.action, "an answer of another shape".to_owned());
         Ok(MailboxPage {
             next: (shown == PAGE).then(|| start.saturating_add(shown - OVERLAP)),
-            mailboxes: of_domain(page.data, domain),
+            mailboxes: of_domain(readable.ok_or_else(other_shape)?, domain),
         })
     }
 
@@ -176,7 +185,8 @@ impl Client {
     pub async fn aliases(&self, domain: &DomainName, expected: u32) -> Result<Vec<(Catch, AliasHave)>, Error> {
         let parts = ["all", domain.as_str()];
         let more_time = TIME_FOR_AN_ALIAS * expected;
-        let all: Vec<WireAlias> = self.list(&Question { more_time, ..Question::of("get/alias", &parts) }).await?;
+        let all: Vec<WireAlias> =
+            self.list_readable(&Question { more_time, ..Question::of("get/alias", &parts) }).await?;
         let named = all.into_iter().filter_map(|wire| {
             let catch = wire.name().filter(|catch| catch.domain() == domain)?;
             Some((catch.clone(), alias_have(catch, wire)))
@@ -222,6 +232,38 @@ impl Client {
             self.parsed_as(question.action, body, path)
         };
         self.read(question, parse).await
+    }
+
+    /// The same without those that can't be read: one odd domain must not hide all others.
+    async fn list_readable<T: DeserializeOwned>(&self, question: &Question<'_>) -> Result<Vec<T>, Error> {
+        let parse = |body: &[u8], path: &str| {
+            self.not_empty(body, path)?;
+            if body.trim_ascii() == b"{}" {
+                return Ok(Vec::new());
+            }
+            self.parsed_as(question.action, body, path).or_else(|error| {
+                let items = serde_json::from_slice(body).map_err(|_| error.clone())?;
+                self.readable(question.action, items).ok_or(error)
+            })
+        };
+        self.read(question, parse).await
+    }
+
+    /// What can be read of a list; `None` where nothing can. The rest is left out: whoever wants it asks for it by itself, and
+    /// is told what is wrong with it.
+    fn readable<T: DeserializeOwned>(&self, action: &str, items: Vec<Value>) -> Option<Vec<T>> {
+        let is_empty = items.is_empty();
+        let read = |item: Value| {
+            let name = ["domain_name", "username", "address"].iter().find_map(|key| item.get(key)?.as_str());
+            let name = name.unwrap_or("nameless").to_owned();
+            let read = serde_json::from_value(item);
+            let is_odd = |error: &serde_json::Error| {
+                tracing::warn!(server = self.server(), action, name, why = shape(error), "left out of a list");
+            };
+            read.inspect_err(is_odd).ok()
+        };
+        let readable: Vec<T> = items.into_iter().filter_map(read).collect();
+        (is_empty || !readable.is_empty()).then_some(readable)
     }
 
     /// An answer of the shape that is expected.

@@ -102,7 +102,7 @@ pub(super) struct WireMailbox {
 /// `search/mailbox`.
 #[derive(Deserialize)]
 pub(super) struct WirePage {
-    pub(super) data: Vec<WireMailbox>,
+    pub(super) data: Vec<Value>,
 }
 
 /// `get/alias/{id or address}`.

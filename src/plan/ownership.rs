@@ -26,11 +26,13 @@ pub enum Refusal {
     },
     /// It carries the mark of another object that still exists.
     #[error(
-        "{thing} is managed by another object, which still exists; nothing is taken from it, not even by adoptionPolicy: Force: delete that object first"
+        "{thing} is managed by {owner}, which still exists; nothing is taken from it, not even by adoptionPolicy: Force: delete that object first"
     )]
     OwnerLives {
         /// Its name or address.
         thing: String,
+        /// The other object, as it may be told.
+        owner: String,
     },
     /// It exists and the policy says to leave it alone.
     #[error(
@@ -73,18 +75,22 @@ pub fn claim(
     }
 }
 
-/// Spares what another object holds that still exists: no policy takes from it. Whose mark `is_living`, the caller knows.
+/// Spares what another object holds that still exists: no policy takes from it. `living` gives, as it may be told, the
+/// object that a mark names, if it exists.
 ///
 /// # Errors
-/// [`Refusal::OwnerLives`]; the other owner is not named.
+/// [`Refusal::OwnerLives`].
 pub fn refuse_if_owner_exists(
     ours: &Mark,
     there: Option<&Mark>,
-    is_living: impl FnOnce(&Mark) -> bool,
+    living: impl FnOnce(&Mark) -> Option<String>,
     thing: &impl ToString,
 ) -> Result<(), Refusal> {
     let other = there.filter(|there| !there.same_owner(ours));
-    if other.is_some_and(is_living) { Err(Refusal::OwnerLives { thing: thing.to_string() }) } else { Ok(()) }
+    match other.and_then(living) {
+        Some(owner) => Err(Refusal::OwnerLives { thing: thing.to_string(), owner }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -114,10 +120,11 @@ mod tests {
     fn what_another_living_object_holds_is_spared() {
         let ours = Mark::new("c1", "mail", "ada", "uid-1");
         let other = Mark::new("c1", "secret-tenant", "x", "uid-2");
-        let ask =
-            |there: Option<&Mark>, lives: bool| refuse_if_owner_exists(&ours, there, |_| lives, &"ada@example.com");
-        let refusal = ask(Some(&other), true).unwrap_err();
-        assert!(!refusal.to_string().contains("secret-tenant") && refusal.to_string().contains("ada@example.com"));
+        let ask = |there: Option<&Mark>, lives: bool| {
+            refuse_if_owner_exists(&ours, there, |_| lives.then(|| "the owner".to_owned()), &"ada@example.com")
+        };
+        let refusal = ask(Some(&other), true).unwrap_err().to_string();
+        assert!(!refusal.contains("secret-tenant") && refusal.contains("ada@example.com is managed by the owner"));
         assert_eq!(ask(Some(&other), false), Ok(()));
         assert_eq!(ask(Some(&Mark::new("c1", "mail", "ada", "uid-0")), true), Ok(()), "its own predecessor");
         assert_eq!(ask(None, true), Ok(()));

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::shrink::shrink;
+
 /// An object by namespace and name.
 pub type Key = (String, String);
 
@@ -37,13 +39,17 @@ impl Queue {
         let mut work = self.work();
         let work = work.entry(driver).or_default();
         work.triggered.remove(object);
+        shrink(&mut work.triggered);
         work.running += 1;
         Running { queue: self.clone(), driver }
     }
 
     /// The object is gone, and with it its need.
     pub fn deleted(&self, driver: &'static str, object: &Key) {
-        self.work().entry(driver).or_default().triggered.remove(object);
+        let mut work = self.work();
+        let triggered = &mut work.entry(driver).or_default().triggered;
+        triggered.remove(object);
+        shrink(triggered);
     }
 
     /// Of each driver, how many objects wait and how many passes run.

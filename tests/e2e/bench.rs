@@ -170,6 +170,22 @@ async fn bench_five_thousand_of_each_in_fifty_domains() {
 
 #[tokio::test]
 #[ignore = "a measurement, not a test"]
+async fn bench_one_domain_and_five_thousand_mailboxes() {
+    let size = Size { domains: 1, mailboxes: 5000, aliases: 0 };
+    let mut world = World::without_mailcow("onedomain").await;
+    world.connect().await;
+    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
+    let reported = ApiWrites::now(&world).await;
+    let started = Instant::now();
+    everything(&world, size).await;
+    all_ready(&world, size).await;
+    row(&world, "1 domain + 5,000 mailboxes created, all Ready", started.elapsed());
+    print_routes(&world);
+    reported.print_since(&world).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
 async fn bench_ten_thousand_of_each() {
     start_and_poll(Size { domains: 100, mailboxes: 10_000, aliases: 10_000 }).await;
 }

@@ -56,7 +56,6 @@ async fn a_domain_goes_after_its_mailboxes() {
     world.condition::<EmailDomain>("example", ("Ready", "False", "DomainNotEmpty")).await;
     world.kubectl(&["delete", "embx", "ada", "--wait=false"]).await;
     world.gone::<EmailMailbox>("ada").await;
-    world.kubectl(&["annotate", "edom", "example", "email.askrobots.com/reconcile-requested-at=1"]).await;
     world.gone::<EmailDomain>("example").await;
     assert!(!world.mailcow.inspect(|state| state.domain("example.com").is_some()));
 }

@@ -204,7 +204,7 @@ async fn every_line_of_a_reconcile_names_its_object() {
         "connection to Mailcow configured",
         "Mailcow answers",
         "ready",
-        "Mailcow could not be looked at",
+        "Mailcow could not be polled; it is tried again",
     ];
     let stray: Vec<_> = outside.iter().filter(|message| !about_no_object.contains(&message.as_str())).collect();
     assert!(stray.is_empty(), "{stray:?}");

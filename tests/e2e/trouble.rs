@@ -5,7 +5,7 @@ use std::time::Duration;
 use mailcow_operator::crd::{EmailDomain, EmailMailbox};
 use mailcow_simulator::{Fault, Trouble};
 
-use crate::world::{ADA, DOMAIN, World, message, says};
+use crate::world::{ADA, DOMAIN, LIMIT, World, message, says};
 
 #[tokio::test]
 async fn everything_is_pushed_when_mailcow_appears() {
@@ -126,4 +126,76 @@ async fn a_domain_that_is_not_there_yet_is_waited_for() {
     assert!(says(&waiting, "Reconciling", "True"));
     world.apply(DOMAIN).await;
     world.ready::<EmailMailbox>("ada").await;
+}
+
+/// Changes the names of two mailboxes by hand, and waits until a poll has had both put right.
+async fn polled(world: &World) {
+    let names = ["ada@example.com", "eve@other.example"];
+    world.mailcow.edit(|state| {
+        for name in names {
+            "by hand".clone_into(&mut state.mailbox_mut(name).unwrap().name);
+        }
+    });
+    ground::wait_until(LIMIT, "both to be put right", async || {
+        let shown = world.mailcow.inspect(|state| names.map(|name| state.mailbox(name).unwrap().name.clone()));
+        if shown.iter().all(|name| name == "Ada Lovelace") { Ok(()) } else { Err(format!("{shown:?}")) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+}
+
+#[tokio::test]
+async fn one_answer_that_can_t_be_read_stops_the_polling_of_nothing_else() {
+    let mut world = World::without_mailcow("odd").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "6h", "--poll-interval", "1s"]);
+    let other = |text: &str| {
+        text.replace("{name: example}", "{name: other}")
+            .replace("example.com", "other.example")
+            .replace("{name: ada}", "{name: eve}")
+            .replace("localPart: ada", "localPart: eve")
+    };
+    world.apply(&format!("{DOMAIN}{ADA}{}{}", other(DOMAIN), other(ADA))).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.ready::<EmailMailbox>("eve").await;
+    for path in ["get/domain/example.com", "get/dkim/example.com"] {
+        let odd = Trouble::Text { status: 200, body: r#"{"domain_name": ["example.com"], "pubkey": 5}"#.to_owned() };
+        world.mailcow.fault(Fault::times(10_000, path, odd));
+        let said = world.condition::<EmailDomain>("example", ("Ready", "Unknown", "UnexpectedAnswer")).await;
+        assert!(message(&said, "Ready").contains(path.rsplit_once('/').unwrap().0), "{said:?}");
+        polled(&world).await;
+        world.ready::<EmailDomain>("other").await;
+        let warned = world.operator.as_ref().unwrap().logged("left out of the poll", LIMIT).await.unwrap();
+        assert!(warned.contains("WARN"), "{warned}");
+        world.mailcow.clear_faults();
+        world.ready::<EmailDomain>("example").await;
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_one_warning_with_what_and_since_when() {
+    let mut world = World::without_mailcow("outagelog").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "2s", "--poll-interval", "1s"]);
+    world.apply(&crate::world::many(12)).await;
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+    world.mailcow.set_down(true).await.unwrap();
+    for n in 0..12 {
+        world.condition::<EmailMailbox>(&format!("m{n}"), ("Ready", "Unknown", "MailcowUnreachable")).await;
+    }
+    let lines = |words: &str| {
+        world.logs().lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let warned = lines("Mailcow does not answer");
+    assert!(warned.len() == 1 && warned[0].contains("WARN") && warned[0].contains("since"), "{warned:#?}");
+    assert!(warned[0].contains(&world.mailcow.address().to_string()), "{warned:#?}");
+    assert!(!lines("Ready changed").iter().any(|line| line.contains("MailcowUnreachable")), "{}", world.logs());
+    world.mailcow.set_down(false).await.unwrap();
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+    let again = lines("Mailcow answers again");
+    assert!(again.len() == 1 && again[0].contains("trouble_since"), "{again:#?}");
 }

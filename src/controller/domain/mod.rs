@@ -125,7 +125,7 @@ async fn steps(
     plan::refuse_if_owner_exists(
         &want.mark,
         there.as_ref(),
-        |there| ctx.lives(&ctx.stores.domains, there),
+        |there| ctx.living_owner(&ctx.stores.domains, there, object),
         &want.name,
     )?;
     let changes = plan::domain(&want, have.as_ref(), policy)?;
@@ -193,7 +193,7 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     let is_confirmed = is_confirmed(object, name.as_str());
     let changes = plan::domain_removal(have.as_ref(), &ctx.mark(object), policy, is_confirmed)?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
-    server.client().execute(&changes, None).await?;
+    server.execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
     if was_deleted && server.domain(&name, Age::Now).await?.is_some() {
         return Err(still_shown(&name));

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::shrink::shrink;
+
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_mins(5);
 
@@ -23,7 +25,9 @@ impl Backoff {
 
     /// Forgets an object's failures.
     pub(crate) fn succeeded(&self, object: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(object);
+        shrink(&mut *failures);
     }
 }
 
@@ -50,5 +54,21 @@ mod tests {
         assert_eq!(backoff.failed("b", 1.0), Duration::from_millis(2500));
         backoff.succeeded("a");
         assert_eq!(backoff.failed("a", 0.0), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn objects_that_come_and_go_leave_nothing() {
+        let backoff = Backoff::default();
+        let names = |round: u32| (0..5000).map(move |n| format!("EmailMailbox/n/{round}-{n}"));
+        for round in 0..3 {
+            for name in names(round) {
+                backoff.failed(&name, 0.0);
+            }
+            for name in names(round) {
+                backoff.succeeded(&name);
+            }
+        }
+        let left = backoff.0.lock().unwrap();
+        assert!(left.is_empty() && left.capacity() < 2048, "{}", left.capacity());
     }
 }

@@ -9,6 +9,7 @@ use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use crate::config::Settings;
+use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::Backoff;
 use crate::controller::driver::named::NamedAddresses;
 use crate::controller::mailbox::passwords::Passwords;
@@ -22,7 +23,7 @@ use crate::dns::Lookup;
 use crate::gates::Gate;
 use crate::inventory::Moved;
 use crate::keyed_lock::KeyedLock;
-use crate::kubernetes::object::key;
+use crate::kubernetes::object::{Object, key};
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
 use crate::mail::{Mark, Sinks};
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) cluster: String,
     pub(crate) servers: Servers,
     pub(crate) stores: Stores,
+    /// Who wants which address.
+    pub(crate) addresses: Addresses,
     pub(crate) lookup: Lookup,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Backoff,
@@ -49,7 +52,7 @@ pub(crate) struct Context {
     pub(crate) ending: watch::Receiver<bool>,
     /// Writes statuses, finalizers and events.
     pub(crate) writer: Writer,
-    /// What was changed on Mailcow itself.
+    /// What was changed on Mailcow itself, or by a write to something else.
     pub(crate) mailcow_changes: Publisher<Arc<Moved>>,
     /// What vanished from servers.
     pub(crate) vanished: VanishedCounts,
@@ -92,12 +95,18 @@ impl Context {
         Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
     }
 
-    /// Whether the owner that a mark names is among the objects of a store.
-    pub(crate) fn lives<K>(&self, store: &Store<K>, mark: &Mark) -> bool
-    where
-        K: Resource<DynamicType = ()> + Clone + 'static,
-    {
-        store.find(|object| self.mark(object).same_owner(mark)).is_some()
+    /// The owner that a mark names, if it is among the objects of a store: its kind and name where `object` is of the
+    /// same namespace, and no more than that it is there otherwise.
+    pub(crate) fn living_owner<K: Object + 'static>(
+        &self,
+        store: &Store<K>,
+        mark: &Mark,
+        object: &impl Resource,
+    ) -> Option<String> {
+        let owner = store.find(|owner| self.mark(owner).same_owner(mark))?;
+        let is_near = owner.meta().namespace == object.meta().namespace;
+        let name = owner.meta().name.as_deref().filter(|_| is_near);
+        Some(name.map_or("another object".to_owned(), |name| format!("the {} {name}", K::KIND)))
     }
 
     /// How long until the object is looked at again.

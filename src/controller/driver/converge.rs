@@ -130,7 +130,7 @@ pub(crate) async fn apply<K: Object>(
     }
     ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
     tracing::info!(fields = fields(changes), "writing to Mailcow");
-    match server.client().execute(changes, password).await {
+    match server.execute(changes, password).await {
         Ok(()) => {
             *refused = None;
             Ok(true)

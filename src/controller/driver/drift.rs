@@ -36,7 +36,7 @@ impl Drift {
         Self { policy, was_in_sync, is_correction_asked: asked.is_some_and(|asked| asked.starts_with(CORRECT)) }
     }
 
-    /// The same where what the object inherits may have changed.
+    /// The same where what the object inherits may have changed, or something that it shares with others.
     pub(crate) fn and(self, is_unchanged: bool) -> Self {
         Self { was_in_sync: self.was_in_sync && is_unchanged, ..self }
     }

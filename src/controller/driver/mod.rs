@@ -1,9 +1,12 @@
 //! What every driver is made of: its queue, its context, and the steps that all share.
 
+pub(crate) mod address_claims;
+pub(crate) mod addresses;
 pub(crate) mod backoff;
 pub(crate) mod context;
 pub(crate) mod converge;
 pub(crate) mod drift;
+pub(crate) mod forget;
 pub(crate) mod measure;
 pub(crate) mod named;
 pub(crate) mod policies;

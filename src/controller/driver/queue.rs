@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, after_failure};
-use crate::controller::driver::measure;
+use crate::controller::driver::{forget, measure};
 use crate::controller::servers::poll::counts_by_domain;
 use crate::controller::shutdown;
 use crate::controller::triggers::changes;
@@ -64,6 +64,7 @@ where
 {
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
+    let ending = ctx.clone();
     let store = watched.store();
     let room = Arc::new(Semaphore::new(QUEUE));
     let own = measure::counted_own(&metrics, kind, changes::changed(watched.subscribe(), driver.matters));
@@ -76,7 +77,10 @@ where
         .reconcile_all_on(measure::counted_all(&metrics, kind, store, ctx.servers.changes()))
         .graceful_shutdown_on(shutdown::requested(ctx.ending.clone()))
         .run(measured_reconcile, |object, _, ctx| after_failure(object.as_ref(), &ctx), ctx.clone())
-        .for_each(move |result| measure::ended(&metrics, kind, result.map(|_| ())));
+        .for_each(move |result| {
+            forget::if_gone(&ending, &result);
+            measure::ended(&metrics, kind, result.map(|_| ()))
+        });
     Box::pin(running)
 }
 

@@ -55,6 +55,11 @@ impl Names {
         namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
     }
 
+    /// Whether one of them is in this namespace.
+    pub(crate) fn has_any_in(&self, namespace: Option<&str>) -> bool {
+        namespace.is_some_and(|namespace| self.0.contains_key(namespace))
+    }
+
     /// Whether one of them is the domain of `object`.
     pub(crate) fn contain_domain_of(&self, object: &impl Refers) -> bool {
         let own = object.meta().namespace.as_deref();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kube::runtime::controller::Action;
 
 use crate::controller::domain::ownership;
+use crate::controller::driver::address_claims;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
     DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
@@ -59,7 +60,7 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     };
     let after = status::mailbox(&before, &seen, &request);
     ctx.writer.write_status(object.as_ref(), &before, &after).await?;
-    Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome))
+    Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
 }
 
 /// What is known before anything was looked up.
@@ -105,10 +106,11 @@ async fn steps(
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
+    let touched = server.touched(&want.address);
     let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
     // Until it is known to be there and ours.
     seen.is_absent = true;
-    may_be_managed(ctx, &domain, &want, have.as_ref())?;
+    may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
     if have.is_none() {
         references::domain_is_still_there(&server, want.address.domain())?;
         was_not_renamed(&server, &want, before).await?;
@@ -116,7 +118,7 @@ async fn steps(
     // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
-        .and(before.synced_domain_generation == domain.metadata.generation);
+        .and(before.synced_domain_generation == domain.metadata.generation && touched.is_none());
     let (mut changes, drifted) = drift.separate(changes);
     if have.is_none() && changes.is_empty() {
         // It is gone, and only reported so: it takes no password, and gets no Secret.
@@ -148,6 +150,8 @@ async fn steps(
         domain_generation: domain.metadata.generation,
         password_version: password.as_ref().map(|password| password.version.as_str()),
     };
+    // Objects of the same file may have come in meanwhile.
+    may_be_managed(ctx, &domain, object, &want, seen.have.as_ref())?;
     let applied =
         apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, secret).await;
     let applied = match applied {
@@ -170,7 +174,7 @@ async fn steps(
         let mut shown = server.mailbox(&want.address, Age::Now).await?;
         let stuck = plan::stuck_senders(&want, shown.as_ref());
         if drifted.is_none() && !stuck.is_empty() {
-            server.client().execute(&stuck, None).await?;
+            server.execute(&stuck, None).await?;
             shown = server.mailbox(&want.address, Age::Now).await?;
         }
         seen.is_absent = shown.is_none();
@@ -188,6 +192,7 @@ async fn steps(
         }
     }
     report_rest(drifted)?;
+    server.settle(&want.address, touched);
     seen.password_change_asked = object.spec.force_password_change == Some(true) && !is_elsewhere;
     report_rest(elsewhere.into_iter().chain(left_out).chain(missing).chain(lacking))
 }
@@ -269,17 +274,25 @@ async fn observed(
 
 /// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
 /// another object.
-fn may_be_managed(ctx: &Context, domain: &EmailDomain, want: &Mailbox, have: Option<&MailboxHave>) -> Result<(), Stop> {
+fn may_be_managed(
+    ctx: &Context,
+    domain: &EmailDomain,
+    object: &EmailMailbox,
+    want: &Mailbox,
+    have: Option<&MailboxHave>,
+) -> Result<(), Stop> {
     let there = have.and_then(MailboxHave::mark);
-    if !there.as_ref().is_some_and(|there| there.same_owner(&want.mark)) {
+    let is_ours = there.as_ref().is_some_and(|there| there.same_owner(&want.mark));
+    if !is_ours {
         references::domain_is_there(domain)?;
     }
-    Ok(plan::refuse_if_owner_exists(
+    plan::refuse_if_owner_exists(
         &want.mark,
         there.as_ref(),
-        |there| ctx.lives(&ctx.stores.mailboxes, there),
+        |there| ctx.living_owner(&ctx.stores.mailboxes, there, object),
         &want.address,
-    )?)
+    )?;
+    if is_ours { Ok(()) } else { address_claims::is_first(ctx, object, &want.address) }
 }
 
 /// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have
@@ -383,7 +396,7 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
         script::retire(ctx, object, &address).await?;
     }
-    server.client().execute(&changes, None).await?;
+    server.execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)));
     if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {
         return Err(still_shown(&address));

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use kube::Resource;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::shrink::shrink;
+
 /// Hashes of the passwords that Mailcow has, by mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct Passwords {
@@ -31,7 +33,9 @@ impl Passwords {
 
     /// Forgets a mailbox that went.
     pub(crate) fn forget(&self, mailbox: &impl Resource) {
-        self.set().remove(&self.of(mailbox));
+        let mut set = self.set();
+        set.remove(&self.of(mailbox));
+        shrink(&mut *set);
     }
 
     fn of(&self, mailbox: &impl Resource) -> u64 {

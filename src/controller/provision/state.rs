@@ -10,6 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::crd::{EmailDomain, ProvisionedStatus, RefusedNamespace};
 use crate::publisher::Publisher;
+use crate::shrink::shrink;
 use crate::tenancy::Step;
 
 /// How long a step counts as taken though the store does not show it: far longer than a watch takes.
@@ -111,6 +112,7 @@ impl Provisions {
     pub(crate) fn forget(&self, domain: &EmailDomain) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.remove(&domain.uid().unwrap_or_default());
+        shrink(&mut *known);
     }
 }
 

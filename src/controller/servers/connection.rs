@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use crate::config::Settings;
 use crate::controller::servers::vanished::ConnectionSecret;
 use crate::crd::RECREATE_VANISHED;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Moved};
 use crate::leader::permit::Permit;
 use crate::mailcow::{Client, Connection, Observer};
 use crate::outcome::{Outcome, Reason, Why};
+use crate::publisher::Publisher;
 use crate::telemetry::Metrics;
 
 /// How often the key file is looked at.
@@ -50,14 +51,17 @@ pub(crate) struct Source {
     permit: Permit,
     poll_interval: Duration,
     forget: Duration,
+    changes: Publisher<Arc<Moved>>,
 }
 
 impl Source {
+    /// Publishes what the operator's own writes touch to `changes`.
     pub(crate) fn new(
         name: &str,
         metrics: Metrics,
         permit: Permit,
         settings: &Settings,
+        changes: Publisher<Arc<Moved>>,
     ) -> (Self, watch::Receiver<Server>, watch::Receiver<Option<ConnectionSecret>>) {
         let why = "the connection to Mailcow was not read yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
@@ -66,7 +70,7 @@ impl Source {
         // An object asks at each of its passes; one that is gone asks no more.
         let forget = (settings.resync + poll_interval) * 2;
         let name = name.to_owned();
-        let source = Self { name, current: None, sender, secret, metrics, permit, poll_interval, forget };
+        let source = Self { name, current: None, sender, secret, metrics, permit, poll_interval, forget, changes };
         (source, receiver, secret_receiver)
     }
 
@@ -174,7 +178,10 @@ impl Source {
         let permit = self.permit.clone();
         let client = Client::new(new, observer);
         let client = client.map(|client| Arc::new(client.with_permit(Arc::new(move || permit.holds()))));
-        let inventory = |client| Arc::new(Inventory::new(client, self.poll_interval, self.forget));
+        let inventory = |client| {
+            let inventory = Inventory::new(client, self.poll_interval, self.forget);
+            Arc::new(inventory.publishing_to(self.changes.clone()))
+        };
         let server = client.map(inventory).map_err(|error| {
             tracing::error!(%error, "the connection to Mailcow can't be used");
             Outcome::Stalled(Why::new(error.reason(), error.to_string()))
@@ -204,7 +211,6 @@ fn is_pending(server: &Server) -> bool {
 /// Triggers everything when the server answers after trouble; ends with the client.
 async fn trigger_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::Sender<Server>) {
     while recoveries.changed().await.is_ok() {
-        tracing::info!("Mailcow answers again");
         sender.send_modify(|_| ());
     }
 }

@@ -16,9 +16,10 @@ use crate::config::Settings;
 use crate::controller::servers::connection::{Origin, Server, Source};
 use crate::controller::servers::vanished::ConnectionSecret;
 use crate::crd::DEFAULT_SERVER;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Moved};
 use crate::leader::permit::Permit;
 use crate::outcome::{Outcome, Reason};
+use crate::publisher::Publisher;
 use crate::telemetry::Metrics;
 
 /// Every server that has a name; cloning shares them.
@@ -101,7 +102,13 @@ impl Servers {
 }
 
 /// Starts to follow the connection of every server that has a name.
-pub(crate) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Metrics, permit: &Permit) -> Servers {
+pub(crate) fn follow_all(
+    kube: &kube::Client,
+    settings: &Settings,
+    metrics: &Metrics,
+    permit: &Permit,
+    changes: &Publisher<Arc<Moved>>,
+) -> Servers {
     let default = match (&settings.mailcow_secret, &settings.mailcow_url, &settings.mailcow_api_key_file) {
         (Some(name), _, _) => Origin::Secret(name.clone()),
         (None, Some(url), Some(file)) => Origin::File(url.clone(), file.clone()),
@@ -111,7 +118,7 @@ pub(crate) fn follow_all(kube: &kube::Client, settings: &Settings, metrics: &Met
     let mut servers = BTreeMap::new();
     let mut secrets = BTreeMap::new();
     for (name, origin) in [(DEFAULT_SERVER, default)].into_iter().chain(further) {
-        let (source, server, secret) = Source::new(name, metrics.clone(), permit.clone(), settings);
+        let (source, server, secret) = Source::new(name, metrics.clone(), permit.clone(), settings, changes.clone());
         tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
         servers.insert(name.to_owned(), server);
         secrets.insert(name.to_owned(), secret);

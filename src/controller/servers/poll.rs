@@ -61,7 +61,11 @@ impl Poll {
                     self.metrics.mailcow_version(name, &version);
                 }
             }
-            Err(error) => tracing::debug!(%error, "Mailcow could not be looked at"),
+            // A server in trouble was reported when it got into it.
+            Err(error) if inventory.client().breaker() != "closed" => {
+                tracing::debug!(server = name, %error, "Mailcow could not be polled");
+            }
+            Err(error) => tracing::warn!(server = name, %error, "Mailcow could not be polled; it is tried again"),
         }
     }
 }

@@ -19,16 +19,13 @@ use crate::crd::{
 };
 use crate::kubernetes::object::{annotation, is_paused};
 use crate::kubernetes::stores::Change;
+use crate::shrink::shrink;
 use crate::status;
 
 /// How long room is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// In so many parts all objects have their turns.
 const SHARES: u32 = 64;
-/// Of a map that holds so many times what is in it, the rest is given back.
-const SPARSE: usize = 4;
-/// Entries that are not worth giving back.
-const FEW: usize = 256;
 
 /// The changes that matter: those of objects whose `what` is not as it last was, and deletions. Names are remembered as
 /// hashes: with every subscription, they would be a good part of the operator's memory.
@@ -50,9 +47,7 @@ where
             }
             Change::Deleted(_) => {
                 seen.remove(&name);
-                if seen.capacity() > SPARSE * seen.len().max(FEW) {
-                    seen.shrink_to_fit();
-                }
+                shrink(&mut seen);
                 true
             }
         };

@@ -15,6 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
+use crate::controller::driver::addresses::{Addressed, reported, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
@@ -23,9 +24,11 @@ use crate::controller::rules::{links, scope};
 use crate::controller::triggers::changes::{changed_since_start, in_turn};
 use crate::controller::triggers::throttle::throttled;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::desired;
 use crate::inventory::Moved;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::{Change, Changes, scoped};
+use crate::mail::DomainName;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned};
 
@@ -49,8 +52,10 @@ pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<
             .and_then(|status| status.domain.as_ref())
             .is_some_and(|name| moved.domains.contains(name))
     });
-    let name = |domain: &EmailDomain| Some(domain.spec.domain.clone());
-    let is_rival = |names: &HashSet<String>, domain: &EmailDomain| names.contains(&domain.spec.domain);
+    let name = |domain: &EmailDomain| desired::domain_name(&domain.spec).ok();
+    let is_rival = |names: &HashSet<DomainName>, domain: &EmailDomain| {
+        desired::domain_name(&domain.spec).is_ok_and(|name| names.contains(&name))
+    };
     let rivals = all_matching(domains.subscribe(), changes::own, domains.store(), name, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
     let recounts = throttled(stream::select(stream::select(mailboxes, aliases), rules), recount);
@@ -135,8 +140,7 @@ fn makes_in(names: &Names, domain: &EmailDomain) -> bool {
 /// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
 pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
-    let given = secrets::given(ctx.kube.clone(), mailboxes.subscribe(), mailboxes.store());
-    let generated = secrets::generated(scoped(&ctx.kube, &ctx.settings), mailboxes.store());
+    let secrets = secrets::changed(scoped(&ctx.kube, &ctx.settings), mailboxes.store());
     let turns = in_turn(mailboxes.store(), ctx.settings.resync);
     let moved = changed_on_mailcow(ctx, mailboxes, |moved, mailbox| {
         let senders = || mailbox.spec.sender_acl.iter().flatten().map(|entry| entry.to_lowercase());
@@ -144,10 +148,33 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
             || senders().any(|it| moved.aliases.contains(&it) || moved.mailboxes.contains(&it))
     });
     let senders = ctx.senders.subscribe().boxed();
-    [of_their_domains(ctx, mailboxes), given, generated, turns, moved, senders]
+    let freed = of_freed_addresses(ctx, mailboxes);
+    [of_their_domains(ctx, mailboxes), secrets, turns, moved, senders]
         .into_iter()
+        .chain(freed)
         .chain(of_namespaces(ctx, mailboxes))
         .collect()
+}
+
+/// The objects that want the address of a mailbox or an alias that was deleted.
+fn of_freed_addresses<K: Addressed + 'static>(ctx: &Context, store: &Store<K>) -> [Triggers<K>; 2] {
+    [freed(ctx.stores.mailboxes.subscribe(), store.clone()), freed(ctx.stores.aliases.subscribe(), store.clone())]
+}
+
+fn freed<K: Addressed + 'static, O: Addressed + 'static>(changes: Changes<O>, store: Store<K>) -> Triggers<K> {
+    let deleted = changes.filter_map(|change| {
+        std::future::ready(match change {
+            Change::Deleted(object) => Some([wanted(object.as_ref()), reported(object.as_ref())]),
+            Change::Listed(_) | Change::Applied(_) => None,
+        })
+    });
+    let waiting = move |addresses: Vec<[Option<u64>; 2]>| {
+        let addresses: HashSet<u64> = addresses.into_iter().flatten().flatten().collect();
+        let is_freed = |address: Option<u64>| address.is_some_and(|address| addresses.contains(&address));
+        let objects = store.state_filter(|object| is_freed(wanted(object)) || is_freed(reported(object)));
+        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+    };
+    deleted.ready_chunks(BATCH).flat_map(waiting).boxed()
 }
 
 fn mailbox_moved(moved: &Moved, mailbox: &EmailMailbox) -> bool {
@@ -174,13 +201,16 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
         all_matching(mailboxes, changes::mailbox_for_others, aliases.store(), name_of, Names::contain_mailbox_of);
     let moved = changed_on_mailcow(ctx, aliases, |moved, alias| {
         let Some(status) = alias.status.as_ref() else { return false };
-        status.address.as_ref().is_some_and(|it| moved.aliases.contains(it) || is_in_made(moved, it))
+        let is_moved = |it: &String| moved.aliases.contains(it) || is_in_made(moved, it);
+        // A mailbox that goes is taken out of it.
+        status.address.as_ref().is_some_and(is_moved) || status.goto.iter().any(|to| moved.mailboxes.contains(to))
     });
     let turns = in_turn(aliases.store(), ctx.settings.resync);
-    let others = aliases_in_loops(ctx);
+    let (others, freed) = (aliases_in_loops(ctx), of_freed_addresses(ctx, aliases));
     let awaited = ctx.awaited.subscribe().boxed();
     [of_their_domains(ctx, aliases), mailboxes, turns, moved, others, awaited]
         .into_iter()
+        .chain(freed)
         .chain(of_namespaces(ctx, aliases))
         .collect()
 }

@@ -1,8 +1,8 @@
-//! Watches over Secrets that hold passwords. They carry metadata only: no password travels because of a watch, and no
-//! Secret that no mailbox names is looked at.
+//! The watch over Secrets that hold passwords. It carries metadata only, of all Secrets where the operator looks: what no
+//! mailbox names is dropped as it comes. One watch for each Secret would be a connection for each name that a mailbox
+//! ever had in its spec.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -11,69 +11,30 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use tokio::sync::mpsc;
 
 use crate::controller::driver::refers::Names;
 use crate::controller::mailbox::secrets;
-use crate::crd::{EmailMailbox, MAILBOX_LABEL};
-use crate::kubernetes::stores::Changes;
+use crate::crd::EmailMailbox;
 
 /// So many changes at once are looked at together.
 const BATCH: usize = 1000;
+/// So many Secrets are listed at a time: their metadata may be large.
+const PAGE: u32 = 100;
 
 /// A Secret by namespace and name.
 type Key = (String, String);
 /// A Secret and its version as a status names it.
 type Touched = (Key, String);
 
-/// Mailboxes whose generated Secret changed: one watch by label wherever the operator looks.
-pub(crate) fn generated(
+/// Mailboxes whose Secret changed, given or generated: one watch wherever the operator looks.
+pub(crate) fn changed(
     secrets: Vec<Api<PartialObjectMeta<Secret>>>,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let labelled = |api| watcher(api, watcher::Config::default().labels(MAILBOX_LABEL)).default_backoff().boxed();
-    let events = stream::select_all(secrets.into_iter().map(labelled));
-    let changed = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
-    changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
-}
-
-/// Mailboxes whose given Secret changed: one watch by name for each Secret that a mailbox names.
-pub(crate) fn given(
-    kube: kube::Client,
-    mailboxes: Changes<EmailMailbox>,
-    store: Store<EmailMailbox>,
-) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let (sender, receiver) = mpsc::channel::<Touched>(64);
-    tokio::spawn(follow_names(kube, mailboxes, sender));
-    let changed = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|key| (key, receiver)) });
-    changed.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
-}
-
-async fn follow_names(kube: kube::Client, mut mailboxes: Changes<EmailMailbox>, sender: mpsc::Sender<Touched>) {
-    let mut watched: HashSet<Key> = HashSet::new();
-    while let Some(mailbox) = mailboxes.next().await {
-        let Some(key) = given_secret(mailbox.object()) else { continue };
-        if watched.insert(key.clone()) {
-            tokio::spawn(follow_one(kube.clone(), key, sender.clone()));
-        }
-    }
-}
-
-fn given_secret(mailbox: &Arc<EmailMailbox>) -> Option<Key> {
-    let given = mailbox.spec.password_secret_ref.as_ref()?;
-    Some((mailbox.namespace()?, given.name.clone()))
-}
-
-async fn follow_one(kube: kube::Client, (namespace, name): Key, sender: mpsc::Sender<Touched>) {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(kube, &namespace);
-    let mut events = watcher(secrets, only).default_backoff().boxed();
-    while let Some(event) = events.next().await {
-        let Some(key) = event.ok().and_then(touched) else { continue };
-        if sender.send(key).await.is_err() {
-            return;
-        }
-    }
+    let watched = |api| watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed();
+    let events = stream::select_all(secrets.into_iter().map(watched));
+    let touched = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
+    touched.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
 }
 
 /// The Secret that an event is about.
@@ -96,7 +57,10 @@ fn naming(store: &Store<EmailMailbox>, secrets: Vec<Touched>) -> Vec<ObjectRef<E
         let version = m.status.as_ref().and_then(|status| status.password_version.as_ref());
         version.is_some_and(|version| versions.contains(version))
     };
-    let named = |m: &EmailMailbox| changed.contains(m.metadata.namespace.as_deref(), &secrets::name(m)) && !is_set(m);
+    let named = |m: &EmailMailbox| {
+        let namespace = m.metadata.namespace.as_deref();
+        changed.has_any_in(namespace) && changed.contains(namespace, &secrets::name(m)) && !is_set(m)
+    };
     store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 

@@ -9,6 +9,8 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use tokio::time::Instant;
 
+use crate::shrink::shrink;
+
 /// Each item at once, and again at most once in `interval` however often it comes: the last time it came is never lost,
 /// and never waits for the coming to end.
 pub(crate) fn throttled<T: Clone + Eq + Hash + Send + 'static>(
@@ -73,6 +75,7 @@ impl<T: Clone + Eq + Hash> Throttle<T> {
     fn take_due(&mut self) -> Option<T> {
         let item = self.waiting.pop_front()?;
         let (_, waits) = self.passed.remove(&item)?;
+        shrink(&mut self.passed);
         if !waits {
             return None;
         }

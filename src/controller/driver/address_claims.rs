@@ -1,0 +1,70 @@
+//! Which of several mailboxes and aliases of one address has it: who holds it, else the first by time and name.
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::controller::driver::addresses::{Addressed, wanted};
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::Stop;
+use crate::controller::driver::references;
+use crate::kubernetes::object::key;
+use crate::outcome::{Outcome, Reason};
+use crate::status::{self, Conditioned};
+use crate::tenancy::{Claim, rival};
+
+/// Stops what does not have the address yet where another object has the better claim on it. An object that may not
+/// attach to the domain claims nothing.
+///
+/// # Errors
+/// [`Reason::Conflict`]; an object of another namespace is not named.
+pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl ToString) -> Result<(), Stop> {
+    if !ctx.addresses.has_others(object) {
+        return Ok(());
+    }
+    let (place, address) = (wanted(object), address.to_string());
+    let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_claimant(other, object, place));
+    let aliases = ctx.stores.aliases.state_filter(|other| is_claimant(other, object, place));
+    let mailboxes = mailboxes.iter().filter(|mailbox| references::home(ctx, mailbox).is_ok());
+    let aliases =
+        aliases.iter().filter(|alias| references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).is_ok());
+    let claims: Vec<Claim> = mailboxes
+        .map(|mailbox| claim(mailbox.as_ref(), &address))
+        .chain(aliases.map(|alias| claim(alias.as_ref(), &address)))
+        .collect();
+    let Some(better) = rival(&claim(object, &address), &claims) else { return Ok(()) };
+    let own = format!("{}/", object.namespace().unwrap_or_default());
+    let who = better.id.strip_prefix(&own).and_then(|rest| rest.split_once(' '));
+    let who = who.map_or("an object of another namespace".to_owned(), |(name, kind)| format!("the {kind} {name}"));
+    let message = format!(
+        "{who} claimed {address} before; nothing is written for this one while that is there: delete one of them"
+    );
+    Err(Outcome::stalled(Reason::Conflict, message).into())
+}
+
+/// When the object is looked at again. One that lost its address to another is, with back-off: no deletion tells that the
+/// other gave it up, and what Mailcow refused may have been the other's in the making.
+pub(crate) fn again<K: Addressed>(ctx: &Context, object: &K, outcome: &Outcome) -> Action {
+    match outcome {
+        Outcome::Stalled(_) if ctx.addresses.has_others(object) => {
+            Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
+        }
+        outcome => ctx.again(object, outcome),
+    }
+}
+
+fn is_claimant<K: Addressed>(other: &K, object: &impl Addressed, place: Option<u64>) -> bool {
+    let is_itself = other.meta().uid == object.meta().uid;
+    !is_itself && other.meta().deletion_timestamp.is_none() && wanted(other) == place
+}
+
+fn claim<K: Addressed>(object: &K, address: &str) -> Claim {
+    let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
+    let is_there = status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted");
+    Claim {
+        uid: object.uid().unwrap_or_default(),
+        is_held: is_there && object.address() == Some(address),
+        is_proven: true,
+        created: object.creation_timestamp().map(|time| time.0),
+        id: format!("{}/{} {}", object.namespace().unwrap_or_default(), object.name_any(), K::KIND),
+    }
+}

@@ -1,0 +1,53 @@
+//! The one place where what is known of an object is forgotten when the object is gone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::controller::Error;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::Failed;
+use crate::kubernetes::stores::{Change, Changes};
+
+/// Forgets objects that are deleted, for ever: what is known by their uid.
+pub(crate) async fn run(ctx: &Context) {
+    let domains = deleted(ctx.stores.domains.subscribe()).map(|domain| {
+        ctx.writer.forget(domain.as_ref());
+        ctx.provisioned.forget(&domain);
+    });
+    let mailboxes = deleted(ctx.stores.mailboxes.subscribe()).map(|mailbox| {
+        ctx.writer.forget(mailbox.as_ref());
+        ctx.passwords.forget(mailbox.as_ref());
+        ctx.senders.remember(&mailbox, BTreeSet::new());
+        ctx.script_reads.forget(&ObjectRef::from_obj(mailbox.as_ref()));
+    });
+    let aliases = deleted(ctx.stores.aliases.subscribe()).map(|alias| {
+        ctx.writer.forget(alias.as_ref());
+        ctx.awaited.remember(&alias, BTreeSet::new());
+    });
+    let rules = deleted(ctx.stores.rules.subscribe()).map(|rule| ctx.writer.forget(rule.as_ref()));
+    let all = stream::select(stream::select(domains, mailboxes), stream::select(aliases, rules));
+    all.for_each(std::future::ready).await;
+}
+
+fn deleted<K>(changes: Changes<K>) -> impl Stream<Item = Arc<K>> {
+    changes.filter_map(|change| {
+        std::future::ready(match change {
+            Change::Deleted(object) => Some(object),
+            Change::Listed(_) | Change::Applied(_) => None,
+        })
+    })
+}
+
+/// Forgets what is known by kind and name of an object that was to be reconciled and is not there. Each deletion comes to
+/// this, and so does each retry of an object that went while it was reconciled.
+pub(crate) fn if_gone<T, Q>(ctx: &Context, result: &Result<T, Error<Failed, Q>>) {
+    let Err(Error::ObjectNotFound(gone)) = result else { return };
+    let (kind, namespace) = (&gone.dyntype.kind, gone.namespace.as_deref().unwrap_or_default());
+    ctx.backoff.succeeded(&format!("{kind}/{namespace}/{}", gone.name));
+    if kind == "EmailMailbox" {
+        ctx.backoff.succeeded(&format!("script/{namespace}/{}", gone.name));
+    }
+}

@@ -1,0 +1,80 @@
+//! Objects that come and go leave nothing behind: no connection, and no memory that grows with what there was.
+
+use std::time::Duration;
+
+use ground::wait_until;
+use kube::api::ListParams;
+use mailcow_operator::crd::{EmailDomain, EmailMailbox};
+
+use crate::world::{DOMAIN, LIMIT, World, says};
+
+/// Objects in each round.
+const OBJECTS: usize = 20;
+const ROUNDS: usize = 4;
+
+/// Mailboxes with a Secret of its own each, none of them named as one of another round.
+fn of_round(round: usize) -> String {
+    let one = |n: usize| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s{round}-{n}}}\nstringData: {{password: 'Pass-{round}-{n}-word'}}\n---\napiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{round}-{n}}}\nspec: {{localPart: m{round}-{n}, domainRef: {{name: example}}, deletionPolicy: Delete, passwordSecretRef: {{name: s{round}-{n}}}}}\n---\n"
+        )
+    };
+    (0..OBJECTS).map(one).collect()
+}
+
+/// The process' open sockets.
+fn sockets(world: &World) -> usize {
+    let folder = format!("/proc/{}/fd", world.operator.as_ref().unwrap().pid());
+    let files = std::fs::read_dir(folder).unwrap().filter_map(Result::ok);
+    files
+        .filter(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+        .count()
+}
+
+async fn until_ready(world: &World, count: usize) {
+    wait_until(Duration::from_mins(2), &format!("{count} to be ready"), async || {
+        let all = world.api::<EmailMailbox>().list(&ListParams::default()).await.unwrap();
+        let ready = all.items.iter().filter(|mailbox| says(*mailbox, "Ready", "True")).count();
+        if ready == count && all.items.len() == count { Ok(()) } else { Err(format!("{ready} of {}", all.items.len())) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+}
+
+#[tokio::test]
+async fn objects_made_and_deleted_in_rounds_leave_no_connection_and_no_memory_behind() {
+    let mut world = World::without_mailcow("churn").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "6h"]);
+    let limits = "{domain: example.com, limits: {mailboxes: 100, totalQuota: 100Gi}}";
+    world.apply(&DOMAIN.replace("{domain: example.com}", limits)).await;
+    world.ready::<EmailDomain>("example").await;
+    let mut seen = Vec::new();
+    for round in 0..ROUNDS {
+        world.apply(&of_round(round)).await;
+        until_ready(&world, OBJECTS).await;
+        world.kubectl(&["delete", "embx", "--all", "--wait=false"]).await;
+        until_ready(&world, 0).await;
+        let secrets: Vec<String> = (0..OBJECTS).map(|n| format!("s{round}-{n}")).collect();
+        let args: Vec<&str> = ["delete", "secret"].into_iter().chain(secrets.iter().map(String::as_str)).collect();
+        world.kubectl(&args).await;
+        let rss = world.operator.as_ref().unwrap().rss_kib().unwrap();
+        seen.push((sockets(&world), rss));
+    }
+    let (first, last) = (seen[1], seen[ROUNDS - 1]);
+    assert!(last.0 <= first.0 + 4, "sockets and KiB after each round: {seen:?}");
+    assert!(last.1 <= first.1 + 6 * 1024, "sockets and KiB after each round: {seen:?}");
+    // A Secret that is named now is still followed.
+    world.apply(&of_round(0)).await;
+    until_ready(&world, OBJECTS).await;
+    let version = |mailbox: &EmailMailbox| mailbox.status.as_ref().and_then(|status| status.password_version.clone());
+    let before = version(&world.ready::<EmailMailbox>("m0-0").await);
+    let changed = "{\"stringData\": {\"password\": \"Another-1-word\"}}";
+    world.kubectl(&["patch", "secret", "s0-0", "--type=merge", "-p", changed]).await;
+    wait_until(LIMIT, "the new password to be set", async || {
+        let now = version(&world.api::<EmailMailbox>().get("m0-0").await.unwrap());
+        if now == before { Err(format!("{now:?}")) } else { Ok(()) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+}

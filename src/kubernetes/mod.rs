@@ -6,5 +6,6 @@ pub(crate) mod intern;
 pub(crate) mod latest;
 pub(crate) mod merged;
 pub(crate) mod object;
+pub(crate) mod refusal;
 pub(crate) mod stores;
 pub(crate) mod writer;

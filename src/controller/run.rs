@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
@@ -23,14 +24,19 @@ use crate::controller::{drivers, shutdown};
 use crate::dns::Lookup;
 use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::access;
+use crate::kubernetes::client::{self, LastAnswer};
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
-use crate::leader::permit::{self, Permit};
+use crate::leader::permit::Permit;
 use crate::leader::{Candidate, Term};
 use crate::mail::Sinks;
 use crate::publisher::Publisher;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, Readiness};
 use crate::tenancy::Reserved;
+
+/// After so long without an answer of the Kubernetes API the operator is not ready: twice what passes between two of its
+/// calls when nothing happens, since a watch lasts five minutes at most.
+const SILENCE: Duration = Duration::from_mins(10);
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +76,16 @@ pub enum Error {
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
     let no_kube = |error| Error::Kubernetes(Box::new(error));
-    let unguarded = kube::Client::try_from(config.clone()).map_err(no_kube)?;
-    let permit = Permit::always();
-    let kube = permit::client(config, permit.clone()).map_err(no_kube)?;
+    let (permit, last_answer) = (Permit::always(), LastAnswer::default());
+    let unguarded = client::client(config.clone(), Permit::always(), last_answer.clone()).map_err(no_kube)?;
+    let kube = client::client(config, permit.clone(), last_answer.clone()).map_err(no_kube)?;
     let inaccessible = access::check(&kube, &mut settings).await.map_err(|error| Error::NoCrds(Box::new(error)))?;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
+    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), readiness(&ready, last_answer)));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
@@ -101,6 +107,21 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         why = term.lost() => Err(Error::NotLeading(why)),
         ended = &mut server => unserved(listen, ended),
     }
+}
+
+/// Whether the operator is ready: it has started, and Kubernetes answers.
+fn readiness(ready: &Arc<AtomicBool>, last_answer: LastAnswer) -> Readiness {
+    let ready = ready.clone();
+    Arc::new(move || {
+        let silence = last_answer.elapsed();
+        if silence > SILENCE {
+            return Err(format!("the Kubernetes API has not answered for {} s; the log says why", silence.as_secs()));
+        }
+        if !ready.load(Ordering::Relaxed) {
+            return Err("waiting for the Kubernetes API; the log says for what".to_owned());
+        }
+        Ok(())
+    })
 }
 
 /// The end of the server for metrics and health.

@@ -1,6 +1,7 @@
 //! What is read and written in Kubernetes: watched stores with subscriptions, status and finalizers, events.
 
 pub(crate) mod access;
+pub(crate) mod client;
 pub(crate) mod events;
 pub(crate) mod intern;
 pub(crate) mod latest;

@@ -1,6 +1,6 @@
 //! The status of an `EmailDomain` towards Mailcow.
 
-use super::conditions::{NewCondition, ReconcileRequest, common, settled_beside, synced};
+use super::conditions::{NewCondition, ReconcileRequest, common, ready, settled_beside, synced};
 use super::domain_dns::is_of_dns;
 use super::provisioning::Provisioning;
 use crate::crd::{
@@ -84,6 +84,28 @@ fn gated(seen: &DomainSeen, before: &EmailDomainStatus, request: &ReconcileReque
         DnsGate::Ready | DnsGate::None => "DNS is not verified, for which spec.dns.gate waits; DNSVerified says why",
     };
     (is_closed && seen.outcome == Outcome::InSync).then(|| Why::new(Reason::DnsNotVerified, message))
+}
+
+/// Whether a reconcile with Mailcow was reported: the first one gives the DKIM key, which has its record.
+pub fn is_reported(status: &EmailDomainStatus) -> bool {
+    ready(&status.conditions).is_some_and(|ready| ready.reason != Reason::Pending.as_str())
+}
+
+/// Whether the domain was seen on Mailcow and is ours, whatever else there is to say of it.
+pub fn is_ours(status: &EmailDomainStatus) -> bool {
+    let seen = [
+        Reason::InSync,
+        Reason::Drifted,
+        Reason::FieldNotApplied,
+        Reason::FieldNotSupported,
+        Reason::DkimKeyDiffers,
+        Reason::RefusedByMailcow,
+        Reason::RefusedByKubernetes,
+        Reason::Paused,
+    ];
+    let is_seen = |reason: &str| seen.iter().any(|seen| seen.as_str() == reason);
+    let synced = status.conditions.iter().find(|condition| condition.type_ == "Synced");
+    status.usage.is_some() && synced.is_some_and(|synced| is_seen(&synced.reason))
 }
 
 fn usage(have: &DomainHave) -> DomainUsage {

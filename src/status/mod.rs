@@ -11,7 +11,7 @@ mod script;
 
 pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, ReconcileRequest, first_touch, is_true, ready};
-pub use domain::{DomainSeen, domain};
+pub use domain::{DomainSeen, domain, is_ours, is_reported};
 pub use domain_dns::{DomainDnsSeen, Publishing, domain_dns};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use provisioning::Provisioning;

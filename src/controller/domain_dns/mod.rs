@@ -13,7 +13,7 @@ use kube::runtime::controller::Action;
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
-use crate::crd::{EmailDomain, EmailDomainStatus};
+use crate::crd::EmailDomain;
 use crate::kubernetes::object::{key, request};
 use crate::outcome::{Outcome, Reason};
 use crate::status::{self, DomainDnsSeen, Publishing};
@@ -25,7 +25,7 @@ use crate::status::{self, DomainDnsSeen, Publishing};
 pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     let request = request(object.as_ref());
     let before = ctx.writer.known_status(object.as_ref());
-    if object.metadata.deletion_timestamp.is_some() || !is_reported(&before) {
+    if object.metadata.deletion_timestamp.is_some() || !status::is_reported(&before) {
         return Ok((Action::await_change(), Outcome::InSync));
     }
     let wanted = verification::wanted(&object, &ctx, &before);
@@ -34,7 +34,8 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         verification::records(wanted.as_ref(), &ctx, &before, &request),
     );
     // Only for a domain of ours that was just seen: another owner's gets no records.
-    let published = publish::publish(&ctx, &object, &before, wanted.as_ref().filter(|_| is_ours(&before))).await;
+    let published =
+        publish::publish(&ctx, &object, &before, wanted.as_ref().filter(|_| status::is_ours(&before))).await;
     let seen = DomainDnsSeen { records, ownership, published };
     ctx.writer.change_status(object.as_ref(), |now| status::domain_dns(now, &seen, &request)).await?;
     let outcome = outcome(&seen.published);
@@ -42,28 +43,6 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
     let next = next.min(verification::wait(&seen.records, &request));
     let next = next.min(ownership::wait(seen.ownership.as_ref(), &request));
     Ok((Action::requeue(next.min(publish::wait(&seen.published))), outcome))
-}
-
-/// Whether a reconcile with Mailcow was reported: the first one gives the DKIM key, which has its record.
-pub(crate) fn is_reported(status: &EmailDomainStatus) -> bool {
-    status::ready(&status.conditions).is_some_and(|ready| ready.reason != Reason::Pending.as_str())
-}
-
-/// Whether the domain was seen on Mailcow and is ours, whatever else there is to say of it.
-pub(crate) fn is_ours(status: &EmailDomainStatus) -> bool {
-    let seen = [
-        Reason::InSync,
-        Reason::Drifted,
-        Reason::FieldNotApplied,
-        Reason::FieldNotSupported,
-        Reason::DkimKeyDiffers,
-        Reason::RefusedByMailcow,
-        Reason::RefusedByKubernetes,
-        Reason::Paused,
-    ];
-    let is_seen = |reason: &str| seen.iter().any(|seen| seen.as_str() == reason);
-    let synced = status.conditions.iter().find(|condition| condition.type_ == "Synced");
-    status.usage.is_some() && synced.is_some_and(|synced| is_seen(&synced.reason))
 }
 
 /// What keeps the records from being published, if anything does. What DNS says of them is no failure of a reconcile.

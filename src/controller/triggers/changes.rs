@@ -13,7 +13,6 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 
-use crate::controller::domain_dns;
 use crate::crd::{
     DnsGate, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
     StatusCondition as Condition,
@@ -141,7 +140,7 @@ pub(crate) fn domain_for_mailcow(domain: &EmailDomain) -> u64 {
 pub(crate) fn domain_for_dns(domain: &EmailDomain) -> u64 {
     let Some(status) = &domain.status else { return own(domain) };
     let key = status.dkim.as_ref().map(|key| (&key.selector, &key.record));
-    hashed(&(own(domain), domain_dns::is_reported(status), domain_dns::is_ours(status), key))
+    hashed(&(own(domain), status::is_reported(status), status::is_ours(status), key))
 }
 
 /// What of a domain those that refer to it act on.

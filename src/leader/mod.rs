@@ -1,4 +1,4 @@
-//! Which of several replicas works: the one that holds a Lease.
+//! Which of several operators works: the one that holds a Lease; one that is alone, too.
 //!
 //! Nobody compares the clocks of two machines. A leader counts from the moment it *sent* its last renewal that was
 //! confirmed, and stops after two thirds of the lease's duration. Another takes the Lease only after it has watched it
@@ -100,7 +100,7 @@ impl Candidate {
         self.metrics.leading(true);
         let (resign, resigned) = oneshot::channel();
         // A task of its own: passes that take long must not keep it from renewing.
-        Term(Some((resign, tokio::spawn(self.keep(*lease, resigned)))))
+        Term { resign, keeping: tokio::spawn(self.keep(*lease, resigned)) }
     }
 
     /// Renews until it is told to resign, or says why the Lease is lost.
@@ -212,31 +212,23 @@ enum Renewed {
     Lost(String),
 }
 
-/// The time of a leader; without an election it never ends.
-pub(crate) struct Term(Option<(oneshot::Sender<()>, JoinHandle<Option<String>>)>);
+/// The time of a leader.
+pub(crate) struct Term {
+    resign: oneshot::Sender<()>,
+    keeping: JoinHandle<Option<String>>,
+}
 
 impl Term {
-    /// Of one that leads unasked.
-    pub(crate) fn unasked(metrics: &Metrics) -> Self {
-        metrics.leading(true);
-        Self(None)
-    }
-
     /// Waits until the Lease is lost, and says why.
     pub(crate) async fn lost(&mut self) -> String {
-        match &mut self.0 {
-            Some((_, keeping)) => keeping.await.ok().flatten().unwrap_or_else(|| "its keeper broke down".to_owned()),
-            None => std::future::pending().await,
-        }
+        (&mut self.keeping).await.ok().flatten().unwrap_or_else(|| "its keeper broke down".to_owned())
     }
 
     /// Frees the Lease, so that another may start at once.
     pub(crate) async fn resign(self) {
-        if let Some((resign, keeping)) = self.0 {
-            // Whoever has stopped listening has lost it, and it can't be freed.
-            let _ = resign.send(());
-            let _ = keeping.await;
-        }
+        // Whoever has stopped listening has lost it, and it can't be freed.
+        let _ = self.resign.send(());
+        let _ = self.keeping.await;
     }
 }
 

@@ -83,20 +83,19 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 4 'failurePolicy: Ignore' --set admissionPolicies.enabled=true,admissionPolicies.failurePolicy=Ignore; \
 	is 4 'kubernetes.io/metadata.name, operator: In, values: ."mail".' --set 'admissionPolicies.enabled=true,watchNamespaces={mail}'; \
 	is 1 'watch-namespaces=a,b' --set 'watchNamespaces={a,b}'; \
-	is 1 'type: Recreate'; \
-	is 0 'type: Recreate' --set replicas=2; \
+	is 0 'type: Recreate'; \
 	is 0 'provisioning-namespaces'; \
 	is 1 'provisioning-namespaces=default' --set featureGates.AutoProvisioning=true; \
 	is 1 'provisioning-namespaces=a,b' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={a,b}'; \
 	is 0 'provisioning-namespaces' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={*}'; \
-	is 1 '^ *- --leader-election' --set replicas=2; \
-	is 1 '^ *- --leader-election' --set leaderElection.enabled=true; \
-	is 0 '^ *- --leader-election'; \
-	is 0 'kind: PodDisruptionBudget' --set leaderElection.enabled=true; \
+	is 2 'resources: .leases.'; \
+	is 1 '^ *- --lease-name=r'; \
+	is 0 'kind: PodDisruptionBudget'; \
+	is 1 'kind: PodDisruptionBudget' --set replicas=2; \
 	is 1 'labelSelector' --set 'topologySpreadConstraints[0].topologyKey=zone'; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
 	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
-	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' replicas=2,leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
+	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
 	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
 	done; \
 	echo "chart: ok"

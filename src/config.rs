@@ -1,5 +1,6 @@
 //! Options of the programs: parsed once, here.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,14 +19,11 @@ const LONGEST_POLL: Duration = Duration::from_mins(5);
 
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(version, about, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do; `run` when left out.
+    /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The options of `run`.
-    #[command(flatten)]
-    pub settings: Settings,
+    pub command: Command,
 }
 
 /// What the program can do.
@@ -40,6 +38,10 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
+    /// Kubeconfig of the cluster to work on. Left out, the operator works on the cluster that it runs in; outside of one
+    /// it has to be given. Several files are separated as in the variable `KUBECONFIG` of kubectl.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<OsString>,
     /// URL of Mailcow, such as `https://mail.example.com`. Without it and without `--mailcow-secret` everything works
     /// up to Mailcow.
     #[arg(long, env = "MAILCOW_URL", conflicts_with = "mailcow_secret", requires = "mailcow_api_key_file")]
@@ -99,7 +101,7 @@ pub struct Settings {
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,
-    /// Options of several replicas.
+    /// Options of the election of the one operator that works.
     #[command(flatten)]
     pub leader: LeaderSettings,
 }
@@ -187,13 +189,10 @@ pub struct DnsSettings {
     pub policy_ca_file: Option<PathBuf>,
 }
 
-/// Options of several replicas.
+/// Options of the election of the one operator that works.
 #[derive(Clone, Debug, Args)]
 pub struct LeaderSettings {
-    /// Work only while holding a Lease in the operator's namespace: of several replicas one works and the others wait.
-    #[arg(long, env = "LEADER_ELECTION")]
-    pub leader_election: bool,
-    /// Name of the Lease.
+    /// Name of the Lease in the operator's namespace. Whoever holds it works; any other operator waits.
     #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator")]
     pub lease_name: String,
     /// How long after its last renewal the Lease of a leader that is gone passes on; 5s to 10m. A leader that can't
@@ -273,20 +272,32 @@ fn resolver(text: &str) -> Result<SocketAddr, String> {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("mailcow-operator").chain(args.iter().copied()))
+    fn parse(args: &[&str]) -> Result<Settings, clap::Error> {
+        match Cli::try_parse_from(["mailcow-operator", "run"].iter().chain(args))?.command {
+            Command::Run(settings) => Ok(*settings),
+            Command::Crds => unreachable!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn without_a_command_it_shows_help_and_starts_nothing() {
+        for args in [&["mailcow-operator"][..], &["mailcow-operator", "--resync", "1m"]] {
+            let error = Cli::try_parse_from(args).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+            assert!(error.to_string().contains("Usage"), "{error}");
+        }
     }
 
     #[test]
     fn nothing_is_needed() {
-        let cli = parse(&[]).unwrap();
-        assert!(cli.command.is_none() && cli.settings.mailcow_url.is_none());
-        assert_eq!(cli.settings.resync, Duration::from_mins(10));
+        let settings = parse(&[]).unwrap();
+        assert!(settings.mailcow_url.is_none());
+        assert_eq!(settings.resync, Duration::from_mins(10));
     }
 
     #[test]
     fn mailcow_is_looked_at_at_half_the_resync_and_every_five_minutes_at_least() {
-        let interval = |args: &[&str]| parse(args).unwrap().settings.poll_interval();
+        let interval = |args: &[&str]| parse(args).unwrap().poll_interval();
         assert_eq!(interval(&[]), Duration::from_mins(5));
         assert_eq!(interval(&["--resync", "1h"]), Duration::from_mins(5));
         assert_eq!(interval(&["--resync", "4s"]), Duration::from_secs(2));
@@ -302,15 +313,15 @@ mod tests {
 
     #[test]
     fn resolvers_come_with_and_without_a_port() {
-        let cli = parse(&["--dns-resolvers", "1.1.1.1,[::1]:5353"]).unwrap();
-        let shown: Vec<String> = cli.settings.dns.dns_resolvers.iter().map(ToString::to_string).collect();
+        let settings = parse(&["--dns-resolvers", "1.1.1.1,[::1]:5353"]).unwrap();
+        let shown: Vec<String> = settings.dns.dns_resolvers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["1.1.1.1:53", "[::1]:5353"]);
         assert!(parse(&["--dns-resolvers", "dns.example"]).is_err());
     }
 
     #[test]
     fn further_servers_have_a_name_and_a_secret() {
-        let settings = parse(&["--mailcow-server", "internal=a,b=c", "--mailcow-server", "d=e"]).unwrap().settings;
+        let settings = parse(&["--mailcow-server", "internal=a,b=c", "--mailcow-server", "d=e"]).unwrap();
         let named: Vec<_> = settings.mailcow_servers.iter().map(|s| (s.name.as_str(), s.secret.as_str())).collect();
         assert_eq!(named, [("internal", "a"), ("b", "c"), ("d", "e")]);
         for bad in ["internal", "=s", "Internal=s", "internal=", "default=s"] {
@@ -320,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_neither_short_nor_for_ever() {
-        assert_eq!(parse(&[]).unwrap().settings.leader.lease_duration, Duration::from_secs(15));
+        assert_eq!(parse(&[]).unwrap().leader.lease_duration, Duration::from_secs(15));
         assert!(parse(&["--lease-duration", "5s"]).is_ok());
         for bad in ["4s", "11m", "x"] {
             assert!(parse(&["--lease-duration", bad]).is_err(), "{bad}");
@@ -329,14 +340,14 @@ mod tests {
 
     #[test]
     fn lists_are_separated_by_commas() {
-        let settings = parse(&["--reserved-names", "ceo,legal", "--provisioning-namespaces", "mail"]).unwrap().settings;
+        let settings = parse(&["--reserved-names", "ceo,legal", "--provisioning-namespaces", "mail"]).unwrap();
         assert_eq!((settings.reserved_names.len(), settings.provisioning_namespaces.len()), (2, 1));
-        assert!(parse(&[]).unwrap().settings.reserved_names.is_empty());
+        assert!(parse(&[]).unwrap().reserved_names.is_empty());
     }
 
     #[test]
     fn policies_are_words_of_manifests() {
-        let defaults = parse(&["--default-deletion-policy", "Deactivate"]).unwrap().settings.defaults;
+        let defaults = parse(&["--default-deletion-policy", "Deactivate"]).unwrap().defaults;
         assert_eq!(defaults.default_deletion_policy, Some(DeletionPolicy::Deactivate));
         let error = parse(&["--default-deletion-policy", "delete"]).unwrap_err().to_string();
         assert!(error.contains("`Retain`"), "{error}");
@@ -344,7 +355,7 @@ mod tests {
 
     #[test]
     fn namespaces_are_listed_with_commas_and_none_is_empty() {
-        let namespaces = |args: &[&str]| parse(args).map(|cli| cli.settings.watch_namespaces);
+        let namespaces = |args: &[&str]| parse(args).map(|settings| settings.watch_namespaces);
         assert_eq!(namespaces(&["--watch-namespaces", "a,b"]).unwrap(), ["a", "b"]);
         assert!(namespaces(&[]).unwrap().is_empty());
         // It must not look everywhere where somebody meant to list namespaces.

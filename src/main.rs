@@ -10,9 +10,8 @@ use mailcow_operator::{controller, crd, telemetry};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None => run(cli.settings),
-        Some(Command::Run(settings)) => run(*settings),
-        Some(Command::Crds) => crds(),
+        Command::Run(settings) => run(*settings),
+        Command::Crds => crds(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -127,6 +127,9 @@ pub enum Reason {
     NamespacesNotReadable,
     /// The Kubernetes API failed; it is tried again.
     KubernetesApiError,
+    /// Kubernetes refuses what the operator writes: a quota, an admission policy or a missing right; the message has its
+    /// words. It is tried again with back-off.
+    RefusedByKubernetes,
 }
 
 impl Reason {
@@ -258,6 +261,7 @@ impl Reason {
             Self::NotAllProvisioned => "NotAllProvisioned",
             Self::NamespacesNotReadable => "NamespacesNotReadable",
             Self::KubernetesApiError => "KubernetesApiError",
+            Self::RefusedByKubernetes => "RefusedByKubernetes",
         }
     }
 }

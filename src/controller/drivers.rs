@@ -7,11 +7,14 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::forget;
 use crate::controller::driver::queue::{Driver, Running, drive};
 use crate::controller::triggers::{self, changes};
-use crate::controller::{alias, domain, mailbox, provision, rules, shutdown};
+use crate::controller::{alias, domain, domain_dns, mailbox, provision, rules, shutdown};
 use crate::gates::Gate;
 
 /// A domain counts what is attached to it at most once in this time, however much is attached at once.
 const RECOUNT: Duration = Duration::from_secs(1);
+/// DNS of so many domains is asked for at a time. Most of it is waiting; how many questions are under way has a limit of
+/// its own ([`crate::dns::Options`]).
+const DNS_CONCURRENCY: u16 = 32;
 
 /// Runs every driver until the process is told to end.
 pub(crate) async fn run(ctx: &Arc<Context>) {
@@ -32,7 +35,18 @@ pub(crate) async fn run(ctx: &Arc<Context>) {
 fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
     let stores = &ctx.stores;
     let mut drivers = vec![
-        drive(&stores.domains, ctx, Driver::new(triggers::of_domains(ctx, RECOUNT)), domain::reconcile),
+        drive(
+            &stores.domains,
+            ctx,
+            Driver { matters: changes::domain_for_mailcow, ..Driver::new(triggers::of_domains(ctx, RECOUNT)) },
+            domain::reconcile,
+        ),
+        drive(
+            &stores.domains,
+            ctx,
+            Driver { name: "DNS", concurrency: DNS_CONCURRENCY, matters: changes::domain_for_dns, triggers: vec![] },
+            domain_dns::reconcile,
+        ),
         drive(&stores.mailboxes, ctx, Driver::new(triggers::of_mailboxes(ctx)), mailbox::reconcile),
         drive(&stores.aliases, ctx, Driver::new(triggers::of_aliases(ctx)), alias::reconcile),
     ];

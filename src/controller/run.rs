@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
@@ -26,14 +27,20 @@ use crate::controller::{drivers, shutdown};
 use crate::dns::Lookup;
 use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::access;
+use crate::kubernetes::client::{self, LastAnswer};
+use crate::kubernetes::cluster;
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
-use crate::leader::permit::{self, Permit};
-use crate::leader::{Candidate, Term};
+use crate::leader::Candidate;
+use crate::leader::permit::Permit;
 use crate::mail::Sinks;
 use crate::publisher::Publisher;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, Readiness};
 use crate::tenancy::Reserved;
+
+/// After so long without an answer of the Kubernetes API the operator is not ready, or after as long as a Lease lasts
+/// where that is longer: it is renewed several times in that time.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +48,9 @@ pub enum Error {
     /// No way to the Kubernetes API.
     #[error("no connection to the Kubernetes API: {0}")]
     Kubernetes(#[source] Box<kube::Error>),
-    /// The kubeconfig or the in-cluster configuration can't be used.
-    #[error("no Kubernetes configuration: {0}")]
-    Config(#[source] Box<kube::config::InferConfigError>),
+    /// It is not known which cluster to work on.
+    #[error("{0}")]
+    Config(String),
     /// The CRDs are not there.
     #[error("the CRDs of email.askrobots.com are not installed, or may not be listed: {0}")]
     NoCrds(#[source] Box<kube::Error>),
@@ -71,25 +78,30 @@ pub enum Error {
 /// # Errors
 /// When something that is needed at the start is missing.
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
-    let config = kube::Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
+    let config =
+        cluster::config(settings.kubeconfig.as_deref()).await.map_err(|error| Error::Config(error.to_string()))?;
+    tracing::info!(cluster = %config.cluster_url, "working on this cluster");
     let no_kube = |error| Error::Kubernetes(Box::new(error));
-    let unguarded = kube::Client::try_from(config.clone()).map_err(no_kube)?;
-    let permit = Permit::always();
-    let kube = permit::client(config, permit.clone()).map_err(no_kube)?;
+    let (permit, last_answer) = (Permit::always(), LastAnswer::default());
+    let unguarded = client::client(config.clone(), Permit::always(), last_answer.clone()).map_err(no_kube)?;
+    let kube = client::client(config, permit.clone(), last_answer.clone()).map_err(no_kube)?;
     let inaccessible = access::check(&kube, &mut settings).await.map_err(|error| Error::NoCrds(Box::new(error)))?;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), ready.clone()));
+    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), readiness(&ready, last_answer, &settings)));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
     let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
     let ending = shutdown::listen(inaccessible);
     let mut term = tokio::select! {
-        term = elected(unguarded, &settings, &permit, &metrics, &ready) => term,
+        term = Candidate::new(unguarded, &settings, permit.clone(), metrics.clone()).elected(|| {
+            // One that waits is ready: it could take over at any time.
+            ready.store(true, Ordering::Relaxed);
+        }) => term,
         () = shutdown::requested(ending.clone()) => return Ok(()),
         ended = &mut server => return unserved(listen, ended),
     };
@@ -106,6 +118,21 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     }
 }
 
+/// Whether the operator is ready: it has started, and Kubernetes answers.
+fn readiness(ready: &Arc<AtomicBool>, last_answer: LastAnswer, settings: &Settings) -> Readiness {
+    let (ready, longest) = (ready.clone(), SILENCE.max(settings.leader.lease_duration));
+    Arc::new(move || {
+        let silence = last_answer.elapsed();
+        if silence > longest {
+            return Err(format!("the Kubernetes API has not answered for {} s; the log says why", silence.as_secs()));
+        }
+        if !ready.load(Ordering::Relaxed) {
+            return Err("waiting for the Kubernetes API; the log says for what".to_owned());
+        }
+        Ok(())
+    })
+}
+
 /// The end of the server for metrics and health.
 fn unserved(
     address: std::net::SocketAddr,
@@ -115,21 +142,6 @@ fn unserved(
         Ok(Err(error)) => Err(Error::Listen { address, error }),
         Ok(Ok(())) | Err(_) => Ok(()),
     }
-}
-
-/// Waits until this instance may work. One that waits its turn is ready: it could take over at any time.
-async fn elected(
-    kube: kube::Client,
-    settings: &Settings,
-    permit: &Permit,
-    metrics: &Metrics,
-    ready: &AtomicBool,
-) -> Term {
-    if !settings.leader.leader_election {
-        return Term::unasked(metrics);
-    }
-    let candidate = Candidate::new(kube, settings, permit.clone(), metrics.clone());
-    candidate.elected(|| ready.store(true, Ordering::Relaxed)).await
 }
 
 /// The first 8 hex digits of the uid of kube-system, unless configured.

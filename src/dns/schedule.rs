@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::verdict::{Reach, Verdict, warning};
-use crate::crd::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsStatus, DnsVerdict};
+use crate::crd::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSource, DnsVerdict};
 
 /// Bad checks in a row before a verified record counts as bad.
 pub(super) const BAD_CHECKS: u32 = 3;
@@ -158,17 +158,17 @@ fn suspicious(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> Dns
     kept
 }
 
-/// The status of all records after a check of the domain, sorted by type and name, with the time of the next check.
+/// All records after a check of the domain, sorted by type and name, with the time of the next check.
 pub fn settle_all(
-    before: Option<&DnsStatus>,
+    before: &[DnsRecordStatus],
     verdicts: Vec<Verdict>,
     required: &[DnsRecordKind],
     now: Timestamp,
     jitter: f64,
-) -> DnsStatus {
+) -> Vec<DnsRecordStatus> {
     let settled = verdicts.into_iter().map(|verdict| {
         let is_it = |record: &&DnsRecordStatus| record.kind == verdict.kind && record.name == verdict.name;
-        let old = before.and_then(|before| before.records.iter().find(is_it));
+        let old = before.iter().find(is_it);
         let mut record = settle(old, verdict, now);
         record.required = required.contains(&record.kind);
         record
@@ -179,7 +179,7 @@ pub fn settle_all(
     for record in &mut records {
         record.next_check = Some(Time(next));
     }
-    DnsStatus { records }
+    records
 }
 
 #[cfg(test)]

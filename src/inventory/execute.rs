@@ -75,6 +75,7 @@ impl Inventory {
             | Change::AddDkim { .. }
             | Change::AddMailbox(_)
             | Change::EditMailbox { .. }
+            | Change::UnmarkMailbox { .. }
             | Change::LimitMailbox { .. }
             | Change::EncryptMailbox { .. }
             | Change::UntagMailbox { .. }

@@ -223,12 +223,12 @@ impl Inventory {
     /// Whether the mailbox of this address was seen to be missing, as far as is remembered; nothing is asked.
     pub fn misses_mailbox(&self, catch: &Catch) -> bool {
         let Catch::One(address) = catch else { return false };
-        known_page(&self.mailboxes, address.domain()).is_some_and(|page| page.is_missing(address, self.interval * 2))
+        known_page(&self.mailboxes, address.domain()).is_some_and(|page| page.is_missing_within(address, self.interval * 2))
     }
 
     /// The same of an alias.
     pub fn misses_alias(&self, catch: &Catch) -> bool {
-        known_page(&self.aliases, catch.domain()).is_some_and(|page| page.is_missing(catch, self.interval * 2))
+        known_page(&self.aliases, catch.domain()).is_some_and(|page| page.is_missing_within(catch, self.interval * 2))
     }
 
     /// As [`Inventory::single`], but lists all first when that is the cheaper way. One list at a time: whoever comes

@@ -149,6 +149,19 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
     }
 
+    /// Whether the thing was last seen to be missing, within `keep`.
+    pub(super) fn is_missing_within(&self, key: &K, keep: Duration) -> bool {
+        let state = self.state();
+        if state.stale.contains(key) {
+            return false;
+        }
+        if state.is_listed(keep) {
+            return !state.things.contains_key(key);
+        }
+        let single = state.singles.get(key).and_then(|single| single.seen.as_ref());
+        single.is_some_and(|(seen, thing)| seen.elapsed() < keep && thing.is_none())
+    }
+
     /// A thing of a list that is remembered, by what it is like.
     pub(super) fn find(&self, is_it: impl Fn(&V) -> bool) -> Option<K> {
         self.state().things.iter().find(|(_, thing)| is_it(thing)).map(|(key, _)| key.clone())
@@ -399,6 +412,19 @@ mod tests {
         assert_eq!(page.next(&0, LONG), Next::Known(Some('a')));
         assert_eq!(page.next(&2, LONG), Next::Single);
         assert_eq!(page.next(&0, Duration::ZERO), Next::Single, "what is old is asked again");
+    }
+
+    #[test]
+    fn what_was_seen_to_be_missing_is_known_without_a_question() {
+        let page = asked(2);
+        page.enter(1, None, same);
+        let is_missing = |key, keep| page.is_missing_within(&key, keep);
+        assert!(is_missing(1, LONG) && !is_missing(0, LONG) && !is_missing(7, LONG));
+        assert!(!is_missing(1, Duration::ZERO), "what is old counts no more");
+        let listed = asked(8);
+        listed.count_ours(9);
+        listed.fill(vec![(1, 'a')], same);
+        assert!(listed.is_missing_within(&2, LONG) && !listed.is_missing_within(&1, LONG));
     }
 
     #[test]

@@ -18,37 +18,66 @@ const LAG: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct LatestStatuses(Mutex<Recent>);
 
-type Recent = HashMap<(String, TypeId), (Instant, Box<dyn Any + Send>)>;
+type Recent = HashMap<(String, TypeId), Written>;
+
+/// A status, or a part of one, that was written.
+#[derive(Debug)]
+struct Written {
+    when: Instant,
+    /// The version of the object with it, where that is known.
+    version: Option<String>,
+    part: Box<dyn Any + Send>,
+}
 
 impl LatestStatuses {
-    /// Keeps what was written.
-    pub(crate) fn remember<K>(&self, object: &K, status: &K::Status)
+    /// Keeps the status and the version of an object that was just written, as the API server gave it back.
+    pub(crate) fn remember<K>(&self, object: &K)
     where
-        K: ResourceExt + HasStatus<Status: Clone + Send + 'static>,
+        K: ResourceExt + HasStatus<Status: Clone + Default + Send + 'static>,
     {
         if let Some(uid) = object.uid() {
-            self.put(&uid, status.clone());
+            self.keep(&uid, object.resource_version(), object.status().cloned().unwrap_or_default());
         }
     }
 
-    /// What was written within the last seconds.
+    /// What was written within the last seconds, unless the object is newer.
     pub(crate) fn status<K>(&self, object: &K) -> Option<K::Status>
     where
         K: ResourceExt + HasStatus<Status: Clone + 'static>,
     {
-        self.get(object.meta().uid.as_ref()?)
+        self.versioned(object).map(|(_, status)| status)
+    }
+
+    /// The same with the version that the object has been of since.
+    pub(crate) fn versioned<K>(&self, object: &K) -> Option<(Option<String>, K::Status)>
+    where
+        K: ResourceExt + HasStatus<Status: Clone + 'static>,
+    {
+        let recent = self.recent();
+        let written = recent.get(&(object.uid()?, TypeId::of::<K::Status>()))?;
+        // Versions grow with time (KEP-5504); where they can't be compared, what was written counts.
+        let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
+        let (known, seen) = (number(written.version.as_ref()), number(object.meta().resource_version.as_ref()));
+        if known.zip(seen).is_some_and(|(known, seen)| seen > known) {
+            return None;
+        }
+        Some((written.version.clone(), written.part.downcast_ref().cloned()?))
     }
 
     /// Keeps a part of a status that was written, by its type.
     pub(crate) fn put<T: Send + 'static>(&self, uid: &str, part: T) {
-        self.recent().insert((uid.to_owned(), TypeId::of::<T>()), (Instant::now(), Box::new(part)));
+        self.keep(uid, None, part);
     }
 
     /// The part of this type that was written within the last seconds.
     pub(crate) fn get<T: Clone + 'static>(&self, uid: &str) -> Option<T> {
         let recent = self.recent();
-        let (_, part) = recent.get(&(uid.to_owned(), TypeId::of::<T>()))?;
-        part.downcast_ref().cloned()
+        recent.get(&(uid.to_owned(), TypeId::of::<T>()))?.part.downcast_ref().cloned()
+    }
+
+    fn keep<T: Send + 'static>(&self, uid: &str, version: Option<String>, part: T) {
+        let written = Written { when: Instant::now(), version, part: Box::new(part) };
+        self.recent().insert((uid.to_owned(), TypeId::of::<T>()), written);
     }
 
     /// Forgets an object that was deleted.
@@ -61,7 +90,7 @@ impl LatestStatuses {
     /// What is still needed; the rest is forgotten.
     fn recent(&self) -> MutexGuard<'_, Recent> {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.retain(|_, (since, _)| since.elapsed() < LAG);
+        latest.retain(|_, written| written.when.elapsed() < LAG);
         shrink(&mut *latest);
         latest
     }
@@ -78,8 +107,14 @@ mod tests {
         mailbox.metadata.uid = Some("u1".into());
         let written = EmailMailboxStatus { password_version: Some("v2".into()), ..EmailMailboxStatus::default() };
         let latest = LatestStatuses::default();
-        latest.remember(&mailbox, &written);
-        assert_eq!(latest.status(&mailbox), Some(written));
+        (mailbox.metadata.resource_version, mailbox.status) = (Some("9".into()), Some(written.clone()));
+        latest.remember(&mailbox);
+        assert_eq!(latest.status(&mailbox), Some(written.clone()));
+        (mailbox.metadata.resource_version, mailbox.status) = (Some("8".into()), None);
+        assert_eq!(latest.status(&mailbox), Some(written), "the watch is behind");
+        mailbox.metadata.resource_version = Some("10".into());
+        assert_eq!(latest.status(&mailbox), None, "somebody has changed it since");
+        mailbox.metadata.resource_version = None;
         mailbox.metadata.uid = Some("u2".into());
         assert_eq!(latest.status(&mailbox), None);
     }

@@ -1,10 +1,13 @@
 //! What is read and written in Kubernetes: watched stores with subscriptions, status and finalizers, events.
 
 pub(crate) mod access;
+pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod intern;
 pub(crate) mod latest;
 pub(crate) mod merged;
 pub(crate) mod object;
+pub(crate) mod refusal;
 pub(crate) mod stores;
 pub(crate) mod writer;

@@ -10,6 +10,7 @@ use crate::crd::{EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condi
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
+use crate::kubernetes::refusal;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned, ReconcileRequest};
 
@@ -44,13 +45,18 @@ impl Writer {
         object: &K,
         request: &ReconcileRequest,
     ) -> Result<K::Status, kube::Error> {
-        let last = self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default().own();
+        let last = self.known_status(object);
         if !last.conditions().is_empty() || object.meta().deletion_timestamp.is_some() {
             return Ok(last);
         }
         let first = status::first_touch(request);
         self.write_status(object, &last, &first).await?;
         Ok(first)
+    }
+
+    /// The status that was last written, or that the object has.
+    pub(crate) fn known_status<K: Object>(&self, object: &K) -> K::Status {
+        self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default().own()
     }
 
     /// Writes the status if it differs, and an event if `Ready` changed.
@@ -66,22 +72,89 @@ impl Writer {
         if before == after {
             return Ok(());
         }
+        match self.patch_status(object, None, after).await {
+            // It was deleted meanwhile, or deleted and made again: there is nothing to write to.
+            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            result => result?,
+        }
+        self.publish_change(object, before, after).await;
+        Ok(())
+    }
+
+    /// Changes the status of an object that several drivers write: `change` gets the status as it is now, and is asked
+    /// again when another driver was faster, so none loses what another wrote. Gives what stands there in the end.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn change_status<K: Object>(
+        &self,
+        object: &K,
+        change: impl Fn(&K::Status) -> K::Status,
+    ) -> Result<K::Status, kube::Error> {
+        let (mut version, mut before) = self.latest.versioned(object).unwrap_or_else(|| versioned(object));
+        for _ in 0..ATTEMPTS {
+            let after = change(&before);
+            if before == after {
+                return Ok(after);
+            }
+            match self.patch_status(object, version.as_deref(), &after).await {
+                Ok(()) => {
+                    self.publish_change(object, &before, &after).await;
+                    return Ok(after);
+                }
+                // It was deleted meanwhile: there is nothing to write to.
+                Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(after),
+                Err(kube::Error::Api(error)) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+            let Some(now) = self.api(object).get_opt(&object.name_any()).await? else { return Ok(after) };
+            if now.meta().uid != object.meta().uid {
+                return Ok(after);
+            }
+            (version, before) = versioned(&now);
+        }
+        Err(changes_too_often(&object.name_any(), "status to be written"))
+    }
+
+    /// Writes a status to exactly this object; with a version only while it is still of that version.
+    async fn patch_status<K: Object>(
+        &self,
+        object: &K,
+        version: Option<&str>,
+        status: &K::Status,
+    ) -> Result<(), kube::Error> {
+        let mut metadata = json!({"name": object.name_any(), "uid": object.uid()});
+        if let Some(version) = version {
+            metadata["resourceVersion"] = json!(version);
+        }
         let body = json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": {"name": object.name_any()}, "status": after,
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();
-        match self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
-            // It was deleted meanwhile: there is nothing to write to.
-            Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
-            result => result.map(|_| ())?,
+        let written = self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
+        if let Err(error) = &written {
+            self.report_refusal(object, error).await;
         }
-        self.latest.remember(object, after);
+        self.latest.remember(&written?);
+        Ok(())
+    }
+
+    /// Publishes why a status is refused: there is no other place for it.
+    async fn report_refusal<K: Object>(&self, object: &K, error: &kube::Error) {
+        let why = refusal::why(error);
+        if why.reason == Reason::RefusedByKubernetes {
+            let note = Some(format!("the status can't be written: {}", why.message));
+            let (reason, action) = (why.reason.as_str().to_owned(), "WriteStatus".to_owned());
+            self.publish(object, Event { type_: EventType::Warning, reason, note, action, secondary: None }).await;
+        }
+    }
+
+    /// Publishes an event if `Ready` changed.
+    async fn publish_change<K: Object>(&self, object: &K, before: &K::Status, after: &K::Status) {
         if let Some(event) = changed(before.conditions(), after.conditions()) {
             log(&event, before.conditions());
             self.publish(object, event).await;
         }
-        Ok(())
     }
 
     /// What was last written of the script of a mailbox.
@@ -168,7 +241,9 @@ impl Writer {
             "metadata": {"name": object.name_any(), "uid": object.uid(), "finalizers": [FINALIZER]},
         });
         let params = PatchParams::apply(FINALIZER_MANAGER).force();
-        self.api(object).patch(&object.name_any(), &params, &Patch::Apply(body)).await.map(|_| ())
+        let now = self.api(object).patch(&object.name_any(), &params, &Patch::Apply(body)).await?;
+        self.latest.remember(&now);
+        Ok(())
     }
 
     /// Removes our finalizer, whoever put it there: a restored manifest makes kubectl its owner, and applying without it
@@ -194,8 +269,7 @@ impl Writer {
                 result => return result.map(|_| ()),
             }
         }
-        let message = format!("{name} changes too often for its finalizer to be removed; it is tried again");
-        Err(kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409))))
+        Err(changes_too_often(&name, "finalizer to be removed"))
     }
 
     /// The API of the object's kind in its namespace.
@@ -216,6 +290,16 @@ fn log(event: &Event, before: &[Condition]) {
     } else {
         tracing::info!(reason, note, "Ready changed");
     }
+}
+
+/// An object's version and status.
+fn versioned<K: Object>(object: &K) -> (Option<String>, K::Status) {
+    (object.meta().resource_version.clone(), object.status().cloned().unwrap_or_default())
+}
+
+fn changes_too_often(name: &str, what: &str) -> kube::Error {
+    let message = format!("{name} changes too often for its {what}; it is tried again");
+    kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409)))
 }
 
 /// An event when `Ready` is not as it was before.

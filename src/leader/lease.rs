@@ -16,6 +16,8 @@ pub(crate) struct Times {
     pub(crate) look: Duration,
     /// Between two renewals.
     pub(crate) renew: Duration,
+    /// How long one renewal may take, so that there is time for another when it hangs.
+    pub(crate) attempt: Duration,
     /// How long a confirmed renewal is good for.
     pub(crate) good: Duration,
     /// How long a record has to stay unchanged until another takes it.
@@ -26,7 +28,8 @@ impl Times {
     /// Of a lease of this duration.
     pub(crate) fn of(duration: Duration) -> Self {
         let look = (duration / 10).min(LONGEST_LOOK);
-        Self { look, renew: duration / 5, good: duration * 2 / 3, patience: duration.saturating_sub(look) }
+        let (renew, attempt) = (duration / 5, duration / 6);
+        Self { look, renew, attempt, good: duration * 2 / 3, patience: duration.saturating_sub(look) }
     }
 }
 
@@ -100,7 +103,8 @@ mod tests {
         for seconds in 5..=600 {
             let times = Times::of(Duration::from_secs(seconds));
             assert!(times.good + times.look < times.patience, "{seconds}");
-            assert!(times.renew * 3 <= times.good, "one renewal may fail: {seconds}");
+            let two_attempts = times.attempt * 2 + times.look;
+            assert!(times.renew + two_attempts <= times.good, "one renewal may hang: {seconds}");
             assert!(times.patience + times.look <= Duration::from_secs(seconds), "{seconds}");
         }
     }

@@ -1,4 +1,4 @@
-//! Which of several replicas works: the one that holds a Lease.
+//! Which of several operators works: the one that holds a Lease; one that is alone, too.
 //!
 //! Nobody compares the clocks of two machines. A leader counts from the moment it *sent* its last renewal that was
 //! confirmed, and stops after two thirds of the lease's duration. Another takes the Lease only after it has watched it
@@ -100,7 +100,7 @@ impl Candidate {
         self.metrics.leading(true);
         let (resign, resigned) = oneshot::channel();
         // A task of its own: passes that take long must not keep it from renewing.
-        Term(Some((resign, tokio::spawn(self.keep(*lease, resigned)))))
+        Term { resign, keeping: tokio::spawn(self.keep(*lease, resigned)) }
     }
 
     /// Renews until it is told to resign, or says why the Lease is lost.
@@ -117,24 +117,31 @@ impl Candidate {
     async fn renewed(&self, lease: &mut Lease, resigned: &mut oneshot::Receiver<()>) -> Option<String> {
         let times = Times::of(self.duration);
         let mut trouble = "it could not be renewed in time".to_owned();
+        let mut wait = times.renew;
         loop {
             let Some(left) = self.permit.left() else { return Some(trouble) };
-            if timeout(times.renew.min(left), &mut *resigned).await.is_ok() {
+            if timeout(wait.min(left), &mut *resigned).await.is_ok() {
                 return None;
             }
             let Some(left) = self.permit.left() else { return Some(trouble) };
             let sent = Instant::now();
-            match timeout(left, self.renew(lease)).await {
+            wait = times.look;
+            // One that hangs must not cost the term: each try has its part of it.
+            match timeout(times.attempt.min(left), self.renew(lease)).await {
                 Ok(Ok(Renewed::Yes(renewed))) => {
                     *lease = *renewed;
                     self.permit.grant(sent + times.good);
+                    wait = times.renew;
                 }
                 Ok(Ok(Renewed::Lost(why))) => return Some(why),
                 Ok(Err(error)) => {
                     trouble = self.trouble(&error);
                     tracing::warn!(lease = self.name, "{trouble}");
                 }
-                Err(_) => return Some("the Kubernetes API does not answer".to_owned()),
+                Err(_) => {
+                    "the Kubernetes API does not answer".clone_into(&mut trouble);
+                    tracing::warn!(lease = self.name, "{trouble}");
+                }
             }
         }
     }
@@ -205,31 +212,23 @@ enum Renewed {
     Lost(String),
 }
 
-/// The time of a leader; without an election it never ends.
-pub(crate) struct Term(Option<(oneshot::Sender<()>, JoinHandle<Option<String>>)>);
+/// The time of a leader.
+pub(crate) struct Term {
+    resign: oneshot::Sender<()>,
+    keeping: JoinHandle<Option<String>>,
+}
 
 impl Term {
-    /// Of one that leads unasked.
-    pub(crate) fn unasked(metrics: &Metrics) -> Self {
-        metrics.leading(true);
-        Self(None)
-    }
-
     /// Waits until the Lease is lost, and says why.
     pub(crate) async fn lost(&mut self) -> String {
-        match &mut self.0 {
-            Some((_, keeping)) => keeping.await.ok().flatten().unwrap_or_else(|| "its keeper broke down".to_owned()),
-            None => std::future::pending().await,
-        }
+        (&mut self.keeping).await.ok().flatten().unwrap_or_else(|| "its keeper broke down".to_owned())
     }
 
     /// Frees the Lease, so that another may start at once.
     pub(crate) async fn resign(self) {
-        if let Some((resign, keeping)) = self.0 {
-            // Whoever has stopped listening has lost it, and it can't be freed.
-            let _ = resign.send(());
-            let _ = keeping.await;
-        }
+        // Whoever has stopped listening has lost it, and it can't be freed.
+        let _ = self.resign.send(());
+        let _ = self.keeping.await;
     }
 }
 
@@ -242,4 +241,73 @@ fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "mailcow-operator" } else { host.trim() };
     format!("{host}-{:08x}", rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use kube::client::Body;
+
+    const LEASE: &str = r#"{"metadata":{"name":"l","resourceVersion":"1"},"spec":{"holderIdentity":"me"}}"#;
+    const NOT_FOUND: &str =
+        r#"{"kind":"Status","status":"Failure","reason":"NotFound","code":404,"message":"","metadata":{}}"#;
+
+    /// An API server with one Lease, whose answer to the second write of it never comes.
+    #[derive(Clone, Default)]
+    struct Server(Arc<AtomicUsize>);
+
+    impl tower::Service<http::Request<Body>> for Server {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let is_write = *request.method() != http::Method::GET;
+            let is_second = is_write && self.0.fetch_add(1, Ordering::Relaxed) == 1;
+            Box::pin(async move {
+                if is_second {
+                    std::future::pending::<()>().await;
+                }
+                let (status, body) = if is_write { (200, LEASE) } else { (404, NOT_FOUND) };
+                let mut answer = http::Response::new(Body::from(body.as_bytes().to_vec()));
+                *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+                Ok(answer)
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_hangs_does_not_cost_the_term() {
+        let server = Server::default();
+        let permit = Permit::always();
+        let candidate = Candidate {
+            leases: Api::namespaced(kube::Client::new(server.clone(), "n"), "n"),
+            name: "l".to_owned(),
+            me: "me".to_owned(),
+            duration: Duration::from_secs(3),
+            permit: permit.clone(),
+            metrics: Metrics::default(),
+            record: Record::default(),
+        };
+        let mut term = candidate.elected(|| ()).await;
+        let renewed_later = async {
+            while server.0.load(Ordering::Relaxed) < 4 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            why = term.lost() => panic!("the term is lost: {why}"),
+            () = renewed_later => assert!(permit.holds()),
+        }
+    }
 }

@@ -1,10 +1,11 @@
-//! When nothing is sent: after a rejected key, and while the server is in trouble.
+//! When nothing is sent: after a rejected key, and while the server is in trouble. And when only one call is sent: while
+//! it is not known that the key is right, since Mailcow counts each wrong one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, watch};
 
 use super::error::Error;
 use crate::clock;
@@ -21,6 +22,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Breaker {
     state: Mutex<State>,
     recoveries: watch::Sender<u64>,
+    /// Held by the one call that tries a key.
+    probing: AsyncMutex<()>,
+}
+
+/// The right to send one call; to be kept until its answer is known.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Admission<'a> {
+    _probing: Option<AsyncMutexGuard<'a, ()>>,
 }
 
 #[derive(Debug, Default)]
@@ -32,20 +42,57 @@ struct State {
     failures: u32,
     last: Option<Error>,
     next: Option<Instant>,
+    /// Whether the server took the key.
+    is_proven: bool,
+    /// How many calls that tried the key have ended, and why the last one did not prove it.
+    probes: u64,
+    unproven: Option<Error>,
+}
+
+impl State {
+    /// Notes that a call did not prove the key.
+    fn probed(&mut self, error: &Error) {
+        self.probes += 1;
+        self.unproven = Some(error.clone());
+    }
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: Mutex::default(), recoveries: watch::Sender::new(0) }
+        Self { state: Mutex::default(), recoveries: watch::Sender::new(0), probing: AsyncMutex::default() }
     }
 }
 
 impl Breaker {
+    /// Lets a call through, if it may be sent. While the key is not known to be right, one call tries it, and the others
+    /// wait and share what became of it.
+    ///
+    /// # Errors
+    /// What keeps it from being sent.
+    pub(super) async fn admit(&self, jitter: f64) -> Result<Admission<'_>, Error> {
+        let (is_proven, probes) = {
+            let state = self.state();
+            (state.is_proven, state.probes)
+        };
+        if is_proven {
+            return self.allow(jitter).map(|()| Admission { _probing: None });
+        }
+        let probing = self.probing.lock().await;
+        let (is_proven, unproven) = {
+            let state = self.state();
+            (state.is_proven, state.unproven.clone().filter(|_| state.probes != probes))
+        };
+        match unproven {
+            Some(error) if !is_proven => Err(error),
+            _ => self.allow(jitter).map(|()| Admission { _probing: (!is_proven).then_some(probing) }),
+        }
+    }
+
     /// Whether a call may be sent. Of a server in trouble one call tries, and the others share what was last seen.
     ///
     /// # Errors
     /// What keeps it from being sent.
-    pub(super) fn allow(&self, jitter: f64) -> Result<(), Error> {
+    fn allow(&self, jitter: f64) -> Result<(), Error> {
         let mut state = self.state();
         if let Some((since, error)) = &state.rejected
             && since.elapsed() < REJECTED_WAIT
@@ -66,6 +113,8 @@ impl Breaker {
     pub(super) fn rejected(&self, error: Error) -> bool {
         let mut state = self.state();
         let is_known = state.rejected.as_ref().is_some_and(|(since, _)| since.elapsed() < REJECTED_WAIT);
+        state.is_proven = false;
+        state.probed(&error);
         state.rejected = Some((Instant::now(), error));
         state.since.get_or_insert_with(|| clock::now().0);
         !is_known
@@ -76,6 +125,7 @@ impl Breaker {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         state.last = Some(error.clone());
+        state.probed(error);
         state.next = Some(Instant::now() + pause(state.failures, jitter));
         let since = *state.since.get_or_insert_with(|| clock::now().0);
         (state.failures == TROUBLE).then_some(since)
@@ -85,7 +135,7 @@ impl Breaker {
     pub(super) fn answered(&self) -> Option<Timestamp> {
         let mut state = self.state();
         let was_in_trouble = state.failures >= TROUBLE || state.rejected.is_some();
-        let before = std::mem::take(&mut *state);
+        let before = std::mem::replace(&mut *state, State { is_proven: true, ..State::default() });
         drop(state);
         if was_in_trouble {
             self.recoveries.send_modify(|count| *count += 1);
@@ -159,6 +209,47 @@ mod tests {
         let breaker = Breaker::default();
         assert!(breaker.rejected(down()) && !breaker.rejected(down()));
         assert_eq!((breaker.allow(0.0), breaker.word()), (Err(down()), "rejected"));
+    }
+
+    /// What becomes of eight calls that come at once, when each that is sent ends so.
+    async fn calls(breaker: &Breaker, answer: Result<(), Error>) -> (usize, Vec<Result<(), Error>>) {
+        let sent = std::sync::atomic::AtomicUsize::new(0);
+        let call = async || {
+            let _admission = breaker.admit(0.0).await?;
+            sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            match &answer {
+                Ok(()) => drop(breaker.answered()),
+                Err(error @ Error::KeyRejected { .. }) => drop(breaker.rejected(error.clone())),
+                Err(error) => drop(breaker.failed(error, 0.0)),
+            }
+            answer.clone()
+        };
+        let ended = futures::future::join_all((0..8).map(|_| call())).await;
+        (sent.into_inner(), ended)
+    }
+
+    #[tokio::test]
+    async fn one_call_tries_a_key_and_the_others_share_what_became_of_it() {
+        let wrong = Error::KeyRejected { server: "https://m".into(), why: "no".into(), wait_minutes: 15 };
+        for error in [wrong.clone(), down()] {
+            let breaker = Breaker::default();
+            assert_eq!(calls(&breaker, Err(error.clone())).await, (1, vec![Err(error); 8]));
+        }
+        let breaker = Breaker::default();
+        assert_eq!(calls(&breaker, Ok(())).await, (8, vec![Ok(()); 8]));
+        // A key that is refused later, and after the long wait for it: one call again.
+        breaker.rejected(wrong.clone());
+        assert_eq!(calls(&breaker, Ok(())).await.0, 0);
+        breaker.state().rejected = None;
+        assert_eq!(calls(&breaker, Err(wrong.clone())).await.0, 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_leaves_the_try_to_the_next() {
+        let breaker = Breaker::default();
+        drop(breaker.admit(0.0).await);
+        assert_eq!(calls(&breaker, Ok(())).await.0, 8);
     }
 
     #[test]

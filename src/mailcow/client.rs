@@ -183,7 +183,7 @@ impl Client {
         let url = self.url(action, question.parts);
         let path = url.path().to_owned();
         let _turn = self.readers.acquire().await;
-        self.breaker.allow(rand::random())?;
+        let _admission = self.breaker.admit(rand::random()).await?;
         let started = Instant::now();
         let kind = Kind::Read { more_time: question.more_time };
         let answer = self.send(kind, url, question.body.as_ref()).await;
@@ -204,12 +204,12 @@ impl Client {
         judge: impl Fn(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let _turn = self.writers.turn(lane).await;
+        let _admission = self.breaker.admit(rand::random()).await?;
         if !(self.permit)() {
             return Err(
                 self.unreachable("nothing was sent: another instance of the operator may lead by now".to_owned())
             );
         }
-        self.breaker.allow(rand::random())?;
         let started = Instant::now();
         let done = self.send(Kind::Write, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
         (self.observer)(action, done.as_ref().map_or_else(label, |()| "ok"), started.elapsed());

@@ -169,19 +169,28 @@ pub fn first_touch<S: Conditioned>(request: &ReconcileRequest) -> S {
 
 /// Gives each its transition time: that of before where the status is the same. What is no longer said is dropped.
 pub(super) fn settled(before: &[Condition], said: Vec<NewCondition>, request: &ReconcileRequest) -> Vec<Condition> {
-    let mut after: Vec<Condition> = said
-        .into_iter()
-        .map(|said| Condition {
-            last_transition_time: since(before, said.kind, said.status).unwrap_or_else(|| request.now.clone()),
-            observed_generation: request.generation,
-            text: Arc::new(ConditionText {
-                message: said.why.message,
-                reason: said.why.reason.as_str().to_owned(),
-                status: said.status.to_owned(),
-                type_: said.kind.to_owned(),
-            }),
-        })
-        .collect();
+    settled_beside(before, said, |_| false, request)
+}
+
+/// The same for one of two that write conditions of one status: those that are of the other stay as they are.
+pub(super) fn settled_beside(
+    before: &[Condition],
+    said: Vec<NewCondition>,
+    is_of_other: impl Fn(&str) -> bool,
+    request: &ReconcileRequest,
+) -> Vec<Condition> {
+    let said = said.into_iter().map(|said| Condition {
+        last_transition_time: since(before, said.kind, said.status).unwrap_or_else(|| request.now.clone()),
+        observed_generation: request.generation,
+        text: Arc::new(ConditionText {
+            message: said.why.message,
+            reason: said.why.reason.as_str().to_owned(),
+            status: said.status.to_owned(),
+            type_: said.kind.to_owned(),
+        }),
+    });
+    let others = before.iter().filter(|condition| is_of_other(&condition.type_)).cloned();
+    let mut after: Vec<Condition> = said.chain(others).collect();
     after.sort_by(|a, b| rank(&a.type_).cmp(&rank(&b.type_)).then_with(|| a.type_.cmp(&b.type_)));
     after
 }

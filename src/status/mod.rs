@@ -3,6 +3,7 @@
 mod alias;
 mod conditions;
 mod domain;
+mod domain_dns;
 mod mailbox;
 mod provisioning;
 mod rule;
@@ -10,7 +11,8 @@ mod script;
 
 pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, ReconcileRequest, first_touch, is_true, ready};
-pub use domain::{DomainSeen, Publishing, domain};
+pub use domain::{DomainSeen, domain, is_ours, is_reported};
+pub use domain_dns::{DomainDnsSeen, Publishing, domain_dns};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use provisioning::Provisioning;
 pub use rule::{InScript, RuleSeen, rule};

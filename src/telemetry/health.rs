@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -11,29 +10,31 @@ use axum::routing::get;
 
 use super::Metrics;
 
-/// Serves until the process ends. `ready` turns true when every watch has its first list, or when it
-/// is another instance's turn.
+/// Whether the operator is ready, or why it is not.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Serves until the process ends. `/healthz` answers as long as the process does: a restart mends neither Kubernetes nor
+/// Mailcow. `/readyz` says what `readiness` says.
 ///
 /// # Errors
 /// When the address can't be bound.
-pub async fn serve(listen: SocketAddr, metrics: Metrics, ready: Arc<AtomicBool>) -> std::io::Result<()> {
+pub async fn serve(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "serving metrics and health");
-    axum::serve(listener, router(metrics, ready)).await
+    axum::serve(listener, router(metrics, readiness)).await
 }
 
-fn router(metrics: Metrics, ready: Arc<AtomicBool>) -> Router {
+fn router(metrics: Metrics, readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(move || async move { readiness(&ready) }))
+        .route("/readyz", get(move || async move { ready(&readiness()) }))
         .route("/metrics", get(move || async move { exposition(&metrics) }))
 }
 
-fn readiness(ready: &AtomicBool) -> (StatusCode, &'static str) {
-    if ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the Kubernetes API; the log says for what")
+fn ready(readiness: &Result<(), String>) -> (StatusCode, String) {
+    match readiness {
+        Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.clone()),
     }
 }
 
@@ -50,10 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readiness_follows_the_flag() {
-        let ready = AtomicBool::new(false);
-        assert_eq!(readiness(&ready).0, StatusCode::SERVICE_UNAVAILABLE);
-        ready.store(true, Ordering::Relaxed);
-        assert_eq!(readiness(&ready).0, StatusCode::OK);
+    fn who_is_not_ready_says_why() {
+        assert_eq!(ready(&Ok(())), (StatusCode::OK, "ok".to_owned()));
+        assert_eq!(ready(&Err("x".to_owned())), (StatusCode::SERVICE_UNAVAILABLE, "x".to_owned()));
     }
 }

@@ -1,5 +1,7 @@
 //! DNS verification of a domain, by real queries to real servers.
 
+use std::time::Duration;
+
 use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsVerdict, EmailDomain};
 
 use crate::world::{DOMAIN, World, message, says};
@@ -69,6 +71,29 @@ async fn silent_servers_make_it_unknown_and_not_bad() {
     world.apply(DOMAIN).await;
     let domain = world.condition::<EmailDomain>("example", ("DNSVerified", "Unknown", "CheckFailing")).await;
     assert!(says(&domain, "Ready", "True"));
+}
+
+#[tokio::test]
+async fn slow_name_servers_hold_nothing_of_mailcow_up() {
+    let world = World::new("slowdns").await;
+    let slow = || nameserver::Fault::Slow(Duration::from_millis(1900));
+    world.dns.authority.fault_everywhere(slow());
+    world.dns.resolver.fault_everywhere(slow());
+    // Far more than are reconciled at a time.
+    let domain = |n| {
+        DOMAIN.replace("{name: example}", &format!("{{name: d{n}}}")).replace("example.com", &format!("d{n}.example"))
+    };
+    world.apply(&(0..40).map(domain).collect::<String>()).await;
+    for n in 0..40 {
+        world.ready::<EmailDomain>(&format!("d{n}")).await;
+    }
+    world.kubectl(&["patch", "edom", "d0", "--type=merge", "-p", r#"{"spec":{"description":"Changed"}}"#]).await;
+    world.ready::<EmailDomain>("d0").await;
+    world
+        .until("d0", "DNS was asked all the same", |d: &EmailDomain| {
+            d.status.as_ref().and_then(|status| status.dns.as_ref()).is_some_and(|dns| !dns.records.is_empty())
+        })
+        .await;
 }
 
 /// A domain of this object's name, with every row asked for that needs no more than DNS.

@@ -10,27 +10,11 @@ use kube::Api;
 use mailcow_operator::crd::EmailDomain;
 use mailcow_simulator::{Access, ApiKey, Fault, Trouble};
 
-use crate::world::{DOMAIN, LIMIT, World, many};
+use crate::world::{DOMAIN, LEASE_RIGHTS, LIMIT, World, many};
 
 /// Of the Lease.
 const DURATION: Duration = Duration::from_secs(6);
 const MAILBOXES: usize = 40;
-
-/// The rights that a leader needs, for every account of the cluster.
-const RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: leases}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [mailcow-operator], verbs: [get, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: leases}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases}
-subjects: [{kind: Group, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccounts'}]
-";
 
 /// A replica with an API key of its own, so that Mailcow can tell who wrote.
 struct Replica {
@@ -47,7 +31,7 @@ impl Replica {
         let (url, file, duration) =
             (world.mailcow.url(), file.display().to_string(), format!("{}s", DURATION.as_secs()));
         let args = ["--mailcow-url", &url, "--mailcow-api-key-file", &file, "--pod-name", name];
-        let election = ["--leader-election", "--lease-duration", &duration];
+        let election = ["--lease-duration", &duration];
         Self { process: world.another_operator(&[&args[..], &election[..]].concat()), key }
     }
 
@@ -86,7 +70,6 @@ async fn at_work(name: &str) -> (World, Replica, Replica) {
 }
 
 async fn prepared(world: World) -> (World, Replica, Replica) {
-    world.apply(RIGHTS).await;
     let late = Trouble::LateAnswer(Duration::from_millis(300));
     world.mailcow.fault(Fault { times: 10_000, method: "POST".to_owned(), path: String::new(), trouble: late });
     let first = Replica::start(&world, "FIRST");
@@ -203,11 +186,12 @@ async fn a_leader_without_the_kubernetes_api_stops_by_its_own_clock() {
 #[tokio::test]
 async fn a_standby_that_may_not_read_the_lease_says_so_and_is_not_ready() {
     let world = World::without_mailcow("leaderrights").await;
+    world.kubectl(&["delete", "rolebinding", "leases"]).await;
     let replica = Replica::start(&world, "FIRST");
     let said = replica.process.logged("it needs get, create and update on leases", LIMIT).await.unwrap();
     assert!(said.contains("mailcow-operator"), "{said}");
     assert_ne!(replica.says("readyz").await, "ok");
-    world.apply(&format!("{RIGHTS}---\n{DOMAIN}")).await;
+    world.apply(&format!("{LEASE_RIGHTS}---\n{DOMAIN}")).await;
     replica.leads(LIMIT).await;
     wait_until(LIMIT, "readiness", async || match replica.says("readyz").await.as_str() {
         "ok" => Ok(()),

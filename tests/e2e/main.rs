@@ -32,6 +32,7 @@ mod process;
 mod provision;
 mod provision_bench;
 mod publish;
+mod refused;
 mod restore;
 mod rule;
 mod rule_removal;

@@ -124,6 +124,43 @@ async fn a_missing_cluster_or_a_taken_address_is_said_and_ends_it() {
 }
 
 #[tokio::test]
+async fn without_a_command_or_a_named_cluster_nothing_is_started() {
+    let run = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mailcow-operator"));
+        command.args(args).env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST").envs(env.iter().copied());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let world = World::without_mailcow("nocommand").await;
+    let kubeconfig = world.kubeconfig().display().to_string();
+    let (code, said) = run(&[], &[("KUBECONFIG", &kubeconfig)]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("Usage"), "{said}");
+    // A kubeconfig in the home directory names no cluster to work on.
+    let home = home_with(&world, &kubeconfig);
+    let (code, said) = run(&["run", "--listen", "127.0.0.1:0"], &[("HOME", &home)]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--kubeconfig"), "{said}");
+}
+
+/// A home directory with this kubeconfig where kubectl looks for it.
+fn home_with(world: &World, kubeconfig: &str) -> String {
+    let home = world.plane.folder().path().join(format!("{}-home", world.namespace));
+    std::fs::create_dir_all(home.join(".kube")).unwrap();
+    std::fs::copy(kubeconfig, home.join(".kube/config")).unwrap();
+    home.display().to_string()
+}
+
+#[tokio::test]
+async fn a_second_operator_waits_and_says_who_works() {
+    let world = with_ada("second", &[]).await;
+    let second = world.another_operator(&["--mailcow-secret", "mailcow", "--pod-name", "by-mistake"]);
+    let said = second.logged("another instance leads", LIMIT).await.unwrap();
+    assert!(said.contains("the-pod"), "{said}");
+    assert!(second.logs().contains("working on this cluster"), "{}", second.logs());
+}
+
+#[tokio::test]
 async fn the_api_server_takes_the_whole_chart() {
     let said = World::without_mailcow("chart").await.judge_chart().await;
     assert!(said.contains("deployment.apps/") && said.contains("emaildomains.email.askrobots.com"), "{said}");

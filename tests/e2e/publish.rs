@@ -240,7 +240,8 @@ spec:
 ";
     world.apply(&format!("{DOMAIN}{ADA}{rest}")).await;
     let why = ("Ready", "False", "OwnershipNotVerified");
-    let open = world.condition::<EmailDomain>("example", why).await;
+    world.condition::<EmailDomain>("example", why).await;
+    let open = world.condition::<EmailDomain>("example", ("OwnershipVerified", why.1, why.2)).await;
     world.condition::<EmailMailbox>("ada", why).await;
     world.condition::<EmailAlias>("info", why).await;
     world.condition::<EmailForwardingRule>("rule", why).await;

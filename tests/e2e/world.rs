@@ -16,6 +16,22 @@ use tokio::sync::OnceCell;
 /// Far more than anything takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(15);
 
+/// The right to work, as the chart gives it in the operator's namespace: here each test has one of its own.
+pub(crate) const LEASE_RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: leases}
+rules:
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [mailcow-operator], verbs: [get, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: leases}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases}
+subjects: [{kind: Group, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccounts'}]
+";
+
 static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
 
 /// What the whole run shares beside the control plane.
@@ -129,6 +145,7 @@ impl World {
 
     async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {
         let namespace = plane.namespace(name).await.unwrap();
+        plane.apply(LEASE_RIGHTS, &namespace).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();
         Self {
@@ -201,7 +218,8 @@ impl World {
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
         let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
         // As the chart sets it.
-        let env = [("KUBECONFIG", kubeconfig.as_str()), ("MALLOC_ARENA_MAX", "1")];
+        // A pod that restarts has the Lease still, so that nobody waits for it.
+        let env = [("KUBECONFIG", kubeconfig.as_str()), ("MALLOC_ARENA_MAX", "1"), ("POD_NAME", "the-pod")];
         Operator::start(binary, &args, &env).unwrap()
     }
 

@@ -63,6 +63,23 @@ async fn start_site() -> Site {
     Site { plane, kube, mirror, account: (namespace, account), _dns: dns, dns_args }
 }
 
+/// The right to work, as the chart gives it in the operator's namespace. The Lease is taken once and lasts longer than a
+/// run: its renewals are not among the writes that schedules count.
+const LEASE_RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: leases}
+rules:
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [mailcow-operator], verbs: [get, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: leases}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases}
+subjects: [{kind: Group, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccounts'}]
+";
+
 /// The place of one run.
 pub(crate) struct World {
     pub(crate) site: &'static Site,
@@ -98,6 +115,7 @@ impl World {
         for n in 0..story.namespaces {
             namespaces.push(site.plane.namespace(&format!("faults{n}")).await.unwrap());
         }
+        site.plane.apply(LEASE_RIGHTS, &namespaces[0]).await.unwrap();
         let names: Vec<String> =
             ["default", "second"].iter().take(story.servers).map(|name| (*name).to_owned()).collect();
         let folder = Folder::new("faults", false).unwrap();
@@ -163,7 +181,7 @@ impl World {
         };
         let operator = &self.namespaces[0];
         let text = format!(
-            "run --operator-namespace {operator} --listen 127.0.0.1:0 --cluster-id {CLUSTER} --resync {resync} \
+            "run --operator-namespace {operator} --pod-name the-pod --lease-duration 10m --listen 127.0.0.1:0 --cluster-id {CLUSTER} --resync {resync} \
              --poll-interval {poll} --mailcow-secret mailcow-default --sinks-file {}",
             sinks.display()
         );

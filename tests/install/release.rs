@@ -83,7 +83,12 @@ impl Release {
         let mut env: Vec<(&str, &str)> =
             workload.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         // What differs where no pod runs: the way to the API server, and ports.
-        env.extend([("KUBECONFIG", &*kubeconfig), ("LISTEN", "127.0.0.1:0"), ("DNS_AUTHORITATIVE_PORT", &authority)]);
+        env.extend([
+            ("KUBECONFIG", &*kubeconfig),
+            ("LISTEN", "127.0.0.1:0"),
+            ("POD_NAME", "the-pod"),
+            ("DNS_AUTHORITATIVE_PORT", &authority),
+        ]);
         let args: Vec<&str> = workload.args.iter().map(String::as_str).collect();
         self.operator = Some(Operator::start(Path::new(env!("CARGO_BIN_EXE_mailcow-operator")), &args, &env).unwrap());
     }

@@ -31,19 +31,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-mailcow" (include "mailcow-operator.fullname" . | trunc 55 | trimSuffix "-")) .Values.mailcow.existingSecret -}}
 {{- end -}}
 
-{{- /* "true" where one of several replicas has to be chosen. */ -}}
-{{- define "mailcow-operator.leaderElection" -}}
-{{- $replicas := int .Values.replicas -}}
-{{- if kindIs "bool" .Values.leaderElection.enabled -}}
-{{- if and (gt $replicas 1) (not .Values.leaderElection.enabled) -}}
-{{- fail "replicas: more than one needs leader election; leave leaderElection.enabled out, or set it to true" -}}
-{{- end -}}
-{{- if .Values.leaderElection.enabled }}true{{ end -}}
-{{- else if gt $replicas 1 -}}
-true
-{{- end -}}
-{{- end -}}
-
 {{- /* Whether a TXT record has to prove every domain: as said, else where tenants write EmailDomain objects. */}}
 {{- define "mailcow-operator.requireOwnership" -}}
 {{- if kindIs "bool" .Values.dns.requireOwnership }}{{ if .Values.dns.requireOwnership }}true{{ end }}{{ else if eq .Values.tenancy "Shared" }}true{{ end }}

@@ -1,16 +1,13 @@
-//! The driver of `EmailDomain`.
+//! The driver of `EmailDomain`: what Mailcow has of it. Its DNS has a driver of its own.
 
 pub(crate) mod claims;
 pub(crate) mod ownership;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use crate::controller::domain_dns::publish;
-use crate::controller::domain_dns::verification;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
     DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
@@ -26,9 +23,9 @@ use crate::desired;
 use crate::inventory::{Age, Moved};
 use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::{DomainHave, DomainName, Tags};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::Outcome;
 use crate::plan::{self, Change};
-use crate::status::{self, DomainSeen, Publishing, ReconcileRequest};
+use crate::status::{self, DomainSeen};
 
 /// One reconcile of a domain.
 ///
@@ -45,38 +42,10 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         };
         seen.outcome = left;
     } else {
-        seen.ownership = ownership::check(&ctx, &object, &before, &request).await;
         seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
     }
-    let mut written = before.clone();
-    let wanted = verification::wanted(&object, &ctx, &seen, &before);
-    if let Some(wanted) = wanted.as_ref().filter(|wanted| verification::is_due(wanted, &before, &seen, &request)) {
-        // What is known of Mailcow is reported first: DNS may take its time. A request is echoed when all of it is done.
-        let early = ReconcileRequest { requested_at: before.last_handled_reconcile_at.clone(), ..request.clone() };
-        written = status::domain(&before, &seen, &early);
-        ctx.writer.write_status(object.as_ref(), &before, &written).await?;
-        seen.dns = verification::check(wanted, &ctx, &before).await;
-    }
-    if object.metadata.deletion_timestamp.is_none() {
-        // Only for a domain of ours that was just seen: another owner's gets no records.
-        let wanted = wanted.as_ref().filter(|_| seen.have.is_some());
-        seen.published = publish::publish(&ctx, &object, &before, wanted).await?;
-    }
-    let after = status::domain(&written, &seen, &request);
-    ctx.writer.write_status(object.as_ref(), &written, &after).await?;
-    let next = ctx.next(object.as_ref(), &seen.outcome).min(verification::wait(&seen.dns, &request));
-    let wait = next.min(ownership::wait(seen.ownership.as_ref(), &request)).min(soon(&seen, &before, &after));
-    Ok((Action::requeue(wait), seen.outcome))
-}
-
-/// How soon to reconcile again: at once when the gate has just opened, in a minute for a CRD that is not there yet.
-fn soon(seen: &DomainSeen, before: &EmailDomainStatus, after: &EmailDomainStatus) -> Duration {
-    let is_open = before.dns_verified_at.is_none() && after.dns_verified_at.is_some();
-    match &seen.published {
-        _ if is_open && seen.gate == DnsGate::Activate => Duration::from_millis(100),
-        Publishing::Not(_, why) if why.reason == Reason::DnsEndpointNotInstalled => Duration::from_mins(1),
-        _ => Duration::MAX,
-    }
+    ctx.writer.change_status(object.as_ref(), |now| status::domain(now, &seen, &request)).await?;
+    Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }
 
 /// What is known before anything was looked up.
@@ -90,12 +59,9 @@ fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Dom
         recreated: before.recreated.clone(),
         claim: before.claim.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
-        dns: before.dns.clone().unwrap_or_default().records,
         policies: policies::of(ctx, object),
         attached: attached(object, ctx),
         gate: object.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default(),
-        ownership: None,
-        published: Publishing::default(),
         provisioning: provision::reported(ctx, object),
     }
 }
@@ -107,7 +73,7 @@ async fn steps(
     seen: &mut DomainSeen,
 ) -> Result<(), Stop> {
     let mut want = desired::domain(&object.spec, ctx.mark(object))?;
-    ownership::is_proven(seen.ownership.as_ref())?;
+    ownership::is_proven(ctx, object, before)?;
     claims::is_first(ctx, object, &want.name, &mut seen.claim)?;
     want.tags = seen.tags.clone();
     let server = server(ctx, &object.spec.server)?;

@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::controller::domain_dns::published::{
-    PublishError, applied, is_ours, is_owned_by, metadata, object_name, owner, remove, selector, taken,
+    NotPublished, applied, is_ours, is_owned_by, metadata, object_name, owner, remove, selector, taken,
 };
 use crate::controller::driver::context::Context;
 use crate::crd::{EmailDomain, RemovalPolicy};
@@ -21,8 +21,8 @@ const KIND: &str = "DNSEndpoint";
 /// Brings the objects to what is expected; what is held back is left as it is.
 ///
 /// # Errors
-/// [`PublishError`].
-pub(crate) async fn apply(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Result<String, PublishError> {
+/// [`NotPublished`].
+pub(crate) async fn apply(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Result<String, NotPublished> {
     is_installed(ctx).await?;
     let api = api(ctx, object);
     let there = list(&api, object).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn apply(ctx: &Context, object: &EmailDomain, wanted: &Wanted) 
         return Ok(format!("{} DNSEndpoint objects hold the records for external-dns", purposes.len()));
     };
     let words = held.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
-    Err(PublishError::Reported(Why::new(*reason, format!("not published: {words}"))))
+    Err(NotPublished(Why::new(*reason, format!("not published: {words}"))))
 }
 
 /// Writes one object where it differs; gives why it is held back, if so.
@@ -54,7 +54,7 @@ async fn apply_one(
     wanted: &Wanted,
     purpose: &Purpose,
     there: Option<&DynamicObject>,
-) -> Result<Option<Why>, PublishError> {
+) -> Result<Option<Why>, NotPublished> {
     let name = object_name(object, &purpose.word());
     let standing = there.map(endpoints).unwrap_or_default();
     let is_strange =
@@ -94,12 +94,12 @@ async fn hold(ctx: &Context, wanted: &Wanted, purpose: &Purpose, standing: &[End
 /// Takes back what was published, as the policy says: nothing, or all of it.
 ///
 /// # Errors
-/// [`PublishError`].
-pub(crate) async fn leave(ctx: &Context, object: &EmailDomain) -> Result<(), PublishError> {
+/// [`NotPublished`].
+pub(crate) async fn leave(ctx: &Context, object: &EmailDomain) -> Result<(), NotPublished> {
     match is_installed(ctx).await {
         Ok(()) => {}
         // With the CRD its objects went, too.
-        Err(PublishError::Reported(why)) if why.reason == Reason::DnsEndpointNotInstalled => return Ok(()),
+        Err(NotPublished(why)) if why.reason == Reason::DnsEndpointNotInstalled => return Ok(()),
         // What has to be taken back is not forgotten.
         Err(hindered) => return Err(hindered),
     }
@@ -111,7 +111,7 @@ pub(crate) async fn leave(ctx: &Context, object: &EmailDomain) -> Result<(), Pub
 }
 
 /// Deletes an object, or cuts the tie by which it would go with the domain.
-async fn leave_one(api: &Api<DynamicObject>, object: &EmailDomain, found: &DynamicObject) -> Result<(), PublishError> {
+async fn leave_one(api: &Api<DynamicObject>, object: &EmailDomain, found: &DynamicObject) -> Result<(), NotPublished> {
     if is_tied(object) {
         return Ok(remove(api, found).await?);
     }
@@ -129,7 +129,7 @@ async fn write(
     purpose: &str,
     endpoints: &[Endpoint],
     is_there: bool,
-) -> Result<(), PublishError> {
+) -> Result<(), NotPublished> {
     let mut metadata = metadata(object, name, Some(purpose));
     if is_tied(object) {
         metadata["ownerReferences"] = json!([owner(object)]);
@@ -159,11 +159,11 @@ fn endpoints(found: &DynamicObject) -> Vec<Endpoint> {
 }
 
 /// Asks the API server each time: the CRD may come later.
-async fn is_installed(ctx: &Context) -> Result<(), PublishError> {
+async fn is_installed(ctx: &Context) -> Result<(), NotPublished> {
     let missing = || {
         let message = "DNSEndpoint of external-dns is not installed in this cluster; it is noticed when it is. Or \
                        publish into a ConfigMap: spec.dns.publish: ConfigMap";
-        PublishError::Reported(Why::new(Reason::DnsEndpointNotInstalled, message))
+        NotPublished(Why::new(Reason::DnsEndpointNotInstalled, message))
     };
     match ctx.kube.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {
         Ok(list) if list.resources.iter().any(|resource| resource.kind == KIND) => Ok(()),
@@ -174,7 +174,7 @@ async fn is_installed(ctx: &Context) -> Result<(), PublishError> {
     }
 }
 
-async fn list(api: &Api<DynamicObject>, object: &EmailDomain) -> Result<Vec<DynamicObject>, PublishError> {
+async fn list(api: &Api<DynamicObject>, object: &EmailDomain) -> Result<Vec<DynamicObject>, NotPublished> {
     let found = api.list(&ListParams::default().labels(&selector(object))).await?;
     Ok(found.items.into_iter().filter(|found| is_ours(found, object)).collect())
 }

@@ -1,6 +1,7 @@
 //! Hands a domain's records on: into `DNSEndpoint` objects of external-dns, or into a `ConfigMap`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Patch;
@@ -9,10 +10,9 @@ use serde_json::json;
 
 use crate::controller::domain_dns::endpoints;
 use crate::controller::domain_dns::published::{
-    PublishError, applied, is_ours, is_owned_by, metadata, object_name, owner, remove, taken,
+    NotPublished, applied, is_ours, is_owned_by, metadata, object_name, owner, remove, taken,
 };
 use crate::controller::driver::context::Context;
-use crate::controller::driver::converge::Failed;
 use crate::crd::{DnsPublish, EmailDomain, EmailDomainStatus};
 use crate::dns::{Wanted, expected, publish};
 use crate::gates::Gate;
@@ -21,34 +21,36 @@ use crate::outcome::{Reason, Why};
 use crate::status::Publishing;
 
 /// Brings what is published to what the spec asks, and says how that went.
-///
-/// # Errors
-/// When the Kubernetes API fails.
 pub(crate) async fn publish(
     ctx: &Context,
     object: &EmailDomain,
     before: &EmailDomainStatus,
     wanted: Option<&Wanted>,
-) -> Result<Publishing, Failed> {
+) -> Publishing {
     let to = object.spec.dns.as_ref().map(|dns| dns.publish).unwrap_or_default();
     if to == DnsPublish::None && before.published_to.is_none() {
-        return Ok(Publishing::Off);
+        return Publishing::Off;
     }
     if !ctx.has(Gate::DnsPublishing) {
         let message = "spec.dns.publish: the feature gate DNSPublishing is off in this installation";
-        return Ok(Publishing::Not(before.published_to, Why::new(Reason::FeatureDisabled, message)));
+        return Publishing::Not(before.published_to, Why::new(Reason::FeatureDisabled, message));
     }
     if is_paused(object) {
-        return Ok(Publishing::Not(before.published_to, Why::new(Reason::Paused, "paused; nothing is published")));
+        return Publishing::Not(before.published_to, Why::new(Reason::Paused, "paused; nothing is published"));
     }
     let left = before.published_to.filter(|from| *from != to);
     match steps(ctx, object, left, to, wanted).await {
-        Ok(None) => Ok(Publishing::Off),
-        Ok(Some(message)) => Ok(Publishing::Done(to, message)),
-        Err(PublishError::Reported(why)) => {
-            Ok(Publishing::Not(left.or(Some(to)).filter(|to| *to != DnsPublish::None), why))
-        }
-        Err(PublishError::Failed(error)) => Err(error.into()),
+        Ok(None) => Publishing::Off,
+        Ok(Some(message)) => Publishing::Done(to, message),
+        Err(NotPublished(why)) => Publishing::Not(left.or(Some(to)).filter(|to| *to != DnsPublish::None), why),
+    }
+}
+
+/// How long until it is tried again: a minute for a CRD that is not there yet.
+pub(crate) fn wait(published: &Publishing) -> Duration {
+    match published {
+        Publishing::Not(_, why) if why.reason == Reason::DnsEndpointNotInstalled => Duration::from_mins(1),
+        Publishing::Off | Publishing::Done(..) | Publishing::Not(..) => Duration::MAX,
     }
 }
 
@@ -58,7 +60,7 @@ async fn steps(
     left: Option<DnsPublish>,
     to: DnsPublish,
     wanted: Option<&Wanted>,
-) -> Result<Option<String>, PublishError> {
+) -> Result<Option<String>, NotPublished> {
     match left {
         Some(DnsPublish::DnsEndpoint) => endpoints::leave(ctx, object).await?,
         Some(DnsPublish::ConfigMap) => leave_config_map(ctx, object).await?,
@@ -69,7 +71,7 @@ async fn steps(
     }
     let Some(wanted) = wanted else {
         let message = "waits until the mail host is known and the domain is seen on Mailcow; what is published stays";
-        return Err(PublishError::Reported(Why::new(Reason::Pending, message)));
+        return Err(NotPublished(Why::new(Reason::Pending, message)));
     };
     match to {
         DnsPublish::DnsEndpoint => endpoints::apply(ctx, object, wanted).await.map(Some),
@@ -78,11 +80,11 @@ async fn steps(
 }
 
 /// Writes the `ConfigMap` where it differs.
-async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Result<String, PublishError> {
+async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Result<String, NotPublished> {
     let (api, name) = (config_maps(ctx, object), config_map_name(object));
     let there = api.get_opt(&name).await?;
     if there.as_ref().is_some_and(|map| !is_ours(map, object)) {
-        return Err(PublishError::Reported(taken("ConfigMap", &name)));
+        return Err(NotPublished(taken("ConfigMap", &name)));
     }
     let records = expected(wanted);
     let data = BTreeMap::from([
@@ -106,7 +108,7 @@ async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Res
 }
 
 /// Removes the `ConfigMap`; one of another is left alone.
-async fn leave_config_map(ctx: &Context, object: &EmailDomain) -> Result<(), PublishError> {
+async fn leave_config_map(ctx: &Context, object: &EmailDomain) -> Result<(), NotPublished> {
     let (api, name) = (config_maps(ctx, object), config_map_name(object));
     if let Some(map) = api.get_opt(&name).await?.filter(|map| is_ours(map, object)) {
         remove(&api, &map).await?;

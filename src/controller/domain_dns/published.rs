@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::crd::EmailDomain;
+use crate::kubernetes::refusal;
 use crate::kubernetes::writer::MANAGER;
 use crate::mail::hex;
 use crate::outcome::{Reason, Why};
@@ -22,28 +23,28 @@ const LONGEST_LABEL: usize = 63;
 /// The longest name; bytes.
 const LONGEST_NAME: usize = 253;
 
-/// Why records could not be handed on.
+/// Why records could not be handed on; it is reported in the status.
 #[derive(Debug)]
-pub(crate) enum PublishError {
-    /// It is told in the status.
-    Reported(Why),
-    /// The Kubernetes API failed; the reconcile is repeated.
-    Failed(kube::Error),
-}
+pub(crate) struct NotPublished(pub(crate) Why);
 
-impl From<kube::Error> for PublishError {
+impl From<kube::Error> for NotPublished {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(response) if response.is_forbidden() => Self::Reported(not_allowed(&response)),
-            error => Self::Failed(error),
+            kube::Error::Api(response) if is_missing_right(&response) => Self(not_allowed(&response)),
+            error => Self(refusal::why(&error)),
         }
     }
+}
+
+/// Whether a right is missing, which the chart gives; a quota or a policy forbids, too.
+fn is_missing_right(response: &Status) -> bool {
+    response.is_forbidden() && response.message.contains(" cannot ")
 }
 
 fn not_allowed(response: &Status) -> Why {
     let message = format!(
         "the operator may not write what spec.dns.publish asks for: set featureGates.DNSPublishing in the chart ({})",
-        response.message
+        refusal::cleaned(&response.message)
     );
     Why::new(Reason::PublishingNotAllowed, message)
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::config::{DnsMode, DnsSettings};
 use crate::controller::driver::context::Context;
-use crate::crd::{DEFAULT_SERVER, DnsRecordStatus, EmailDomain, EmailDomainStatus};
-use crate::dns::{self, Mode, Options, Wanted};
+use crate::crd::{DEFAULT_SERVER, DnsRecordKind, DnsRecordStatus, EmailDomain, EmailDomainStatus};
+use crate::desired;
+use crate::dns::{self, Expected, Mode, Options, Wanted};
 use crate::mail::{DkimKey, DomainName};
-use crate::status::{DomainSeen, ReconcileRequest};
+use crate::status::ReconcileRequest;
 
 /// How lookups are made.
 pub(crate) fn options(settings: &DnsSettings) -> Options {
@@ -26,28 +27,46 @@ pub(crate) fn options(settings: &DnsSettings) -> Options {
     }
 }
 
-/// Whether it is time to look, something that is expected changed, or somebody asks.
-pub(crate) fn is_due(
-    wanted: &Wanted,
+/// Whether the spec is new to DNS, or somebody asks.
+pub(crate) fn is_asked(before: &EmailDomainStatus, request: &ReconcileRequest) -> bool {
+    before.dns.as_ref().is_none_or(|dns| {
+        dns.last_handled_reconcile_at != request.requested_at || dns.observed_generation != request.generation
+    })
+}
+
+/// What DNS says of the records: looked up when that is due, and what was last found otherwise.
+pub(crate) async fn records(
+    wanted: Option<&Wanted>,
+    ctx: &Context,
     before: &EmailDomainStatus,
-    seen: &DomainSeen,
     request: &ReconcileRequest,
-) -> bool {
-    let is_asked =
-        before.last_handled_reconcile_at != request.requested_at || before.observed_generation != request.generation;
-    let expects_other = wanted.dkim.as_ref().map(|key| &key.record) != before.dkim.as_ref().map(|key| &key.record);
-    is_asked || expects_other || is_time(&seen.dns, request)
+) -> Vec<DnsRecordStatus> {
+    let known = before.dns.as_ref().map(|dns| dns.records.as_slice()).unwrap_or_default();
+    match wanted.filter(|wanted| is_due(wanted, known, before, request)) {
+        Some(wanted) => check(wanted, ctx, known).await,
+        None => known.to_vec(),
+    }
+}
+
+/// Whether it is time to look, something that is expected changed, or somebody asks.
+fn is_due(wanted: &Wanted, known: &[DnsRecordStatus], before: &EmailDomainStatus, request: &ReconcileRequest) -> bool {
+    let key = dns::expected(wanted).into_iter().find(|record| record.kind == DnsRecordKind::Dkim);
+    let is_known = |key: Expected| {
+        let is_it = |r: &DnsRecordStatus| r.kind == key.kind && r.name == key.name;
+        known.iter().any(|record| is_it(record) && record.expected.contains(&key.zone_value))
+    };
+    is_asked(before, request) || is_time(known, request) || !key.is_none_or(is_known)
 }
 
 /// Looks the records up and settles what counts.
-pub(crate) async fn check(wanted: &Wanted, ctx: &Context, before: &EmailDomainStatus) -> Vec<DnsRecordStatus> {
+async fn check(wanted: &Wanted, ctx: &Context, known: &[DnsRecordStatus]) -> Vec<DnsRecordStatus> {
     let verdicts = dns::check(&ctx.lookup, wanted).await;
     let (now, jitter) = (crate::clock::now().0, rand::random_range(-1.0..1.0));
-    let settled = dns::settle_all(before.dns.as_ref(), verdicts, &wanted.spec.required, now, jitter);
-    for record in &settled.records {
+    let records = dns::settle_all(known, verdicts, &wanted.spec.required, now, jitter);
+    for record in &records {
         ctx.metrics.dns_verdict(record.kind.as_str(), record.verdict.as_str());
     }
-    settled.records
+    records
 }
 
 /// How long until the next check.
@@ -62,25 +81,19 @@ fn is_time(records: &[DnsRecordStatus], request: &ReconcileRequest) -> bool {
 }
 
 /// What DNS has to say; nothing while the mail host is not known.
-pub(crate) fn wanted(
-    object: &EmailDomain,
-    ctx: &Context,
-    seen: &DomainSeen,
-    before: &EmailDomainStatus,
-) -> Option<Wanted> {
-    let key = seen.have.as_ref().and_then(|have| have.dkim.clone());
+pub(crate) fn wanted(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Option<Wanted> {
     Some(Wanted {
-        domain: seen.name.clone()?,
+        domain: desired::domain_name(&object.spec).ok()?,
         mail_host: ctx.mail_host(&object.spec.server).and_then(|host| DomainName::parse(&host).ok())?,
         egress: if object.spec.server == DEFAULT_SERVER { ctx.settings.dns.egress_ips.clone() } else { Vec::new() },
         certificate_authority: ctx.settings.dns.certificate_authority.clone(),
-        dkim: key.or_else(|| last_key(before)),
+        dkim: key_of(before),
         spec: object.spec.dns.clone().unwrap_or_default(),
     })
 }
 
-/// The key that was last seen, for when Mailcow can't be asked.
-fn last_key(status: &EmailDomainStatus) -> Option<DkimKey> {
+/// The key that Mailcow last showed.
+fn key_of(status: &EmailDomainStatus) -> Option<DkimKey> {
     let dkim = status.dkim.as_ref()?;
     let public_key = dkim.record.split(';').find_map(|tag| tag.trim().strip_prefix("p="))?;
     Some(DkimKey {
@@ -94,15 +107,15 @@ fn last_key(status: &EmailDomainStatus) -> Option<DkimKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::{DkimStatus, DnsRecordKind, DnsVerdict};
+    use crate::crd::{DkimStatus, DnsVerdict};
 
     #[test]
-    fn the_last_key_is_read_back_from_the_status() {
+    fn the_key_is_read_back_from_the_status() {
         let record = "v=DKIM1;k=rsa;t=s;s=email;p=MIIB".to_owned();
         let dkim = DkimStatus { selector: "dkim".into(), key_size: 2048, record };
         let status = EmailDomainStatus { dkim: Some(dkim), ..EmailDomainStatus::default() };
-        assert_eq!(last_key(&status).unwrap().public_key, "MIIB");
-        assert!(last_key(&EmailDomainStatus::default()).is_none());
+        assert_eq!(key_of(&status).unwrap().public_key, "MIIB");
+        assert!(key_of(&EmailDomainStatus::default()).is_none());
     }
 
     #[test]

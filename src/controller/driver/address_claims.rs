@@ -10,7 +10,7 @@ use crate::controller::driver::references;
 use crate::kubernetes::object::key;
 use crate::outcome::{Outcome, Reason};
 use crate::status::{self, Conditioned};
-use crate::tenancy::{Claim, rival};
+use crate::tenancy::{Claim, Standing, standing};
 
 /// Stops what does not have the address yet where another object has the better claim on it. An object that may not
 /// attach to the domain claims nothing.
@@ -31,7 +31,9 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
         .map(|mailbox| claim(mailbox.as_ref(), &address))
         .chain(aliases.map(|alias| claim(alias.as_ref(), &address)))
         .collect();
-    let Some(better) = rival(&claim(object, &address), &claims) else { return Ok(()) };
+    // Nothing is kept for anybody here: an address goes to the next claimant at once.
+    let own = claim(object, &address);
+    let Standing::Rival(better) = standing(&own, &claims, crate::clock::now().0) else { return Ok(()) };
     let own = format!("{}/", object.namespace().unwrap_or_default());
     let who = better.id.strip_prefix(&own).and_then(|rest| rest.split_once(' '));
     let who = who.map_or("an object of another namespace".to_owned(), |(name, kind)| format!("the {kind} {name}"));
@@ -62,6 +64,8 @@ fn claim<K: Addressed>(object: &K, address: &str) -> Claim {
     let is_there = status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted");
     Claim {
         uid: object.uid().unwrap_or_default(),
+        namespace: object.namespace().unwrap_or_default(),
+        waits_for: None,
         is_held: is_there && object.address() == Some(address),
         is_proven: true,
         created: object.creation_timestamp().map(|time| time.0),

@@ -118,6 +118,7 @@ impl Context {
     pub(crate) fn again(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
         let next = self.next(object, outcome);
         match outcome {
+            Outcome::Stalled(why) if why.reason == Reason::RefusedByKubernetes => Action::requeue(next),
             Outcome::InSync | Outcome::Stalled(_) => Action::await_change(),
             Outcome::Waiting(_) | Outcome::Unknown(_) => Action::requeue(next),
         }
@@ -127,6 +128,10 @@ impl Context {
     pub(crate) fn next_of(&self, key: &str, outcome: &Outcome) -> Duration {
         match outcome {
             Outcome::Unknown(_) => self.backoff.failed(key, rand::random()),
+            // No watch tells that a quota or a policy was changed.
+            Outcome::Stalled(why) if why.reason == Reason::RefusedByKubernetes => {
+                self.backoff.failed(key, rand::random())
+            }
             // A change of the connection triggers every object.
             Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
             // Watches wake nearly all that waits, so thousands that wait must not be what keeps the operator busy.

@@ -12,6 +12,7 @@ use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN, RefusedWrite, StatusCondition as 
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::object::{annotation, has_finalizer, is_paused, key, request};
+use crate::kubernetes::refusal;
 use crate::mail::{DomainName, Feature, Version, sha256};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason, Why};
@@ -56,9 +57,10 @@ impl Stop {
         matches!(self, Self::Outcome(Outcome::Waiting(_)))
     }
 
-    /// Of an error of the Kubernetes API.
+    /// Of an error of the Kubernetes API: it is reported with all that was found out before.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(crate) fn api(error: kube::Error) -> Self {
-        Self::Failed(error.into())
+        Self::Outcome(refusal::outcome(&error))
     }
 }
 
@@ -284,8 +286,10 @@ pub(crate) async fn finish_deletion<K: Object>(
         publish(ctx, object, EventType::Warning, "Orphaned", note).await;
     }
     if left.is_none() || is_orphaned {
-        if has_finalizer(object) {
-            ctx.writer.remove_finalizer(object).await?;
+        if has_finalizer(object)
+            && let Err(error) = ctx.writer.remove_finalizer(object).await
+        {
+            return Ok(Some(refusal::outcome(&error)));
         }
         ctx.backoff.succeeded(&key(object));
         return Ok(None);

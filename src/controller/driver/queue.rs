@@ -31,6 +31,8 @@ const QUEUE: usize = 500;
 pub(crate) struct Driver<K: Object> {
     /// For metrics.
     pub(crate) name: &'static str,
+    /// How many reconciles at a time.
+    pub(crate) concurrency: u16,
     /// What of its own objects it acts on.
     pub(crate) matters: fn(&K) -> u64,
     /// What is due, beside its own objects that change.
@@ -39,7 +41,7 @@ pub(crate) struct Driver<K: Object> {
 
 impl<K: Object> Driver<K> {
     pub(crate) fn new(triggers: Vec<Triggers<K>>) -> Self {
-        Self { name: K::KIND, matters: changes::own, triggers }
+        Self { name: K::KIND, concurrency: CONCURRENCY, matters: changes::own, triggers }
     }
 }
 
@@ -62,7 +64,7 @@ where
     K: Object + 'static,
     F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
 {
-    let config = controller::Config::default().concurrency(CONCURRENCY);
+    let config = controller::Config::default().concurrency(driver.concurrency);
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
     let ending = ctx.clone();
     let store = watched.store();

@@ -16,6 +16,7 @@ use crate::controller::driver::converge::Stop;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::crd::{DeletionPolicy, EmailMailbox, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
+use crate::kubernetes::refusal::without_values;
 use crate::kubernetes::writer::MANAGER;
 use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason};
@@ -142,7 +143,8 @@ pub(crate) async fn leave_to_owner(ctx: &Context, mailbox: &EmailMailbox, secret
 
 async fn patched(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret, patch: Value) -> Result<Secret, Stop> {
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    api(ctx, mailbox).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await.map_err(Stop::api)
+    let patched = api(ctx, mailbox).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await;
+    patched.map_err(|error| Stop::api(without_values(error, secret)))
 }
 
 /// The hosts that a mail client needs; empty while the mail host is not known.
@@ -182,7 +184,8 @@ async fn create(ctx: &Context, mailbox: &EmailMailbox, address: &Address, state:
     };
     // The same manager as of later patches: whoever else changes what is in it stands out.
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    api(ctx, mailbox).create(&params, &secret).await.map_err(Stop::api)
+    let created = api(ctx, mailbox).create(&params, &secret).await;
+    created.map_err(|error| Stop::api(without_values(error, &secret)))
 }
 
 /// The Secret goes with the mailbox only where the mailbox goes from Mailcow too.
@@ -202,7 +205,8 @@ async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) ->
     }
     let patch = Patch::Merge(serde_json::json!({"metadata": {"ownerReferences": wanted}}));
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    api(ctx, mailbox).patch_metadata(&secret.name_any(), &params, &patch).await.map_err(Stop::api).map(|_| ())
+    let patched = api(ctx, mailbox).patch_metadata(&secret.name_any(), &params, &patch).await;
+    patched.map(|_| ()).map_err(|error| Stop::api(without_values(error, secret)))
 }
 
 /// Whether an earlier object of the same address left the generated Secret, and nobody changed what is in it.

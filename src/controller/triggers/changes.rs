@@ -14,7 +14,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 
 use crate::crd::{
-    EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
+    DnsGate, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
     StatusCondition as Condition,
 };
 use crate::kubernetes::object::{annotation, is_paused};
@@ -119,6 +119,23 @@ pub(crate) fn own<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
         &meta.finalizers,
         annotations.collect::<Vec<_>>(),
     ))
+}
+
+/// What of a domain its reconciles with Mailcow act on: of DNS, what they wait for.
+pub(crate) fn domain_for_mailcow(domain: &EmailDomain) -> u64 {
+    let Some(status) = &domain.status else { return own(domain) };
+    let gate = domain.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default();
+    let verified = status.conditions.iter().find(|c| c.type_ == "DNSVerified" && gate != DnsGate::None);
+    let asked = status.dns.as_ref().and_then(|dns| dns.last_handled_reconcile_at.as_ref());
+    let proof = status.ownership.as_ref().map(|proof| (proof.verified, &proof.name, &proof.value, &proof.message));
+    hashed(&(own(domain), verified.map(|c| (&c.status, c.observed_generation)), asked, proof))
+}
+
+/// What of a domain its reconciles with DNS act on: of Mailcow, the DKIM key, and whether the domain is ours.
+pub(crate) fn domain_for_dns(domain: &EmailDomain) -> u64 {
+    let Some(status) = &domain.status else { return own(domain) };
+    let key = status.dkim.as_ref().map(|key| (&key.selector, &key.record));
+    hashed(&(own(domain), status::is_reported(status), status::is_ours(status), key))
 }
 
 /// What of a domain those that refer to it act on.

@@ -132,8 +132,8 @@ fn jitter_moves_a_check_by_a_tenth_at_most() {
 fn the_most_urgent_record_sets_the_time_for_all() {
     let mut dmarc = verdict(Missing);
     dmarc.kind = DnsRecordKind::Dmarc;
-    let status = settle_all(None, vec![dmarc, verdict(Verified)], &[DnsRecordKind::Mx], at(0), 0.0);
-    let shown = status.records.iter().map(|r| (r.kind, r.required, r.next_check.as_ref().map(|t| t.0)));
+    let records = settle_all(&[], vec![dmarc, verdict(Verified)], &[DnsRecordKind::Mx], at(0), 0.0);
+    let shown = records.iter().map(|r| (r.kind, r.required, r.next_check.as_ref().map(|t| t.0)));
     let next = Some(Timestamp::from_second(1_800_000_030).unwrap());
     assert_eq!(shown.collect::<Vec<_>>(), [(DnsRecordKind::Mx, true, next), (DnsRecordKind::Dmarc, false, next)]);
 }
@@ -172,9 +172,9 @@ fn the_time_of_the_last_answer_is_kept_while_there_is_none() {
 fn records_of_one_row_are_settled_by_their_names() {
     let named = |name: &str, found| Verdict { name: name.into(), kind: DnsRecordKind::Srv, ..verdict(found) };
     let both = vec![named("_imaps", Verified), named("_autodiscover", Missing)];
-    let first = settle_all(None, both.clone(), &[DnsRecordKind::Srv], at(0), 0.0);
-    assert_eq!(first.records.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["_autodiscover", "_imaps"]);
+    let first = settle_all(&[], both.clone(), &[DnsRecordKind::Srv], at(0), 0.0);
+    assert_eq!(first.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["_autodiscover", "_imaps"]);
     let bad = vec![named("_imaps", Missing), named("_autodiscover", Missing)];
-    let second = settle_all(Some(&first), bad, &[DnsRecordKind::Srv], at(1), 0.0);
-    assert_eq!(second.records.iter().map(|r| r.verdict).collect::<Vec<_>>(), [Missing, Verified]);
+    let second = settle_all(&first, bad, &[DnsRecordKind::Srv], at(1), 0.0);
+    assert_eq!(second.iter().map(|r| r.verdict).collect::<Vec<_>>(), [Missing, Verified]);
 }

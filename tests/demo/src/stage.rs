@@ -121,7 +121,12 @@ async fn install(plane: &ControlPlane, mailcow: &Simulator, dns: &Dns) -> Result
     args.extend(dns.operator_args());
     args.push("--listen=127.0.0.1:0".to_owned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let env = [("KUBECONFIG", &*kubeconfig.to_string_lossy()), ("POD_NAMESPACE", RELEASE), ("NO_COLOR", "1")];
+    let env = [
+        ("KUBECONFIG", &*kubeconfig.to_string_lossy()),
+        ("POD_NAMESPACE", RELEASE),
+        ("POD_NAME", "the-pod"),
+        ("NO_COLOR", "1"),
+    ];
     Ok((Operator::start(&program()?, &args, &env)?, chart))
 }
 

@@ -225,11 +225,13 @@ impl Tenants {
 /// The operator under the chart's rights, looking everywhere.
 fn start(kubeconfig: &Path, dns: &Dns) -> Operator {
     let mut args = vec!["run", "--operator-namespace", SYSTEM, "--mailcow-secret", "mailcow"];
+    args.extend(["--lease-name", super::acts::OPERATOR]);
     args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing", "--feature-gates", "DNSPublishing=true"]);
     let dns = dns.operator_args();
     args.extend(dns.iter().map(String::as_str));
     let kubeconfig = kubeconfig.display().to_string();
-    Operator::start(Path::new(env!("CARGO_BIN_EXE_mailcow-operator")), &args, &[("KUBECONFIG", &kubeconfig)]).unwrap()
+    let env = [("KUBECONFIG", kubeconfig.as_str()), ("POD_NAME", "the-pod")];
+    Operator::start(Path::new(env!("CARGO_BIN_EXE_mailcow-operator")), &args, &env).unwrap()
 }
 
 /// With tokens of real service accounts.

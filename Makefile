@@ -9,7 +9,7 @@ SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),360
 ONLY ?=
 SEED ?=
 
-.PHONY: faults help demo test bench lint chart image crds tools ground judges sieve prometheus sandbox
+.PHONY: faults help demo test bench lint chart image crds tools ground judges opinions sieve prometheus sandbox
 
 # Where the installers of Rust and Go put their programs.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -25,7 +25,7 @@ demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it run
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges opinions sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
 	@status=0; threads=$$(nproc); [ "$$threads" -ge 4 ] || threads=4; \
 	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$threads}" cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
@@ -39,6 +39,7 @@ test: tools ground judges sieve prometheus ## All tests, on a real Kubernetes AP
 	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing"; \
 	  command -v musl-gcc >/dev/null || skipped "character sets as Mailcow's C library knows them: musl-gcc is missing"; \
 	  command -v promtool >/dev/null || skipped "metrics and alerts as Prometheus sees them: promtool is missing"; \
+	  tests/second_opinion/build.sh --ready >/dev/null 2>&1 || skipped "DNS records as checkdmarc, dkimpy, pyspf and postfix-mta-sts-resolver see them: they are not installed"; \
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
@@ -118,6 +119,11 @@ ground: tools
 
 judges: tools
 	@tests/judges/build.sh >/dev/null
+
+# Python libraries that judge DNS records beside us.
+opinions:
+	@tests/second_opinion/build.sh >/dev/null || \
+	  echo "the Python libraries can't be installed; tests say what they skip" >&2
 
 sandbox:
 	@command -v bwrap >/dev/null && exit; \

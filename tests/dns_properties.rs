@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
-use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsSpec};
+use mailcow_operator::crd::{DnsRecordKind, DnsSource, DnsSpec, DnsVerdict};
 use mailcow_operator::dns::{
     Answer, Caa, Kind, Known, Mx, Need, Outcome, Page, Policy, Row, Srv, Tlsa, Verdict, Wanted, logo, reports, rows,
     version,
@@ -158,6 +158,9 @@ proptest! {
         prop_assert!(found.len() >= 16);
         for verdict in found {
             prop_assert!(!verdict.message.is_empty());
+            // First what is wrong, then what to do.
+            let needs_hint = matches!(verdict.verdict, DnsVerdict::Missing | DnsVerdict::Mismatch);
+            prop_assert!(!needs_hint || verdict.hint.is_some(), "{:#?}", verdict);
             prop_assert!(verdict.observed.len() <= 16 && verdict.observed.iter().all(|value| value.len() < 8_192));
         }
     }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::answer::Kind;
+use super::characters::is_no_uri;
 use super::dmarc::{Enforcement, enforcement};
 use super::family::{Family, Found};
 use super::known::{Known, Need};
@@ -87,7 +88,7 @@ pub fn logo(text: &[u8]) -> Result<String, String> {
             return Err(format!("{tag}={uri} does not begin with https://"));
         }
         let host = uri.get(8..).unwrap_or_default().split(['/', '?', '#', ':']).next().unwrap_or_default();
-        if host.is_empty() || uri.contains([',', ' ']) {
+        if host.is_empty() || uri.contains(',') || is_no_uri(uri) {
             return Err(format!("{tag}={uri} is not one URI"));
         }
         let full = host.contains('.') && host.parse::<IpAddr>().is_err();
@@ -159,6 +160,8 @@ mod tests {
             (&["v=BIMI1; l=http://example.com/logo.svg"], DnsVerdict::Invalid),
             (&["v=BIMI1; l=https://example.com/logo.svg; a=https://localhost/vmc.pem"], DnsVerdict::Invalid),
             (&["v=BIMI1; l=https://example.com/a.svg,https://example.com/b.svg"], DnsVerdict::Invalid),
+            (&["v=BIMI1; l=https://example.com/a.svg\\; a="], DnsVerdict::Invalid),
+            (&["v=BIMI1; l=https://example.com/a.svg\thttps://example.com/b.svg"], DnsVerdict::Invalid),
             (&["v=BIMI1; l=https://example.com/logo.png"], DnsVerdict::Invalid),
             (&["v=BIMI1; l=https://example.com/logo.svg; a=http://example.com/vmc.pem"], DnsVerdict::Invalid),
         ] {

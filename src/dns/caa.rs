@@ -3,7 +3,7 @@
 use super::answer::{Answer, Kind, Outcome};
 use super::known::{Known, Need};
 use super::name;
-use super::shown::shown;
+use super::presentation::presented;
 use super::verdict::{Verdict, severity};
 use super::wanted::{Wanted, own_host};
 use crate::crd::{DnsRecordKind, DnsVerdict};
@@ -30,7 +30,7 @@ pub fn caa(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let hint = matches!(found, DnsVerdict::Mismatch | DnsVerdict::Invalid)
         .then(|| format!("publish {place}. IN CAA 0 issue \"{}\"", wanted.certificate_authority));
     let mut verdict = verdict.found(found, message).hint(hint);
-    verdict.observed = shown(&answer.outcome);
+    verdict.observed = presented(&answer.outcome);
     Ok(verdict)
 }
 

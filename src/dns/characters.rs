@@ -42,6 +42,21 @@ pub(super) fn bare(text: &[u8]) -> String {
     kept.map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
 
+/// Whether a text holds a character that has no place in a URI (RFC 3986, section 2).
+pub(super) fn is_no_uri(text: &str) -> bool {
+    text.contains(|c: char| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c))
+}
+
+/// Whether what follows `mailto:` in a URI holds a mail address with a host name, perhaps with header fields behind a `?`
+/// (RFC 6068, section 2).
+pub(super) fn is_mailto(text: &str) -> bool {
+    let address = text.split('?').next().unwrap_or_default();
+    let Some((local, host)) = address.rsplit_once('@') else { return false };
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    !local.is_empty() && !local.contains('@') && host.contains('.') && host.split('.').all(label)
+}
+
 /// What a web form was given that only a zone file needs, and what to write instead; for a record that can't be read.
 pub(super) fn from_zone_file(text: &[u8]) -> Option<String> {
     if text.windows(2).any(|pair| pair == b"\\;") {
@@ -72,6 +87,17 @@ mod tests {
             assert!(found.contains(words), "{found}");
         }
         assert_eq!(unexpected(b"v=spf1 mx -all", printable), None);
+    }
+
+    #[test]
+    fn a_mail_address_has_a_host_name() {
+        for good in ["a@b.test", "a+b%40c@b-1.test", "a@b.test?subject=x"] {
+            assert!(is_mailto(good), "{good}");
+        }
+        for bad in ["", "a", "@b.test", "a@", "a@b", "a@b..test", "a@@b.test", "a@b.test=https://x.test", "a@b_c.test"]
+        {
+            assert!(!is_mailto(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::answer::{Answer, Kind, Outcome, Question};
 use super::name;
-use super::shown::shown;
+use super::presentation::presented;
 use crate::crd::DnsSource;
 
 /// Questions that have to be answered first.
@@ -124,7 +124,7 @@ fn brief(answer: &Answer) -> String {
         Outcome::NoData | Outcome::NxDomain => "nothing".to_owned(),
         Outcome::CnameLoop => "a CNAME loop".to_owned(),
         Outcome::Failed(why) => why.clone(),
-        found => shown(found).join(", ").chars().take(120).collect(),
+        found => presented(found).join(", ").chars().take(120).collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The TLS-RPT row: senders know where to report trouble with TLS (RFC 8460, section 3).
 
 use super::answer::Kind;
-use super::characters::from_zone_file;
+use super::characters::{from_zone_file, is_mailto, is_no_uri};
 use super::family::{Family, Found};
 use super::fields::Fields;
 use super::known::{Known, Need};
@@ -45,13 +45,12 @@ pub fn reports(text: &[u8]) -> Result<Vec<String>, String> {
         lists.iter().flat_map(|list| list.split(',')).map(|uri| uri.trim_matches([' ', '\t'])).collect::<Vec<_>>();
     for uri in &uris {
         let lower = uri.to_ascii_lowercase();
-        let address = lower.strip_prefix("mailto:").map(|address| address.split('@').collect::<Vec<_>>());
-        let mailbox = address.is_some_and(|parts| parts.len() == 2 && parts.iter().all(|part| !part.is_empty()));
+        let mailbox = lower.strip_prefix("mailto:").is_some_and(is_mailto);
         let page = lower.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
         if !mailbox && !page {
             return Err(format!("rua={uri} is neither mailto:… nor https://…"));
         }
-        if uri.contains(['!', ' ', '\t', '"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
+        if uri.contains('!') || is_no_uri(uri) {
             return Err(format!("rua={uri} holds a character that has no place in a URI"));
         }
     }
@@ -94,6 +93,7 @@ mod tests {
             (&["v=TLSRPTv1; rua=mailto:a"], DnsVerdict::Invalid),
             (&["v=TLSRPTv1; rua=a@b.test"], DnsVerdict::Invalid),
             (&["v=TLSRPTv1; rua=mailto:a@b.test;;"], DnsVerdict::Invalid),
+            (&["v=TLSRPTv1; rua=mailto:a@b.test=https://r.test"], DnsVerdict::Invalid),
             (&["v=TLSRPTv1;\u{a0}rua=mailto:a@b.test"], DnsVerdict::Invalid),
         ] {
             let found = judge(texts);

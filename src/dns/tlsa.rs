@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256, Sha512};
 use super::answer::{Kind, Outcome, Tlsa};
 use super::der::public_key;
 use super::known::{Known, Need};
-use super::shown::shown_tlsa;
+use super::presentation::presented_tlsa;
 use super::verdict::Verdict;
 use super::wanted::Wanted;
 use crate::crd::{DnsRecordKind, DnsVerdict};
@@ -85,7 +85,7 @@ fn protected(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict
 /// What to publish for a certificate: `3 1 1`, its key's SHA-256.
 fn advised(certificate: &[u8]) -> Option<String> {
     let data = Sha256::digest(public_key(certificate)?).to_vec();
-    Some(shown_tlsa(&Tlsa { usage: 3, selector: 1, matching: 1, data }))
+    Some(presented_tlsa(&Tlsa { usage: 3, selector: 1, matching: 1, data }))
 }
 
 /// Whether senders use such a record (RFC 7672, section 3.1).
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_record_of_the_key_that_is_shown_is_expected() {
         let found = judge(&facts(&[of(3, 9)]));
-        assert_eq!(found.expected, [shown_tlsa(&of(3, 1))]);
+        assert_eq!(found.expected, [presented_tlsa(&of(3, 1))]);
         assert!(found.message.contains("bounces") && found.hint.unwrap().contains(" TLSA 3 1 1 "));
     }
 

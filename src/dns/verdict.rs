@@ -1,7 +1,7 @@
 //! What is said about one row.
 
 use super::answer::{Answer, Outcome};
-use super::shown::{shown, shown_texts};
+use super::presentation::{presented, presented_texts};
 use super::wanted::{Wanted, expected_values};
 use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict, DnsWarning};
 
@@ -57,7 +57,7 @@ impl Verdict {
             name: name.to_owned(),
             verdict: DnsVerdict::TempError,
             expected: expected_values(wanted, kind, name),
-            observed: shown(&answer.outcome),
+            observed: presented(&answer.outcome),
             warnings: answer.notes.clone(),
             message: String::new(),
             hint: None,
@@ -88,7 +88,7 @@ impl Verdict {
 
     /// The same with these values as seen.
     pub(super) fn observed<'a>(mut self, texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        self.observed = shown_texts(texts);
+        self.observed = presented_texts(texts);
         self
     }
 
@@ -119,7 +119,7 @@ pub(super) fn warning(reason: &str, message: impl Into<String>) -> DnsWarning {
     DnsWarning { reason: reason.to_owned(), message: message.into() }
 }
 
-/// How bad a verdict is, to tell which of several views counts.
+/// How bad a verdict is: of several views the worst counts.
 pub(super) fn severity(verdict: DnsVerdict) -> u8 {
     match verdict {
         DnsVerdict::Verified => 0,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use super::shown::quoted;
+use super::presentation::quoted;
 use crate::crd::{DmarcPolicy, DnsRecordKind, DnsSpec};
 use crate::mail::{DkimKey, DomainName, hex};
 

@@ -10,7 +10,7 @@ use crate::controller::domain_dns::published::{
 };
 use crate::controller::driver::context::Context;
 use crate::crd::{EmailDomain, RemovalPolicy};
-use crate::dns::publish::{Decision, Endpoint, Purpose, Standing, decide, purposes, questions};
+use crate::dns::publish::{Decision, Endpoint, Published, Purpose, decide, purposes, questions};
 use crate::dns::{Known, Wanted, expected};
 use crate::outcome::{Reason, Why};
 
@@ -82,7 +82,7 @@ async fn hold(ctx: &Context, wanted: &Wanted, purpose: &Purpose, standing: &[End
         known.learn(question, answers);
     }
     let decisions = (0..known.views()).map(|view| {
-        decide(wanted, purpose, Standing { endpoints: standing }, &known.view(view))
+        decide(wanted, purpose, Published { endpoints: standing }, &known.view(view))
             .unwrap_or_else(|need| Decision::Hold(format!("not asked: {need:?}")))
     });
     decisions.into_iter().find_map(|decision| match decision {

@@ -3,7 +3,7 @@
 //! A malformed tag does not spoil the record: receivers ignore it, and go on with the others. Only what steers the policy
 //! does more (section 4.10.1).
 
-use super::super::characters::{bare, unexpected};
+use super::super::characters::{bare, is_mailto, is_no_uri, unexpected};
 use super::super::tags::no_tag;
 use super::super::verdict::warning;
 use super::super::wanted::policy_word;
@@ -176,7 +176,7 @@ fn address(tag: &str, uri: &str, warnings: &mut Vec<DnsWarning>) -> Result<Optio
     if !letters || !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || rest.is_empty() {
         return Err(without_scheme(uri));
     }
-    if uri.contains([' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
+    if is_no_uri(uri) {
         return Err(format!("{tag}={uri} is not a URI: it holds a character that has no place in one"));
     }
     if !scheme.eq_ignore_ascii_case("mailto") {
@@ -194,8 +194,7 @@ fn address(tag: &str, uri: &str, warnings: &mut Vec<DnsWarning>) -> Result<Optio
         }
         warnings.push(warning("ReportSize", format!("{tag}: receivers ignore the size limit after !")));
     }
-    let valid = address.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.contains('.'));
-    if valid { Ok(Some(address.to_owned())) } else { Err(format!("{tag}={uri} holds no mail address")) }
+    if is_mailto(address) { Ok(Some(address.to_owned())) } else { Err(format!("{tag}={uri} holds no mail address")) }
 }
 
 impl Record {
@@ -371,6 +370,7 @@ mod tests {
             ("v=DMARC1; p=reject; rua=mailto:a@example.com mailto:b@example.com", "no place in one"),
             ("v=DMARC1; p=reject; rua=mailto:a@example.com!m", "no size"),
             ("v=DMARC1; p=reject; ruf=mailto:", "ruf=mailto: is not a URI"),
+            ("v=DMARC1; p=reject; rua=mailto:a@example.com:b", "no mail address"),
             ("v=DMARC1; p=reject; x", "\"x\" is not of the form tag=value"),
             ("v=DMARC1;; p=reject", "nothing between two semicolons"),
             ("v=DMARC1; p=reject; x1=2", "\"x1\" is not the name of a tag"),

@@ -16,7 +16,7 @@ use super::{Lookup, Mode};
 use crate::crd::{DnsSource, DnsWarning};
 use hickory_resolver::proto::op::Message;
 
-/// At most this many differing answers are told apart.
+/// At most this many differing answers are kept.
 const MOST_VIEWS: usize = 4;
 /// At most this many referrals are followed.
 const MOST_REFERRALS: usize = 6;
@@ -63,7 +63,7 @@ impl Lookup {
     /// Where a host listens at a port, IPv4 first.
     ///
     /// # Errors
-    /// Why that can't be told, in words.
+    /// Why there is none, in words.
     pub(super) async fn addresses_of(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         let questions = [Kind::A, Kind::Aaaa].map(|kind| Question::new(host, kind));
         let answers = join_all(questions.iter().map(|question| self.ask_dns(question))).await.concat();

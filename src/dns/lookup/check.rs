@@ -38,7 +38,7 @@ async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: &Ro
     let Some(answer) = there.filter(|answer| answer.source == DnsSource::Authoritative) else {
         return Some(verdict);
     };
-    if let Ok(Some(seen)) = timeout_at(deadline, lookup.world(&question, &answer.outcome)).await {
+    if let Ok(Some(seen)) = timeout_at(deadline, lookup.propagation(&question, &answer.outcome)).await {
         verdict.propagation = Some(seen.reach);
         verdict.dnssec = Some(seen.secure);
     }
@@ -90,7 +90,7 @@ fn too_late(question: &Question) -> Answer {
 }
 
 /// The worst of the views counts: a record has to be on all servers that answer. A view without a verdict says that
-/// there is nothing to tell.
+/// nothing has to be reported.
 fn worst(verdicts: Vec<Option<Verdict>>) -> Option<Verdict> {
     let verdicts = verdicts.into_iter().flatten().collect::<Vec<_>>();
     let best = verdicts.iter().map(|verdict| severity(verdict.verdict)).min();

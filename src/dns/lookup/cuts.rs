@@ -171,7 +171,6 @@ impl Lookup {
             let server = SocketAddr::new(*ip, self.options.authoritative_port);
             match self.exchange(server, &query, false).await {
                 Ok(message) => {
-                    // One that answers elsewhere tells nothing about those that did not here.
                     self.note_silence(zone, &silent);
                     return usable(message).map(|message| (*ip, message));
                 }

@@ -9,10 +9,10 @@ mod check;
 mod cuts;
 mod exchange;
 mod https;
+mod propagation;
 mod public;
 mod reply;
 mod smtp;
-mod world;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

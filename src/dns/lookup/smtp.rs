@@ -28,7 +28,7 @@ impl Lookup {
             Err(why) => return Outcome::Failed(why),
         };
         for address in addresses {
-            if let Ok(Ok(certificates)) = timeout(SERVER_TIMEOUT, shown(host, address)).await {
+            if let Ok(Ok(certificates)) = timeout(SERVER_TIMEOUT, presented(host, address)).await {
                 return Outcome::Certificates(certificates);
             }
         }
@@ -39,7 +39,7 @@ impl Lookup {
 /// Why there are no certificates. How far the operator got is left out: a stranger chooses where it connects to.
 const NO_STARTTLS: &str = "no server there shows a certificate on port 25";
 
-async fn shown(host: &str, address: SocketAddr) -> io::Result<Vec<Vec<u8>>> {
+async fn presented(host: &str, address: SocketAddr) -> io::Result<Vec<Vec<u8>>> {
     let mut stream = BufReader::new(TcpStream::connect(address).await?);
     reply(&mut stream, "220").await?;
     stream.write_all(b"EHLO mailcow-operator.invalid\r\n").await?;

@@ -92,13 +92,14 @@ fn field(line: &str) -> Result<(&str, &str), String> {
     if line.trim_matches(BLANKS).is_empty() {
         return Err("it is empty".to_owned());
     }
-    let (key, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is not of the form key: value"))?;
+    // The line itself is not repeated: a host that sends another page may not mean it for a status.
+    let (key, value) = line.split_once(':').ok_or("it is not of the form key: value")?;
     if key.trim_matches(BLANKS) != key {
-        return Err(format!("there is a blank beside the key {:?}", key.trim_matches(BLANKS)));
+        return Err("there is a blank before the key or the colon".to_owned());
     }
     let letters = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if !letters || key.len() > 32 || !key.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-        return Err(format!("{key:?} is not a key"));
+        return Err("its key holds other characters than letters, digits, _, - and .".to_owned());
     }
     let value = value.trim_matches(BLANKS);
     if value.is_empty() || value.contains(char::is_control) {
@@ -168,9 +169,9 @@ mod tests {
         for (bad, words) in [
             ("version: STSv1\n\nmode: none\nmax_age: 1\n", "line 2: it is empty"),
             ("version: STSv1\nmode: none\nmax_age: 1\n\n", "line 4: it is empty"),
-            (" version: STSv1\nmode: none\nmax_age: 1\n", "line 1: there is a blank beside the key"),
-            ("version : STSv1\nmode: none\nmax_age: 1\n", "a blank beside"),
-            ("version: STSv1\nmode: none\nmax_age: 1\nbad key: x\n", "\"bad key\" is not a key"),
+            (" version: STSv1\nmode: none\nmax_age: 1\n", "line 1: there is a blank before the key or the colon"),
+            ("version : STSv1\nmode: none\nmax_age: 1\n", "a blank before the key or the colon"),
+            ("version: STSv1\nmode: none\nmax_age: 1\nbad key: x\n", "line 4: its key holds other characters"),
             ("version: STSv1\nmode: none\nmax_age: 1\nx:\n", "the value of x is empty"),
             ("version: STSv1\rmode: none\rmax_age: 1\r", "control character"),
             ("Version: STSv1\nmode: none\nmax_age: 1\n", "the line version: is missing"),
@@ -182,7 +183,7 @@ mod tests {
             ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: *.*.test\n", "not a host name"),
             ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: a_b.test\n", "not a host name"),
             ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: -a.test\n", "not a host name"),
-            ("\u{feff}version: STSv1\nmode: none\nmax_age: 1\n", "is not a key"),
+            ("\u{feff}version: STSv1\nmode: none\nmax_age: 1\n", "line 1: its key holds other characters"),
         ] {
             let problem = Policy::parse(bad.as_bytes()).unwrap_err();
             assert!(problem.contains(words), "{bad:?}: {problem}");

@@ -20,7 +20,7 @@ pub enum Decision {
 
 /// What we published of the purpose before, if anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing<'a> {
+pub struct Published<'a> {
     /// The sets in the object of ours; empty when there is none.
     pub endpoints: &'a [Endpoint],
 }
@@ -40,14 +40,14 @@ pub fn questions(wanted: &Wanted, purpose: &Purpose) -> Vec<Question> {
 ///
 /// # Errors
 /// When something has to be asked first.
-pub fn decide(wanted: &Wanted, purpose: &Purpose, standing: Standing<'_>, known: &Known) -> Result<Decision, Need> {
+pub fn decide(wanted: &Wanted, purpose: &Purpose, published: Published<'_>, known: &Known) -> Result<Decision, Need> {
     let cutover = wanted.spec.cutover;
     if let (false, true, Some(why)) = (cutover, steers(purpose.kind), elsewhere(wanted, known)?) {
         return Ok(Decision::Hold(why));
     }
     for endpoint in &purpose.endpoints {
         let answers = Need::all(kinds(endpoint).iter().map(|kind| known.ask(&endpoint.dns_name, *kind)))?;
-        let hindered = answers.into_iter().find_map(|answer| hindered(endpoint, standing, (answer, cutover)));
+        let hindered = answers.into_iter().find_map(|answer| hindered(endpoint, published, (answer, cutover)));
         if let Some(why) = hindered {
             return Ok(Decision::Hold(why));
         }
@@ -56,7 +56,7 @@ pub fn decide(wanted: &Wanted, purpose: &Purpose, standing: Standing<'_>, known:
 }
 
 /// Why one answer about a set's name keeps it from being published, if so.
-fn hindered(endpoint: &Endpoint, standing: Standing<'_>, (answer, cutover): (&Answer, bool)) -> Option<String> {
+fn hindered(endpoint: &Endpoint, published: Published<'_>, (answer, cutover): (&Answer, bool)) -> Option<String> {
     let name = &endpoint.dns_name;
     if let Some(why) = answer.failure() {
         return Some(format!("no answer about {name}: {why}"));
@@ -67,7 +67,7 @@ fn hindered(endpoint: &Endpoint, standing: Standing<'_>, (answer, cutover): (&An
         let why = format!("{name} is a CNAME for {cname}, and no other record can be beside it: remove it, or ");
         return (!cutover).then(|| why + "set spec.dns.cutover: true to publish all the same");
     }
-    let ours = ours(endpoint, standing);
+    let ours = ours(endpoint, published);
     let others = values(endpoint, answer).into_iter().filter(|value| !ours.contains(value)).collect::<Vec<_>>();
     in_the_way(endpoint, &others, cutover)
 }
@@ -93,9 +93,9 @@ fn elsewhere(wanted: &Wanted, known: &Known) -> Result<Option<String>, Need> {
 }
 
 /// Values of the set that are expected or that we published before.
-fn ours(endpoint: &Endpoint, standing: Standing<'_>) -> BTreeSet<String> {
+fn ours(endpoint: &Endpoint, published: Published<'_>) -> BTreeSet<String> {
     let same = |e: &&Endpoint| e.dns_name == endpoint.dns_name && e.record_type == endpoint.record_type;
-    let before = standing.endpoints.iter().filter(same).flat_map(|e| &e.targets);
+    let before = published.endpoints.iter().filter(same).flat_map(|e| &e.targets);
     before.chain(&endpoint.targets).map(|target| comparable(&endpoint.record_type, target)).collect()
 }
 
@@ -123,7 +123,7 @@ fn is_family(one: &str, other: &str) -> bool {
     tag(one) == tag(other)
 }
 
-/// What has to be asked about a set's name. Addresses tell of a CNAME, and are in its way themselves.
+/// What has to be asked about a set's name. A CNAME is seen by its addresses, and addresses are in its way themselves.
 fn kinds(endpoint: &Endpoint) -> &'static [Kind] {
     match endpoint.record_type.as_str() {
         "MX" => &[Kind::Mx],
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn decided(purpose: &Purpose, before: &[Endpoint], (cutover, known): (bool, &Known)) -> Decision {
-        decide(&wanted(cutover), purpose, Standing { endpoints: before }, known).unwrap()
+        decide(&wanted(cutover), purpose, Published { endpoints: before }, known).unwrap()
     }
 
     fn held(decision: &Decision) -> &str {
@@ -289,7 +289,7 @@ mod tests {
         assert!(held(&decided(&purpose(DnsRecordKind::Spf, &[]), &[], (true, &self::known(&[], &[])))).is_empty());
         assert!(held(&decided(&purpose(DnsRecordKind::Mx, &[]), &[], (true, &known))).contains("no answer"));
         assert!(
-            decide(&wanted(false), &purpose(DnsRecordKind::Mx, &[]), Standing { endpoints: &[] }, &Known::default())
+            decide(&wanted(false), &purpose(DnsRecordKind::Mx, &[]), Published { endpoints: &[] }, &Known::default())
                 .is_err()
         );
     }

@@ -10,7 +10,7 @@ mod endpoint;
 mod text;
 mod zone;
 
-pub use decide::{Decision, Standing, decide, questions};
+pub use decide::{Decision, Published, decide, questions};
 pub use endpoint::{Endpoint, Purpose, purposes};
 pub use text::{json, table, terraform};
 pub use zone::zone;

@@ -7,7 +7,7 @@ use super::super::characters::{bare, unexpected};
 use super::super::family::misplaced;
 use super::super::hosts::{egress, no_address};
 use super::super::known::{Known, Need};
-use super::super::shown::quoted;
+use super::super::presentation::quoted;
 use super::super::verdict::Verdict;
 use super::super::wanted::Wanted;
 use super::eval::{MOST_LOOKUPS, evaluate};

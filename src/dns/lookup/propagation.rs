@@ -1,4 +1,4 @@
-//! What the world sees: whether a resolver has the answer that the zone's own servers give, and vouches for it.
+//! Propagation: whether a resolver has the answer that the zone's own servers give, and vouches for it.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use super::super::verdict::Reach;
 use super::reply::{Reply, query, read};
 use super::{Lookup, Mode};
 
-/// What a resolver says of a record.
+/// What a resolver has for a record.
 pub(super) struct Seen {
     /// Whether it has the same.
     pub(super) reach: Reach,
-    /// Whether it says that the answer is signed and valid (AD, RFC 4035, section 3.2.3).
+    /// Whether it vouches that the answer is signed and valid (AD, RFC 4035, section 3.2.3).
     pub(super) secure: bool,
 }
 
 impl Lookup {
     /// Asks a resolver for a record that surely exists. An older answer goes at the end of the time that the resolver
     /// gives (RFC 2308, section 5).
-    pub(super) async fn world(&self, question: &Question, outcome: &Outcome) -> Option<Seen> {
+    pub(super) async fn propagation(&self, question: &Question, outcome: &Outcome) -> Option<Seen> {
         if self.options.mode == Mode::Recursive {
             return None;
         }

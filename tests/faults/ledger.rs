@@ -13,6 +13,7 @@ use crate::process::Process;
 use crate::proxy::{Call, Script};
 use crate::schedule::{Act, Fault, Place, When};
 use crate::truth::{self, Owner, Scene};
+use crate::world::stretched;
 
 /// Cluster in the operator's marks.
 pub(crate) const CLUSTER: &str = "testing";
@@ -275,7 +276,7 @@ impl Ledger {
 
     /// Judges what is in force now: statuses that say True, and forwards. To be called every now and then.
     pub(crate) fn judge(&self, server: usize, state: &State) {
-        self.charge_suspects(MIRRORED);
+        self.charge_suspects(stretched(MIRRORED));
         let now = Instant::now();
         let mut seen = self.untrue(server, state);
         let strays = self.scene().stray_forwards(state, (&self.servers[server], false));
@@ -289,7 +290,7 @@ impl Ledger {
             for text in seen {
                 let limit = if text.starts_with("no rule") { STRAY } else { UNTRUE };
                 let since = *inner.untrue.entry(format!("{prefix}{text}")).or_insert(now);
-                if now.saturating_duration_since(since.max(troubled)) > limit {
+                if now.saturating_duration_since(since.max(troubled)) > stretched(limit) {
                     late.push(text);
                 }
             }
@@ -338,7 +339,7 @@ impl Ledger {
         let Some(name) = self.scene().server(kind, spec, &call.namespace) else { return };
         let Some(server) = self.servers.iter().position(|server| *server == name) else { return };
         server_state(server, &|state| {
-            let recently = self.inner().changed[server].elapsed() < SETTLING;
+            let recently = self.inner().changed[server].elapsed() < stretched(SETTLING);
             let differences = self.scene().differences(kind, (&call.namespace, &call.name), spec, state);
             if !recently && !differences.is_empty() {
                 let (namespace, name) = (&call.namespace, &call.name);

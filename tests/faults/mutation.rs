@@ -18,7 +18,7 @@ use crate::ledger::Oracle;
 use crate::mirror::OURS;
 use crate::schedule::{Resync, Schedule};
 use crate::story::MUTATION;
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, stretched};
 
 /// How many objects of each kind change at once.
 const EACH: usize = 10;
@@ -314,7 +314,7 @@ async fn settled(world: &World, what: &str) {
         if wrong.is_empty() {
             return;
         }
-        if started.elapsed() > SOON {
+        if started.elapsed() > stretched(SOON) {
             let wrong = wrong.join("\n    ");
             return world
                 .ledger
@@ -331,7 +331,7 @@ async fn all_ready(world: &World) {
         if not.is_empty() {
             return;
         }
-        if started.elapsed() > SOON {
+        if started.elapsed() > stretched(SOON) {
             let text = format!("the first specs don't bring it back: {}", not.join("\n    "));
             return world.ledger.alarm(Oracle::End, text);
         }

@@ -3,7 +3,7 @@
 //! where the operator as a process is judged, a shell script stands in for it.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::campaign::{self, OPERATOR, Outcome};
 use crate::ledger::Oracle;
 use crate::schedule::{Resync, Schedule};
 use crate::story::{CALM, Story};
-use crate::world::World;
+use crate::world::{World, stretched};
 
 /// How long a rest may take where it never comes.
 const SHORT: Duration = Duration::from_secs(4);
@@ -47,8 +47,9 @@ async fn wait(seconds: f32) {
 }
 
 /// Watches for a while, as a rest does.
-async fn look_on(world: &World, seconds: u32) {
-    for _ in 0..seconds * 2 {
+async fn look_on(world: &World, seconds: u64) {
+    let (started, time) = (Instant::now(), stretched(Duration::from_secs(seconds)));
+    while started.elapsed() < time + Duration::from_secs(1) {
         wait(0.5).await;
         world.judge();
     }
@@ -137,7 +138,7 @@ fn an_untrue_status_is_found_as_it_is_written_and_while_it_stands() {
                 world
                     .as_operator_on_mailcow("edit/mailbox", json!({"items": [ADA], "attr": {"name": "Somebody"}}))
                     .await;
-                wait(2.0).await;
+                tokio::time::sleep(stretched(Duration::from_secs(2))).await;
                 let mut status = world.status("EmailMailbox", "ada");
                 status["messages"] = 7.into();
                 world.as_operator_on_kubernetes("emailmailboxes", "ada", status).await;

@@ -12,7 +12,7 @@ use crate::truth;
 pub(crate) type Facts = BTreeMap<String, String>;
 
 /// Fields that differ from run to run.
-const FLEETING: [&str; 19] = [
+const FLEETING: [&str; 20] = [
     "lastTransitionTime",
     "lastChecked",
     "nextCheck",
@@ -28,6 +28,7 @@ const FLEETING: [&str; 19] = [
     "passwordVersion",
     "aliasId",
     "scriptHash",
+    "hash",
     "observedGeneration",
     "syncedGeneration",
     "syncedDomainGeneration",

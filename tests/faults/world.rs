@@ -35,6 +35,15 @@ pub(crate) struct Site {
     dns_args: Vec<String>,
 }
 
+/// A time as it is on an idle machine, made longer by the load of this one.
+pub(crate) fn stretched(time: Duration) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(1.0);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let each = load / f64::from(u32::try_from(cores).unwrap_or(1));
+    time.mul_f64((each / 1.5).clamp(1.0, 6.0))
+}
+
 /// The one runtime of this program, so that what is shared outlives each test.
 pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
@@ -356,7 +365,7 @@ impl World {
         let (facts, told) = loop {
             tokio::time::sleep(Duration::from_millis(300)).await;
             self.judge();
-            let late = started.elapsed().min(self.ledger.untroubled()) > self.patience;
+            let late = started.elapsed().min(self.ledger.untroubled()) > stretched(self.patience);
             let unrest = if self.reference.is_empty() { self.unrest(started) } else { Vec::new() };
             if !unrest.is_empty() && !late {
                 continue;
@@ -404,7 +413,7 @@ impl World {
             Resync::Fast => FAST.2 + Duration::from_millis(500),
             Resync::Never => Duration::from_millis(2500),
         };
-        if self.ledger.quiet_since().max(since).elapsed() < quiet {
+        if self.ledger.quiet_since().max(since).elapsed() < stretched(quiet) {
             told.push("it is still writing".to_owned());
         }
         told
@@ -415,7 +424,7 @@ impl World {
         let since = Instant::now();
         let before = self.facts().await;
         let watched = Instant::now();
-        while watched.elapsed() < FAST.2 {
+        while watched.elapsed() < stretched(FAST.2) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             self.judge();
         }

@@ -159,6 +159,8 @@ impl Reason {
         Self::DomainNotReady,
         Self::MailboxNotFound,
         Self::MailboxNotReady,
+        Self::SenderNotFound,
+        Self::MailboxRenamed,
         Self::SecretNotFound,
         Self::SecretKeyInvalid,
         Self::SecretNotOurs,

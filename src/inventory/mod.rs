@@ -223,7 +223,8 @@ impl Inventory {
     /// Whether the mailbox of this address was seen to be missing, as far as is remembered; nothing is asked.
     pub fn misses_mailbox(&self, catch: &Catch) -> bool {
         let Catch::One(address) = catch else { return false };
-        known_page(&self.mailboxes, address.domain()).is_some_and(|page| page.is_missing_within(address, self.interval * 2))
+        known_page(&self.mailboxes, address.domain())
+            .is_some_and(|page| page.is_missing_within(address, self.interval * 2))
     }
 
     /// The same of an alias.

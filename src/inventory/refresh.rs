@@ -40,34 +40,37 @@ impl Inventory {
     /// is forgotten.
     ///
     /// # Errors
-    /// The first [`Error`] that keeps from going on; what could not be seen keeps its age.
+    /// The first [`Error`] that keeps from going on, or a list that could not be read, after everything else; what could
+    /// not be seen keeps its age.
     pub async fn refresh(&self, moved: impl Fn(Moved)) -> Result<(), Error> {
-        self.refresh_domains(&moved).await?;
-        self.refresh_mailboxes(&moved).await?;
-        self.refresh_aliases(&moved).await
+        let mut lists = Lists { unread: Ok(()) };
+        self.refresh_domains(&moved, &mut lists).await?;
+        self.refresh_mailboxes(&moved, &mut lists).await?;
+        self.refresh_aliases(&moved, &mut lists).await?;
+        lists.unread
     }
 
-    async fn refresh_domains(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+    async fn refresh_domains(&self, moved: &impl Fn(Moved), lists: &mut Lists) -> Result<(), Error> {
         let tell = |names: Vec<DomainName>| moved(Moved { domains: texts(&names), ..Moved::default() });
         let single = async |name: DomainName| self.client.domain(&name).await;
         let look = Look { page: &self.domains, forget: self.forget, is_same: DomainHave::same_settings };
-        look.again(async || self.client.domains().await, single, &tell).await?;
+        lists.go_on(look.again(async || self.client.domains().await, single, &tell).await)?;
         let single = async |name: DomainName| self.client.dkim(&name).await;
         let look = Look { page: &self.dkim, forget: self.forget, is_same: DkimKey::eq };
         look.again(async || Ok(Vec::new()), single, &tell).await
     }
 
-    async fn refresh_mailboxes(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+    async fn refresh_mailboxes(&self, moved: &impl Fn(Moved), lists: &mut Lists) -> Result<(), Error> {
         let tell = |names: Vec<Address>| moved(Moved { mailboxes: texts(&names), ..Moved::default() });
         for (domain, page) in all(&self.mailboxes) {
             let single = async |address: Address| self.client.mailbox(&address).await;
             let look = Look { page: &page, forget: self.forget, is_same: MailboxHave::same_settings };
-            look.again(async || self.mailboxes_of(&domain).await, single, &tell).await?;
+            lists.go_on(look.again(async || self.mailboxes_of(&domain).await, single, &tell).await)?;
         }
         Ok(())
     }
 
-    async fn refresh_aliases(&self, moved: &impl Fn(Moved)) -> Result<(), Error> {
+    async fn refresh_aliases(&self, moved: &impl Fn(Moved), lists: &mut Lists) -> Result<(), Error> {
         let tell = |names: Vec<Catch>| moved(Moved { aliases: texts(&names), ..Moved::default() });
         for (domain, page) in all(&self.aliases) {
             let single = async |catch: Catch| {
@@ -75,9 +78,31 @@ impl Inventory {
                 self.client.alias(&catch, number).await
             };
             let look = Look { page: &page, forget: self.forget, is_same: AliasHave::eq };
-            look.again(async || self.aliases_of(&domain).await, single, &tell).await?;
+            lists.go_on(look.again(async || self.aliases_of(&domain).await, single, &tell).await)?;
         }
         Ok(())
+    }
+}
+
+/// Whether a list could not be read: it must not keep the others from being looked at.
+struct Lists {
+    unread: Result<(), Error>,
+}
+
+impl Lists {
+    /// Goes on after a list that could not be read.
+    ///
+    /// # Errors
+    /// What keeps from going on.
+    fn go_on(&mut self, seen: Result<(), Error>) -> Result<(), Error> {
+        match seen {
+            Err(error) if is_odd(&error) => {
+                warn(&error);
+                self.unread = Err(error);
+                Ok(())
+            }
+            seen => seen,
+        }
     }
 }
 
@@ -102,11 +127,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
             Again::List => {
                 let _turn = self.page.turn().await;
                 self.page.begin_list();
-                match list().await {
-                    Ok(things) => tell(self.page.fill(things, self.is_same)),
-                    Err(error) if is_odd(&error) => warn(&error),
-                    Err(error) => return Err(error),
-                }
+                tell(self.page.fill(list().await?, self.is_same));
                 return Ok(());
             }
         };

@@ -72,7 +72,7 @@ impl Names {
         let help = "1 for the state that holds: closed sends all requests, open one at a time, rejected none";
         self.add("mailcow_breaker", help, &breaker);
         self.servers(metrics);
-        self.add("poll_seconds", "Time of a whole look at Mailcow in seconds", &metrics.poll_seconds);
+        self.add("poll_seconds", "Time to read all of Mailcow in seconds", &metrics.poll_seconds);
         self.add("poll_interval_seconds", "Time between two whole looks at Mailcow", &metrics.poll_interval);
     }
 

@@ -281,8 +281,7 @@ pub(crate) async fn finish_deletion<K: Object>(
     };
     let is_orphaned = left.is_some() && annotation(object, FORCE_ORPHAN) == Some("true");
     if is_orphaned {
-        let note =
-            "let go as the annotation email.askrobots.com/force-orphan asks; what Mailcow holds of it stays there";
+        let note = "the finalizer was removed because of the annotation email.askrobots.com/force-orphan; what Mailcow holds stays there";
         publish(ctx, object, EventType::Warning, "Orphaned", note).await;
     }
     if left.is_none() || is_orphaned {

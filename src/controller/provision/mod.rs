@@ -180,7 +180,7 @@ pub(crate) fn reported(ctx: &Context, domain: &EmailDomain) -> Provisioning {
     // After a restart what was last said of the same spec holds until namespaces were looked at.
     let status = domain.status.as_ref().filter(|status| status.observed_generation == domain.metadata.generation);
     let last = || status.and_then(|status| status.provisioned.clone());
-    let pending = || not(Reason::Pending, "namespaces were not looked at yet");
+    let pending = || not(Reason::Pending, "namespaces were not read yet");
     ctx.provisioned.reported(domain).or_else(last).map_or_else(pending, Provisioning::Known)
 }
 

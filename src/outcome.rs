@@ -134,7 +134,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    const ALL: [Self; 56] = [
+    const ALL: [Self; 61] = [
         Self::InSync,
         Self::Pending,
         Self::MailcowNotConfigured,
@@ -193,6 +193,9 @@ impl Reason {
         Self::NotAllProvisioned,
         Self::NamespacesNotReadable,
         Self::KubernetesApiError,
+        Self::AddressReserved,
+        Self::QuotaNearlyFull,
+        Self::RefusedByKubernetes,
     ];
 
     /// The reason of this word, as [`Reason::as_str`] gives it.

@@ -41,7 +41,7 @@ pub(crate) fn stretched(time: Duration) -> Duration {
     let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(1.0);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let each = load / f64::from(u32::try_from(cores).unwrap_or(1));
-    time.mul_f64((each / 1.5).clamp(1.0, 6.0))
+    time.mul_f64((each / 1.5).clamp(1.0, 3.0))
 }
 
 /// The one runtime of this program, so that what is shared outlives each test.

@@ -68,7 +68,10 @@ pub(crate) const KINDS: &[Kind] = &[
     invalid(
         "checkdmarc bimi",
         "BIMI draft, 4.3.2: the ending of another image is an error; it is not looked at",
-        |text| exact_value_of(text, "l").is_some_and(|uri| std::path::Path::new(uri).extension().is_some_and(|e| e == "png")),
+        |text| {
+            exact_value_of(text, "l")
+                .is_some_and(|uri| std::path::Path::new(uri).extension().is_some_and(|e| e == "png"))
+        },
     ),
     valid("checkdmarc bimi", "RFC 6376, 3.2: names of tags have their case; A= is taken for a=", |text| {
         exact_value_of(text, "A").is_some()

@@ -192,7 +192,9 @@ async fn targets_are_there(ctx: &Context, server: &Inventory, object: &EmailAlia
         let address = to.to_string();
         let is_it = |mailbox: &EmailMailbox| {
             let status = mailbox.status.as_ref().filter(|status| status.address.as_ref() == Some(&address));
-            status.is_some() && mailbox.metadata.deletion_timestamp.is_none()
+            // One that never was there may never come: the alias does not wait for it.
+            let was_there = status.is_some_and(|status| status.synced_generation.is_some());
+            was_there && mailbox.metadata.deletion_timestamp.is_none()
         };
         if ctx.stores.mailboxes.find(is_it).is_some() {
             let message = format!("the mailbox {to} is not on Mailcow; the alias is made after it");

@@ -201,6 +201,8 @@ async fn every_line_of_a_reconcile_names_its_object() {
     let about_no_object = [
         "serving metrics and health",
         "starting",
+        "this instance leads",
+        "working on this cluster",
         "connection to Mailcow configured",
         "Mailcow answers",
         "ready",

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 /// Far more than anything takes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
 /// The right to work, as the chart gives it in the operator's namespace: here each test has one of its own.
 pub(crate) const LEASE_RIGHTS: &str = "

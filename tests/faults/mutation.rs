@@ -356,9 +356,9 @@ mod tests {
             }
             assert_eq!(met.len(), all.len(), "{kind}");
         }
-        let quota = at(&schemas["EmailMailbox"], &["quota".to_owned()]);
-        let (good, bad) = (text(quota, &mut rng, true), text(quota, &mut rng, false));
-        let pattern = Regex::new(quota["pattern"].as_str().unwrap()).unwrap();
+        let name = at(&schemas["EmailMailbox"], &["credentialsSecretName".to_owned()]);
+        let (good, bad) = (text(name, &mut rng, true), text(name, &mut rng, false));
+        let pattern = Regex::new(name["pattern"].as_str().unwrap()).unwrap();
         assert!(pattern.is_match(good.as_str().unwrap()) && !pattern.is_match(bad.as_str().unwrap()));
     }
 

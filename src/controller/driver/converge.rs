@@ -137,7 +137,7 @@ pub(crate) async fn apply<K: Object>(
             *refused = None;
             Ok(true)
         }
-        Err(error @ mailcow::Error::Refused { .. }) => {
+        Err(error) if is_worth_remembering(&error) => {
             *refused = Some(RefusedWrite {
                 digest: digest(server, object, depends_on, changes).await?,
                 reason: error.reason().as_str().to_owned(),
@@ -148,6 +148,11 @@ pub(crate) async fn apply<K: Object>(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the same write would be refused again as long as nothing changes. Trouble of Mailcow's database passes.
+fn is_worth_remembering(error: &mailcow::Error) -> bool {
+    matches!(error, mailcow::Error::Refused { code, .. } if code != "mysql_error")
 }
 
 /// Whether a refusal is not a day old.

@@ -460,7 +460,7 @@ async fn a_new_thing_is_as_the_spec_or_the_documented_default_says_whatever_the_
     let have = client.mailbox(&want.address).await.unwrap().unwrap();
     assert_eq!((have.access, have.protocols), (Access::Active, Protocol::ALL.into()));
     assert_eq!((have.tls, have.force_password_change), (Tls::default(), false));
-    assert_eq!((have.rate_limit, have.tags), (RateLimit::Unlimited, Vec::<String>::new()));
+    assert_eq!((have.rate_limit, have.tags), (RateLimit::Unlimited, vec![mark().to_string()]));
     assert_eq!((have.quota, have.sender_acl), (Quota::gib(1), Some([].into())));
 }
 

@@ -80,7 +80,7 @@ async fn what_is_switched_on_is_rendered_and_nothing_else() {
     }
     let listed = rendered("namespaces").await;
     assert!(!listed.contains_key("ClusterRoleBinding"));
-    assert_eq!((listed["Role"], listed["RoleBinding"]), (3, 3));
+    assert_eq!((listed["Role"], listed["RoleBinding"]), (4, 4));
     let replicas = rendered("replicas").await;
     assert_eq!((replicas["PodDisruptionBudget"], replicas["NetworkPolicy"], replicas["Role"]), (1, 1, 3));
     assert!(!replicas.contains_key("CustomResourceDefinition"));

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::channel::mpsc::UnboundedReceiver;
+
 use crate::forwarding::{ForwardingLoop, Routes};
 use crate::mail::Address;
+use crate::publisher::Publisher;
 
 /// What rules do to each other.
 #[derive(Debug, Default, PartialEq)]
@@ -29,7 +32,7 @@ impl Links {
     }
 
     /// The rules about which the two say different things.
-    pub(crate) fn differing(&self, other: &Self) -> BTreeSet<String> {
+    fn differing(&self, other: &Self) -> BTreeSet<String> {
         let loops = |a: &Self, b: &Self| -> Vec<String> {
             a.loops.iter().filter(|(id, found)| b.loops.get(*id) != Some(found)).map(|(id, _)| id.clone()).collect()
         };
@@ -38,19 +41,58 @@ impl Links {
     }
 }
 
-/// The links of one state of all objects: saves looking at them again.
+/// The links of the last state of all objects that was looked at: saves looking at it again, and says which rules fare
+/// otherwise than in the state before, whoever asked.
 #[derive(Debug, Default)]
-pub(crate) struct KnownLinks(Mutex<Option<(u64, Arc<Links>)>>);
+pub(crate) struct KnownLinks {
+    last: Mutex<(u64, Arc<Links>)>,
+    changed: Publisher<BTreeSet<String>>,
+}
 
 impl KnownLinks {
     /// The links of this state, if they are known.
     pub(crate) fn of(&self, state: u64) -> Option<Arc<Links>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().filter(|(of, _)| *of == state).map(|(_, links)| links.clone())
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        (last.0 == state).then(|| last.1.clone())
     }
 
-    /// Keeps the links of this state in place of others.
+    /// Keeps the links of this state in place of others, and publishes the rules about which the two say different things.
     pub(crate) fn remember(&self, state: u64, links: Arc<Links>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((state, links));
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let differing = links.differing(&last.1);
+        *last = (state, links);
+        if !differing.is_empty() {
+            self.changed.publish(&differing);
+        }
+    }
+
+    /// The rules, by `namespace/name`, that begin or cease to be left out, somewhere or everywhere. Each answer that was
+    /// ever given and differs from the one before comes here: a script that was made from it is due again.
+    pub(crate) fn subscribe(&self) -> UnboundedReceiver<BTreeSet<String>> {
+        self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{FutureExt, StreamExt};
+
+    fn links_with(ids: &[&str]) -> Arc<Links> {
+        let loops = ids.iter().map(|id| ForwardingLoop { id: (*id).to_owned(), others: Vec::new(), way: Vec::new() });
+        Arc::new(Links::new(loops.collect(), BTreeSet::new(), Routes::default()))
+    }
+
+    #[test]
+    fn every_rule_that_fares_otherwise_is_published_whoever_asked() {
+        let known = KnownLinks::default();
+        let mut changed = known.subscribe();
+        let mut next = || changed.next().now_or_never().flatten().map(|ids| ids.into_iter().collect::<Vec<_>>());
+        known.remember(1, links_with(&["n/a"]));
+        // Opened again before anybody else looked.
+        known.remember(2, links_with(&[]));
+        known.remember(3, links_with(&[]));
+        assert_eq!([next(), next(), next()], [Some(vec!["n/a".to_owned()]), Some(vec!["n/a".to_owned()]), None]);
+        assert!(known.of(2).is_none() && known.of(3).is_some());
     }
 }

@@ -4,11 +4,10 @@ pub(crate) mod changes;
 pub(crate) mod secrets;
 pub(crate) mod throttle;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
@@ -19,7 +18,6 @@ use crate::controller::driver::addresses::{Addressed, reported, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
-use crate::controller::rules::known_links::Links;
 use crate::controller::rules::{links, scope};
 use crate::controller::triggers::changes::{changed_since_start, in_turn};
 use crate::controller::triggers::throttle::throttled;
@@ -286,17 +284,22 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let aliases = changed_since_start(stores.aliases.subscribe(), changes::for_links).map(|_| ());
     let mailboxes = changed_since_start(stores.mailboxes.subscribe(), changes::for_links).map(|_| ());
     let changed = stream::select(rules, stream::select(aliases, mailboxes));
-    let before = (ctx.clone(), throttled(changed, RELINK), None::<Arc<Links>>);
-    let next = |(ctx, mut changed, before): (Arc<Context>, BoxStream<'static, ()>, Option<Arc<Links>>)| async move {
-        changed.next().await?;
-        let now = links::links(&ctx).await;
-        let differing = now.differing(before.as_deref().unwrap_or(&Links::default()));
-        let rules = ctx.stores.rules.state_filter(|rule| differing.contains(&scope::id(rule)));
-        let mailboxes = ctx.stores.mailboxes.store();
+    let looking = ctx.clone();
+    // Whoever looks makes known what changed: a script may have been made from what another look found in between.
+    let looks = throttled(changed, RELINK).filter_map(move |()| {
+        let ctx = looking.clone();
+        async move {
+            links::links(&ctx).await;
+            None
+        }
+    });
+    let (rules, mailboxes) = (stores.rules.store(), stores.mailboxes.store());
+    let concerned = move |differing: BTreeSet<String>| {
+        let rules = rules.state_filter(|rule| differing.contains(&scope::id(rule)));
         let concerned: Vec<_> = rules.iter().flat_map(|rule| scripts_of(rule, &mailboxes)).collect();
-        Some((stream::iter(concerned), (ctx, changed, Some(now))))
+        stream::iter(concerned)
     };
-    stream::unfold(before, next).flatten().boxed()
+    stream::select(looks, ctx.links.subscribe().flat_map(concerned)).boxed()
 }
 
 /// A domain's rules wait for the domain. What else they wait for stands in the statuses of their mailboxes.

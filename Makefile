@@ -8,6 +8,8 @@ SHELL := /bin/bash
 SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
 ONLY ?=
 SEED ?=
+# The commit that `make bench` builds and measures beside this one.
+BASE ?=
 
 .PHONY: faults help demo test bench lint chart image crds tools ground judges opinions sieve prometheus sandbox
 
@@ -43,9 +45,14 @@ test: tools ground judges opinions sieve prometheus ## All tests, on a real Kube
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
-bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one
-	@status=0; rows="$$(mktemp)"; trap 'rm -f "$$rows"' EXIT; \
-	cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench -- \
+bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one, BASE=commit measures that commit beside it
+	@status=0; rows="$$(mktemp)"; base="$$(mktemp -d)"; trap 'rm -rf "$$rows" "$$base"' EXIT; binary=""; target="$(TARGET)"; \
+	if [ -n "$(BASE)" ]; then \
+	  git archive "$(BASE)" | tar -x -C "$$base"; \
+	  (cd "$$base" && CARGO_TARGET_DIR="$$target/base" cargo build --profile bench --locked --bin mailcow-operator); \
+	  binary="$$target/base/release/mailcow-operator"; \
+	fi; \
+	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench -- \
 	  --ignored --nocapture --test-threads 1 bench_$(ONLY) | tee "$$rows" || status=$$?; \
 	echo; uname -srm; echo "$$(nproc) cores; load: of the machine, over the last minute"; echo; \
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \

@@ -1,6 +1,7 @@
 //! Figures, not tests: `make bench` prints them. What they stand on: a real API server, the simulator of Mailcow, and
 //! two cores shared by all of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,12 @@ use kube::api::{ListParams, PostParams};
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
 use mailcow_operator::mail::DomainName;
 use mailcow_operator::mailcow::{Client, Connection};
-use mailcow_simulator::CostModel;
+use mailcow_simulator::{CostModel, Request};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::figures::{ApiWrites, one_look, print_routes, row, settled};
+use crate::figures::{ApiWrites, one_look, print_routes, row, row_of_time, settled};
 use crate::world::{Email, World, says};
 
 /// Of an operator that goes over nothing by itself while a benchmark lasts.
@@ -78,16 +79,18 @@ async fn ready<K: Email + DeserializeOwned>(world: &World) -> usize {
     list.items.iter().filter(|object| says(*object, "Ready", "True")).count()
 }
 
+/// Lists take the API server's time: between two of them passes four times what they took.
 async fn all_ready(world: &World, size: Size) {
     let started = Instant::now();
     loop {
+        let listed = Instant::now();
         let found =
             (ready::<EmailDomain>(world).await, ready::<EmailMailbox>(world).await, ready::<EmailAlias>(world).await);
         if found == (size.domains, size.mailboxes, size.aliases) {
             return;
         }
         assert!(started.elapsed() < Duration::from_mins(20), "{found:?}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep((4 * listed.elapsed()).max(Duration::from_millis(500))).await;
     }
 }
 
@@ -120,18 +123,39 @@ fn bare(world: &World) -> Client {
     Client::new(&connection, Arc::new(|_, _, _| ())).unwrap()
 }
 
-async fn start_and_poll(size: Size) {
+/// Another build of the operator, to be measured beside this one.
+fn base() -> Option<PathBuf> {
+    std::env::var_os("BASE_OPERATOR").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Everything is created in one go while the operator runs: by the base, where one is given, and then by this build.
+/// Gives the latter's world.
+async fn created(size: Size) -> World {
+    let of = format!("{}+{}+{}", size.domains, size.mailboxes, size.aliases);
+    if let Some(base) = base() {
+        create_everything(size, &format!("{of} created by the base, all Ready"), Some(base)).await;
+    }
+    create_everything(size, &format!("{of} created, all Ready"), None).await
+}
+
+async fn create_everything(size: Size, what: &str, binary: Option<PathBuf>) -> World {
     let mut world = World::without_mailcow("bench").await;
+    world.binary = binary.unwrap_or(world.binary);
     world.connect().await;
     world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
-    let told = ApiWrites::now(&world).await;
+    let before = ApiWrites::now(&world).await;
     let started = Instant::now();
     everything(&world, size).await;
     all_ready(&world, size).await;
-    let of = format!("{}+{}+{}", size.domains, size.mailboxes, size.aliases);
-    row(&world, &format!("{of} created, all Ready"), started.elapsed());
+    row(&world, what, started.elapsed());
     print_routes(&world);
-    told.print_since(&world).await;
+    before.print_since(&world).await;
+    world
+}
+
+async fn start_and_poll(size: Size) {
+    let mut world = created(size).await;
+    let of = format!("{}+{}+{}", size.domains, size.mailboxes, size.aliases);
     let asked = [restart(&mut world, size, &of).await, look(&mut world, size, &of).await];
     let bare = bare_look(&mut world, size).await;
     for reads in asked {
@@ -171,17 +195,7 @@ async fn bench_five_thousand_of_each_in_fifty_domains() {
 #[tokio::test]
 #[ignore = "a measurement, not a test"]
 async fn bench_one_domain_and_five_thousand_mailboxes() {
-    let size = Size { domains: 1, mailboxes: 5000, aliases: 0 };
-    let mut world = World::without_mailcow("onedomain").await;
-    world.connect().await;
-    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
-    let reported = ApiWrites::now(&world).await;
-    let started = Instant::now();
-    everything(&world, size).await;
-    all_ready(&world, size).await;
-    row(&world, "1 domain + 5,000 mailboxes created, all Ready", started.elapsed());
-    print_routes(&world);
-    reported.print_since(&world).await;
+    created(Size { domains: 1, mailboxes: 5000, aliases: 0 }).await;
 }
 
 #[tokio::test]
@@ -201,38 +215,58 @@ async fn bench_a_thousand_new_mailboxes_at_the_real_server_s_pace() {
     all_ready(&world, Size { mailboxes: 0, ..size }).await;
     world.operator = None;
     create::<EmailMailbox>(&world, size.mailboxes, |n| size.yaml_of_mailbox(n)).await;
+    beside_bare_writers(&mut world, size, "1,000 new mailboxes", size.domains).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn bench_fifty_new_domains_and_two_thousand_objects_at_the_real_server_s_pace() {
+    let size = Size { domains: 50, mailboxes: 1000, aliases: 1000 };
+    let mut world = World::costly("newfleet", CostModel::measured()).await;
+    world.connect().await;
+    everything(&world, size).await;
+    beside_bare_writers(&mut world, size, "50 new domains, 1,000 mailboxes and 1,000 aliases", 0).await;
+}
+
+/// Starts the operator on objects that Mailcow does not have yet, and sends the same writes again by two bare writers.
+async fn beside_bare_writers(world: &mut World, size: Size, what: &str, domains_before: usize) {
     world.mailcow.clear_log();
     world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     let started = Instant::now();
-    all_ready(&world, size).await;
-    row(&world, "1,000 new mailboxes at a real server's pace, Ready", started.elapsed());
-    print_routes(&world);
+    all_ready(world, size).await;
+    row(world, &format!("{what} at a real server's pace, Ready"), started.elapsed());
+    print_routes(world);
     let written: Vec<_> = world.mailcow.requests().into_iter().filter(|request| request.method == "POST").collect();
     let (first, last) = (written.first().unwrap(), written.last().unwrap());
     let busy = (last.at + last.took).saturating_sub(first.at);
-    let bare = two_bare_writers(written).await;
-    println!("| from the first write to the last | {:.1} s | | | | |", busy.as_secs_f64());
-    println!("| the same writes by two bare writers | {:.1} s | | | | |", bare.as_secs_f64());
+    let bare = two_bare_writers(written, domains_before, size).await;
+    row_of_time("from the first write to the last", busy);
+    row_of_time("the same writes by two bare writers", bare);
 }
 
-/// Sends the same writes to a fresh server of the same pace, two at a time.
-async fn two_bare_writers(written: Vec<mailcow_simulator::Request>) -> Duration {
+/// Sends the same writes to a fresh server of the same pace, two at a time; domains first, then mailboxes.
+async fn two_bare_writers(written: Vec<Request>, domains_before: usize, size: Size) -> Duration {
     let options = mailcow_simulator::Options { latency: Some(CostModel::measured()), ..Default::default() };
     let server = mailcow_simulator::Simulator::start(options).await.unwrap();
     server.edit(|state| {
-        for n in 0..10 {
+        for n in 0..domains_before {
             state.seed_domain(&format!("d{n}.example"));
         }
     });
-    let (http, server) = (reqwest::Client::new(), &server);
-    let started = Instant::now();
-    let sent = stream::iter(written).map(|request| {
+    let http = reqwest::Client::new();
+    let send = async |request: Request| {
         let call = http.post(format!("{}/api/v1/{}", server.url(), request.path)).body(request.body);
         let call = call.header("content-type", "application/json").header("x-api-key", server.api_key());
-        async move { call.send().await.unwrap().bytes().await.unwrap() }
-    });
-    sent.buffered(2).for_each(|_| std::future::ready(())).await;
+        call.send().await.unwrap().bytes().await.unwrap()
+    };
+    let (domains, others) = written.into_iter().partition::<Vec<_>, _>(|request| request.path == "add/domain");
+    let (mailboxes, others) = others.into_iter().partition::<Vec<_>, _>(|request| request.path == "add/mailbox");
+    let started = Instant::now();
+    for step in [domains, mailboxes, others] {
+        stream::iter(step).map(&send).buffered(2).for_each(|_| std::future::ready(())).await;
+    }
     let took = started.elapsed();
-    assert_eq!(server.inspect(|state| state.mailboxes.len()), 1000, "the bare writers did the same");
+    let made = server.inspect(|state| (state.domains.len(), state.mailboxes.len()));
+    assert_eq!(made, (size.domains, size.mailboxes), "the bare writers did the same");
     took
 }

@@ -143,6 +143,11 @@ pub(crate) fn row(world: &World, what: &str, took: Duration) {
     println!("| {what} | {:.1} s | {reads} | {writes} | {rss} | {} |", took.as_secs_f64(), load());
 }
 
+/// Prints a row that has nothing but a time.
+pub(crate) fn row_of_time(what: &str, took: Duration) {
+    println!("| {what} | {:.1} s | | | | |", took.as_secs_f64());
+}
+
 /// The load of the last minute.
 fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -79,6 +79,8 @@ pub(crate) struct World {
     /// The DNS that the operator asks.
     pub(crate) dns: Dns,
     /// The program under test.
+    pub(crate) binary: PathBuf,
+    /// That program, running.
     pub(crate) operator: Option<Operator>,
     /// Whether the operator looks at every namespace.
     everywhere: bool,
@@ -156,6 +158,7 @@ impl World {
             kube: plane.admin().await.unwrap(),
             mailcow,
             dns,
+            binary: PathBuf::from(env!("CARGO_BIN_EXE_mailcow-operator")),
             operator: None,
             everywhere: false,
         }
@@ -216,11 +219,9 @@ impl World {
         }
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
-        let binary = Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
-        // As the chart sets it.
-        // A pod that restarts has the Lease still, so that nobody waits for it.
+        // As the chart sets it. A pod that restarts has the Lease still, so that nobody waits for it.
         let env = [("KUBECONFIG", kubeconfig.as_str()), ("MALLOC_ARENA_MAX", "1"), ("POD_NAME", "the-pod")];
-        Operator::start(binary, &args, &env).unwrap()
+        Operator::start(&self.binary, &args, &env).unwrap()
     }
 
     /// The same things in another namespace, with a kind of its own: for objects of guests.

@@ -7,7 +7,7 @@
 pub enum Reason {
     /// Mailcow shows what the spec asks; it was read back.
     InSync,
-    /// The object was just seen; nothing is known yet.
+    /// The first reconcile of the object has not finished yet.
     Pending,
     /// No Mailcow server is configured. Everything else goes on.
     MailcowNotConfigured,

@@ -32,7 +32,7 @@ use crate::status::{self, AliasSeen};
 /// When the Kubernetes API fails.
 pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     let request = request(object.as_ref());
-    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
+    let before = ctx.writer.last_status(object.as_ref(), &request);
     let mut seen = AliasSeen {
         outcome: Outcome::InSync,
         refused: before.refused.clone(),
@@ -49,7 +49,9 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
         };
         seen.outcome = left;
     } else {
-        seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
+        let steps = Box::pin(steps(&object, &before, &ctx, &mut seen));
+        let steps = ctx.writer.report_pending(object.as_ref(), &before, steps).await;
+        seen.outcome = outcome(steps)?;
     }
     let after = status::alias(&before, &seen, &request);
     ctx.writer.write_status(object.as_ref(), &before, &after).await?;

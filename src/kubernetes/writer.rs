@@ -1,5 +1,7 @@
 //! The one place that writes to our objects: status (only when it differs), our finalizer, events.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
@@ -20,6 +22,8 @@ pub(crate) const MANAGER: &str = "mailcow-operator";
 const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
 /// Field manager of the script in a mailbox's status, which another driver writes than the rest.
 const SCRIPT_MANAGER: &str = "mailcow-operator-script";
+/// A new object whose first reconcile takes longer than this gets a status meanwhile.
+const PENDING_AFTER: Duration = Duration::from_secs(3);
 /// How often a finalizer is read again that others change at the same time.
 const ATTEMPTS: u32 = 10;
 
@@ -36,22 +40,48 @@ impl Writer {
         Self { latest: LatestStatuses::default(), events: Events::new(client.clone()), client }
     }
 
-    /// The status that was last written; of an object that has none yet, the first one, which is written here.
+    /// The status that was last written; of an object that has none yet, the one that says that it is pending.
+    pub(crate) fn last_status<K: Object>(&self, object: &K, request: &ReconcileRequest) -> K::Status {
+        let last = self.known_status(object);
+        let is_new = last.conditions().is_empty() && object.meta().deletion_timestamp.is_none();
+        if is_new { status::pending(request) } else { last }
+    }
+
+    /// Waits for the work of a reconcile. A new object whose work takes long gets the status `pending` meanwhile; one that
+    /// is done soon is spared that write.
+    pub(crate) async fn report_pending<K: Object, T>(
+        &self,
+        object: &K,
+        pending: &K::Status,
+        mut work: impl Future<Output = T> + Unpin,
+    ) -> T {
+        if let Ok(done) = tokio::time::timeout(PENDING_AFTER, &mut work).await {
+            return done;
+        }
+        let (written, done) = tokio::join!(self.write_pending(object, pending), work);
+        if let Err(error) = written {
+            tracing::debug!(%error, "the first status could not be written");
+        }
+        done
+    }
+
+    /// Writes the first status of an object that has none, unless another driver was faster.
     ///
     /// # Errors
     /// When the Kubernetes API fails.
-    pub(crate) async fn last_status<K: Object>(
-        &self,
-        object: &K,
-        request: &ReconcileRequest,
-    ) -> Result<K::Status, kube::Error> {
-        let last = self.known_status(object);
-        if !last.conditions().is_empty() || object.meta().deletion_timestamp.is_some() {
-            return Ok(last);
+    pub(crate) async fn write_pending<K: Object>(&self, object: &K, pending: &K::Status) -> Result<(), kube::Error> {
+        if !self.is_new(object) {
+            return Ok(());
         }
-        let first = status::first_touch(request);
-        self.write_status(object, &last, &first).await?;
-        Ok(first)
+        match self.patch_status(object, object.meta().resource_version.as_deref(), pending).await {
+            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether the object has no status yet.
+    fn is_new<K: Object>(&self, object: &K) -> bool {
+        self.known_status(object).conditions().is_empty()
     }
 
     /// The status that was last written, or that the object has.
@@ -59,7 +89,7 @@ impl Writer {
         self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default().own()
     }
 
-    /// Writes the status if it differs, and an event if `Ready` changed.
+    /// Writes the status if it differs or is the first one, and an event if `Ready` changed.
     ///
     /// # Errors
     /// When the Kubernetes API fails.
@@ -69,7 +99,8 @@ impl Writer {
         before: &K::Status,
         after: &K::Status,
     ) -> Result<(), kube::Error> {
-        if before == after {
+        let is_new = self.is_new(object);
+        if before == after && !is_new {
             return Ok(());
         }
         match self.patch_status(object, None, after).await {
@@ -77,7 +108,8 @@ impl Writer {
             Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => return Ok(()),
             result => result?,
         }
-        self.publish_change(object, before, after).await;
+        let known = if is_new { &[] } else { before.conditions() };
+        self.publish_change(object, known, after.conditions()).await;
         Ok(())
     }
 
@@ -99,7 +131,7 @@ impl Writer {
             }
             match self.patch_status(object, version.as_deref(), &after).await {
                 Ok(()) => {
-                    self.publish_change(object, &before, &after).await;
+                    self.publish_change(object, before.conditions(), after.conditions()).await;
                     return Ok(after);
                 }
                 // It was deleted meanwhile: there is nothing to write to.
@@ -149,10 +181,11 @@ impl Writer {
         }
     }
 
-    /// Publishes an event if `Ready` changed.
-    async fn publish_change<K: Object>(&self, object: &K, before: &K::Status, after: &K::Status) {
-        if let Some(event) = changed(before.conditions(), after.conditions()) {
-            log(&event, before.conditions());
+    /// Logs that `Ready` changed, and publishes an event. A new object that is in sync at once is no news.
+    async fn publish_change<K: Object>(&self, object: &K, before: &[Condition], after: &[Condition]) {
+        let Some(event) = changed(before, after) else { return };
+        log(&event, before);
+        if status::ready(before).is_some() || matches!(event.type_, EventType::Warning) {
             self.publish(object, event).await;
         }
     }

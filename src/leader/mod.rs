@@ -116,33 +116,42 @@ impl Candidate {
 
     async fn renewed(&self, lease: &mut Lease, resigned: &mut oneshot::Receiver<()>) -> Option<String> {
         let times = Times::of(self.duration);
-        let mut trouble = "it could not be renewed in time".to_owned();
+        let mut trouble: Option<String> = None;
+        let late = |trouble: Option<String>| trouble.or_else(|| Some("it could not be renewed in time".to_owned()));
         let mut wait = times.renew;
         loop {
-            let Some(left) = self.permit.left() else { return Some(trouble) };
+            let Some(left) = self.permit.left() else { return late(trouble) };
             if timeout(wait.min(left), &mut *resigned).await.is_ok() {
                 return None;
             }
-            let Some(left) = self.permit.left() else { return Some(trouble) };
+            let Some(left) = self.permit.left() else { return late(trouble) };
             let sent = Instant::now();
             wait = times.look;
             // One that hangs must not cost the term: each try has its part of it.
-            match timeout(times.attempt.min(left), self.renew(lease)).await {
+            let failed = match timeout(times.attempt.min(left), self.renew(lease)).await {
                 Ok(Ok(Renewed::Yes(renewed))) => {
                     *lease = *renewed;
                     self.permit.grant(sent + times.good);
                     wait = times.renew;
+                    None
                 }
                 Ok(Ok(Renewed::Lost(why))) => return Some(why),
-                Ok(Err(error)) => {
-                    trouble = self.trouble(&error);
-                    tracing::warn!(lease = self.name, "{trouble}");
+                Ok(Err(error)) => Some(self.trouble(&error)),
+                Err(_) => Some("the Kubernetes API does not answer".to_owned()),
+            };
+            // An outage is one line when it begins and one when it ends.
+            match &failed {
+                Some(failed) if trouble.is_none() => {
+                    let left = self.permit.left().unwrap_or_default().as_secs();
+                    tracing::warn!(
+                        lease = self.name,
+                        "{failed}; the operator retries, and stops in {left} s unless the Lease is renewed"
+                    );
                 }
-                Err(_) => {
-                    "the Kubernetes API does not answer".clone_into(&mut trouble);
-                    tracing::warn!(lease = self.name, "{trouble}");
-                }
+                None if trouble.is_some() => tracing::info!(lease = self.name, "the Lease is renewed again"),
+                Some(_) | None => {}
             }
+            trouble = failed;
         }
     }
 

@@ -156,9 +156,9 @@ pub(super) fn resolved(outcome: &Outcome) -> NewCondition {
     }
 }
 
-/// The status of an object that was just seen for the first time.
-pub fn first_touch<S: Conditioned>(request: &ReconcileRequest) -> S {
-    let why = Why::new(Reason::Pending, "seen; nothing is known yet");
+/// The status of a new object of which nothing is known yet.
+pub fn pending<S: Conditioned>(request: &ReconcileRequest) -> S {
+    let why = Why::new(Reason::Pending, "the first reconcile has not finished yet");
     let said = vec![
         NewCondition::unknown("Ready", &why),
         NewCondition::unknown("Synced", &why),

@@ -10,7 +10,7 @@ mod rule;
 mod script;
 
 pub use alias::{AliasSeen, alias};
-pub use conditions::{Conditioned, ReconcileRequest, first_touch, is_true, ready};
+pub use conditions::{Conditioned, ReconcileRequest, is_true, pending, ready};
 pub use domain::{DomainSeen, domain, is_ours, is_reported};
 pub use domain_dns::{DomainDnsSeen, Publishing, domain_dns};
 pub use mailbox::{MailboxSeen, mailbox};

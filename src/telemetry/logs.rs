@@ -4,8 +4,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// The runtime's own span around each pass says the same as ours; whoever wants it names it in the filter.
-const QUIET: &str = "kube_runtime=warn";
+/// The Kubernetes client's own lines say the same as ours, for each request again; a filter that names it shows them.
+const QUIET: &str = "kube_runtime=warn,kube_client::client=off";
 
 /// Starts logging for the whole process.
 ///
@@ -21,9 +21,9 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-/// The filter, with the runtime quiet unless it is named.
+/// The filter, with the client quiet unless it is named.
 fn with_quiet(filter: &str) -> String {
-    if filter.contains("kube_runtime") { filter.to_owned() } else { format!("{QUIET},{filter}") }
+    if filter.contains("kube_") { filter.to_owned() } else { format!("{QUIET},{filter}") }
 }
 
 #[cfg(test)]
@@ -36,8 +36,8 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_is_quiet_unless_it_is_asked_for() {
-        assert_eq!(with_quiet("info"), "kube_runtime=warn,info");
+    fn the_client_is_quiet_unless_it_is_named() {
+        assert_eq!(with_quiet("info"), "kube_runtime=warn,kube_client::client=off,info");
         assert_eq!(with_quiet("info,kube_runtime=debug"), "info,kube_runtime=debug");
     }
 }

@@ -33,7 +33,7 @@ use crate::status::{self, DomainSeen};
 /// When the Kubernetes API fails.
 pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     let request = request(object.as_ref());
-    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
+    let before = ctx.writer.last_status(object.as_ref(), &request);
     let mut seen = start(&object, &ctx, &before);
     if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
@@ -42,7 +42,9 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         };
         seen.outcome = left;
     } else {
-        seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
+        let steps = Box::pin(steps(&object, &before, &ctx, &mut seen));
+        let steps = ctx.writer.report_pending(object.as_ref(), &before, steps).await;
+        seen.outcome = outcome(steps)?;
     }
     ctx.writer.change_status(object.as_ref(), |now| status::domain(now, &seen, &request)).await?;
     Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))

@@ -19,10 +19,17 @@ use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use kube::runtime::events::{Event, EventType};
 
-/// The Kubernetes API failed; the reconcile is repeated with back-off.
+/// The Kubernetes API failed; the reconcile is retried with back-off.
 #[derive(Debug, thiserror::Error)]
 #[error("the Kubernetes API failed: {0}")]
 pub(crate) struct Failed(#[from] Box<kube::Error>);
+
+impl Failed {
+    /// Whether the API answered, with an error; otherwise it could not be reached.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(*self.0, kube::Error::Api(_))
+    }
+}
 
 impl From<kube::Error> for Failed {
     fn from(error: kube::Error) -> Self {
@@ -175,11 +182,13 @@ async fn digest(
     Ok(sha256(&format!("{all:?}")).chars().take(16).collect())
 }
 
-/// How recent what is known of Mailcow has to be: for a new spec, or when somebody asks, it is asked now.
+/// How recent what is known of Mailcow has to be: for a changed spec, or when somebody asks, it is asked now.
 pub(crate) fn age(object: &impl Resource<DynamicType = ()>, observed: Option<i64>, handled: Option<&str>) -> Age {
     let request = request(object);
-    let is_new = observed != request.generation || handled != request.requested_at.as_deref();
-    if is_new { Age::Now } else { Age::Recent }
+    // A new object has no status, or the default of its CRD.
+    let is_changed = observed.is_some_and(|observed| observed > 0 && Some(observed) != request.generation);
+    let is_requested = handled != request.requested_at.as_deref();
+    if is_changed || is_requested { Age::Now } else { Age::Recent }
 }
 
 /// Ends a reconcile that wrote all that it may: what was not written is reported.

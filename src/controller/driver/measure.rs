@@ -34,7 +34,14 @@ pub(crate) async fn counted<K: Object>(
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
     metrics.reconciled(driver, outcome, started.elapsed());
     if let Err(error) = &done {
-        span.in_scope(|| tracing::warn!(%error, "the reconcile is repeated"));
+        // An API that can't be reached is reported once, by the renewal of the Lease.
+        span.in_scope(|| {
+            if error.is_answer() {
+                tracing::warn!(%error, "the reconcile is retried");
+            } else {
+                tracing::debug!(%error, "the reconcile is retried");
+            }
+        });
     }
     done.map(|(action, _)| action)
 }

@@ -45,7 +45,7 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     }
     ctx.senders.remember(&object, senders::named(&object));
     let request = request(object.as_ref());
-    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
+    let before = ctx.writer.last_status(object.as_ref(), &request);
     let seen = if object.metadata.deletion_timestamp.is_some() {
         let steps = remove(&object, &ctx).await;
         let Some(left) = finish_deletion(&ctx, object.as_ref(), steps).await? else {
@@ -55,7 +55,9 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         MailboxSeen { outcome: left, ..start(&object, &before, &ctx) }
     } else {
         let mut seen = start(&object, &before, &ctx);
-        seen.outcome = outcome(steps(&object, &before, &ctx, &mut seen).await)?;
+        let steps = Box::pin(steps(&object, &before, &ctx, &mut seen));
+        let steps = ctx.writer.report_pending(object.as_ref(), &before, steps).await;
+        seen.outcome = outcome(steps)?;
         seen
     };
     let after = status::mailbox(&before, &seen, &request);

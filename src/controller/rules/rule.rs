@@ -29,7 +29,7 @@ pub(crate) async fn reconcile(
     ctx: Arc<Context>,
 ) -> Result<(Action, Outcome), Failed> {
     let request = request(object.as_ref());
-    let before = ctx.writer.last_status(object.as_ref(), &request).await?;
+    let before = ctx.writer.last_status(object.as_ref(), &request);
     let is_going = object.metadata.deletion_timestamp.is_some();
     let seen = if is_going {
         let steps = remove(&object, &before, &ctx).await;
@@ -38,11 +38,12 @@ pub(crate) async fn reconcile(
         };
         RuleSeen { outcome: left, ..RuleSeen::of_before(&before) }
     } else {
-        match found(&object, &ctx)? {
-            Some(seen) => seen,
-            // The scripts are on their way and wake the rule.
-            None => return Ok((Action::requeue(context::WAIT), Outcome::waiting(Reason::Pending, "its scripts"))),
-        }
+        let Some(seen) = found(&object, &ctx)? else {
+            // The rule is due again when its scripts are made.
+            ctx.writer.write_pending(object.as_ref(), &before).await?;
+            return Ok((Action::requeue(context::WAIT), Outcome::waiting(Reason::Pending, "its scripts")));
+        };
+        seen
     };
     let mut after = status::rule(&before, &seen, &request);
     after.policies = Some(policies::of(&ctx, object.as_ref()));

@@ -134,7 +134,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    const ALL: [Self; 61] = [
+    pub(crate) const ALL: [Self; 61] = [
         Self::InSync,
         Self::Pending,
         Self::MailcowNotConfigured,

@@ -37,6 +37,29 @@ fn reasons() -> BTreeSet<String> {
     body.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).map(ToOwned::to_owned).collect()
 }
 
+/// The words of `Occurrence`, from its source, and the types of their events.
+fn occurrences() -> BTreeSet<(String, &'static str)> {
+    let source = read("src/status/event.rs");
+    let arms = source.lines().filter_map(|line| line.split_once("=> ("));
+    let found = arms.filter_map(|(_, values)| {
+        let type_ = if values.starts_with("true") { "Warning" } else { "Normal" };
+        let value = values.split(", ").nth(1)?;
+        let word = value.trim_start_matches("Reason::").trim_end_matches(".as_str()").trim_matches('"');
+        (!word.contains('(')).then(|| (word.to_owned(), type_))
+    });
+    found.collect()
+}
+
+#[test]
+fn every_event_and_its_type_are_documented() {
+    let text = read("docs/conditions.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("Events")).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
+    let type_ = |rest: &str| if rest.starts_with("Warning`") { "Warning" } else { "Normal" };
+    let documented: BTreeSet<_> = rows.map(|(word, rest)| (word.to_owned(), type_(rest))).collect();
+    assert_eq!(documented, occurrences());
+}
+
 /// The first words of `warn("Word", …)` and `warning("Word", …)` in a folder's sources.
 fn warnings(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {

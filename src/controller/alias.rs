@@ -136,7 +136,7 @@ async fn steps(
         seen.have = server.alias(&want.catch, Age::Now).await?;
         ctx.senders.written(&want.catch);
         read_back(&plan::alias(&want, seen.have.as_ref(), policy)?)?;
-        drift.report_correction(ctx, object, &changes).await;
+        drift.report_correction(ctx, object, &want.catch, &changes).await;
     }
     report_rest(drifted)?;
     server.settle(&want.catch, touched);

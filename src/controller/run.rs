@@ -183,8 +183,7 @@ async fn context(
     let stores = Stores::watch(&kube, &settings, may_read_namespaces(&kube, &settings).await);
     let mailcow_changes = Publisher::default();
     let servers = follow_all(&kube, &settings, &metrics, permit, &mailcow_changes);
-    let poll =
-        Poll::new(servers.clone(), stores.clone(), settings.poll_interval(), metrics.clone(), mailcow_changes.clone());
+    let poll = Poll::new(servers.clone(), stores.clone(), settings.poll_interval(), metrics.clone());
     let counted = (stores.clone(), servers.clone());
     metrics.count_with(move || measure::counts(&counted.0, &counted.1));
     let ctx = Context {

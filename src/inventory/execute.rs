@@ -1,14 +1,14 @@
 //! Writing: whatever a change touches on Mailcow beside the thing it names is out of date at once, and is published as
 //! changed, so that the objects that share it are triggered.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use secrecy::SecretString;
 
 use super::refresh::{Moved, texts};
 use super::{Inventory, all, known_page};
-use crate::mail::{Address, DomainName};
+use crate::mail::{Address, Alias, DomainName, Mailbox};
 use crate::mailcow::Error;
 use crate::plan::Change;
 use crate::shrink::shrink;
@@ -24,13 +24,49 @@ impl Inventory {
         let done = self.client.execute(changes, password).await;
         let mut moved = Moved::default();
         for change in changes {
+            // What is not known to be done is found out by whoever asks next, and published.
+            if done.is_ok() {
+                self.written(change);
+            }
             self.outdate_shared(change, &mut moved);
         }
         if moved != Moved::default() {
             self.remember_touched(&moved);
-            self.changes.publish(&Arc::new(moved));
         }
+        self.publish(moved);
         done
+    }
+
+    /// Notes that a difference of the thing which a change names is our own doing.
+    fn written(&self, change: &Change) {
+        match change {
+            Change::AddDomain { name, .. }
+            | Change::EditDomain { name, .. }
+            | Change::UnmarkDomain { name, .. }
+            | Change::UntagDomain { name, .. }
+            | Change::LimitDomain { name, .. }
+            | Change::AddDkim { name, .. }
+            | Change::DeleteDomain(name) => {
+                self.domains.written(name);
+                self.dkim.written(name);
+            }
+            Change::AddMailbox(Mailbox { address, .. })
+            | Change::EditMailbox { address, .. }
+            | Change::UnmarkMailbox { address, .. }
+            | Change::LimitMailbox { address, .. }
+            | Change::EncryptMailbox { address, .. }
+            | Change::UntagMailbox { address, .. }
+            | Change::SetAttributes { address, .. }
+            | Change::SetPassword(address)
+            | Change::DeleteMailbox(address) => self.mailbox_page(address.domain()).written(address),
+            Change::AddAlias(Alias { catch, .. })
+            | Change::EditAlias { catch, .. }
+            | Change::DeleteAlias { catch, .. } => self.alias_page(catch.domain()).written(catch),
+            Change::AddFilter { .. }
+            | Change::EditFilter { .. }
+            | Change::ActivateFilter { .. }
+            | Change::DeleteFilter { .. } => {}
+        }
     }
 
     /// When a write to something else last touched the mailbox or alias of this address; `None` where no write did since

@@ -2,7 +2,8 @@
 //!
 //! What is remembered is only good for doing nothing: a driver that finds a difference asks again, for now, before it
 //! writes. Where few of our objects belong they are asked for one by one, where many do all is listed once, and every
-//! write's read-back is entered as it is seen. [`Inventory::refresh`] looks at all of it again and says what changed.
+//! write's read-back is entered as it is seen. [`Inventory::refresh`] asks for all of it again. Whatever is found not to be
+//! as it was, by a poll or by a read for another object, is published, so that its own objects are triggered.
 
 mod execute;
 mod listing;
@@ -21,7 +22,7 @@ use crate::mailcow::{Client, Error};
 use crate::publisher::Publisher;
 use crate::shrink::shrink;
 use listing::Listings;
-use page::{Next, Page};
+use page::{Entered, Next, Page};
 
 /// So many mailboxes in a list take Mailcow as long as one asked for by itself: 4.6 ms each on a page against 13 ms (recordings
 /// `29_big_lists/search_paging_whole`, `single_get`), 2.3 against 7 on another machine.
@@ -65,7 +66,7 @@ pub struct Inventory {
     aliases: Pages<Catch, AliasHave>,
     listings: Listings,
     prepared: Once,
-    /// What is not as it was because of writes to other things.
+    /// What is not as it was, but for what a write of ours changed.
     changes: Publisher<Arc<Moved>>,
     /// The same by address, and when.
     touched: Mutex<HashMap<String, Instant>>,
@@ -82,8 +83,8 @@ impl Inventory {
             client,
             interval,
             forget,
-            domains: Page::of(DOMAINS_FOR_ONE),
-            dkim: Page::without_list(),
+            domains: Page::of(DOMAINS_FOR_ONE, DomainHave::same_settings),
+            dkim: Page::without_list(DkimKey::eq),
             mailboxes: Mutex::default(),
             aliases: Mutex::default(),
             listings: Listings::keep_for(interval * 2),
@@ -93,7 +94,7 @@ impl Inventory {
         }
     }
 
-    /// Publishes what writes touch beside the things they name.
+    /// Publishes what is not as it was.
     #[must_use]
     pub fn publishing_to(self, changes: Publisher<Arc<Moved>>) -> Self {
         Self { changes, ..self }
@@ -113,8 +114,10 @@ impl Inventory {
     /// Says how many objects of ours there are.
     pub fn count_ours(&self, counts: &ObjectCounts) {
         self.domains.count_ours(counts.domains);
-        count_ours(&self.mailboxes, &counts.mailboxes, MAILBOXES_FOR_ONE);
-        count_ours(&self.aliases, &counts.aliases, ALIASES_FOR_ONE);
+        counts.mailboxes.keys().for_each(|domain| drop(self.mailbox_page(domain)));
+        counts.aliases.keys().for_each(|domain| drop(self.alias_page(domain)));
+        count_ours(&self.mailboxes, &counts.mailboxes);
+        count_ours(&self.aliases, &counts.aliases);
     }
 
     /// A domain with its DKIM key; `None` when it does not exist.
@@ -123,13 +126,14 @@ impl Inventory {
     /// Any [`Error`] but a refusal.
     pub async fn domain(&self, name: &DomainName, age: Age) -> Result<Option<DomainHave>, Error> {
         let Some(mut have) = self.domain_alone(name, age).await? else { return Ok(None) };
-        (have.dkim, _) = self.single((&self.dkim, name, age), || self.client.dkim(name)).await?;
+        let question = Question { page: &self.dkim, key: name, age, moved: Moved::domains };
+        (have.dkim, _) = self.single(&question, || self.client.dkim(name)).await?;
         Ok(Some(have))
     }
 
     async fn domain_alone(&self, name: &DomainName, age: Age) -> Result<Option<DomainHave>, Error> {
-        let (found, _) =
-            self.thing((&self.domains, name, age), || self.client.domains(), || self.client.domain(name)).await?;
+        let question = Question { page: &self.domains, key: name, age, moved: Moved::domains };
+        let (found, _) = self.thing(&question, || self.client.domains(), || self.client.domain(name)).await?;
         Ok(found)
     }
 
@@ -172,12 +176,21 @@ impl Inventory {
     /// # Errors
     /// Any [`Error`]; [`Error::Refused`] for a half-deleted one.
     pub async fn mailbox(&self, address: &Address, age: Age) -> Result<Option<MailboxHave>, Error> {
-        let page = page_of(&self.mailboxes, address.domain(), MAILBOXES_FOR_ONE);
+        let page = self.mailbox_page(address.domain());
         if let Some(total) = self.domains.remembered(address.domain(), |domain| domain.mailboxes) {
             page.expect_total(usize::try_from(total).unwrap_or(usize::MAX));
         }
+        let question = Question { page: &page, key: address, age, moved: Moved::mailboxes };
         let list = || self.mailboxes_of(address.domain());
-        self.counted(address.domain(), self.thing((&page, address, age), list, || self.client.mailbox(address)).await)
+        self.counted(address.domain(), self.thing(&question, list, || self.client.mailbox(address)).await)
+    }
+
+    fn mailbox_page(&self, domain: &DomainName) -> Arc<Page<Address, MailboxHave>> {
+        page_of(&self.mailboxes, domain, || Page::of(MAILBOXES_FOR_ONE, MailboxHave::same_settings))
+    }
+
+    fn alias_page(&self, domain: &DomainName) -> Arc<Page<Catch, AliasHave>> {
+        page_of(&self.aliases, domain, || Page::of(ALIASES_FOR_ONE, AliasHave::eq))
     }
 
     /// Every mailbox of a domain. The list of an unknown domain would be that of all domains (recording
@@ -199,11 +212,12 @@ impl Inventory {
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub async fn alias(&self, catch: &Catch, age: Age) -> Result<Option<AliasHave>, Error> {
-        let page = page_of(&self.aliases, catch.domain(), ALIASES_FOR_ONE);
+        let page = self.alias_page(catch.domain());
         let before = page.remembered(catch, AliasHave::clone);
+        let question = Question { page: &page, key: catch, age, moved: Moved::aliases };
         let list = || self.aliases_of(catch.domain());
         let single = || self.client.alias(catch, before.as_ref().map(|have| have.id));
-        let (have, is_same) = self.thing((&page, catch, age), list, single).await?;
+        let (have, is_same) = self.thing(&question, list, single).await?;
         if !is_same {
             self.outdate_targets(before.iter().chain(&have));
         }
@@ -236,7 +250,7 @@ impl Inventory {
     /// meanwhile waits for it.
     async fn thing<K, V, L, S>(
         &self,
-        (page, key, age): (&Page<K, V>, &K, Age),
+        question: &Question<'_, K, V>,
         list: impl Fn() -> L,
         single: impl Fn() -> S,
     ) -> Result<(Option<V>, bool), Error>
@@ -246,21 +260,26 @@ impl Inventory {
         L: Future<Output = Result<Vec<(K, V)>, Error>>,
         S: Future<Output = Result<Option<V>, Error>>,
     {
-        let keep = self.interval * 2;
+        let (Question { page, key, age, moved }, keep) = (*question, self.interval * 2);
+        let note = |error: &Error| {
+            if error.is_unreadable() {
+                page.unread(key);
+            }
+        };
         if age == Age::Recent && page.next(key, keep) == Next::List {
             let _turn = page.turn().await;
             if page.next(key, keep) == Next::List {
                 page.begin_list();
-                page.fill(list().await?, V::eq);
+                self.publish(moved(&page.fill(list().await.inspect_err(note)?)));
             }
         }
-        self.single((page, key, age), single).await
+        self.single(question, single).await
     }
 
     /// What is remembered, else what is asked for now, and whether it is as it was remembered.
     async fn single<K, V, S>(
         &self,
-        (page, key, age): (&Page<K, V>, &K, Age),
+        question: &Question<'_, K, V>,
         single: impl Fn() -> S,
     ) -> Result<(Option<V>, bool), Error>
     where
@@ -268,6 +287,7 @@ impl Inventory {
         V: Clone + PartialEq,
         S: Future<Output = Result<Option<V>, Error>>,
     {
+        let Question { page, key, age, moved } = *question;
         if age == Age::Recent
             && let Next::Known(known) = page.next(key, self.interval * 2)
         {
@@ -277,15 +297,45 @@ impl Inventory {
             if error.is_transient() {
                 page.doubt(key);
             }
+            if error.is_unreadable() {
+                page.unread(key);
+            }
         })?;
-        let is_same = page.enter(key.clone(), have.as_ref(), V::eq);
+        let Entered { is_same, is_news } = page.enter(key.clone(), have.as_ref());
+        if is_news {
+            self.publish(moved(std::slice::from_ref(key)));
+        }
         Ok((have, is_same))
+    }
+
+    /// Publishes what is not as it was, if anything is.
+    fn publish(&self, moved: Moved) {
+        if moved != Moved::default() {
+            self.changes.publish(&Arc::new(moved));
+        }
     }
 }
 
-fn page_of<K, V>(pages: &Pages<K, V>, domain: &DomainName, for_one: usize) -> Arc<Page<K, V>> {
+/// What is asked about one thing.
+struct Question<'a, K, V> {
+    page: &'a Page<K, V>,
+    key: &'a K,
+    age: Age,
+    /// How things of this kind are published.
+    moved: fn(&[K]) -> Moved,
+}
+
+impl<K, V> Clone for Question<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Question<'_, K, V> {}
+
+fn page_of<K, V>(pages: &Pages<K, V>, domain: &DomainName, new: impl FnOnce() -> Page<K, V>) -> Arc<Page<K, V>> {
     let mut pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
-    pages.entry(domain.clone()).or_insert_with(|| Arc::new(Page::of(for_one))).clone()
+    pages.entry(domain.clone()).or_insert_with(|| Arc::new(new())).clone()
 }
 
 fn known_page<K, V>(pages: &Pages<K, V>, domain: &DomainName) -> Option<Arc<Page<K, V>>> {
@@ -298,14 +348,11 @@ fn all<K, V>(pages: &Pages<K, V>) -> Vec<(DomainName, Arc<Page<K, V>>)> {
     pages.iter().map(|(domain, page)| (domain.clone(), page.clone())).collect()
 }
 
-fn count_ours<K, V>(pages: &Pages<K, V>, counts: &BTreeMap<DomainName, usize>, for_one: usize)
+fn count_ours<K, V>(pages: &Pages<K, V>, counts: &BTreeMap<DomainName, usize>)
 where
     K: Clone + Eq + Hash,
     V: Clone + PartialEq,
 {
-    for domain in counts.keys() {
-        page_of(pages, domain, for_one);
-    }
     for (domain, page) in all(pages) {
         page.count_ours(counts.get(&domain).copied().unwrap_or_default());
     }

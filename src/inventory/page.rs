@@ -30,11 +30,23 @@ pub(super) enum Again<K> {
     Singles(Vec<K>),
 }
 
+/// What was seen of a thing, beside what was remembered of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entered {
+    /// Whether it is as it was remembered, if it was.
+    pub(super) is_same: bool,
+    /// Whether its objects don't know: its settings are not as they were and no write of ours explains that, or it could
+    /// not be read before.
+    pub(super) is_news: bool,
+}
+
 /// Things of one kind, by what they are called.
 #[derive(Debug)]
 pub(super) struct Page<K, V> {
     state: Mutex<State<K, V>>,
     turn: tokio::sync::Mutex<()>,
+    /// Whether two differ in nothing but figures, such as how much mail there is.
+    same_settings: fn(&V, &V) -> bool,
 }
 
 #[derive(Debug)]
@@ -55,8 +67,10 @@ struct State<K, V> {
     singles: HashMap<K, Single<V>>,
     /// What is known to be otherwise by now.
     stale: HashSet<K>,
-    /// What the last poll could not read.
-    misread: HashSet<K>,
+    /// What could not be read when it was last asked for: its objects wait for that.
+    unread: HashSet<K>,
+    /// What a write of ours changed that was not seen since.
+    written: HashSet<K>,
     /// What happened while all are being listed.
     meanwhile: Option<Meanwhile<K>>,
 }
@@ -79,8 +93,9 @@ struct Single<V> {
 }
 
 impl<K, V> Page<K, V> {
-    /// Of things of which `for_one` in a list take Mailcow as long as one asked for by itself.
-    pub(super) fn of(for_one: usize) -> Self {
+    /// Of things of which `for_one` in a list take Mailcow as long as one asked for by itself. `same_settings` tells whether
+    /// two differ in nothing but figures.
+    pub(super) fn of(for_one: usize, same_settings: fn(&V, &V) -> bool) -> Self {
         let state = State {
             for_one,
             listed: None,
@@ -90,15 +105,16 @@ impl<K, V> Page<K, V> {
             things: HashMap::new(),
             singles: HashMap::new(),
             stale: HashSet::new(),
-            misread: HashSet::new(),
+            unread: HashSet::new(),
+            written: HashSet::new(),
             meanwhile: None,
         };
-        Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default() }
+        Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default(), same_settings }
     }
 
     /// Of things that can only be asked for one by one.
-    pub(super) fn without_list() -> Self {
-        Self::of(0)
+    pub(super) fn without_list(same_settings: fn(&V, &V) -> bool) -> Self {
+        Self::of(0, same_settings)
     }
 }
 
@@ -180,20 +196,24 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         self.state().outdate(key.clone());
     }
 
-    /// Has a thing asked for again the next time that a poll could not read.
-    pub(super) fn misread(&self, key: &K) {
+    /// A thing, or the list that was asked for in its stead, could not be read: its objects wait until it can be.
+    pub(super) fn unread(&self, key: &K) {
         let mut state = self.state();
-        state.outdate(key.clone());
-        state.misread.insert(key.clone());
+        state.unread.insert(key.clone());
+        if state.listed.is_none() {
+            // It is polled, whoever asked for it.
+            let new = || Single { seen: None, asked: Instant::now() };
+            state.singles.entry(key.clone()).or_insert_with(new);
+        }
     }
 
-    /// A poll can read it; gives whether the last one could not.
-    pub(super) fn reread(&self, key: &K) -> bool {
-        self.state().misread.remove(key)
+    /// A write of ours changed the thing: what is seen of it next is no news.
+    pub(super) fn written(&self, key: &K) {
+        self.state().written.insert(key.clone());
     }
 
-    /// Has everything of which this is true asked for by itself the next time; gives what is known to be so. A list that
-    /// is coming in may show more of it as it was, so it won't count.
+    /// Has everything of which this is true asked for by itself the next time, because a write of ours touched it; gives
+    /// what is known to be so. A list that is coming in may show more of it as it was, so it won't count.
     pub(super) fn outdate_where(&self, is_so: impl Fn(&K, &V) -> bool) -> Vec<K> {
         let mut state = self.state();
         let singles = state.singles.iter().filter_map(|(key, single)| Some((key, single.seen.as_ref()?.1.as_ref()?)));
@@ -201,6 +221,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         let found: Vec<K> = all.filter(|(key, thing)| is_so(key, thing)).map(|(key, _)| key.clone()).collect();
         for key in &found {
             state.outdate(key.clone());
+            state.written.insert(key.clone());
         }
         if let Some(meanwhile) = &mut state.meanwhile {
             meanwhile.is_doubted = true;
@@ -213,8 +234,9 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     pub(super) fn doubt(&self, key: &K) {
         let mut state = self.state();
         state.is_doubted = true;
-        if let Some(single) = state.singles.get_mut(key) {
-            single.seen = None;
+        // What was seen stays for comparison.
+        if state.singles.get(key).is_some_and(|single| single.seen.is_some()) {
+            state.stale.insert(key.clone());
         }
     }
 
@@ -226,13 +248,24 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             return Again::List;
         }
         state.singles.retain(|_, single| single.asked.elapsed() < forget);
-        let State { stale, misread, singles, .. } = &mut *state;
-        misread.retain(|key| singles.contains_key(key));
+        let State { stale, unread, written, singles, .. } = &mut *state;
         // What is not remembered is asked for anyway.
-        stale.retain(|key| singles.contains_key(key));
-        shrink(stale);
+        for keys in [stale, unread, written] {
+            keys.retain(|key| singles.contains_key(key));
+            shrink(keys);
+        }
         shrink(singles);
         Again::Singles(state.singles.keys().cloned().collect())
+    }
+
+    /// How to look again at what could not be read; `None` where all of it could.
+    pub(super) fn again_unread(&self) -> Option<Again<K>> {
+        let state = self.state();
+        if state.unread.is_empty() {
+            return None;
+        }
+        let singles = || Again::Singles(state.unread.iter().cloned().collect());
+        Some(if state.is_worth_a_list() { Again::List } else { singles() })
     }
 
     /// Says that all are about to be listed.
@@ -242,8 +275,8 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         self.state().meanwhile.get_or_insert_with(new);
     }
 
-    /// Enters a whole list; gives what is not as it was by `is_same`. What was seen by itself since the list began stays.
-    pub(super) fn fill(&self, things: Vec<(K, V)>, is_same: impl Fn(&V, &V) -> bool) -> Vec<K> {
+    /// Enters a whole list; gives what its objects don't know. What was seen by itself since the list began stays.
+    pub(super) fn fill(&self, things: Vec<(K, V)>) -> Vec<K> {
         let mut state = self.state();
         let mut new: HashMap<K, V> = things.into_iter().collect();
         state.stale.clear();
@@ -259,48 +292,45 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             }
         }
         state.total = new.len();
-        if !state.is_worth_a_list() {
+        let written = std::mem::take(&mut state.written);
+        let mut news = std::mem::take(&mut state.unread);
+        let changed = state.not_as_remembered(&new, self.same_settings);
+        news.extend(changed.into_iter().filter(|key| !written.contains(key)));
+        if state.is_worth_a_list() {
+            state.listed = Some(Instant::now());
+            state.things = new;
+            state.singles = HashMap::new();
+        } else {
             state.keep_only_singles(new);
-            return Vec::new();
         }
-        let was_listed = state.listed.replace(Instant::now()).is_some();
-        let before = std::mem::replace(&mut state.things, new);
-        state.singles = HashMap::new();
-        state.misread.clear();
-        if !was_listed {
-            return Vec::new();
-        }
-        let gone = before.keys().filter(|key| !state.things.contains_key(key)).cloned();
-        let differs = |(key, thing): &(&K, &V)| !before.get(key).is_some_and(|old| is_same(old, thing));
-        gone.chain(state.things.iter().filter(differs).map(|(key, _)| key.clone())).collect()
+        news.into_iter().collect()
     }
 
-    /// Enters what was seen of one thing; says whether it is as it was by `is_same`.
-    pub(super) fn enter(&self, key: K, thing: Option<&V>, is_same: impl Fn(&V, &V) -> bool) -> bool {
+    /// Enters what was seen of one thing.
+    pub(super) fn enter(&self, key: K, thing: Option<&V>) -> Entered {
         let mut state = self.state();
         state.stale.remove(&key);
+        let (was_unread, is_ours) = (state.unread.remove(&key), state.written.remove(&key));
         if let Some(meanwhile) = &mut state.meanwhile {
             meanwhile.seen.push(key.clone());
             meanwhile.outdated.remove(&key);
         }
         let before = if state.listed.is_some() {
-            match thing.cloned() {
+            Some(match thing.cloned() {
                 Some(thing) => state.things.insert(key, thing),
                 None => state.things.remove(&key),
-            }
+            })
         } else {
             let now = Instant::now();
-            let seen = Some((now, thing.cloned()));
             let single = state.singles.entry(key).or_insert(Single { seen: None, asked: now });
-            match std::mem::replace(&mut single.seen, seen) {
-                Some((_, before)) => before,
-                None => return true,
-            }
+            single.seen.replace((now, thing.cloned())).map(|(_, before)| before)
         };
-        match (&before, thing) {
-            (Some(before), Some(now)) => is_same(before, now),
-            (before, now) => before.is_none() && now.is_none(),
-        }
+        let (is_same, has_same_settings) = match (before, thing) {
+            (None, _) | (Some(None), None) => (true, true),
+            (Some(Some(before)), Some(now)) => (before == *now, (self.same_settings)(&before, now)),
+            (Some(None), Some(_)) | (Some(Some(_)), None) => (false, false),
+        };
+        Entered { is_same, is_news: was_unread || !(has_same_settings || is_ours) }
     }
 
     /// Waits for the right to list.
@@ -338,6 +368,19 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
         self.things.get(key).or_else(single)
     }
 
+    /// What of all that is remembered is otherwise in a whole list, and what of a whole list that is remembered is new.
+    fn not_as_remembered(&self, new: &HashMap<K, V>, same_settings: fn(&V, &V) -> bool) -> Vec<K> {
+        let differs = |key: &K, before: Option<&V>| match (before, new.get(key)) {
+            (Some(before), Some(now)) => !same_settings(before, now),
+            (before, now) => before.is_some() || now.is_some(),
+        };
+        let singles = self.singles.iter().filter_map(|(key, single)| Some((key, single.seen.as_ref()?.1.as_ref())));
+        let listed = self.things.iter().map(|(key, thing)| (key, Some(thing)));
+        let changed = listed.chain(singles).filter(|(key, before)| differs(key, *before)).map(|(key, _)| key);
+        let came = new.keys().filter(|key| self.listed.is_some() && !self.things.contains_key(key));
+        changed.chain(came).cloned().collect()
+    }
+
     /// Forgets a list that would not be made any more.
     fn unlist(&mut self) {
         if self.listed.is_some() && !self.is_worth_a_list() {
@@ -361,16 +404,22 @@ mod tests {
 
     const LONG: Duration = Duration::from_hours(1);
 
+    /// Upper and lower case differ in figures only.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "pages compare things of any size")]
     fn same(a: &char, b: &char) -> bool {
-        a == b
+        a.eq_ignore_ascii_case(b)
     }
 
+    /// As it was.
+    const SAME: Entered = Entered { is_same: true, is_news: false };
+    /// Not as it was, and its objects are to know.
+    const NEWS: Entered = Entered { is_same: false, is_news: true };
+
     fn asked(times: u32) -> Page<u32, char> {
-        let page = Page::of(20);
+        let page = Page::of(20, same);
         for n in 0..times {
             assert_eq!(page.next(&n, LONG), Next::Single);
-            assert!(page.enter(n, Some(&'a'), same), "what is seen first is no change");
+            assert!(page.enter(n, Some(&'a')) == SAME, "what is seen first is no change");
         }
         page
     }
@@ -382,10 +431,10 @@ mod tests {
         assert_eq!((few.next(&1, LONG), few.next(&2, LONG)), (Next::Single, Next::Known(Some('a'))));
         let many = asked(8);
         many.count_ours(20);
-        assert!(many.fill((0..20).map(|n| (n, 'a')).collect(), same).is_empty());
+        assert!(many.fill((0..20).map(|n| (n, 'a')).collect()).is_empty());
         many.doubt(&1);
         assert_eq!(many.next(&2, LONG), Next::List);
-        assert_eq!(many.fill((0..20).map(|n| (n, if n == 3 { 'b' } else { 'a' })).collect(), same), [3]);
+        assert_eq!(many.fill((0..20).map(|n| (n, if n == 3 { 'b' } else { 'a' })).collect()), [3]);
         assert_eq!(many.next(&1, LONG), Next::Known(Some('a')));
     }
 
@@ -393,7 +442,7 @@ mod tests {
     fn few_questions_are_asked_one_by_one_and_many_by_a_list() {
         let page = asked(8);
         assert_eq!(page.next(&99, LONG), Next::List);
-        assert!(page.fill(vec![(1, 'a')], same).is_empty());
+        assert_eq!(page.fill(vec![(1, 'a')]).len(), 7, "seen by itself and not in the list");
         assert_eq!(page.next(&1, LONG), Next::Known(Some('a')));
         assert_eq!(page.next(&2, LONG), Next::Known(None), "what is not in a whole list does not exist");
         assert_eq!(page.again(LONG), Again::List);
@@ -401,7 +450,7 @@ mod tests {
 
     #[test]
     fn where_many_of_ours_are_known_to_be_the_first_question_lists() {
-        let page: Page<u32, char> = Page::of(20);
+        let page: Page<u32, char> = Page::of(20, same);
         page.count_ours(9);
         assert_eq!(page.next(&1, LONG), Next::List);
     }
@@ -417,13 +466,13 @@ mod tests {
     #[test]
     fn what_was_seen_to_be_missing_is_known_without_a_question() {
         let page = asked(2);
-        page.enter(1, None, same);
+        page.enter(1, None);
         let is_missing = |key, keep| page.is_missing_within(&key, keep);
         assert!(is_missing(1, LONG) && !is_missing(0, LONG) && !is_missing(7, LONG));
         assert!(!is_missing(1, Duration::ZERO), "what is old counts no more");
         let listed = asked(8);
         listed.count_ours(9);
-        listed.fill(vec![(1, 'a')], same);
+        listed.fill(vec![(1, 'a')]);
         assert!(listed.is_missing_within(&2, LONG) && !listed.is_missing_within(&1, LONG));
     }
 
@@ -431,8 +480,8 @@ mod tests {
     fn two_lists_show_what_changed_came_and_went() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a'), (2, 'b'), (3, 'c')], same);
-        let mut changed = page.fill(vec![(1, 'a'), (2, 'x'), (4, 'd')], same);
+        page.fill(vec![(1, 'a'), (2, 'b'), (3, 'c')]);
+        let mut changed = page.fill(vec![(1, 'a'), (2, 'x'), (4, 'd')]);
         changed.sort_unstable();
         assert_eq!(changed, [2, 3, 4]);
     }
@@ -441,16 +490,18 @@ mod tests {
     fn what_is_seen_after_a_list_is_entered_and_no_change_later() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a')], same);
-        assert!(!page.enter(1, None, same) && !page.enter(2, Some(&'b'), same));
+        page.fill(vec![(1, 'a')]);
+        assert_eq!((page.enter(1, None), page.enter(2, Some(&'b'))), (NEWS, NEWS));
         assert_eq!(page.next(&1, LONG), Next::Known(None));
-        assert!(page.fill(vec![(2, 'b')], same).is_empty());
+        assert!(page.fill(vec![(2, 'b')]).is_empty());
     }
 
     #[test]
     fn singles_show_what_changed_and_are_forgotten_when_nobody_asks() {
         let page = asked(2);
-        assert!(page.enter(0, Some(&'a'), same) && !page.enter(0, Some(&'b'), same) && !page.enter(0, None, same));
+        assert_eq!(page.enter(0, Some(&'a')), SAME);
+        assert_eq!(page.enter(0, Some(&'A')), Entered { is_same: false, is_news: false }, "more mail is no news");
+        assert_eq!((page.enter(0, Some(&'b')), page.enter(0, None), page.enter(0, None)), (NEWS, NEWS, SAME));
         let Again::Singles(mut keys) = page.again(LONG) else { panic!("nothing was listed") };
         keys.sort_unstable();
         assert_eq!(keys, [0, 1]);
@@ -461,16 +512,68 @@ mod tests {
     }
 
     #[test]
+    fn the_first_list_shows_what_is_not_as_it_was_seen_by_itself() {
+        let page = asked(3);
+        page.enter(2, None);
+        page.count_ours(9);
+        let mut news = page.fill(vec![(0, 'a'), (1, 'b'), (2, 'a'), (7, 'a')]);
+        news.sort_unstable();
+        assert_eq!(news, [1, 2], "of what nobody asked for nothing was known");
+        // A list that is not kept shows it too.
+        let page = asked(3);
+        let crowd = (0..1000).map(|n| (n, if n == 1 { 'b' } else { 'a' })).collect();
+        assert_eq!(page.fill(crowd), [1]);
+        assert_eq!(page.next(&1, LONG), Next::Known(Some('b')));
+    }
+
+    #[test]
+    fn a_change_is_not_lost_to_a_question_that_failed_before() {
+        let page = asked(2);
+        page.doubt(&1);
+        assert_eq!(page.enter(1, Some(&'b')), NEWS);
+    }
+
+    #[test]
+    fn what_a_write_of_ours_changed_is_no_news_once() {
+        let page = asked(2);
+        page.written(&1);
+        assert_eq!(page.enter(1, Some(&'b')), Entered { is_same: false, is_news: false });
+        assert_eq!(page.enter(1, Some(&'c')), NEWS);
+        let page = asked(8);
+        page.count_ours(9);
+        page.fill(vec![(1, 'a'), (2, 'a')]);
+        page.written(&1);
+        assert_eq!(page.fill(vec![(1, 'b'), (2, 'b')]), [2]);
+        assert_eq!(page.fill(vec![(1, 'c'), (2, 'b')]), [1]);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_news_once_it_can_be() {
+        let page = asked(2);
+        assert_eq!(page.again_unread(), None);
+        page.unread(&1);
+        page.unread(&7);
+        let Some(Again::Singles(mut keys)) = page.again_unread() else { panic!("it is asked for by itself") };
+        keys.sort_unstable();
+        assert_eq!(keys, [1, 7]);
+        assert_eq!(page.enter(1, Some(&'a')), Entered { is_same: true, is_news: true });
+        page.count_ours(9);
+        assert_eq!(page.again_unread(), Some(Again::List));
+        assert_eq!(page.fill(vec![(0, 'a'), (1, 'a'), (7, 'a')]), [7]);
+        assert_eq!(page.again_unread(), None);
+    }
+
+    #[test]
     fn a_list_of_mostly_others_is_not_repeated() {
         let page = asked(8);
         assert_eq!(page.next(&8, LONG), Next::List);
         let crowd: Vec<(u32, char)> = (0..1000).map(|n| (n, 'a')).collect();
-        assert!(page.fill(crowd.clone(), same).is_empty());
+        assert!(page.fill(crowd.clone()).is_empty());
         assert_eq!(page.next(&8, LONG), Next::Known(Some('a')), "what it held of ours is remembered");
         assert_eq!(page.next(&77, LONG), Next::Single);
         page.count_ours(500);
         assert_eq!(page.next(&78, LONG), Next::List, "with more of ours it is worth while");
-        page.fill(crowd, same);
+        page.fill(crowd);
         assert_eq!(page.next(&79, LONG), Next::Known(Some('a')));
     }
 
@@ -478,10 +581,10 @@ mod tests {
     fn what_is_out_of_date_is_asked_for_by_itself_and_then_known_again() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a'), (2, 'b')], same);
+        page.fill(vec![(1, 'a'), (2, 'b')]);
         page.outdate(&1);
         assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, Next::Known(Some('b'))));
-        page.enter(1, Some(&'c'), same);
+        page.enter(1, Some(&'c'));
         assert_eq!(page.next(&1, LONG), Next::Known(Some('c')));
     }
 
@@ -490,33 +593,33 @@ mod tests {
         let page = asked(8);
         page.count_ours(9);
         page.begin_list();
-        page.enter(1, Some(&'z'), same);
-        page.enter(2, None, same);
+        page.enter(1, Some(&'z'));
+        page.enter(2, None);
         page.outdate(&3);
-        page.fill((0..5).map(|n| (n, 'a')).collect(), same);
+        page.fill((0..5).map(|n| (n, 'a')).collect());
         let known = |n| page.next(&n, LONG);
         assert_eq!(known(3), Next::Single);
         assert_eq!((known(0), known(1), known(2)), (Next::Known(Some('a')), Next::Known(Some('z')), Next::Known(None)));
-        assert!(page.fill(vec![(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')], same).is_empty());
+        assert!(page.fill(vec![(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')]).is_empty());
     }
 
     #[test]
     fn all_that_a_write_touched_is_asked_for_by_itself() {
         let page = asked(2);
-        page.enter(1, Some(&'b'), same);
+        page.enter(1, Some(&'b'));
         assert_eq!(page.outdate_where(|_, thing| *thing == 'a'), [0]);
         assert_eq!((page.next(&0, LONG), page.next(&1, LONG)), (Next::Single, Next::Known(Some('b'))));
         let page = asked(8);
         page.count_ours(9);
         page.begin_list();
         page.outdate_where(|_, thing| *thing == 'b');
-        page.fill((0..20).map(|n| (n, 'b')).collect(), same);
+        page.fill((0..20).map(|n| (n, 'b')).collect());
         assert_eq!(page.next(&9, LONG), Next::List, "the list may be older than the write");
     }
 
     #[test]
     fn what_has_no_list_is_asked_for_one_by_one_however_many() {
-        let page: Page<u32, char> = Page::without_list();
+        let page: Page<u32, char> = Page::without_list(same);
         assert!((0..100).all(|n| page.next(&n, LONG) == Next::Single));
     }
 
@@ -524,7 +627,7 @@ mod tests {
     fn a_list_is_given_up_when_few_of_ours_are_left() {
         let page = asked(8);
         page.count_ours(50);
-        page.fill(vec![(1, 'a')], same);
+        page.fill(vec![(1, 'a')]);
         page.count_ours(3);
         assert_eq!(page.again(LONG), Again::Singles(Vec::new()));
         assert_eq!(page.next(&1, LONG), Next::Single);

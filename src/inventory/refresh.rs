@@ -1,4 +1,4 @@
-//! The second look: everything that is remembered is asked for again, and what changed is told.
+//! Polling: everything that is remembered is asked for again, and what is not as it was is published.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::page::{Again, Page};
 use super::{Inventory, all};
-use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, MailboxHave};
-use crate::mailcow::Error;
+use crate::mail::{Address, Catch, DomainName};
+use crate::mailcow::{Client, Error};
 
-/// What is not as it was at the last look: names and addresses as a status has them.
+/// What is not as it was when it was last seen: names and addresses as a status has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Names of domains.
@@ -34,69 +34,112 @@ impl Extend<Arc<Self>> for Moved {
     }
 }
 
+impl Moved {
+    /// Of domains.
+    pub(super) fn domains(names: &[DomainName]) -> Self {
+        Self { domains: texts(names), ..Self::default() }
+    }
+
+    /// Of mailboxes.
+    pub(super) fn mailboxes(addresses: &[Address]) -> Self {
+        Self { mailboxes: texts(addresses), ..Self::default() }
+    }
+
+    /// Of aliases.
+    pub(super) fn aliases(catches: &[Catch]) -> Self {
+        Self { aliases: texts(catches), ..Self::default() }
+    }
+}
+
+/// What is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Everything that is remembered.
+    All,
+    /// What could not be read.
+    Unread,
+}
+
 impl Inventory {
-    /// Looks at everything that is remembered again, one request at a time, and tells `moved` what is not as it was:
-    /// settings, not how much mail there is. A list answers for all of it, and what nobody asked for in a long time
-    /// is forgotten.
+    /// Asks again for everything that is remembered, one request at a time, and publishes what is not as it was:
+    /// settings, not how much mail there is. A list answers for all of it, and what nobody asked for in a long time is
+    /// forgotten.
     ///
     /// # Errors
     /// The first [`Error`] that keeps from going on, or a list that could not be read, after everything else; what could
     /// not be seen keeps its age.
-    pub async fn refresh(&self, moved: impl Fn(Moved)) -> Result<(), Error> {
-        let mut lists = Lists { unread: Ok(()) };
-        self.refresh_domains(&moved, &mut lists).await?;
-        self.refresh_mailboxes(&moved, &mut lists).await?;
-        self.refresh_aliases(&moved, &mut lists).await?;
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.ask_again(Extent::All).await
+    }
+
+    /// Asks again for what could not be read when it was last asked for: what waits for it is triggered once it can be.
+    /// A server in trouble is asked for its version, which ends the trouble when it answers.
+    ///
+    /// # Errors
+    /// As [`Inventory::refresh`].
+    pub async fn refresh_unread(&self) -> Result<(), Error> {
+        if self.client.is_in_trouble() {
+            self.client.version().await?;
+        }
+        self.ask_again(Extent::Unread).await
+    }
+
+    async fn ask_again(&self, extent: Extent) -> Result<(), Error> {
+        let mut lists = Lists { client: &self.client, unread: Ok(()) };
+        self.refresh_domains(extent, &mut lists).await?;
+        self.refresh_mailboxes(extent, &mut lists).await?;
+        self.refresh_aliases(extent, &mut lists).await?;
         lists.unread
     }
 
-    async fn refresh_domains(&self, moved: &impl Fn(Moved), lists: &mut Lists) -> Result<(), Error> {
-        let tell = |names: Vec<DomainName>| moved(Moved { domains: texts(&names), ..Moved::default() });
+    async fn refresh_domains(&self, extent: Extent, lists: &mut Lists<'_>) -> Result<(), Error> {
+        let publish = |names: Vec<DomainName>| self.publish(Moved::domains(&names));
         let single = async |name: DomainName| self.client.domain(&name).await;
-        let look = Look { page: &self.domains, forget: self.forget, is_same: DomainHave::same_settings };
-        lists.go_on(look.again(async || self.client.domains().await, single, &tell).await)?;
+        let poll = Poll { page: &self.domains, extent, forget: self.forget };
+        lists.go_on(poll.run(async || self.client.domains().await, single, &publish).await)?;
         let single = async |name: DomainName| self.client.dkim(&name).await;
-        let look = Look { page: &self.dkim, forget: self.forget, is_same: DkimKey::eq };
-        look.again(async || Ok(Vec::new()), single, &tell).await
+        let poll = Poll { page: &self.dkim, extent, forget: self.forget };
+        poll.run(async || Ok(Vec::new()), single, &publish).await
     }
 
-    async fn refresh_mailboxes(&self, moved: &impl Fn(Moved), lists: &mut Lists) -> Result<(), Error> {
-        let tell = |names: Vec<Address>| moved(Moved { mailboxes: texts(&names), ..Moved::default() });
+    async fn refresh_mailboxes(&self, extent: Extent, lists: &mut Lists<'_>) -> Result<(), Error> {
+        let publish = |addresses: Vec<Address>| self.publish(Moved::mailboxes(&addresses));
         for (domain, page) in all(&self.mailboxes) {
             let single = async |address: Address| self.client.mailbox(&address).await;
-            let look = Look { page: &page, forget: self.forget, is_same: MailboxHave::same_settings };
-            lists.go_on(look.again(async || self.mailboxes_of(&domain).await, single, &tell).await)?;
+            let poll = Poll { page: &page, extent, forget: self.forget };
+            lists.go_on(poll.run(async || self.mailboxes_of(&domain).await, single, &publish).await)?;
         }
         Ok(())
     }
 
-    async fn refresh_aliases(&self, moved: &impl Fn(Moved), lists: &mut Lists) -> Result<(), Error> {
-        let tell = |names: Vec<Catch>| moved(Moved { aliases: texts(&names), ..Moved::default() });
+    async fn refresh_aliases(&self, extent: Extent, lists: &mut Lists<'_>) -> Result<(), Error> {
+        let publish = |catches: Vec<Catch>| self.publish(Moved::aliases(&catches));
         for (domain, page) in all(&self.aliases) {
             let single = async |catch: Catch| {
                 let number = page.remembered(&catch, |have| have.id);
                 self.client.alias(&catch, number).await
             };
-            let look = Look { page: &page, forget: self.forget, is_same: AliasHave::eq };
-            lists.go_on(look.again(async || self.aliases_of(&domain).await, single, &tell).await)?;
+            let poll = Poll { page: &page, extent, forget: self.forget };
+            lists.go_on(poll.run(async || self.aliases_of(&domain).await, single, &publish).await)?;
         }
         Ok(())
     }
 }
 
-/// Whether a list could not be read: it must not keep the others from being looked at.
-struct Lists {
+/// Whether a list could not be read: it must not keep the others from being asked for.
+struct Lists<'a> {
+    client: &'a Client,
     unread: Result<(), Error>,
 }
 
-impl Lists {
-    /// Goes on after a list that could not be read.
+impl Lists<'_> {
+    /// Goes on after a list that could not be read, unless nothing can be.
     ///
     /// # Errors
     /// What keeps from going on.
     fn go_on(&mut self, seen: Result<(), Error>) -> Result<(), Error> {
         match seen {
-            Err(error) if is_odd(&error) => {
+            Err(error) if error.is_unreadable() && !self.client.is_in_trouble() => {
                 warn(&error);
                 self.unread = Err(error);
                 Ok(())
@@ -106,28 +149,33 @@ impl Lists {
     }
 }
 
-/// A second look at a page.
-struct Look<'a, K, V> {
+/// A poll of a page.
+struct Poll<'a, K, V> {
     page: &'a Page<K, V>,
+    extent: Extent,
     forget: Duration,
-    is_same: fn(&V, &V) -> bool,
 }
 
-impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
-    /// Looks again and tells what changed, also when it could not go on to the end. What can't be read is left out, and
-    /// counts as changed, so that its objects say so: it must not keep the rest from being looked at.
-    async fn again(
+impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Poll<'_, K, V> {
+    /// Asks again and publishes what is not as it was, also when it could not go on to the end. What can't be read is
+    /// left out, and counts as changed, so that its objects report it: it must not keep the rest from being asked for.
+    async fn run(
         &self,
         list: impl AsyncFn() -> Result<Vec<(K, V)>, Error>,
         single: impl AsyncFn(K) -> Result<Option<V>, Error>,
-        tell: &impl Fn(Vec<K>),
+        publish: &impl Fn(Vec<K>),
     ) -> Result<(), Error> {
-        let keys = match self.page.again(self.forget) {
-            Again::Singles(keys) => keys,
-            Again::List => {
+        let again = match self.extent {
+            Extent::All => Some(self.page.again(self.forget)),
+            Extent::Unread => self.page.again_unread(),
+        };
+        let keys = match again {
+            None => return Ok(()),
+            Some(Again::Singles(keys)) => keys,
+            Some(Again::List) => {
                 let _turn = self.page.turn().await;
                 self.page.begin_list();
-                tell(self.page.fill(list().await?, self.is_same));
+                publish(self.page.fill(list().await?));
                 return Ok(());
             }
         };
@@ -135,17 +183,15 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
         let mut seen = Ok(());
         for key in keys {
             match single(key.clone()).await {
-                Ok(thing) => {
-                    let is_same = self.page.enter(key.clone(), thing.as_ref(), self.is_same);
-                    // Whoever asked for it while it could not be read waits.
-                    changed.extend((self.page.reread(&key) || !is_same).then_some(key));
-                }
-                // What can't be shown, such as a half-deleted mailbox, is something to look at.
+                Ok(thing) => changed.extend(self.page.enter(key.clone(), thing.as_ref()).is_news.then_some(key)),
+                // What can't be shown, such as a half-deleted mailbox, is something to report.
                 Err(Error::Refused { .. }) => changed.push(key),
-                Err(error) if is_odd(&error) => {
+                Err(error) if error.is_unreadable() => {
                     warn(&error);
-                    self.page.misread(&key);
-                    changed.push(key);
+                    self.page.outdate(&key);
+                    self.page.unread(&key);
+                    // Who waits for it knows.
+                    changed.extend((self.extent == Extent::All).then_some(key));
                 }
                 Err(error) => {
                     seen = Err(error);
@@ -153,14 +199,9 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Look<'_, K, V> {
                 }
             }
         }
-        tell(changed);
+        publish(changed);
         seen
     }
-}
-
-/// Whether Mailcow answered, and with something that can't be read.
-fn is_odd(error: &Error) -> bool {
-    matches!(error, Error::Unexpected { .. } | Error::OtherThing { .. })
 }
 
 fn warn(error: &Error) {

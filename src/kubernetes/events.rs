@@ -3,7 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, Recorder, Reporter};
+use kube::runtime::events::{self, EventType, Recorder, Reporter};
+
+use crate::status::Event;
 
 /// So many events are remembered at most, to count repetitions.
 const REMEMBERED: usize = 500;
@@ -27,7 +29,14 @@ impl Events {
     /// # Errors
     /// When the Kubernetes API fails.
     pub(crate) async fn publish(&self, event: &Event, object: &ObjectReference) -> Result<(), kube::Error> {
-        self.recorder().publish(event, object).await
+        let event = events::Event {
+            type_: if event.is_warning { EventType::Warning } else { EventType::Normal },
+            reason: event.reason.to_owned(),
+            note: Some(event.note.clone()),
+            action: event.action.to_owned(),
+            secondary: None,
+        };
+        self.recorder().publish(&event, object).await
     }
 
     fn recorder(&self) -> Recorder {

@@ -30,7 +30,8 @@ struct Written {
 }
 
 impl LatestStatuses {
-    /// Keeps the status and the version of an object that was just written, as the API server gave it back.
+    /// Keeps the status and the version of an object that was just written, as the API server gave it back. Answers may
+    /// overtake each other: an older version takes no newer one's place.
     pub(crate) fn remember<K>(&self, object: &K)
     where
         K: ResourceExt + HasStatus<Status: Clone + Default + Send + 'static>,
@@ -55,10 +56,7 @@ impl LatestStatuses {
     {
         let recent = self.recent();
         let written = recent.get(&(object.uid()?, TypeId::of::<K::Status>()))?;
-        // Versions grow with time (KEP-5504); where they can't be compared, what was written counts.
-        let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
-        let (known, seen) = (number(written.version.as_ref()), number(object.meta().resource_version.as_ref()));
-        if known.zip(seen).is_some_and(|(known, seen)| seen > known) {
+        if is_newer(object.meta().resource_version.as_deref(), written.version.as_deref()) {
             return None;
         }
         Some((written.version.clone(), written.part.downcast_ref().cloned()?))
@@ -77,7 +75,11 @@ impl LatestStatuses {
 
     fn keep<T: Send + 'static>(&self, uid: &str, version: Option<String>, part: T) {
         let written = Written { when: Instant::now(), version, part: Box::new(part) };
-        self.recent().insert((uid.to_owned(), TypeId::of::<T>()), written);
+        let (mut recent, key) = (self.recent(), (uid.to_owned(), TypeId::of::<T>()));
+        let is_older = |known: &Written| is_newer(known.version.as_deref(), written.version.as_deref());
+        if !recent.get(&key).is_some_and(is_older) {
+            recent.insert(key, written);
+        }
     }
 
     /// Forgets an object that was deleted.
@@ -94,6 +96,12 @@ impl LatestStatuses {
         shrink(&mut *latest);
         latest
     }
+}
+
+/// Whether a version is newer than another. Versions grow with time (KEP-5504); where they can't be compared, it is not.
+fn is_newer(version: Option<&str>, than: Option<&str>) -> bool {
+    let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
+    number(version).zip(number(than)).is_some_and(|(version, than)| version > than)
 }
 
 #[cfg(test)]
@@ -117,5 +125,24 @@ mod tests {
         mailbox.metadata.resource_version = None;
         mailbox.metadata.uid = Some("u2".into());
         assert_eq!(latest.status(&mailbox), None);
+    }
+    #[test]
+    fn an_answer_that_comes_late_takes_no_newer_ones_place() {
+        let at = |version: &str, password: &str| {
+            let spec = serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap();
+            let mut mailbox = EmailMailbox::new("m", spec);
+            mailbox.metadata.uid = Some("u1".into());
+            mailbox.metadata.resource_version = Some(version.into());
+            let password_version = Some(password.to_owned());
+            mailbox.status = Some(EmailMailboxStatus { password_version, ..EmailMailboxStatus::default() });
+            mailbox
+        };
+        let latest = LatestStatuses::default();
+        let known = || latest.status(&at("1", "seen")).unwrap().password_version;
+        latest.remember(&at("100", "v2"));
+        latest.remember(&at("99", "v1"));
+        assert_eq!(known().as_deref(), Some("v2"));
+        latest.remember(&at("101", "v3"));
+        assert_eq!(known().as_deref(), Some("v3"));
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
 use crate::kubernetes::refusal;
 use crate::outcome::Reason;
-use crate::status::{self, Conditioned, ReconcileRequest};
+use crate::status::{self, Conditioned, Event, Occurrence, ReconcileRequest};
 
 /// Field manager of all our writes.
 pub(crate) const MANAGER: &str = "mailcow-operator";
@@ -175,18 +174,16 @@ impl Writer {
     async fn report_refusal<K: Object>(&self, object: &K, error: &kube::Error) {
         let why = refusal::why(error);
         if why.reason == Reason::RefusedByKubernetes {
-            let note = Some(format!("the status can't be written: {}", why.message));
-            let (reason, action) = (why.reason.as_str().to_owned(), "WriteStatus".to_owned());
-            self.publish(object, Event { type_: EventType::Warning, reason, note, action, secondary: None }).await;
+            self.publish(object, &Occurrence::StatusRefused(why.message).event()).await;
         }
     }
 
     /// Logs that `Ready` changed, and publishes an event. A new object that is in sync at once is no news.
     async fn publish_change<K: Object>(&self, object: &K, before: &[Condition], after: &[Condition]) {
-        let Some(event) = changed(before, after) else { return };
+        let Some(event) = status::ready_changed(before, after) else { return };
         log(&event, before);
-        if status::ready(before).is_some() || matches!(event.type_, EventType::Warning) {
-            self.publish(object, event).await;
+        if status::ready(before).is_some() || event.is_warning {
+            self.publish(object, &event).await;
         }
     }
 
@@ -248,15 +245,13 @@ impl Writer {
     }
 
     /// Publishes an event; one that can't be published is only logged.
-    pub(crate) async fn publish<K: Object>(&self, object: &K, event: Event) {
-        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
-            tracing::warn!(%error, "an event could not be published");
-        }
+    pub(crate) async fn publish<K: Object>(&self, object: &K, event: &Event) {
+        self.publish_on(&object.object_ref(&()), event).await;
     }
 
     /// Publishes an event on something that is not ours; one that can't be published is only logged.
-    pub(crate) async fn publish_on(&self, reference: &ObjectReference, event: Event) {
-        if let Err(error) = self.events.publish(&event, reference).await {
+    pub(crate) async fn publish_on(&self, reference: &ObjectReference, event: &Event) {
+        if let Err(error) = self.events.publish(event, reference).await {
             tracing::warn!(%error, "an event could not be published");
         }
     }
@@ -315,10 +310,10 @@ impl Writer {
 fn log(event: &Event, before: &[Condition]) {
     let outages = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected];
     let is_outage = |reason: &str| outages.iter().any(|outage| outage.as_str() == reason);
-    let (reason, note) = (&event.reason, &event.note);
+    let Event { reason, note, is_warning, .. } = event;
     if is_outage(reason) || status::ready(before).is_some_and(|ready| is_outage(&ready.reason)) {
         tracing::debug!(reason, note, "Ready changed");
-    } else if matches!(event.type_, EventType::Warning) {
+    } else if *is_warning {
         tracing::warn!(reason, note, "Ready changed");
     } else {
         tracing::info!(reason, note, "Ready changed");
@@ -333,57 +328,4 @@ fn versioned<K: Object>(object: &K) -> (Option<String>, K::Status) {
 fn changes_too_often(name: &str, what: &str) -> kube::Error {
     let message = format!("{name} changes too often for its {what}; it is tried again");
     kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409)))
-}
-
-/// An event when `Ready` is not as it was before.
-fn changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
-    let now = status::ready(after)?;
-    // Other fields that drift are news too.
-    let drifted = |c: &Condition| (c.reason == "Drifted").then(|| c.message.clone());
-    let shown = |c: &Condition| (c.status.clone(), c.reason.clone(), drifted(c));
-    if status::ready(before).map(shown) == Some(shown(now)) || now.reason == "Pending" {
-        return None;
-    }
-    let type_ = if status::is_true(after, "Stalled") || now.status == "Unknown" {
-        EventType::Warning
-    } else {
-        EventType::Normal
-    };
-    Some(Event {
-        type_,
-        reason: now.reason.clone(),
-        note: Some(now.message.chars().take(1000).collect()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock;
-    use crate::crd::ConditionText;
-    use std::sync::Arc;
-
-    fn ready(status: &str, reason: &str) -> Vec<Condition> {
-        vec![Condition {
-            last_transition_time: clock::now(),
-            observed_generation: None,
-            text: Arc::new(ConditionText {
-                message: "m".into(),
-                reason: reason.into(),
-                status: status.into(),
-                type_: "Ready".into(),
-            }),
-        }]
-    }
-
-    #[test]
-    fn events_come_on_change_only() {
-        assert!(changed(&[], &ready("Unknown", "Pending")).is_none());
-        assert!(changed(&ready("Unknown", "Pending"), &ready("True", "InSync")).is_some());
-        assert!(changed(&ready("True", "InSync"), &ready("True", "InSync")).is_none());
-        let down = changed(&ready("True", "InSync"), &ready("Unknown", "MailcowUnreachable")).unwrap();
-        assert!(matches!(down.type_, EventType::Warning));
-    }
 }

@@ -69,8 +69,8 @@ impl DomainHave {
     /// Whether nothing differs but how much is in it.
     #[must_use]
     pub fn same_settings(&self, other: &Self) -> bool {
-        let Self { mailboxes, aliases, used, messages, .. } = *other;
-        Self { mailboxes, aliases, used, messages, ..self.clone() } == *other
+        let Self { mailboxes, aliases, quota_left, used, messages, .. } = *other;
+        Self { mailboxes, aliases, quota_left, used, messages, ..self.clone() } == *other
     }
 }
 

@@ -120,7 +120,7 @@ impl Breaker {
         !is_known
     }
 
-    /// The server could not be reached or broke down. Once it is in trouble by that, gives since when.
+    /// The server could not be reached, broke down, or something else answers in its place. Once it is in trouble by that, gives since when.
     pub(super) fn failed(&self, error: &Error, jitter: f64) -> Option<Timestamp> {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);

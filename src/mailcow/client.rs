@@ -147,6 +147,11 @@ impl Client {
         self.breaker.word()
     }
 
+    /// Whether the server is known not to answer, or to reject the key.
+    pub fn is_in_trouble(&self) -> bool {
+        self.breaker() != "closed"
+    }
+
     /// Scheme, host and port, for people.
     pub fn server(&self) -> String {
         self.base.origin().ascii_serialization()
@@ -188,6 +193,7 @@ impl Client {
         let kind = Kind::Read { more_time: question.more_time };
         let answer = self.send(kind, url, question.body.as_ref()).await;
         let read = answer.and_then(|body| parse(&body, &path));
+        self.note(read.as_ref().err());
         (self.observer)(action, read.as_ref().map_or_else(label, |_| "ok"), started.elapsed());
         read
     }
@@ -211,7 +217,9 @@ impl Client {
             );
         }
         let started = Instant::now();
-        let done = self.send(Kind::Write, self.url(action, parts), Some(body)).await.and_then(|answer| judge(&answer));
+        let answer = self.send(Kind::Write, self.url(action, parts), Some(body)).await;
+        self.note(answer.as_ref().err());
+        let done = answer.and_then(|answer| judge(&answer));
         (self.observer)(action, done.as_ref().map_or_else(label, |()| "ok"), started.elapsed());
         done
     }
@@ -244,9 +252,7 @@ impl Client {
             let body = response.bytes().await.map_err(|error| broken(&error))?;
             self.judged(status, &body, &path).map(|()| body.into())
         };
-        let answer = asked.await;
-        self.note(answer.as_ref().err());
-        answer
+        asked.await
     }
 
     /// Tells the breaker how a call ended, and the log, once, when the server's trouble begins and ends.
@@ -258,7 +264,7 @@ impl Client {
                     tracing::warn!(server, %error, "Mailcow rejects the operator");
                 }
             }
-            Some(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. })) => {
+            Some(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. } | Error::NotTheApi { .. })) => {
                 if let Some(since) = self.breaker.failed(error, rand::random()) {
                     tracing::warn!(server, %since, %error, "Mailcow does not answer; until it does, one call at a time tries again, and its objects are Ready=Unknown");
                 }
@@ -291,29 +297,33 @@ impl Client {
                 Some(backend) => format!("it answered with status {status}: its connection to {backend} failed; look at that container"),
                 None => format!("it answered with status {status}"),
             })),
-            _ => Err(self.unexpected(path, format!("status {status}"))),
+            _ => Err(self.not_the_api(path, format!("status {status}"))),
         }
     }
 
     /// Reads a `get` answer; one that is empty means that no key was seen (recording `01_auth/no_key_get_list`).
     fn parsed(&self, body: &[u8], path: &str) -> Result<Value, Error> {
         self.not_empty(body, path)?;
-        serde_json::from_slice(body).map_err(|_| self.unexpected(path, "no JSON".to_owned()))
+        serde_json::from_slice(body).map_err(|_| self.not_the_api(path, "no JSON".to_owned()))
     }
 
     /// Refuses an answer without anything in it.
     ///
     /// # Errors
-    /// [`Error::Unexpected`].
+    /// [`Error::NotTheApi`].
     pub(super) fn not_empty(&self, body: &[u8], path: &str) -> Result<(), Error> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(self.unexpected(path, "an empty answer".to_owned()));
+            return Err(self.not_the_api(path, "an empty answer".to_owned()));
         }
         Ok(())
     }
 
     fn unreachable(&self, why: String) -> Error {
         Error::Unreachable { server: self.server(), why }
+    }
+
+    pub(super) fn not_the_api(&self, path: &str, why: String) -> Error {
+        Error::NotTheApi { server: self.server(), path: path.to_owned(), why }
     }
 
     pub(super) fn unexpected(&self, path: &str, why: String) -> Error {
@@ -444,6 +454,6 @@ mod tests {
             assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains("PHP"), "{error}");
         }
         let wrong = said(405, r#"{"type":"error","msg":"only POST method is allowed"}"#);
-        assert!(matches!(wrong, Error::Unexpected { .. }), "{wrong}");
+        assert!(matches!(wrong, Error::NotTheApi { .. }), "{wrong}");
     }
 }

@@ -83,8 +83,18 @@ pub enum Error {
         /// What was asked; never what was answered.
         asked: String,
     },
-    /// Something that is no answer of Mailcow's API.
+    /// Something that is no answer of Mailcow's API, such as a page.
     #[error("{server} answered {path} with something that is no answer of Mailcow's API ({why}); is the URL right?")]
+    NotTheApi {
+        /// Scheme, host and port.
+        server: String,
+        /// The path asked.
+        path: String,
+        /// What was seen; never the answer's text.
+        why: String,
+    },
+    /// JSON that is not what the API answers.
+    #[error("Mailcow at {server} answered {path} with something that can't be read ({why}); is its version supported?")]
     Unexpected {
         /// Scheme, host and port.
         server: String,
@@ -100,7 +110,9 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidConnection { .. } => Reason::MailcowNotConfigured,
-            Self::InvalidUrl { .. } | Self::Unexpected { .. } | Self::OtherThing { .. } => Reason::UnexpectedAnswer,
+            Self::InvalidUrl { .. } | Self::NotTheApi { .. } | Self::Unexpected { .. } | Self::OtherThing { .. } => {
+                Reason::UnexpectedAnswer
+            }
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } | Self::Busy { .. } => Reason::MailcowUnreachable,
             Self::KeyRejected { .. } => Reason::KeyOrSourceRejected,
             Self::ReadOnlyKey { .. } => Reason::KeyReadOnly,
@@ -115,6 +127,7 @@ impl Error {
             Self::Refused { message, .. } => message,
             Self::OutcomeUnknown { why, .. }
             | Self::Busy { why, .. }
+            | Self::NotTheApi { why, .. }
             | Self::Unexpected { why, .. }
             | Self::Unreachable { why, .. }
             | Self::InvalidUrl { why, .. }
@@ -128,12 +141,18 @@ impl Error {
         self
     }
 
+    /// Whether there was an answer, and one that can't be read.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::NotTheApi { .. } | Self::Unexpected { .. } | Self::OtherThing { .. })
+    }
+
     /// Whether the same call may well succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::OutcomeUnknown { .. }
             | Self::Busy { .. }
+            | Self::NotTheApi { .. }
             | Self::Unexpected { .. }
             | Self::OtherThing { .. } => true,
             Self::InvalidUrl { .. }

@@ -270,7 +270,7 @@ impl Client {
     pub(super) fn parsed_as<T: DeserializeOwned>(&self, action: &str, body: &[u8], path: &str) -> Result<T, Error> {
         serde_json::from_slice(body).map_err(|error| match error.classify() {
             Category::Data => self.unexpected(action, shape(&error)),
-            Category::Io | Category::Syntax | Category::Eof => self.unexpected(path, "no JSON".to_owned()),
+            Category::Io | Category::Syntax | Category::Eof => self.not_the_api(path, "no JSON".to_owned()),
         })
     }
 }

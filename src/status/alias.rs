@@ -32,7 +32,8 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, request: &ReconcileReq
     after.observed_generation = request.generation;
     after.refused.clone_from(&seen.refused);
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
-    let said = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
+    let said =
+        common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome, &before.conditions, request)]);
     after.conditions = settled(&before.conditions, said.collect(), request);
     after.server = Some(seen.server.clone());
     after.policies = Some(seen.policies.clone());

@@ -137,23 +137,41 @@ conditioned!(
     EmailForwardingRuleStatus => |status| status,
 );
 
-/// `ResolvedRefs`: whether everything that the spec names was found.
-pub(super) fn resolved(outcome: &Outcome) -> NewCondition {
-    let missing = outcome.why().filter(|why| {
-        let reasons = [
-            Reason::DomainNotFound,
-            Reason::MailboxNotFound,
-            Reason::SecretNotFound,
-            Reason::SecretKeyInvalid,
-            Reason::SinkNotFound,
-            Reason::SinkNotAllowed,
-        ];
-        reasons.contains(&why.reason)
-    });
-    match missing {
-        Some(why) => NewCondition::is_not("ResolvedRefs", why),
-        None => NewCondition::is("ResolvedRefs", Reason::ResolvedRefs, "everything that the spec names was found"),
+/// `ResolvedRefs`: whether everything that the spec names was found and may be used. While that can't be known, what was
+/// last reported of the same spec stays.
+pub(super) fn resolved(outcome: &Outcome, before: &[Condition], request: &ReconcileRequest) -> NewCondition {
+    const KIND: &str = "ResolvedRefs";
+    match outcome {
+        Outcome::Waiting(why) | Outcome::Stalled(why) if is_unresolved(why.reason) => NewCondition::is_not(KIND, why),
+        Outcome::InSync | Outcome::Waiting(_) | Outcome::Stalled(_) => {
+            NewCondition::is(KIND, Reason::ResolvedRefs, "everything that the spec names was found")
+        }
+        Outcome::Unknown(why) => {
+            let of_same_spec = |c: &&Condition| c.type_ == KIND && c.observed_generation == request.generation;
+            let last = before.iter().find(of_same_spec);
+            let said = last.and_then(|last| Some((last, Reason::parse(&last.reason)?)));
+            match said.map(|(last, reason)| (last.status.as_str(), Why::new(reason, last.message.clone()))) {
+                Some(("True", why)) => NewCondition::is(KIND, why.reason, why.message),
+                Some(("False", why)) => NewCondition::is_not(KIND, &why),
+                Some(_) | None => NewCondition::unknown(KIND, why),
+            }
+        }
     }
+}
+
+/// Whether the reason says that something which the spec names is not there, or is not for this object.
+fn is_unresolved(reason: Reason) -> bool {
+    let unresolved = [
+        Reason::DomainNotFound,
+        Reason::NamespaceNotAllowed,
+        Reason::MailboxNotFound,
+        Reason::SenderNotFound,
+        Reason::SecretNotFound,
+        Reason::SecretKeyInvalid,
+        Reason::SinkNotFound,
+        Reason::SinkNotAllowed,
+    ];
+    unresolved.contains(&reason)
 }
 
 /// The status of a new object of which nothing is known yet.
@@ -293,5 +311,71 @@ pub(super) mod tests {
         let down = said(&Outcome::Unknown(why), &[], 1);
         assert_eq!(ready(&down).unwrap().status, "Unknown");
         assert!(is_true(&down, "Reconciling"));
+    }
+
+    /// One line of what is shown, such as `Ready=True InSync`.
+    fn shown(conditions: &[Condition]) -> Vec<String> {
+        conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
+    }
+
+    #[test]
+    fn each_reason_shows_in_the_conditions_that_it_is_about() {
+        // What is named and not there, or not for this object; everything else was found.
+        let unresolved = [
+            "DomainNotFound",
+            "NamespaceNotAllowed",
+            "MailboxNotFound",
+            "SenderNotFound",
+            "SecretNotFound",
+            "SecretKeyInvalid",
+            "SinkNotFound",
+            "SinkNotAllowed",
+        ];
+        for reason in Reason::ALL {
+            let why = Why::new(reason, "m");
+            let word = reason.as_str();
+            let refs = if unresolved.contains(&word) {
+                format!("ResolvedRefs=False {word}")
+            } else {
+                "ResolvedRefs=True ResolvedRefs".to_owned()
+            };
+            let drift = (reason == Reason::Drifted).then(|| format!("Drifted=True {word}"));
+            for (outcome, beside) in
+                [(Outcome::Waiting(why.clone()), "Reconciling"), (Outcome::Stalled(why.clone()), "Stalled")]
+            {
+                let said = common(&outcome, false).into_iter().chain([resolved(&outcome, &[], &request(1))]);
+                let mut expected = vec![
+                    format!("Ready=False {word}"),
+                    format!("Synced=False {word}"),
+                    format!("{beside}=True {word}"),
+                    refs.clone(),
+                ];
+                expected.extend(drift.clone());
+                let mut found = shown(&settled(&[], said.collect(), &request(1)));
+                expected.sort();
+                found.sort();
+                assert_eq!(found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_known_says_nothing_new_of_references() {
+        let down = Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "down"));
+        let refs = |outcome: &Outcome, before: &[Condition], request: &ReconcileRequest| {
+            settled(before, vec![resolved(outcome, before, request)], request)
+        };
+        assert_eq!(shown(&refs(&down, &[], &request(1))), ["ResolvedRefs=Unknown MailcowUnreachable"]);
+        let rows = [
+            (Outcome::InSync, "ResolvedRefs=True ResolvedRefs"),
+            (Outcome::waiting(Reason::SecretNotFound, "m"), "ResolvedRefs=False SecretNotFound"),
+        ];
+        for (outcome, expected) in rows {
+            let before = refs(&outcome, &[], &request(1));
+            assert_eq!(refs(&down, &before, &request(2)), before);
+            assert_eq!(shown(&before), [expected]);
+            let other_spec = ReconcileRequest { generation: Some(2), ..request(2) };
+            assert_eq!(shown(&refs(&down, &before, &other_spec)), ["ResolvedRefs=Unknown MailcowUnreachable"]);
+        }
     }
 }

@@ -71,7 +71,8 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
         after.messages = Some(have.messages);
         after.last_login = last_login(have.last_logins);
     }
-    let conditions = common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome)]);
+    let conditions =
+        common(&seen.outcome, request.paused).into_iter().chain([resolved(&seen.outcome, &before.conditions, request)]);
     let conditions = conditions.chain(after.quota.as_ref().and_then(nearly_full));
     after.conditions = settled(&before.conditions, conditions.collect(), request);
     after

@@ -1,9 +1,10 @@
-//! What happened → what we say. Pure: status is a function of what was there, what was seen, and `now`.
+//! What happened → what is reported. Pure: status is a function of what was there, what was seen, and `now`.
 
 mod alias;
 mod conditions;
 mod domain;
 mod domain_dns;
+mod event;
 mod mailbox;
 mod provisioning;
 mod rule;
@@ -13,6 +14,7 @@ pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, ReconcileRequest, is_true, pending, ready};
 pub use domain::{DomainSeen, domain, is_ours, is_reported};
 pub use domain_dns::{DomainDnsSeen, Publishing, domain_dns};
+pub use event::{Event, Occurrence, ready_changed};
 pub use mailbox::{MailboxSeen, mailbox};
 pub use provisioning::Provisioning;
 pub use rule::{InScript, RuleSeen, rule};

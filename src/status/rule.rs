@@ -1,7 +1,7 @@
 //! The status of an `EmailForwardingRule`.
 
 use super::conditions::{NewCondition, ReconcileRequest, common, resolved, settled};
-use crate::crd::EmailForwardingRuleStatus;
+use crate::crd::{EmailForwardingRuleStatus, StatusCondition as Condition};
 use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason, Why};
 
@@ -143,7 +143,7 @@ pub fn rule(
     let mut after = before.clone();
     after.observed_generation = request.generation;
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
-    let said = common(&seen.outcome, request.paused).into_iter().chain(own(seen));
+    let said = common(&seen.outcome, request.paused).into_iter().chain(own(seen, &before.conditions, request));
     after.conditions = settled(&before.conditions, said.collect(), request);
     // Those that are gone are remembered: a script is still on Mailcow, and the rule's removal has to find it.
     if seen.mailbox_count.is_some() {
@@ -162,13 +162,13 @@ pub fn rule(
 }
 
 /// `Accepted`, `ResolvedRefs` and `Programmed`.
-fn own(seen: &RuleSeen) -> Vec<NewCondition> {
+fn own(seen: &RuleSeen, before: &[Condition], request: &ReconcileRequest) -> Vec<NewCondition> {
     let is_bad = |why: &&Why| matches!(why.reason, Reason::InvalidSpec | Reason::Conflict | Reason::DoesNotFit);
     let accepted = match seen.refused.as_ref().filter(is_bad) {
         Some(why) => NewCondition::is_not("Accepted", why),
         None => NewCondition::is("Accepted", Reason::Accepted, "the rule is valid"),
     };
-    let resolved = resolved(&seen.outcome);
+    let resolved = resolved(&seen.outcome, before, request);
     let programmed = match (&seen.outcome, seen.mailbox_count, seen.placed) {
         (Outcome::InSync, Some(0), _) => NewCondition::is_not("Programmed", &no_mailbox()),
         (Outcome::InSync, _, 0) => NewCondition::is_not("Programmed", &disabled()),

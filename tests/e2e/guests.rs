@@ -86,6 +86,7 @@ async fn only_those_whom_the_domain_lets_in_attach_to_it(guests: &Guests) {
     world.until_in::<EmailAlias>(&guests.paid, "sales", ("Ready", "True", "InSync")).await;
     let eve = world.until_in::<EmailMailbox>(&guests.free, "eve", ("Ready", "False", "NamespaceNotAllowed")).await;
     assert!(message(&eve, "Ready").contains("allowedNamespaces"), "{eve:#?}");
+    world.until_in::<EmailMailbox>(&guests.free, "eve", ("ResolvedRefs", "False", "NamespaceNotAllowed")).await;
     assert!(world.mailcow.inspect(|state| state.mailbox("eve@shared.example").is_none()));
     // The same is said where there is no such domain.
     let nothing = guests.mailbox("mallory").replace("name: shared,", "name: nothing,");

@@ -2,6 +2,7 @@
 
 use ground::wait_until;
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
+use mailcow_simulator::{Fault, Trouble};
 
 use crate::world::{ADA, DOMAIN, LIMIT, World, message};
 
@@ -75,4 +76,28 @@ async fn a_renamed_mailbox_is_told_as_such_and_no_empty_one_takes_its_place() {
     let told = world.condition::<EmailMailbox>("ada", ("Ready", "False", "MailboxRenamed")).await;
     assert!(message(&told, "Ready").contains("lovelace@example.com"), "{}", message(&told, "Ready"));
     assert_eq!(world.mailcow.writes(), 0);
+}
+
+/// The domain was missing when the mailbox was to be made, and was there again before anybody could see that: nothing of the
+/// refusal lasts.
+#[tokio::test]
+async fn what_came_before_its_domain_is_tried_again_at_once() {
+    let mut world = World::without_mailcow("early").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "6h", "--poll-interval", "6h"]);
+    world.apply(DOMAIN).await;
+    world.ready::<EmailDomain>("example").await;
+    let refusal =
+        |code: &str| Trouble::Text { status: 200, body: format!(r#"[{{"type":"danger","log":[],"msg":{code}}}]"#) };
+    // Recordings 04_mailbox/add_domain_missing and 05_alias/add_domain_missing.
+    world.mailcow.fault(Fault::once("add/mailbox", refusal(r#""access_denied""#)));
+    world.mailcow.fault(Fault::once("add/alias", refusal(r#"["domain_not_found","example.com"]"#)));
+    world.apply(&format!("{ADA}{ALIASES}")).await;
+    let ada = world.ready::<EmailMailbox>("ada").await;
+    assert!(ada.status.unwrap().refused.is_none());
+    for alias in ["sales", "help"] {
+        assert!(world.ready::<EmailAlias>(alias).await.status.unwrap().refused.is_none());
+    }
+    let adds = |route: &str| world.mailcow.requests().iter().filter(|request| request.path == route).count();
+    assert_eq!((adds("add/mailbox"), adds("add/alias")), (2, 3), "{:?}", world.mailcow.requests());
 }

@@ -202,3 +202,47 @@ async fn an_outage_is_one_warning_with_what_and_since_when() {
     let again = lines("Mailcow answers again");
     assert!(again.len() == 1 && again[0].contains("trouble_since"), "{again:#?}");
 }
+
+/// A page of a proxy, say, while Mailcow is updated.
+#[tokio::test]
+async fn where_something_else_answers_in_mailcow_s_place_it_is_an_outage_that_ends_for_all_at_once() {
+    let mut world = World::without_mailcow("page").await;
+    world.connect().await;
+    let page = Trouble::Text { status: 200, body: "<html>Back in five minutes</html>".to_owned() };
+    world.mailcow.fault(Fault::times(100_000, "get/", page));
+    world.start_operator(&["--resync", "6h", "--poll-interval", "1s"]);
+    world.apply(&many(12)).await;
+    let said = world.condition::<EmailDomain>("example", ("Ready", "Unknown", "UnexpectedAnswer")).await;
+    assert!(message(&said, "Ready").contains("no answer of Mailcow's API"), "{said:?}");
+    let operator = world.operator.as_ref().unwrap();
+    operator.logged("Mailcow does not answer", LIMIT).await.unwrap();
+    assert_eq!(world.mailcow.writes(), 0, "nothing is sent to what is not Mailcow");
+    world.mailcow.clear_faults();
+    operator.logged("Mailcow answers again", LIMIT).await.unwrap();
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+}
+
+/// Nobody sits out minutes of back-off because a list can't be read whose things can.
+#[tokio::test]
+async fn a_list_that_can_t_be_read_keeps_nothing_from_being_ready() {
+    let mut world = World::without_mailcow("oddlist").await;
+    world.connect().await;
+    let options = ["--resync", "6h", "--poll-interval", "1s"];
+    world.start_operator(&options);
+    world.apply(&many(12)).await;
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+    let odd = Trouble::Text { status: 200, body: r#"[{"username": ["m0@example.com"]}]"#.to_owned() };
+    world.mailcow.fault(Fault::times(100_000, "get/mailbox/all", odd));
+    // What it remembers is lost.
+    world.operator = None;
+    world.kubectl(&["patch", "embx", "m3", "--type=merge", "-p", r#"{"spec":{"displayName":"New"}}"#]).await;
+    world.start_operator(&options);
+    world.operator.as_ref().unwrap().logged("left out of a list", LIMIT).await.unwrap();
+    for n in 0..12 {
+        world.ready::<EmailMailbox>(&format!("m{n}")).await;
+    }
+}

@@ -35,7 +35,7 @@ async fn a_field_that_is_taken_and_not_applied_stalls_and_stops_the_writing() {
 }
 
 #[tokio::test]
-async fn a_change_by_hand_is_corrected_at_the_next_pass() {
+async fn a_change_by_hand_is_corrected_at_the_next_resync() {
     let mut world = World::without_mailcow("drift").await;
     world.connect().await;
     world.start_operator(&["--resync", "1s"]);
@@ -137,7 +137,7 @@ async fn what_belongs_to_another_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_look_at_mailcow_wakes_what_was_changed_there_long_before_the_next_pass() {
+async fn a_poll_triggers_what_was_changed_on_mailcow_long_before_the_resync() {
     let mut world = World::without_mailcow("poll").await;
     world.connect().await;
     world.start_operator(&["--resync", "1h", "--poll-interval", "1s"]);

@@ -5,27 +5,7 @@ use mailcow_operator::crd::{
     CORRECT, EmailAlias, EmailDomain, EmailMailbox, RECONCILE_REQUESTED_AT, RECREATE_VANISHED,
 };
 
-use crate::world::{ADA, DOMAIN, LIMIT, World, many, message, says};
-
-/// The events of the namespace, each on a line: type, reason, object, note.
-async fn events(world: &World) -> String {
-    let columns = "-o=custom-columns=T:.type,R:.reason,O:.regarding.name,N:.note";
-    world.kubectl(&["get", "events.events.k8s.io", columns, "--no-headers"]).await
-}
-
-/// Waits for an event.
-async fn event(world: &World, reason: &str, object: &str) -> String {
-    let what = format!("an event {reason} on {object}");
-    let found = ground::wait_until(LIMIT, &what, async || {
-        let all = events(world).await;
-        let is_it = |line: &&str| {
-            let mut words = line.split_whitespace().skip(1);
-            words.next() == Some(reason) && words.next() == Some(object)
-        };
-        all.lines().find(is_it).map(ToOwned::to_owned).ok_or(all.clone())
-    });
-    found.await.unwrap_or_else(|error| panic!("{error}\n{}", world.logs()))
-}
+use crate::world::{ADA, DOMAIN, World, many, message, says};
 
 #[tokio::test]
 async fn a_mailbox_that_is_gone_with_its_mail_is_made_again_and_said_to_be_empty() {
@@ -40,10 +20,10 @@ async fn a_mailbox_that_is_gone_with_its_mail_is_made_again_and_said_to_be_empty
     world.until("ada", "status.recreated", is_recreated).await;
     let ada = world.ready::<EmailMailbox>("ada").await.status.unwrap();
     assert_eq!(ada.password_version, before.password_version, "it has the password that its Secret has");
-    let told = event(&world, "Recreated", "ada").await;
+    let told = world.event("Recreated", "ada").await;
     assert!(told.starts_with("Warning") && told.contains("was gone from Mailcow with its mail"), "{told}");
     assert!(told.contains("a new, empty one was made"), "{told}");
-    let all = events(&world).await;
+    let all = world.events().await;
     assert!(!all.contains("ownership mark") && !all.contains("put back"), "{all}");
 }
 
@@ -58,9 +38,9 @@ async fn a_domain_that_is_gone_is_made_again_with_what_was_in_it_and_said_so() {
         state.mailboxes.clear();
         state.domains.clear();
     });
-    let told = event(&world, "Recreated", "example").await;
+    let told = world.event("Recreated", "example").await;
     assert!(told.starts_with("Warning") && told.contains("example.com was gone"), "{told}");
-    event(&world, "Recreated", "ada").await;
+    world.event("Recreated", "ada").await;
     assert!(world.ready::<EmailDomain>("example").await.status.unwrap().recreated.is_some());
     assert!(world.ready::<EmailMailbox>("ada").await.status.unwrap().recreated.is_some());
 }
@@ -90,7 +70,7 @@ async fn many_that_are_gone_at_once_are_not_made_again_until_a_person_says_so() 
     assert!(message(&domain, "Ready").contains("Secret mailcow"), "{domain:?}");
     world.condition::<EmailAlias>("sales", ("Stalled", "True", "VanishedFromMailcow")).await;
     assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
-    let told = event(&world, "VanishedFromMailcow", "mailcow").await;
+    let told = world.event("VanishedFromMailcow", "mailcow").await;
     assert!(told.starts_with("Warning") && told.contains("14 of 14 domains, mailboxes and aliases"), "{told}");
     let lines = world.logs().lines().filter(|line| line.contains("are gone from it")).count();
     assert_eq!(lines, 1, "{}", world.logs());
@@ -105,7 +85,7 @@ async fn many_that_are_gone_at_once_are_not_made_again_until_a_person_says_so() 
     }
     world.ready::<EmailDomain>("example").await;
     world.ready::<EmailAlias>("sales").await;
-    event(&world, "Recreated", "m11").await;
+    world.event("Recreated", "m11").await;
 }
 
 #[tokio::test]
@@ -126,7 +106,7 @@ async fn an_adopted_mailbox_that_is_made_again_gets_a_password_of_its_own() {
     };
     assert_eq!(password().await, None, "its owner knows the password");
     world.mailcow.edit(|state| state.mailboxes.clear());
-    event(&world, "Recreated", "ada").await;
+    world.event("Recreated", "ada").await;
     world.ready::<EmailMailbox>("ada").await;
     let generated = String::from_utf8(password().await.unwrap()).unwrap();
     let add = world.mailcow.requests().into_iter().find(|request| request.path == "add/mailbox").unwrap();
@@ -157,7 +137,7 @@ async fn a_request_under_report_looks_and_only_one_that_says_so_writes() {
     ask("correct-1").await;
     world.ready::<EmailMailbox>("ada").await;
     assert_eq!(world.mailcow.inspect(|state| state.mailbox("ada@example.com").unwrap().name.clone()), "Ada");
-    let told = event(&world, "DriftCorrected", "ada").await;
+    let told = world.event("DriftCorrected", "ada").await;
     assert!(told.contains("displayName"), "{told}");
     // Gone under Report: it is said, and made again only when asked.
     world.mailcow.edit(|state| state.mailboxes.clear());
@@ -182,4 +162,34 @@ async fn a_mailbox_that_only_differs_does_not_hold_up_its_aliases() {
     world.apply(&format!("{sales}{rule}")).await;
     world.ready::<EmailAlias>("sales").await;
     world.ready::<mailcow_operator::crd::EmailForwardingRule>("copy").await;
+}
+
+#[tokio::test]
+async fn an_event_names_what_was_lost_and_normal_is_what_went_well() {
+    let mut world = World::without_mailcow("lost").await;
+    world.connect().await;
+    world.start_operator(&["--resync", "1s"]);
+    let ada = ADA.replace("displayName: Ada Lovelace", "deletionPolicy: Delete");
+    let sales = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: sales}\nspec: {domainRef: {name: example}, localPart: sales, goto: [x@other.org]}\n---\n";
+    let domain = DOMAIN.replace("{domain: example.com}", "{domain: example.com, deletionPolicy: Delete}");
+    world.apply(&format!("{domain}{ada}{sales}")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    world.ready::<EmailAlias>("sales").await;
+    assert!(world.event("InSync", "ada").await.starts_with("Normal"));
+    world.mailcow.edit(|state| state.aliases.clear());
+    let told = world.event("MadeAgain", "sales").await;
+    assert!(told.starts_with("Normal") && told.contains("sales@example.com was gone"), "{told}");
+    world.mailcow.edit(|state| state.dkim.clear());
+    let told = world.event("DkimKeyLost", "example").await;
+    assert!(told.starts_with("Warning") && told.contains("status.dkim"), "{told}");
+    world.mailcow.edit(|state| state.seed_usage("ada@example.com", 3, 4096));
+    for (kind, name, thing) in [("embx", "ada", "ada@example.com"), ("edom", "example", "example.com")] {
+        world.kubectl(&["annotate", kind, name, &format!("email.askrobots.com/confirm-delete={thing}")]).await;
+    }
+    world.kubectl(&["delete", "embx", "ada"]).await;
+    let told = world.event("Deleted", "ada").await;
+    assert!(told.starts_with("Warning") && told.contains("with 3 messages"), "{told}");
+    world.kubectl(&["delete", "edom", "example"]).await;
+    let told = world.event("Deleted", "example").await;
+    assert!(told.starts_with("Warning") && told.contains("with 1 alias"), "{told}");
 }

@@ -337,6 +337,26 @@ impl World {
         }
     }
 
+    /// The events of the namespace, each on a line: type, reason, object, note.
+    pub(crate) async fn events(&self) -> String {
+        let columns = "-o=custom-columns=T:.type,R:.reason,O:.regarding.name,N:.note";
+        self.kubectl(&["get", "events.events.k8s.io", columns, "--no-headers"]).await
+    }
+
+    /// Waits for an event, and gives its line.
+    pub(crate) async fn event(&self, reason: &str, object: &str) -> String {
+        let what = format!("an event {reason} on {object}");
+        let found = wait_until(LIMIT, &what, async || {
+            let all = self.events().await;
+            let is_it = |line: &&str| {
+                let mut words = line.split_whitespace().skip(1);
+                words.next() == Some(reason) && words.next() == Some(object)
+            };
+            all.lines().find(is_it).map(ToOwned::to_owned).ok_or(all.clone())
+        });
+        found.await.unwrap_or_else(|error| panic!("{error}\n{}", self.logs()))
+    }
+
     /// What the operator wrote.
     pub(crate) fn logs(&self) -> String {
         self.operator.as_ref().map(Operator::logs).unwrap_or_default()

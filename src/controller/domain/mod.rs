@@ -25,7 +25,7 @@ use crate::kubernetes::object::{has_finalizer, request};
 use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
-use crate::status::{self, DomainSeen};
+use crate::status::{self, DomainSeen, Occurrence};
 
 /// One reconcile of a domain.
 ///
@@ -124,13 +124,29 @@ async fn steps(
             seen.recreated = Some(crate::clock::now());
             recreation::report(ctx, object, &want.name).await;
         }
+        report_new_key(ctx, object, &want.name, before, seen.have.as_ref()).await;
         read_back(&plan::domain(&want, seen.have.as_ref(), policy)?)?;
         if !is_recreated {
-            drift.report_correction(ctx, object, &changes).await;
+            drift.report_correction(ctx, object, &want.name, &changes).await;
         }
     }
     report_rest(drifted)?;
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
+}
+
+/// Reports that the domain has another DKIM key than it had: mail is signed with one that DNS does not know.
+async fn report_new_key(
+    ctx: &Context,
+    object: &EmailDomain,
+    name: &DomainName,
+    before: &EmailDomainStatus,
+    have: Option<&DomainHave>,
+) {
+    let known = before.dkim.as_ref().map(|key| key.record.as_str());
+    let now = have.and_then(|have| have.dkim.as_ref()).map(|key| key.record.as_str());
+    if known.zip(now).is_some_and(|(known, now)| known != now) {
+        ctx.writer.publish(object, &Occurrence::DkimKeyLost(name.to_string()).event()).await;
+    }
 }
 
 /// What is attached to the domain in Kubernetes.
@@ -165,6 +181,12 @@ async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteDomain(_)));
     if was_deleted && server.domain(&name, Age::Now).await?.is_some() {
         return Err(still_shown(&name));
+    }
+    let aliases = have.map_or(0, |have| have.aliases);
+    if was_deleted && aliases > 0 {
+        let lost = format!("{aliases} {}", if aliases == 1 { "alias" } else { "aliases" });
+        let occurrence = Occurrence::Deleted { thing: name.to_string(), lost };
+        ctx.writer.publish(object, &occurrence.event()).await;
     }
     Ok(())
 }

@@ -31,6 +31,11 @@ impl Backoff {
     }
 }
 
+/// 0.9 to 1.1 times as long, at random.
+pub(crate) fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.9 + rand::random::<f64>() / 5.0)
+}
+
 fn waiting(failures: u32) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST.saturating_mul(factor).min(LONGEST)

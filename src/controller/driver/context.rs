@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::controller::driver::addresses::Addresses;
-use crate::controller::driver::backoff::Backoff;
+use crate::controller::driver::backoff::{Backoff, jittered};
 use crate::controller::driver::named::NamedAddresses;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
@@ -147,9 +147,4 @@ impl Context {
     pub(crate) fn resync(&self) -> Duration {
         jittered(self.settings.resync)
     }
-}
-
-/// 0.9 to 1.1 times as long.
-fn jittered(time: Duration) -> Duration {
-    time.mul_f64(0.9 + rand::random::<f64>() / 5.0)
 }

@@ -17,7 +17,7 @@ use crate::mail::{DomainName, Feature, Version, sha256};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
-use kube::runtime::events::{Event, EventType};
+use crate::status::Occurrence;
 
 /// The Kubernetes API failed; the reconcile is retried with back-off.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,10 @@ pub(crate) async fn apply<K: Object>(
             *refused = None;
             Ok(true)
         }
+        Err(error) if is_of_something_missing(&error) => {
+            let message = format!("{error}; it is looked up and tried again");
+            Err(Outcome::Unknown(Why::new(error.reason(), message)).into())
+        }
         Err(error) if is_worth_remembering(&error) => {
             *refused = Some(RefusedWrite {
                 digest: digest(server, object, depends_on, changes).await?,
@@ -155,6 +159,13 @@ pub(crate) async fn apply<K: Object>(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether Mailcow refused for want of something that was there, or was about to be, when it was last asked: a domain that
+/// is made again, or a mailbox that was deleted a moment ago (recordings `04_mailbox/add_domain_missing`,
+/// `05_alias/add_domain_missing`).
+fn is_of_something_missing(error: &mailcow::Error) -> bool {
+    matches!(error, mailcow::Error::Refused { code, .. } if code == "access_denied" || code == "domain_not_found")
 }
 
 /// Whether the same write would be refused again as long as nothing changes. Trouble of Mailcow's database passes.
@@ -295,8 +306,7 @@ pub(crate) async fn finish_deletion<K: Object>(
     };
     let is_orphaned = left.is_some() && annotation(object, FORCE_ORPHAN) == Some("true");
     if is_orphaned {
-        let note = "the finalizer was removed because of the annotation email.askrobots.com/force-orphan; what Mailcow holds stays there";
-        publish(ctx, object, EventType::Warning, "Orphaned", note).await;
+        ctx.writer.publish(object, &Occurrence::Orphaned.event()).await;
     }
     if left.is_none() || is_orphaned {
         if has_finalizer(object)
@@ -308,17 +318,6 @@ pub(crate) async fn finish_deletion<K: Object>(
         return Ok(None);
     }
     Ok(left)
-}
-
-async fn publish<K: Object>(ctx: &Context, object: &K, type_: EventType, reason: &str, note: &str) {
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(note.to_owned()),
-        action: "Delete".to_owned(),
-        secondary: None,
-    };
-    ctx.writer.publish(object, event).await;
 }
 
 /// What to do after a reconcile that the Kubernetes API failed.

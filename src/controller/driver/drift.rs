@@ -1,7 +1,8 @@
 //! What is done about changes by hand: a difference that no change of the spec explains.
 
+use std::fmt::Display;
+
 use kube::Resource;
-use kube::runtime::events::{Event, EventType};
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::fields;
@@ -10,6 +11,7 @@ use crate::kubernetes::object::Object;
 use crate::kubernetes::object::request;
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
+use crate::status::Occurrence;
 
 /// Whether Mailcow once showed this very spec, so that a difference is somebody's work there.
 #[derive(Clone, Copy, Debug)]
@@ -64,19 +66,26 @@ impl Drift {
         self.is_correction_asked
     }
 
-    /// Tells in an event what was put back.
-    pub(crate) async fn report_correction<K: Object>(self, ctx: &Context, object: &K, changes: &[Change]) {
-        if !self.was_in_sync || changes.is_empty() {
+    /// Reports in an event what was put back.
+    pub(crate) async fn report_correction<K: Object>(
+        self,
+        ctx: &Context,
+        object: &K,
+        thing: &impl Display,
+        changes: &[Change],
+    ) {
+        if !self.was_in_sync {
             return;
         }
-        let event = Event {
-            type_: EventType::Normal,
-            reason: "DriftCorrected".to_owned(),
-            note: Some(format!("changed on Mailcow by hand and put back: {}", fields(changes))),
-            action: "Reconcile".to_owned(),
-            secondary: None,
+        // A key that was lost is reported by itself.
+        let put_back: Vec<Change> =
+            changes.iter().filter(|change| !matches!(change, Change::AddDkim { .. })).cloned().collect();
+        let occurrence = match put_back.first() {
+            None => return,
+            Some(Change::AddAlias(_)) => Occurrence::MadeAgain(thing.to_string()),
+            Some(_) => Occurrence::DriftCorrected(fields(&put_back)),
         };
-        ctx.writer.publish(object, event).await;
+        ctx.writer.publish(object, &occurrence.event()).await;
     }
 }
 

@@ -6,7 +6,6 @@ use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType};
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
@@ -18,22 +17,16 @@ use crate::mail::{Catch, DomainName};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{DomainCounts, Held, Vanished};
+use crate::status::Occurrence;
 
 /// Thousands that are gone at once are counted once.
 const KEEP: Duration = Duration::from_secs(2);
 
 /// Reports that something was gone with its mail and was made again, empty.
 pub(crate) async fn report<K: Object>(ctx: &Context, object: &K, thing: &impl Display) {
-    let note = format!("{thing} was gone from Mailcow with its mail; a new, empty one was made");
-    tracing::warn!("{note}");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "Recreated".to_owned(),
-        note: Some(note),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    ctx.writer.publish(object, event).await;
+    let event = Occurrence::Recreated(thing.to_string()).event();
+    tracing::warn!("{}", event.note);
+    ctx.writer.publish(object, &event).await;
 }
 
 /// Stops before something is made again that was in sync and is gone from its server, where much else is gone too.
@@ -110,13 +103,6 @@ async fn report_vanished(ctx: &Context, name: &str, vanished: Vanished, url: &st
         secret.name
     );
     tracing::warn!(server = name, missing, expected, "{note}");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: Reason::VanishedFromMailcow.as_str().to_owned(),
-        note: Some(note),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
     let reference = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Secret".to_owned()),
@@ -125,7 +111,7 @@ async fn report_vanished(ctx: &Context, name: &str, vanished: Vanished, url: &st
         uid: secret.uid.clone(),
         ..ObjectReference::default()
     };
-    ctx.writer.publish_on(&reference, event).await;
+    ctx.writer.publish_on(&reference, &Occurrence::VanishedFromMailcow(note).event()).await;
 }
 
 /// Counts what statuses say was in sync on the server against what it shows.

@@ -106,7 +106,7 @@ pub(crate) fn address(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> 
     desired::mailbox_address(&mailbox.spec, &home(ctx, mailbox).ok()?.spec).ok()
 }
 
-/// A domain of ours that was seen on Mailcow and can't be state to all that its spec asks still takes mailboxes.
+/// A domain of ours that was seen on Mailcow and can't be brought to all that its spec asks still takes mailboxes.
 fn is_there_but_differs(domain: &EmailDomain) -> bool {
     let harmless = [Reason::DkimKeyDiffers, Reason::RefusedByMailcow, Reason::FieldNotApplied, Reason::Drifted];
     let Some(status) = domain.status.as_ref().filter(|status| status.usage.is_some()) else { return false };
@@ -148,10 +148,15 @@ pub(crate) fn domain_is_still_there(server: &Inventory, name: &DomainName) -> Re
 
 /// Why something could not be made in a domain: it may be gone.
 pub(crate) async fn unless_domain_is_gone(server: &Inventory, name: &DomainName, failed: Stop) -> Stop {
-    match (&failed, server.domain(name, Age::Now).await) {
-        (Stop::Outcome(Outcome::Stalled(_)), Ok(None)) => domain_is_still_there(server, name).err().unwrap_or(failed),
-        _ => failed,
+    let refused = match &failed {
+        Stop::Outcome(Outcome::Stalled(_)) => true,
+        Stop::Outcome(Outcome::Unknown(why)) => why.reason == Reason::RefusedByMailcow,
+        Stop::Outcome(Outcome::InSync | Outcome::Waiting(_)) | Stop::Failed(_) => false,
+    };
+    if refused && matches!(server.domain(name, Age::Now).await, Ok(None)) {
+        return domain_is_still_there(server, name).err().unwrap_or(failed);
     }
+    failed
 }
 
 /// Stops until the mailbox is on Mailcow.

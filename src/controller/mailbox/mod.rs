@@ -32,7 +32,7 @@ use crate::mail::{Address, Catch, Feature, Login, Mailbox, MailboxHave, Mark, Ta
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change};
-use crate::status::{self, MailboxSeen};
+use crate::status::{self, MailboxSeen, Occurrence};
 
 /// One reconcile of a mailbox.
 ///
@@ -190,7 +190,7 @@ async fn steps(
             read_back(&plan::mailbox(&want, seen.have.as_ref(), policy, false)?)?;
         }
         if !is_recreated {
-            drift.report_correction(ctx, object, &corrections).await;
+            drift.report_correction(ctx, object, &want.address, &corrections).await;
         }
     }
     report_rest(drifted)?;
@@ -392,7 +392,7 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
         return Ok(());
     }
     let server = server(ctx, &name)?;
-    let changes = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
+    let (changes, messages) = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
     // Its filters go with a mailbox that is deleted; a pause only lets it go as it is.
     if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
@@ -403,28 +403,34 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {
         return Err(still_shown(&address));
     }
+    if was_deleted && messages > 0 {
+        let lost = format!("{messages} {}", if messages == 1 { "message" } else { "messages" });
+        let occurrence = Occurrence::Deleted { thing: address.to_string(), lost };
+        ctx.writer.publish(object, &occurrence.event()).await;
+    }
     ctx.senders.written(&address);
     Ok(())
 }
 
-/// What the removal takes; a deletion of ours that stopped half-way is repeated.
+/// What the removal takes, and how many messages the mailbox holds; a deletion of ours that stopped half-way is repeated.
 async fn removal(
     object: &EmailMailbox,
     policy: DeletionPolicy,
     server: &Inventory,
     address: &Address,
     mark: &Mark,
-) -> Result<Vec<Change>, Stop> {
+) -> Result<(Vec<Change>, u64), Stop> {
     let was_ours = object.status.as_ref().is_some_and(|s| s.password_version.is_some());
     match server.mailbox(address, Age::Now).await {
         Ok(have) => {
             let is_confirmed = is_confirmed(object, &address.to_string());
-            Ok(plan::mailbox_removal(have.as_ref(), mark, policy, is_confirmed, object.spec.system)?)
+            let changes = plan::mailbox_removal(have.as_ref(), mark, policy, is_confirmed, object.spec.system)?;
+            Ok((changes, have.map_or(0, |have| have.messages)))
         }
         Err(mailcow::Error::Refused { code, .. })
             if code == "half_deleted" && was_ours && policy == DeletionPolicy::Delete =>
         {
-            Ok(vec![Change::DeleteMailbox(address.clone())])
+            Ok((vec![Change::DeleteMailbox(address.clone())], 0))
         }
         Err(error) => Err(error.into()),
     }

@@ -1,16 +1,19 @@
-//! Looks at Mailcow again from time to time and triggers the objects whose things were changed there.
+//! Polls Mailcow from time to time and triggers the objects whose things were changed there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::controller::driver::backoff::jittered;
 use crate::controller::servers::Servers;
 use crate::crd::DEFAULT_SERVER;
-use crate::inventory::{Inventory, Moved, ObjectCounts};
+use crate::inventory::{Inventory, ObjectCounts};
 use crate::kubernetes::stores::Stores;
 use crate::mail::{Catch, DomainName};
-use crate::publisher::Publisher;
 use crate::telemetry::Metrics;
+
+/// How soon what could not be read is asked for again, and a server in trouble: objects that wait for it are tried again
+/// at intervals of up to five minutes.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Refreshes what is known of Mailcow, again and again.
 pub(crate) struct Poll {
@@ -18,29 +21,32 @@ pub(crate) struct Poll {
     stores: Stores,
     interval: Duration,
     metrics: Metrics,
-    changes: Publisher<Arc<Moved>>,
 }
 
 impl Poll {
-    /// Publishes what was changed on Mailcow to `changes`.
-    pub(crate) fn new(
-        servers: Servers,
-        stores: Stores,
-        interval: Duration,
-        metrics: Metrics,
-        changes: Publisher<Arc<Moved>>,
-    ) -> Self {
+    /// Polls every `interval`.
+    pub(crate) fn new(servers: Servers, stores: Stores, interval: Duration, metrics: Metrics) -> Self {
         metrics.polls_every(interval);
-        Self { servers, stores, interval, metrics, changes }
+        Self { servers, stores, interval, metrics }
     }
 
     /// Runs for ever.
     pub(crate) async fn run(self) {
         self.stores.ready().await;
+        let mut due = Instant::now() + jittered(self.interval);
         loop {
-            tokio::time::sleep(self.interval.mul_f64(0.9 + rand::random::<f64>() / 5.0)).await;
+            let left = due.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(jittered(SOON))).await;
+            let is_due = due <= Instant::now();
             for (name, inventory) in self.servers.reachable() {
-                self.refresh(&name, &inventory).await;
+                if is_due {
+                    self.refresh(&name, &inventory).await;
+                } else if let Err(error) = inventory.refresh_unread().await {
+                    tracing::debug!(server = name, %error, "Mailcow can't be read yet");
+                }
+            }
+            if is_due {
+                due = Instant::now() + jittered(self.interval);
             }
         }
     }
@@ -48,12 +54,7 @@ impl Poll {
     async fn refresh(&self, name: &str, inventory: &Inventory) {
         let started = Instant::now();
         inventory.count_ours(&counts_by_domain(&self.stores, name));
-        let publish = |moved: Moved| {
-            if moved != Moved::default() {
-                self.changes.publish(&Arc::new(moved));
-            }
-        };
-        match inventory.refresh(publish).await {
+        match inventory.refresh().await {
             Ok(()) => {
                 self.metrics.polled(name, started.elapsed());
                 // It may have been updated meanwhile.
@@ -62,7 +63,7 @@ impl Poll {
                 }
             }
             // A server in trouble was reported when it got into it.
-            Err(error) if inventory.client().breaker() != "closed" => {
+            Err(error) if inventory.client().is_in_trouble() => {
                 tracing::debug!(server = name, %error, "Mailcow could not be polled");
             }
             Err(error) => tracing::warn!(server = name, %error, "Mailcow could not be polled; it is tried again"),

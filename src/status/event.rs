@@ -1,0 +1,202 @@
+//! What events tell. `Normal` is for what went well; a `Warning` names what was lost, or what a person has to look at.
+
+use std::fmt;
+
+use super::conditions::{is_true, ready};
+use crate::crd::StatusCondition as Condition;
+use crate::outcome::Reason;
+
+/// The longest note that is published, in characters: Kubernetes takes 1024 bytes.
+const LONGEST: usize = 1000;
+
+/// An event before it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether it is of type `Warning` and not `Normal`.
+    pub is_warning: bool,
+    /// CamelCase word for machines.
+    pub reason: &'static str,
+    /// What was done when it happened.
+    pub action: &'static str,
+    /// The sentence for people; never holds a secret.
+    pub note: String,
+}
+
+/// What is worth an event beside a change of `Ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occurrence {
+    /// What was changed by hand on Mailcow was put back; the fields of the spec.
+    DriftCorrected(String),
+    /// An alias was gone from Mailcow and was made again; nothing is lost.
+    MadeAgain(String),
+    /// Something that holds mail was gone from Mailcow, and a new, empty one was made.
+    Recreated(String),
+    /// The DKIM key of a domain was gone from Mailcow, and another one was made.
+    DkimKeyLost(String),
+    /// Something was removed from Mailcow, as its object asked, with what was in it.
+    Deleted {
+        /// The domain or the address.
+        thing: String,
+        /// What was in it, such as `12 messages`.
+        lost: String,
+    },
+    /// An object was let go while Mailcow still holds its thing.
+    Orphaned,
+    /// Much of what a server held is gone at once; how much, and what to do.
+    VanishedFromMailcow(String),
+    /// Kubernetes refuses a status; in its own words.
+    StatusRefused(String),
+}
+
+impl Occurrence {
+    /// The event that tells of it.
+    pub fn event(&self) -> Event {
+        let (is_warning, reason, action) = match self {
+            Self::DriftCorrected(_) => (false, "DriftCorrected", "Reconcile"),
+            Self::MadeAgain(_) => (false, "MadeAgain", "Reconcile"),
+            Self::Recreated(_) => (true, "Recreated", "Reconcile"),
+            Self::DkimKeyLost(_) => (true, "DkimKeyLost", "Reconcile"),
+            Self::Deleted { .. } => (true, "Deleted", "Delete"),
+            Self::Orphaned => (true, "Orphaned", "Delete"),
+            Self::VanishedFromMailcow(_) => (true, Reason::VanishedFromMailcow.as_str(), "Reconcile"),
+            Self::StatusRefused(_) => (true, Reason::RefusedByKubernetes.as_str(), "WriteStatus"),
+        };
+        Event { is_warning, reason, action, note: shortened(&self.to_string()) }
+    }
+}
+
+impl fmt::Display for Occurrence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DriftCorrected(fields) => write!(f, "changed on Mailcow by hand and put back: {fields}"),
+            Self::MadeAgain(thing) => write!(f, "{thing} was gone from Mailcow and was made again"),
+            Self::Recreated(thing) => {
+                write!(f, "{thing} was gone from Mailcow with its mail; a new, empty one was made")
+            }
+            Self::DkimKeyLost(domain) => write!(
+                f,
+                "the DKIM key of {domain} was gone from Mailcow and a new one was made: publish the record of status.dkim, mail is signed with the new key from now on"
+            ),
+            Self::Deleted { thing, lost } => write!(f, "{thing} was deleted on Mailcow with {lost}"),
+            Self::Orphaned => f.write_str(
+                "the finalizer was removed because of the annotation email.askrobots.com/force-orphan; what Mailcow holds stays there",
+            ),
+            Self::VanishedFromMailcow(note) => f.write_str(note),
+            Self::StatusRefused(why) => write!(f, "the status can't be written: {why}"),
+        }
+    }
+}
+
+/// The event that tells of a change of `Ready`, if it is not as it was before.
+pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
+    let now = ready(after)?;
+    // Other fields that drift are news too.
+    let drifted = |c: &Condition| (c.reason == Reason::Drifted.as_str()).then(|| c.message.clone());
+    let shown = |c: &Condition| (c.status.clone(), c.reason.clone(), drifted(c));
+    let reason = Reason::parse(&now.reason)?;
+    if ready(before).map(shown) == Some(shown(now)) || reason == Reason::Pending {
+        return None;
+    }
+    let is_normal = match now.status.as_str() {
+        "True" => true,
+        "False" if !is_true(after, "Stalled") => is_in_order(reason, is_true(before, "Ready")),
+        _ => false,
+    };
+    let note = shortened(&now.message);
+    Some(Event { is_warning: !is_normal, reason: reason.as_str(), action: "Reconcile", note })
+}
+
+/// Whether what is waited for is on its way, or was asked for, and no more is lost than time.
+fn is_in_order(reason: Reason, was_ready: bool) -> bool {
+    match reason {
+        Reason::Paused => true,
+        Reason::Pending | Reason::MailcowNotConfigured | Reason::DomainNotReady | Reason::MailboxNotReady => !was_ready,
+        _ => false,
+    }
+}
+
+fn shortened(note: &str) -> String {
+    note.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conditions::{common, settled, tests::request};
+    use super::*;
+    use crate::outcome::{Outcome, Why};
+
+    fn said(outcome: &Outcome) -> Vec<Condition> {
+        settled(&[], common(outcome, false), &request(1))
+    }
+
+    fn kind(before: &Outcome, after: &Outcome) -> &'static str {
+        match ready_changed(&said(before), &said(after)) {
+            None => "none",
+            Some(event) if event.is_warning => "Warning",
+            Some(_) => "Normal",
+        }
+    }
+
+    #[test]
+    fn events_come_on_change_only() {
+        let pending = Outcome::Unknown(Why::new(Reason::Pending, "seen"));
+        assert!(ready_changed(&[], &said(&pending)).is_none());
+        assert!(ready_changed(&said(&pending), &said(&Outcome::InSync)).is_some());
+        assert!(ready_changed(&said(&Outcome::InSync), &said(&Outcome::InSync)).is_none());
+        let drifted = |fields: &str| Outcome::stalled(Reason::Drifted, fields);
+        assert_eq!(kind(&drifted("quota"), &drifted("quota, state")), "Warning", "more has drifted");
+    }
+
+    #[test]
+    fn normal_is_for_what_goes_well() {
+        let pending = Outcome::Unknown(Why::new(Reason::Pending, "seen"));
+        let (ready, waits) = (Outcome::InSync, |reason| Outcome::waiting(reason, "m"));
+        // Of an object that is new, and of one that was ready.
+        for (outcome, new, was_ready) in [
+            (ready.clone(), "Normal", "none"),
+            (waits(Reason::DomainNotReady), "Normal", "Warning"),
+            (waits(Reason::MailboxNotReady), "Normal", "Warning"),
+            (waits(Reason::MailcowNotConfigured), "Normal", "Warning"),
+            (waits(Reason::Paused), "Normal", "Normal"),
+            (waits(Reason::DomainNotFound), "Warning", "Warning"),
+            (waits(Reason::NamespaceNotAllowed), "Warning", "Warning"),
+            (waits(Reason::MailboxNotFound), "Warning", "Warning"),
+            (waits(Reason::SenderNotFound), "Warning", "Warning"),
+            (waits(Reason::SecretNotFound), "Warning", "Warning"),
+            (waits(Reason::SecretKeyInvalid), "Warning", "Warning"),
+            (waits(Reason::SinkNotFound), "Warning", "Warning"),
+            (waits(Reason::OwnershipNotVerified), "Warning", "Warning"),
+            (waits(Reason::DomainNotEmpty), "Warning", "Warning"),
+            (Outcome::stalled(Reason::RefusedByMailcow, "m"), "Warning", "Warning"),
+            (Outcome::stalled(Reason::DomainNotReady, "m"), "Warning", "Warning"),
+            (Outcome::Unknown(Why::new(Reason::MailcowUnreachable, "m")), "Warning", "Warning"),
+            (Outcome::Unknown(Why::new(Reason::KubernetesApiError, "m")), "Warning", "Warning"),
+        ] {
+            assert_eq!((kind(&pending, &outcome), kind(&ready, &outcome)), (new, was_ready), "{outcome:?}");
+        }
+        for reason in Reason::ALL {
+            let stalled = kind(&ready, &Outcome::stalled(reason, "m"));
+            assert_eq!(stalled, if reason == Reason::Pending { "none" } else { "Warning" }, "{reason:?}");
+            assert_eq!(kind(&Outcome::stalled(reason, "m"), &ready), "Normal", "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_a_warning_that_names_it() {
+        let thing = || "ada@example.com".to_owned();
+        for (occurrence, is_warning, words) in [
+            (Occurrence::DriftCorrected("quota".into()), false, "put back: quota"),
+            (Occurrence::MadeAgain(thing()), false, "ada@example.com was gone from Mailcow and was made again"),
+            (Occurrence::Recreated(thing()), true, "ada@example.com was gone from Mailcow with its mail"),
+            (Occurrence::DkimKeyLost("example.com".into()), true, "DKIM key of example.com was gone"),
+            (Occurrence::Deleted { thing: thing(), lost: "3 messages".into() }, true, "with 3 messages"),
+            (Occurrence::Orphaned, true, "stays there"),
+            (Occurrence::VanishedFromMailcow("9 of 10".into()), true, "9 of 10"),
+            (Occurrence::StatusRefused("denied".into()), true, "can't be written: denied"),
+        ] {
+            let event = occurrence.event();
+            assert!(event.is_warning == is_warning && event.note.contains(words), "{event:?}");
+        }
+        assert_eq!(Occurrence::StatusRefused("ü".repeat(2000)).event().note.chars().count(), LONGEST);
+    }
+}

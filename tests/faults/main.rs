@@ -1,5 +1,5 @@
-//! Broken on purpose: the operator between an API server and a Mailcow that fail as a schedule says, judged by what
-//! must hold whatever goes wrong. See "Broken on purpose" in `docs/development.md`.
+//! Fault injection: the operator between an API server and a Mailcow that fail as a schedule says, judged by what
+//! must hold whatever goes wrong. See "Fault injection" in `docs/development.md`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't be set up has failed")]
 #![expect(clippy::print_stdout, reason = "people who run a campaign want to see how it goes")]

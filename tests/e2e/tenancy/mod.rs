@@ -58,7 +58,7 @@ async fn refusals_say_what_to_do(tenants: &Tenants) {
         ),
         (Ask::patch(&format!("{mailboxes}/ada"), system), "only the platform may set spec.system"),
         (Ask::delete(&format!("{mailboxes}/postmaster"), ""), "only the platform may change or delete it"),
-        (Ask::patch(&format!("{mailboxes}/ada"), force), "use IfUnowned, or ask those who run the cluster's mail"),
+        (Ask::patch(&format!("{mailboxes}/ada"), force), "use IfUnowned, or ask the team that runs the cluster's mail"),
     ] {
         let answer = ask.send(tenants.actor("edit")).await;
         assert!(answer.message.contains(words), "{words}\n{}", answer.message);

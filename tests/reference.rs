@@ -134,9 +134,9 @@ fn page(definition: &Value) -> String {
     let (kind, schema) = (plain(&names["kind"]), &version["schema"]["openAPIV3Schema"]);
     let (_, file) = EXAMPLES.iter().find(|(known, _)| *known == kind).unwrap();
     let mut page = format!(
-        "# {kind}\n\n<!-- Made from src/crd: UPDATE_DOCS=1 cargo test --test reference -->\n\n{}\n\n\
+        "# {kind}\n\n<!-- Generated from src/crd: UPDATE_DOCS=1 cargo test --test reference -->\n\n{}\n\n\
          `{}/{}`, namespaced; short name `{}`.\n\n\
-         ```yaml\n{}\n```\n\nMore: [{file}](../../{file}). What is not *required* may be left out.\n",
+         ```yaml\n{}\n```\n\nMore: [{file}](../../{file}). Fields that are not *required* are optional.\n",
         plain(&schema["description"]),
         plain(&definition["spec"]["group"]),
         plain(&version["name"]),
@@ -154,8 +154,7 @@ fn page(definition: &Value) -> String {
     page.push_str("\n[conditions.md](../conditions.md) explains conditions and reasons.\n");
     let mut found = Vec::new();
     messages(schema, "", &mut found);
-    write!(page, "\n## Refused\n\nBy the API server, beside the bounds above:\n\n| at | message |\n|---|---|\n")
-        .unwrap();
+    page.push_str("\n## Validation\n\nThe API server also refuses:\n\n| field | message |\n|---|---|\n");
     page.push_str(&found.concat());
     write!(page, "\n## Columns of kubectl get\n\n| column | value | |\n|---|---|---|\n").unwrap();
     for column in version["additionalPrinterColumns"].as_array().unwrap() {

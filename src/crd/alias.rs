@@ -1,4 +1,4 @@
-//! `EmailAlias`: an address that hands its mail on to others.
+//! `EmailAlias`: an address that forwards its mail to others.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -9,13 +9,13 @@ use super::refused_write::RefusedWrite;
 use super::status_condition::StatusCondition;
 use super::tenancy::Policies;
 
-/// An alias: mail to it goes to other addresses.
+/// An alias that forwards its mail to other addresses.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailAlias",
-    doc = "An alias on Mailcow: mail to it goes to other addresses.",
+    doc = "An alias on Mailcow that forwards its mail to other addresses.",
     plural = "emailaliases",
     singular = "emailalias",
     shortname = "ealias",
@@ -33,19 +33,18 @@ use super::tenancy::Policies;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.localPart) != (has(self.catchAll) && self.catchAll)").message("give exactly one of localPart and catchAll: true"))]
 #[x_kube(validation = Rule::new("[has(self.goto), has(self.gotoMailboxRefs), has(self.sink)].filter(given, given).size() == 1").message("give exactly one of goto, gotoMailboxRefs and sink"))]
-#[x_kube(validation = Rule::new("has(self.localPart) == has(oldSelf.localPart) && (!has(self.localPart) || self.localPart == oldSelf.localPart)").message("localPart and catchAll can't be changed; make another EmailAlias"))]
+#[x_kube(validation = Rule::new("has(self.localPart) == has(oldSelf.localPart) && (!has(self.localPart) || self.localPart == oldSelf.localPart)").message("localPart and catchAll can't be changed; create another EmailAlias"))]
 pub struct EmailAliasSpec {
-    /// The `EmailDomain` of the alias. It can't be changed.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailAlias"))]
+    /// The `EmailDomain` of the alias. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; create another EmailAlias"))]
     pub domain_ref: DomainRef,
-    /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' % /`; compared in lower case. It can't
-    /// be changed.
+    /// The part before the `@`: at most 64 letters, digits and `. _ - + & ' % /`, compared in lower case. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!self.contains('@')").message("localPart is only the part before the @, such as sales; the domain comes from domainRef"))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' % /, with no dot at its ends or beside another dot"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart may contain letters, digits and . _ - + & ' % /; it must not begin or end with a dot or contain two dots in a row"))]
     pub local_part: Option<String>,
-    /// Take all mail of the domain that no mailbox and no other alias takes. It can't be changed.
+    /// Whether the alias gets all mail of the domain that no mailbox and no other alias gets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catch_all: Option<bool>,
     /// Addresses that get the mail.
@@ -57,48 +56,50 @@ pub struct EmailAliasSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub goto_mailbox_refs: Option<Vec<Ref>>,
-    /// What happens to its mail instead of going to addresses.
+    /// Discards the mail or trains the spam filter, instead of forwarding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<Sink>,
-    /// Whether the groupware offers the alias as a sender. Omitted: left as it is on Mailcow (true when new).
+    /// Whether the groupware offers the alias as a sender. If omitted, the value on Mailcow stays; a new alias gets
+    /// true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_in_sogo: Option<bool>,
-    /// Whether the mailboxes it goes to may send as the alias. Needs Mailcow 2026-01. Omitted: left as it is on Mailcow
-    /// (true when new).
+    /// Whether the target mailboxes may send as the alias. Needs Mailcow 2026-01 or newer. If omitted, the value on
+    /// Mailcow stays; a new alias gets true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_allowed: Option<bool>,
-    /// A comment that the domain's people see, at most 160 bytes; empty takes it away. Omitted: left as it is on Mailcow.
+    /// A comment that the domain's users can see, at most 160 bytes. An empty text removes it. If omitted, the value on
+    /// Mailcow stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 160))]
     pub public_comment: Option<String>,
-    /// Whether the alias takes mail; default true.
+    /// Whether the alias receives mail. Default: true.
     #[serde(default = "yes")]
     pub active: bool,
-    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
-    /// `Delete`.
+    /// What happens on Mailcow when you delete this object. Default: the policy of the namespace or the installation,
+    /// otherwise `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "RemovalPolicy")]
     pub deletion_policy: Option<RemovalPolicy>,
-    /// What to do when the alias already exists on Mailcow; default that of the namespace or the installation,
-    /// else `IfUnowned`.
+    /// What to do if the alias already exists on Mailcow. Default: the policy of the namespace or the installation,
+    /// otherwise `IfUnowned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AdoptionPolicy")]
     pub adoption_policy: Option<AdoptionPolicy>,
-    /// What to do when Mailcow was changed by hand; default that of the namespace or the installation, else
-    /// `Correct`.
+    /// What to do about changes made by hand on Mailcow. Default: the policy of the namespace or the installation,
+    /// otherwise `Correct`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DriftPolicy")]
     pub drift_policy: Option<DriftPolicy>,
 }
 
-/// What happens to mail that goes to no address.
+/// What happens to mail that is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Sink {
-    /// It is thrown away.
+    /// The mail is discarded.
     Discard,
-    /// The spam filter learns it as spam, and it is thrown away.
+    /// The spam filter learns the mail as spam, and the mail is discarded.
     LearnSpam,
-    /// The spam filter learns it as no spam, and it is thrown away.
+    /// The spam filter learns the mail as ham, and the mail is discarded.
     LearnHam,
 }
 
@@ -106,42 +107,41 @@ fn yes() -> bool {
     true
 }
 
-/// What the operator knows about the alias.
+/// The observed state of the alias.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailAliasStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
+    /// The generation of the spec that was last in sync with Mailcow. A later difference is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
-    /// What Mailcow refused and is not sent again for now.
+    /// The write that Mailcow refused and that the operator does not repeat for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedWrite>,
-    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The whole address; a catch-all is `@example.com`.
+    /// The full address. A catch-all is `@example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The alias' number on Mailcow.
+    /// Number of the alias on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias_id: Option<u64>,
-    /// Where mail goes, as Mailcow says it: addresses, or `null@localhost`, `spam@localhost` or `ham@localhost`.
+    /// The targets on Mailcow: addresses, or `null@localhost`, `spam@localhost` or `ham@localhost`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub goto: Vec<String>,
-    /// The first of `goto` and how many more there are, such as `ada@example.com +4`.
+    /// The first target and the number of further ones, such as `ada@example.com +4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goto_summary: Option<String>,
-    /// The Mailcow server that it was last looked for on.
+    /// The Mailcow server of the last reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// The policies that hold, and where each comes from.
+    /// The policies in effect, and the source of each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
-    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Drifted`,
-    /// `Paused`.
+    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while true `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,

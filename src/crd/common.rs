@@ -1,27 +1,27 @@
-//! Words that several kinds share: policies, references, rate limits.
+//! Types that several kinds share: policies, references, rate limits.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens on Mailcow when the object is deleted.
+/// What happens on Mailcow when you delete the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// Everything stays on Mailcow as it is; only the operator's mark is taken off.
+    /// Everything stays on Mailcow as it is. The operator only removes its mark.
     Retain,
-    /// The thing stays on Mailcow with its mail, but is switched off.
+    /// The domain or mailbox stays on Mailcow with its mail, but becomes inactive.
     Deactivate,
-    /// The thing is removed from Mailcow. Where mail would be lost this also needs the annotation
+    /// The operator deletes it on Mailcow. If this destroys mail, it needs the annotation
     /// `email.askrobots.com/confirm-delete`.
     Delete,
 }
 
-/// What happens on Mailcow when an alias or a rule is deleted.
+/// What happens on Mailcow when you delete an alias or a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RemovalPolicy {
     /// It stays.
     Retain,
-    /// It is removed.
+    /// The operator removes it.
     Delete,
 }
 
@@ -35,7 +35,7 @@ impl From<RemovalPolicy> for DeletionPolicy {
 }
 
 impl From<DeletionPolicy> for RemovalPolicy {
-    /// An alias or a rule can't be switched off and kept: it stays.
+    /// Aliases and rules have no inactive state on deletion: they stay as they are.
     fn from(policy: DeletionPolicy) -> Self {
         match policy {
             DeletionPolicy::Retain | DeletionPolicy::Deactivate => Self::Retain,
@@ -44,48 +44,47 @@ impl From<DeletionPolicy> for RemovalPolicy {
     }
 }
 
-/// What to do when the thing already exists on Mailcow.
+/// What to do with an entry that already exists on Mailcow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptionPolicy {
-    /// Never touch what the operator did not make.
+    /// Never change an entry that the operator did not create.
     Never,
-    /// Adopt it when it carries no other owner's mark.
+    /// Adopt the entry unless it has the mark of another owner.
     #[default]
     IfUnowned,
-    /// Take it over even from another owner, but for an object that still exists.
+    /// Adopt the entry even from another owner, unless that owner is an object that still exists.
     Force,
 }
 
-/// What to do when Mailcow shows something else than it did when the object was last in sync, and the spec is the same:
-/// somebody changed it by hand.
+/// What to do about drift: Mailcow differs from the spec because somebody changed it by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DriftPolicy {
-    /// Put it back, and say in an event which fields were.
+    /// Correct the fields on Mailcow. The event `DriftCorrected` names them.
     #[default]
     Correct,
-    /// Write nothing and say so in the condition `Drifted`. A change of the spec, or a new value of the annotation
-    /// `email.askrobots.com/reconcile-requested-at` that begins with `correct`, writes once.
+    /// Write nothing and set the condition `Drifted`. To write once, change the spec, or set the annotation
+    /// `email.askrobots.com/reconcile-requested-at` to a new value that begins with `correct`.
     Report,
 }
 
-/// A way to reach a mailbox.
+/// A protocol to access a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
-    /// Reading mail that stays on the server.
+    /// Read mail on the server.
     #[serde(rename = "IMAP")]
     Imap,
-    /// Fetching mail.
+    /// Fetch mail.
     #[serde(rename = "POP3")]
     Pop3,
-    /// Sending mail.
+    /// Send mail.
     #[serde(rename = "SMTP")]
     Smtp,
-    /// Editing one's own filters.
+    /// Edit Sieve filters (ManageSieve).
     Sieve,
-    /// Synchronizing phones (Exchange `ActiveSync`). Mailcow has a switch for it since 2026-01.
+    /// Synchronize phones (Exchange `ActiveSync`). Needs Mailcow 2026-01 or newer.
     #[serde(rename = "EAS")]
     Eas,
-    /// Calendars and address books (`CalDAV`, `CardDAV`). Mailcow has a switch for it since 2026-01.
+    /// Calendars and address books (`CalDAV`, `CardDAV`). Needs Mailcow 2026-01 or newer.
     #[serde(rename = "DAV")]
     Dav,
     /// The webmail.
@@ -94,7 +93,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Every way to reach a mailbox.
+    /// All protocols.
     pub const ALL: [Self; 7] = [Self::Imap, Self::Pop3, Self::Smtp, Self::Sieve, Self::Eas, Self::Dav, Self::Sogo];
 }
 
@@ -105,20 +104,20 @@ pub struct DomainRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its namespace; default the one of the object that refers to it. Another one has to let this one in with its
-    /// `allowedNamespaces`.
+    /// Namespace of the object. Default: the namespace of the referring object. An `EmailDomain` in another namespace
+    /// must allow it in `allowedNamespaces`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
 }
 
 impl DomainRef {
-    /// The namespace that is meant by an object in `own`.
+    /// The namespace that an object in `own` refers to.
     pub fn namespace_from<'a>(&'a self, own: &'a str) -> &'a str {
         self.namespace.as_deref().unwrap_or(own)
     }
 
-    /// Whether two objects in `own` mean the same domain.
+    /// Whether two objects in `own` refer to the same domain.
     pub fn is_same(&self, other: &Self, own: &str) -> bool {
         self.name == other.name && self.namespace_from(own) == other.namespace_from(own)
     }
@@ -133,7 +132,7 @@ pub struct Ref {
     pub name: String,
 }
 
-/// The time in which a rate limit counts.
+/// The period of a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Per {
     /// One second.
@@ -146,13 +145,13 @@ pub enum Per {
     Day,
 }
 
-/// How many messages may be sent in a time.
+/// How many messages may be sent in a period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Number of messages; 0 takes the limit away.
+    /// Number of messages. 0 removes the limit.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub messages: u32,
-    /// The time in which they are counted.
+    /// The period.
     pub per: Per,
 }

@@ -20,9 +20,9 @@ pub enum DnsRecordKind {
     /// What receivers do with mail that fails (RFC 9989).
     #[serde(rename = "DMARC")]
     Dmarc,
-    /// Where Outlook and others find a mail client's settings.
+    /// Where Outlook and others find the settings of a mail client.
     Autodiscover,
-    /// Where Thunderbird and others find a mail client's settings.
+    /// Where Thunderbird and others find the settings of a mail client.
     Autoconfig,
     /// Which hosts and ports serve mail clients (RFC 6186, RFC 8314).
     #[serde(rename = "SRV")]
@@ -33,22 +33,22 @@ pub enum DnsRecordKind {
     /// Where senders report trouble with TLS (RFC 8460).
     #[serde(rename = "TLSRPT")]
     TlsRpt,
-    /// The key that the mail host shows on port 25 (RFC 7672).
+    /// The key that the mail host presents on port 25 (RFC 7672).
     #[serde(rename = "TLSA")]
     Tlsa,
-    /// The names of the addresses that mail is sent from (RFC 1912, section 2.1).
+    /// The names of the IP addresses that mail leaves from (RFC 1912, section 2.1).
     #[serde(rename = "PTR")]
     Ptr,
-    /// Which certificate authorities may issue for the hosts (RFC 8659).
+    /// Which certificate authorities may issue certificates for the hosts (RFC 8659).
     #[serde(rename = "CAA")]
     Caa,
-    /// The logo beside the domain's mail.
+    /// The logo shown with the domain's mail.
     #[serde(rename = "BIMI")]
     Bimi,
 }
 
 impl DnsRecordKind {
-    /// The word of the status.
+    /// The value in the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mx => "MX",
@@ -69,7 +69,7 @@ impl DnsRecordKind {
 }
 
 impl DnsVerdict {
-    /// The word of the status.
+    /// The value in the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Verified => "Verified",
@@ -82,11 +82,11 @@ impl DnsVerdict {
     }
 }
 
-/// One DNS record: what is wanted, what is there.
+/// A DNS record: its expected and its observed values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DnsRecordStatus {
-    /// Which record.
+    /// The record type.
     #[serde(rename = "type")]
     pub kind: DnsRecordKind,
     /// The name of the record.
@@ -95,13 +95,13 @@ pub struct DnsRecordStatus {
     pub verdict: DnsVerdict,
     /// Whether `DNSVerified` needs it.
     pub required: bool,
-    /// Values that would be right, in the format of zone files.
+    /// Correct values, in zone file format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<String>,
-    /// Values that were seen.
+    /// Published values, in zone file format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<String>,
-    /// What is allowed but better otherwise.
+    /// Problems that do not change the verdict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<DnsWarning>,
     /// The verdict in words.
@@ -111,26 +111,27 @@ pub struct DnsRecordStatus {
     pub hint: Option<String>,
     /// Who answered.
     pub source: DnsSource,
-    /// Whether the rest of the world sees the same; omitted while it was not asked, as when the record is missing.
+    /// Whether resolvers have the same answer. Omitted if this was not checked, for example because the record is
+    /// missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub propagation: Option<DnsPropagation>,
-    /// Whether the resolver says that the answer is signed and valid (DNSSEC, the AD bit); omitted while it was not
-    /// asked.
+    /// Whether the resolver reports that the answer is signed and valid (DNSSEC, the AD bit). Omitted if this was not
+    /// checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dnssec: Option<bool>,
-    /// How many checks in a row gave a bad answer after a good one.
+    /// Number of bad checks in a row after a good one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
-    /// Since when checks find it other than wanted, or get no answer.
+    /// Since when the record is not correct, or checks get no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Time>,
-    /// When a check last got an answer; omitted when that was the last check.
+    /// When a check last got an answer. Omitted if the last check got one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answered: Option<Time>,
-    /// When it was last looked up.
+    /// Time of the last check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked: Option<Time>,
-    /// When it will be looked up again.
+    /// Time of the next check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check: Option<Time>,
 }
@@ -140,42 +141,42 @@ fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
-/// What a DNS check found.
+/// Result of a DNS check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum DnsVerdict {
-    /// As wanted.
+    /// The record is correct.
     Verified,
-    /// No record of that family.
+    /// No record of this type exists.
     Missing,
-    /// Well-formed, but not what is wanted.
+    /// The record is valid, but has another value than expected.
     Mismatch,
-    /// More than one where the RFC allows one.
+    /// Several records exist where the RFC allows one.
     Multiple,
-    /// Against the RFC's syntax or limits.
+    /// The record breaks the RFC's syntax or limits.
     Invalid,
-    /// No answer that can be trusted: time-out, SERVFAIL, REFUSED.
+    /// No reliable answer: timeout, SERVFAIL, REFUSED.
     TempError,
 }
 
-/// How far a record has come.
+/// Propagation of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DnsPropagation {
-    /// In one word.
+    /// The state.
     pub state: DnsReach,
-    /// For `Pending`: when the resolver will have forgotten the older answer.
+    /// For `Pending`: when the older answer in the resolver's cache expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// For `Disagree`: which server of the zone has which answer.
+    /// For `Disagree`: the answer of each server of the zone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<String>,
 }
 
-/// How far a record has come, in one word.
+/// State of propagation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DnsReach {
     /// The zone's servers and the resolver have the same answer.
     Everywhere,
-    /// The zone's servers have it; the resolver still holds an older answer.
+    /// The zone's servers have the record; the resolver still caches an older answer.
     Pending,
     /// The zone's servers have different answers.
     Disagree,
@@ -190,11 +191,11 @@ pub enum DnsSource {
     Recursive,
 }
 
-/// What is allowed but better otherwise.
+/// Problems that do not change the verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DnsWarning {
-    /// One CamelCase word.
+    /// The reason, in CamelCase.
     pub reason: String,
-    /// The same in words.
+    /// The reason in words.
     pub message: String,
 }

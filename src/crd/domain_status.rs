@@ -11,67 +11,67 @@ use super::refused_write::RefusedWrite;
 use super::status_condition::StatusCondition;
 use super::tenancy::Policies;
 
-/// What the operator knows about the domain.
+/// The observed state of the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailDomainStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
+    /// The generation of the spec that was last in sync with Mailcow. A later difference is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
-    /// When the domain, which was gone from Mailcow with its mail, was last made again, empty.
+    /// When the operator last recreated the domain, empty, after it vanished from Mailcow with its mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recreated: Option<Time>,
-    /// What Mailcow refused and is not sent again for now.
+    /// The write that Mailcow refused and that the operator does not repeat for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedWrite>,
-    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
     /// The domain as a lower-case A-label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// The policies that hold, and where each comes from.
+    /// The policies in effect, and the source of each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
-    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one per DNS record, where asked for `OwnershipVerified`,
-    /// `Published` and `Provisioned`, and while they hold `Reconciling`, `Stalled`, `Drifted`, `Paused`.
+    /// Conditions: `Ready`, `Synced`, `DNSVerified`, one for each DNS record type, `OwnershipVerified`, `Published` and
+    /// `Provisioned` if the spec uses them, and while true `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,
     /// The Mailcow server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerStatus>,
-    /// Whom this object waits for, where another one has the domain, or had it a while ago.
+    /// The other namespace that owns the domain, or owned it recently, while this object waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimStatus>,
-    /// The tags on Mailcow that the spec put there or names: those that go when the spec no longer lists them.
+    /// The tags on Mailcow that come from the spec. The operator removes them when the spec no longer lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The DKIM key in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<DkimStatus>,
-    /// What DNS says.
+    /// Results of the DNS checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsStatus>,
     /// When `DNSVerified` was True for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_verified_at: Option<Time>,
-    /// The record that proves the ownership of the domain; only where that is demanded.
+    /// The record that proves the ownership of the domain. Only if ownership must be proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ownership: Option<OwnershipStatus>,
-    /// Where records were last published to; also what has to be taken back when that changes.
+    /// Where the records were last published, so that they can be removed when this changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_to: Option<DnsPublish>,
-    /// What the domain holds on Mailcow.
+    /// What the domain contains on Mailcow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<DomainUsage>,
-    /// What is attached to the domain in Kubernetes.
+    /// Objects in Kubernetes that refer to the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
-    /// What became of the namespaces that are entitled to a mailbox; only with `spec.autoProvision`.
+    /// Result of `spec.autoProvision` for the entitled namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioned: Option<ProvisionedStatus>,
 }
@@ -80,14 +80,14 @@ pub struct EmailDomainStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimStatus {
-    /// A digest of the namespace: its name is nobody's business.
+    /// A digest of the namespace, because its name is confidential.
     pub namespace_digest: String,
-    /// Until when the domain is kept for that namespace; absent while it has it.
+    /// Until when the domain is reserved for that namespace. Omitted while the namespace owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<Time>,
 }
 
-/// The Mailcow server that holds the domain.
+/// The Mailcow server of the domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ServerStatus {
     /// Its version, such as `2026-07a`.
@@ -100,20 +100,20 @@ pub struct ServerStatus {
 pub struct DkimStatus {
     /// The selector.
     pub selector: String,
-    /// Key size in bits, as Mailcow says it.
+    /// Key size in bits, as Mailcow reports it.
     pub key_size: u16,
     /// The TXT record's value to publish at `<selector>._domainkey.<domain>`.
     pub record: String,
 }
 
-/// What DNS says about the domain.
+/// Results of the DNS checks of the domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DnsStatus {
-    /// The generation of the spec that was looked up.
+    /// The generation of the spec that the checks used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that DNS was asked for.
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that the DNS checks handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
     /// One entry for each record, sorted by type and name.
@@ -122,27 +122,27 @@ pub struct DnsStatus {
     pub records: Vec<DnsRecordStatus>,
 }
 
-/// What the domain holds on Mailcow.
+/// What the domain contains on Mailcow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DomainUsage {
-    /// Mailboxes.
+    /// Number of mailboxes.
     pub mailboxes: u32,
-    /// Aliases.
+    /// Number of aliases.
     pub aliases: u32,
-    /// Bytes of mail, as a quantity.
+    /// Size of the mail, as a quantity.
     pub quota_used: String,
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
 }
 
-/// What is attached to the domain in Kubernetes.
+/// Objects in Kubernetes that refer to the domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Attached {
-    /// `EmailMailbox` objects.
+    /// Number of `EmailMailbox` objects.
     pub mailboxes: u32,
-    /// `EmailAlias` objects.
+    /// Number of `EmailAlias` objects.
     pub aliases: u32,
-    /// `EmailForwardingRule` objects.
+    /// Number of `EmailForwardingRule` objects.
     pub rules: u32,
 }

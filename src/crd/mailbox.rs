@@ -10,13 +10,13 @@ use super::refused_write::RefusedWrite;
 use super::status_condition::StatusCondition;
 use super::tenancy::Policies;
 
-/// A mailbox. Its password lives in a Secret and nowhere else.
+/// A mailbox. Its password lives only in a Secret.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "email.askrobots.com",
     version = "v1alpha1",
     kind = "EmailMailbox",
-    doc = "A mailbox on Mailcow. Its password lives in a Secret and nowhere else.",
+    doc = "A mailbox on Mailcow. Its password lives only in a Secret.",
     plural = "emailmailboxes",
     singular = "emailmailbox",
     shortname = "embx",
@@ -35,125 +35,125 @@ use super::tenancy::Policies;
     printcolumn = r#"{"name":"Secret","type":"string","priority":1,"jsonPath":".status.credentialsSecretName"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("!(has(self.passwordSecretRef) && has(self.credentialsSecretName))").message("credentialsSecretName names the generated Secret: leave it out when passwordSecretRef is given"))]
+#[x_kube(validation = Rule::new("!(has(self.passwordSecretRef) && has(self.credentialsSecretName))").message("credentialsSecretName is the name of the generated Secret; leave it out if you set passwordSecretRef"))]
 pub struct EmailMailboxSpec {
-    /// The part before the `@`, of at most 64 letters, digits and `. _ - + & ' %`; compared in lower case. Not `0` alone,
-    /// which Mailcow does not take. It can't be changed.
+    /// The part before the `@`: at most 64 letters, digits and `. _ - + & ' %`, compared in lower case. Not just `0`,
+    /// because Mailcow refuses it. Immutable.
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("localPart can't be changed; make another EmailMailbox"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("localPart can't be changed; create another EmailMailbox"))]
     #[x_kube(validation = Rule::new("!self.contains('@')").message("localPart is only the part before the @, such as ada; the domain comes from domainRef"))]
     #[x_kube(validation = Rule::new("!self.contains('/')").message("localPart must not contain a slash: Mailcow's API can't address such a mailbox; use - or _ instead"))]
-    #[x_kube(validation = Rule::new("self != '0'").message("localPart must not be 0 alone: Mailcow takes that for no name"))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart takes letters, digits and . _ - + & ' %, with no dot at its ends or beside another dot"))]
+    #[x_kube(validation = Rule::new("self != '0'").message("localPart must not be just 0, because Mailcow treats it as empty"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+&\\'%/-]+([.][A-Za-z0-9_+&\\'%/-]+)*$')").message("localPart may contain letters, digits and . _ - + & ' %; it must not begin or end with a dot or contain two dots in a row"))]
     pub local_part: String,
-    /// The `EmailDomain` of the mailbox. It can't be changed.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; make another EmailMailbox"))]
+    /// The `EmailDomain` of the mailbox. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("domainRef can't be changed; create another EmailMailbox"))]
     pub domain_ref: DomainRef,
-    /// The name that people see. Omitted: left as it is on Mailcow.
+    /// The full name of the user. If omitted, the value on Mailcow stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(validation = Rule::new("!self.startsWith('<') && !self.endsWith('>')").message("displayName must not begin with < or end with >: Mailcow cuts them off"))]
-    #[x_kube(validation = Rule::new("self != '0'").message("displayName must not be 0 alone: Mailcow takes that for no name"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('<') && !self.endsWith('>')").message("displayName must not begin with < or end with >, because Mailcow removes them"))]
+    #[x_kube(validation = Rule::new("self != '0'").message("displayName must not be just 0, because Mailcow treats it as empty"))]
     pub display_name: Option<String>,
-    /// How much mail it may hold: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Omitted: what the domain's
-    /// `mailboxDefaults` say, else 1Gi; a mailbox that may hold more keeps it.
+    /// Quota: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Default: the domain's `mailboxDefaults.quota`,
+    /// otherwise 1Gi. The default never lowers the quota of an existing mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12))]
     #[x_kube(validation = Rule::new("self.matches('^(0|[1-9][0-9]{0,8}(Mi|Gi|Ti))$')").message("quota is a whole number of Mi, Gi or Ti, such as 2Gi, or 0 for no limit"))]
     pub quota: Option<String>,
-    /// Whether mail comes in and people can log in; default `Active`.
+    /// Whether the mailbox receives mail and users can log in. Default: `Active`.
     #[serde(default)]
     pub state: MailboxState,
-    /// A key of a Secret in the same namespace that holds the password. Omitted: the operator generates a password and
-    /// keeps it in the Secret `credentialsSecretName`.
+    /// The Secret and key with the password, in the same namespace. If omitted, the operator generates a password into
+    /// the Secret `credentialsSecretName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyRef>,
-    /// Name of the generated Secret, of type `kubernetes.io/basic-auth`. Default: `<name>-mailbox`. It can't be
-    /// changed.
+    /// Name of the generated Secret, of type `kubernetes.io/basic-auth`. Default: `<name>-mailbox`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub credentials_secret_name: Option<String>,
-    /// Whether it serves the platform and not a tenant: it is never deleted on Mailcow, whatever `deletionPolicy` says,
-    /// and not counted among the domain's `status.attached.mailboxes`.
+    /// Whether this is a mailbox of the platform, not of a tenant. The operator never deletes it on Mailcow, whatever
+    /// `deletionPolicy` says, and does not count it in the domain's `status.attached.mailboxes`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
-    /// The ways in which it can be reached: those that are not listed are switched off, so an empty list is none. Omitted:
-    /// what the domain's `mailboxDefaults` say, else left as it is on Mailcow (all when new).
+    /// Protocols of the mailbox. Protocols that are not listed are off, so an empty list turns all off. Default: the
+    /// domain's `mailboxDefaults.protocols`. If both are omitted, the value on Mailcow stays; a new mailbox gets all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub protocols: Option<Vec<Protocol>>,
-    /// Whether mail from and to other servers must be encrypted on its way.
+    /// Whether mail from and to other servers must be encrypted in transit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Whether its owner has to choose a new password at the next login; asked for once, and again only after it was
-    /// `false` or left out. The owner's new password is then in no Secret. Omitted: left as it is on Mailcow (not asked for
-    /// when new).
+    /// Whether the user must choose a new password at the next login. The operator sets this once, and again only after
+    /// it was `false` or omitted. The user's new password is then in no Secret. If omitted, the value on Mailcow stays;
+    /// a new mailbox gets false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_password_change: Option<bool>,
-    /// What it may send as, beside its own address and its aliases: addresses that exist on Mailcow, `@example.com` for
-    /// a whole domain, or `*` for anything; nothing of a domain that another namespace has. An empty list takes all of it
-    /// away. Omitted: left as it is on Mailcow (none when new).
+    /// Further sender addresses, in addition to the mailbox's own address and its aliases: addresses that exist on
+    /// Mailcow, `@example.com` for a whole domain, or `*` for all. Addresses in domains of other namespaces are not
+    /// allowed. An empty list removes all. If omitted, the value on Mailcow stays; a new mailbox gets no further
+    /// senders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(a, a == '*' || a.matches('^[^@\\\\s,;]*@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each senderAcl entry must be an address, @ and a domain, or *"))]
+    #[x_kube(validation = Rule::new("self.all(a, a == '*' || a.matches('^[^@\\\\s,;]*@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each senderAcl entry must be an address such as info@example.com, a domain such as @example.com, or *"))]
     pub sender_acl: Option<Vec<String>>,
-    /// Tags on Mailcow, at most 25. Tags that others add stay; one that was listed here and no longer is, is removed.
-    /// Compared without regard to case.
+    /// Tags on Mailcow, at most 25, case-insensitive. Tags that others add stay. A tag that you remove from this list
+    /// is removed on Mailcow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must have no blanks at its ends and must not begin with mailcow-operator, which marks the owner"))]
-    #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be 0 alone: Mailcow drops it"))]
+    #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not begin with mailcow-operator, which is the ownership mark"))]
+    #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be just 0, because Mailcow drops it"))]
     pub tags: Vec<String>,
-    /// How many messages the mailbox may send. Omitted: what the domain's `mailboxDefaults` say, else left as it is on
-    /// Mailcow (no limit when new).
+    /// How many messages the mailbox may send. Default: the domain's `mailboxDefaults.rateLimit`. If both are omitted,
+    /// the value on Mailcow stays; a new mailbox has no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// What happens on Mailcow when this object is deleted; default that of the namespace or the installation, else
-    /// `Retain`. `Delete` destroys the mail in it; when it holds messages this also needs the annotation
+    /// What happens on Mailcow when you delete this object. Default: the policy of the namespace or the installation,
+    /// otherwise `Retain`. `Delete` destroys the mail. If the mailbox has messages, it also needs the annotation
     /// `email.askrobots.com/confirm-delete: <address>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DeletionPolicy")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// What to do when the mailbox already exists on Mailcow; default that of the namespace or the
-    /// installation, else `IfUnowned`.
+    /// What to do if the mailbox already exists on Mailcow. Default: the policy of the namespace or the installation,
+    /// otherwise `IfUnowned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AdoptionPolicy")]
     pub adoption_policy: Option<AdoptionPolicy>,
-    /// What to do when Mailcow was changed by hand; default that of the namespace or the installation, else
-    /// `Correct`.
+    /// What to do about changes made by hand on Mailcow. Default: the policy of the namespace or the installation,
+    /// otherwise `Correct`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DriftPolicy")]
     pub drift_policy: Option<DriftPolicy>,
 }
 
-/// Whether mail from and to other servers must be encrypted on its way. What is omitted is left as it is on Mailcow (not
-/// required when new).
+/// Whether mail from and to other servers must be encrypted in transit. If a field is omitted, its value on Mailcow
+/// stays; a new mailbox does not require encryption.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tls {
-    /// Whether mail that comes unencrypted is refused.
+    /// Whether to refuse unencrypted incoming mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforce_incoming: Option<bool>,
-    /// Whether mail to servers that can't encrypt is held back.
+    /// Whether to send mail only to servers that support encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforce_outgoing: Option<bool>,
 }
 
-/// Whether mail comes in and people can log in.
+/// Whether the mailbox receives mail and users can log in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MailboxState {
-    /// Mail comes in, people can log in.
+    /// The mailbox receives mail, and users can log in.
     #[default]
     Active,
-    /// Mail comes in, nobody can log in.
+    /// The mailbox receives mail, but nobody can log in.
     LoginDisabled,
-    /// No mail comes in, nobody can log in; the mail in it stays.
+    /// The mailbox receives no mail, and nobody can log in. Existing mail stays.
     Inactive,
 }
 
@@ -167,7 +167,7 @@ pub struct SecretKeyRef {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
-    /// Key in the Secret; default `password`.
+    /// Key in the Secret. Default: `password`.
     #[serde(default = "password")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._A-Za-z0-9]+$"))]
     pub key: String,
@@ -177,110 +177,109 @@ fn password() -> String {
     "password".to_owned()
 }
 
-/// What the operator knows about the mailbox.
+/// The observed state of the mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailMailboxStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The generation of the spec that Mailcow last showed in full; a difference after that is drift.
+    /// The generation of the spec that was last in sync with Mailcow. A later difference is drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_generation: Option<i64>,
-    /// The generation of the `EmailDomain` whose `mailboxDefaults` were taken then.
+    /// The generation of the `EmailDomain` whose `mailboxDefaults` were used at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_domain_generation: Option<i64>,
-    /// When the mailbox, which was gone from Mailcow with its mail, was last made again, empty.
+    /// When the operator last recreated the mailbox, empty, after it vanished from Mailcow with its mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recreated: Option<Time>,
-    /// What Mailcow refused and is not sent again for now.
+    /// The write that Mailcow refused and that the operator does not repeat for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedWrite>,
-    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that was acted on.
+    /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The whole address.
+    /// The full address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The Mailcow server that it was last looked for on.
+    /// The Mailcow server of the last reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// The policies that hold, and where each comes from.
+    /// The policies in effect, and the source of each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
-    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while they hold `Reconciling`, `Stalled`, `Drifted`,
-    /// `Paused`.
+    /// Conditions: `Ready`, `Synced`, `ResolvedRefs`, and while true `Reconciling`, `Stalled`, `Drifted`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<StatusCondition>,
-    /// How much it holds.
+    /// The quota and its usage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<QuotaStatus>,
-    /// Messages in it.
+    /// Number of messages in the mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
-    /// When somebody last logged in.
+    /// When the user last logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login: Option<LastLogin>,
-    /// The Secret with what a mail client needs.
+    /// Name of the Secret with the settings for a mail client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_name: Option<String>,
-    /// The tags on Mailcow that the spec put there or names: those that go when the spec no longer lists them.
+    /// The tags on Mailcow that come from the spec. The operator removes them when the spec no longer lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// What `senderAcl` was last set to, where the server's version can't show it (before 2026-07a): it is written when
-    /// the spec says something else than this.
+    /// The last written `senderAcl`, if the server's version can't show it (before 2026-07a). The operator writes it
+    /// again when the spec differs from this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_acl: Option<Vec<String>>,
-    /// Whether a password change was asked for and not taken back: it is not asked for again.
+    /// Whether the operator has already set `forcePasswordChange`, so that it does not set it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub password_change_asked: bool,
-    /// Which version of which Secret was last set as password on Mailcow: its uid, its resourceVersion, and a digest of who
-    /// last wrote what is in it, and when.
+    /// The version of the Secret whose password was last set on Mailcow: its uid, its resourceVersion, and a digest of
+    /// its last writer and time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
-    /// What became of the script that the rules of the mailbox are made into; absent where it has none.
+    /// The Sieve script of the mailbox's rules. Omitted if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<ScriptStatus>,
 }
 
-/// The Sieve script of a mailbox on Mailcow, and the rules that it was made from.
+/// The Sieve script of a mailbox on Mailcow, and its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScriptStatus {
-    /// SHA-256 of the script as Mailcow last showed it, in hex; absent when it showed none of the operator's.
+    /// SHA-256 of the operator's script as last read from Mailcow, in hex. Omitted if Mailcow has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// Where the script stands.
+    /// State of the script.
     #[serde(default)]
     pub state: ScriptState,
-    /// Why, in one of the words of conditions; absent in sync.
+    /// The reason, one of the reasons of conditions. Omitted when in sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The same for people.
+    /// The reason in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The rules that it was made from, and those that may still be in it.
+    /// The rules in the script, and deleted rules that may still be in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rules: Vec<ScriptRule>,
 }
 
-/// Where a script stands.
+/// State of a script.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ScriptState {
-    /// Mailcow shows it as the rules ask.
+    /// Mailcow has the script of the current rules.
     #[default]
     InSync,
-    /// Something else has to come first.
+    /// The script waits for something else.
     Waiting,
-    /// It can't be known now.
+    /// Mailcow is not reachable.
     Unknown,
     /// You must act.
     Stalled,
 }
 
-/// A rule as a script was made from it.
+/// A rule in a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScriptRule {
@@ -288,54 +287,55 @@ pub struct ScriptRule {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// The generation of its spec that was looked at.
+    /// The generation of its spec in the script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// The value of its annotation `email.askrobots.com/reconcile-requested-at` then.
+    /// The value of its annotation `email.askrobots.com/reconcile-requested-at` at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<String>,
-    /// Whether it was paused then.
+    /// Whether it was paused at that time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// Whether a script on Mailcow has it, or may have it: the rule is not let go before it is out.
+    /// Whether a script on Mailcow has the rule, or may have it. The operator keeps the finalizer until the rule is
+    /// out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_force: bool,
-    /// Its place in the script, from 1; absent when it is left out.
+    /// Its position in the script, from 1. Omitted if the rule is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
     /// The earlier rule that takes all its mail, as `namespace/name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadowed_by: Option<String>,
-    /// Why it is left out, in one of the words of conditions.
+    /// Why the rule is left out: one of the reasons of conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The same for people.
+    /// The reason in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// How much a mailbox holds.
+/// The quota of a mailbox and its usage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct QuotaStatus {
-    /// The limit, as a quantity; `0` is no limit.
+    /// The limit, as a quantity. `0`: no limit.
     pub limit: String,
-    /// In use, as a quantity.
+    /// The used size, as a quantity.
     pub used: String,
-    /// In use, in percent of the limit; absent without a limit.
+    /// The used size, in percent of the limit. Omitted without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
 }
 
-/// When somebody last logged in, by protocol; absent when never.
+/// When the user last logged in, by protocol. Omitted if never.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct LastLogin {
-    /// By IMAP.
+    /// With IMAP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imap: Option<Time>,
-    /// By SMTP.
+    /// With SMTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<Time>,
-    /// By POP3.
+    /// With POP3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pop3: Option<Time>,
 }

@@ -1,4 +1,4 @@
-//! What users write: the four custom resources, their schemas and CEL rules. No behaviour lives here.
+//! What users write: the four custom resources, their schemas and CEL rules. No behaviour is here.
 //!
 //! Group `email.askrobots.com`, version `v1alpha1`; every kind is namespaced and in the category `email`.
 
@@ -56,37 +56,36 @@ pub const GROUP: &str = "email.askrobots.com";
 pub const CONFIRM_DELETE: &str = "email.askrobots.com/confirm-delete";
 /// Annotation that stops all writes to Mailcow for the object while it is `"true"`.
 pub const PAUSED: &str = "email.askrobots.com/paused";
-/// Annotation whose every new value asks for one reconcile, DNS checks included.
+/// Annotation that requests one reconcile, including DNS checks, with each new value.
 pub const RECONCILE_REQUESTED_AT: &str = "email.askrobots.com/reconcile-requested-at";
-/// Beginning of a value of [`RECONCILE_REQUESTED_AT`] that asks to write the spec's values once, under
-/// `driftPolicy: Report` too.
+/// Prefix of a value of [`RECONCILE_REQUESTED_AT`] that writes the spec once, also under `driftPolicy: Report`.
 pub const CORRECT: &str = "correct";
-/// Annotation of the Secret with a connection: lets what vanished from its server be made again.
+/// Annotation of the Secret with a connection: recreates entries that vanished from its server.
 pub const RECREATE_VANISHED: &str = "email.askrobots.com/recreate-vanished";
-/// Annotation that lets an object go although Mailcow can't be reached; what is there stays there.
+/// Annotation that removes the finalizer although Mailcow is not reachable. Entries on Mailcow stay.
 pub const FORCE_ORPHAN: &str = "email.askrobots.com/force-orphan";
-/// Annotation of a namespace: what happens on Mailcow when an object in it is deleted that does not say.
+/// Annotation of a namespace: the default deletion policy of its objects.
 pub const DEFAULT_DELETION: &str = "email.askrobots.com/default-deletion-policy";
-/// Annotation of a namespace: what objects in it that don't say do about things that already exist on Mailcow.
+/// Annotation of a namespace: the default adoption policy of its objects.
 pub const DEFAULT_ADOPTION: &str = "email.askrobots.com/default-adoption-policy";
-/// Annotation of a namespace: what objects in it that don't say do about changes by hand.
+/// Annotation of a namespace: the default drift policy of its objects.
 pub const DEFAULT_DRIFT: &str = "email.askrobots.com/default-drift-policy";
 /// Annotation of a namespace: the local part of the mailbox that is provisioned for it.
 pub const USERNAME: &str = "email.askrobots.com/username";
-/// Label on provisioned mailboxes: the domain that they were made for, as `namespace.name`.
+/// Label on provisioned mailboxes: their domain, as `namespace.name`.
 pub const PROVISIONED_BY: &str = "email.askrobots.com/provisioned-by";
-/// The server of domains that name none.
+/// The server of domains without `spec.server`.
 pub const DEFAULT_SERVER: &str = "default";
-/// The finalizer that every kind carries from before its first write to Mailcow.
+/// The finalizer that every kind has from before its first write to Mailcow.
 pub const FINALIZER: &str = "email.askrobots.com/mailcow";
-/// Label on generated credentials Secrets; the operator watches Secrets with this label only.
+/// Label on generated credentials Secrets.
 pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";
 
-/// Annotation on a generated Secret: `prepared` while it is not on Mailcow yet, `owner` where the mailbox turned out to
-/// be there before, so that its owner's password stays and none is in the Secret.
+/// Annotation on a generated Secret: `prepared` while its password is not on Mailcow yet; `owner` if the mailbox
+/// already existed, so that its user's password stays and the Secret has none.
 pub const PASSWORD: &str = "email.askrobots.com/password";
 
-/// The definitions of all four kinds, in the order people read them.
+/// The definitions of all four kinds, in reading order.
 ///
 /// # Errors
 /// Never in practice: the definitions are plain data.
@@ -94,7 +93,7 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
     [EmailDomain::crd(), EmailMailbox::crd(), EmailAlias::crd(), EmailForwardingRule::crd()].iter().map(known).collect()
 }
 
-/// The definition as the API server and people like it.
+/// The definition, cleaned up for the API server and for `kubectl explain`.
 fn known(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut value = serde_json::to_value(crd)?;
     tidy(&mut value);
@@ -104,14 +103,14 @@ fn known(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, ser
     serde_json::from_value(value)
 }
 
-/// The status of an object that the operator has not seen. Tools for deployment take an object without a status for
-/// ready, and one whose last observed generation is another than the current for one in progress.
+/// The status of an object that the operator has not seen. Deployment tools treat an object without a status as ready,
+/// and an object with an older observed generation as in progress.
 fn unseen() -> Value {
     serde_json::json!({"observedGeneration": -1})
 }
 
-/// The API server warns of integer formats that it does not know, such as `uint32`: bounds say it all. Descriptions lose
-/// the line breaks of the sources.
+/// Removes integer formats that the API server does not know and warns about, such as `uint32`; the bounds are enough.
+/// Removes the line breaks of the sources from descriptions.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -126,7 +125,7 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// A text whose lines `kubectl explain` may break where it likes; paragraphs stay.
+/// A text without line breaks inside paragraphs, so that `kubectl explain` can wrap it.
 fn flowing(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "));
     paragraphs.collect::<Vec<_>>().join("\n\n")

@@ -1,4 +1,4 @@
-//! Mailboxes that a domain makes by itself: one for each namespace that is entitled to one.
+//! Automatic mailboxes of a domain: one for each entitled namespace.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,24 +7,25 @@ use serde::{Deserialize, Serialize};
 use super::USERNAME;
 use super::tenancy::NamespaceSelector;
 
-/// One mailbox for each namespace that is entitled to one: an `EmailMailbox` in that namespace, which may attach to the
-/// domain whatever `allowedNamespaces` says. Taken back, the mailboxes stay as they are, and nothing more is written for
-/// them.
+/// One mailbox for each entitled namespace. The operator creates an `EmailMailbox` in that namespace, whatever
+/// `allowedNamespaces` says. If you remove `autoProvision`, the mailboxes stay as they are, and the operator writes
+/// nothing more for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("(has(self.namespaceSelector.matchLabels) && self.namespaceSelector.matchLabels.size() > 0) || (has(self.namespaceSelector.matchExpressions) && self.namespaceSelector.matchExpressions.size() > 0)").message("namespaceSelector must not be empty: every namespace of the cluster would get a mailbox"))]
+#[x_kube(validation = Rule::new("(has(self.namespaceSelector.matchLabels) && self.namespaceSelector.matchLabels.size() > 0) || (has(self.namespaceSelector.matchExpressions) && self.namespaceSelector.matchExpressions.size() > 0)").message("namespaceSelector must not be empty, because every namespace of the cluster would get a mailbox"))]
 pub struct AutoProvision {
-    /// Labels of the namespaces that are entitled.
+    /// Selects the entitled namespaces by their labels.
     pub namespace_selector: NamespaceSelector,
-    /// The annotation of a namespace that holds the local part of its address, compared in lower case; default
-    /// `email.askrobots.com/username`. Without it, it is the namespace's name.
+    /// The annotation of a namespace with the local part of its address, in lower case. Default:
+    /// `email.askrobots.com/username`. Without this annotation, the local part is the name of the namespace.
     #[serde(default = "username")]
     #[schemars(
         length(min = 1, max = 317),
         regex(pattern = r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
     )]
     pub local_part_annotation: String,
-    /// What becomes of the mailbox of a namespace that is no longer entitled; default `Deactivate`. It is never deleted.
+    /// What happens to the mailbox of a namespace that is no longer entitled. Default: `Deactivate`. The operator never
+    /// deletes it.
     #[serde(default)]
     pub when_revoked: WhenRevoked,
 }
@@ -33,29 +34,29 @@ fn username() -> String {
     USERNAME.to_owned()
 }
 
-/// What becomes of the mailbox of a namespace that is no longer entitled.
+/// What happens to the mailbox of a namespace that is no longer entitled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenRevoked {
-    /// Nobody can log in; mail still comes in, and what is in it stays.
+    /// Nobody can log in. The mailbox still receives mail, and existing mail stays.
     #[default]
     Deactivate,
     /// It stays as it is.
     Keep,
 }
 
-/// What became of the namespaces that are entitled to a mailbox.
+/// Result of `spec.autoProvision` for the entitled namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProvisionedStatus {
-    /// Namespaces that are entitled.
+    /// Number of entitled namespaces.
     pub entitled: u32,
-    /// Those of them that have their `EmailMailbox`.
+    /// Number of entitled namespaces that have their `EmailMailbox`.
     pub mailboxes: u32,
-    /// Mailboxes of namespaces that are no longer entitled.
+    /// Number of mailboxes of namespaces that are no longer entitled.
     pub revoked: u32,
-    /// Entitled namespaces that get none.
+    /// Number of entitled namespaces that get no mailbox.
     pub refused_count: u32,
-    /// The first 20 of them, by name.
+    /// The first 20 entitled namespaces that get no mailbox, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedNamespace>,
 }
@@ -65,9 +66,9 @@ pub struct ProvisionedStatus {
 pub struct RefusedNamespace {
     /// Its name.
     pub namespace: String,
-    /// Why, in a word.
+    /// The reason.
     pub reason: RefusedReason,
-    /// Why, and what to do.
+    /// The cause, and what to do.
     pub message: String,
 }
 
@@ -80,8 +81,8 @@ pub enum RefusedReason {
     Reserved,
     /// Another namespace, mailbox or alias has the address.
     Taken,
-    /// The namespace has an `EmailMailbox` of the name that the provisioned one would get.
+    /// The namespace already has another `EmailMailbox` with the name of the automatic one.
     NameInUse,
-    /// The Kubernetes API does not take the object.
+    /// The Kubernetes API refuses the object.
     NotCreated,
 }

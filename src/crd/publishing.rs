@@ -1,20 +1,20 @@
-//! How a domain's DNS records are handed on, what waits for them, and how its ownership is proven.
+//! How a domain's DNS records are published, what waits for them, and how its ownership is proven.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the records that DNS should hold are written to, so that something else brings them into DNS.
+/// Where the operator writes the expected DNS records, so that another tool publishes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DnsPublish {
-    /// Nowhere: they only stand in the status.
+    /// Only in the status.
     #[default]
     None,
-    /// Into `DNSEndpoint` objects, which external-dns (0.22 or newer) brings into DNS.
+    /// Into `DNSEndpoint` objects, which external-dns (0.22 or newer) publishes.
     #[serde(rename = "DNSEndpoint")]
     DnsEndpoint,
-    /// Into the `ConfigMap` named `<name>-dns`: as lines of a zone, as Terraform, as a table and as JSON.
+    /// Into the `ConfigMap` `<name>-dns`: as zone lines, Terraform, a table and JSON.
     ConfigMap,
 }
 
@@ -24,19 +24,20 @@ pub enum DnsGate {
     /// Nothing.
     #[default]
     None,
-    /// `Ready`. Mailboxes do not wait.
+    /// `Ready` of the domain. Mailboxes do not wait.
     Ready,
-    /// The domain is inactive on Mailcow until DNS was verified once. It is never switched off again for DNS.
+    /// The domain stays inactive on Mailcow until DNS is verified once. The operator never deactivates it again because
+    /// of DNS.
     Activate,
 }
 
 /// How the ownership of a domain is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OwnershipMethod {
-    /// Not at all, unless the installation demands it.
+    /// No proof, unless the installation requires it.
     #[default]
     None,
-    /// By a TXT record at `_email-operator-challenge.<domain>`; its value stands in `status.ownership`.
+    /// A TXT record at `_email-operator-challenge.<domain>` with the value in `status.ownership`.
     #[serde(rename = "TXT")]
     Txt,
 }
@@ -45,33 +46,33 @@ pub enum OwnershipMethod {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OwnershipSpec {
-    /// The method; default `None`.
+    /// The method. Default: `None`.
     #[serde(default)]
     pub method: OwnershipMethod,
 }
 
-/// The record that proves the ownership of the domain, and whether it was seen.
+/// The record that proves the ownership of the domain, and the result of its checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnershipStatus {
     /// The name of the TXT record.
     pub name: String,
-    /// Its value, for this object alone.
+    /// The value of the record, valid only for this object.
     pub value: String,
-    /// Whether it counts as proven.
+    /// Whether the ownership is proven.
     pub verified: bool,
-    /// What the last check found, in words.
+    /// Result of the last check, in words.
     pub message: String,
-    /// How many checks in a row did not find it after it was there.
+    /// Number of checks in a row without the record, after it existed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
-    /// Since when checks do not find it, or get no answer.
+    /// Since when checks do not find the record, or get no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Time>,
-    /// When it was last looked up.
+    /// Time of the last check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked: Option<Time>,
-    /// When it will be looked up again.
+    /// Time of the next check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check: Option<Time>,
 }

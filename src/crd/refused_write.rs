@@ -1,20 +1,20 @@
-//! A write that Mailcow refused, as statuses remember it.
+//! A write that Mailcow refused, as stored in the status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// A write that Mailcow refused. It is sent again when something changes that it depends on, or after a day: a refusal
-/// may cost Mailcow as much as a write.
+/// A write that Mailcow refused. The operator sends it again when something changes that it depends on, or after a day,
+/// because a refused write may cost Mailcow as much as a successful one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct RefusedWrite {
-    /// A digest of what was sent and of what it depends on: the spec, what Mailcow has of the thing and its domain's limits,
-    /// the version of the Secret, a request to look.
+    /// A digest of the write and of what it depends on: the spec, the entry and the limits of its domain on Mailcow,
+    /// the version of the Secret, a reconcile request.
     pub digest: String,
-    /// The reason in `Ready`.
+    /// The reason of `Ready`.
     pub reason: String,
-    /// Mailcow's words.
+    /// Mailcow's answer.
     pub message: String,
-    /// When it was refused.
+    /// Time of the refusal.
     pub time: Time,
 }

@@ -1,4 +1,4 @@
-//! The standard condition, in a form in which ten thousand objects that say the same hold its text once.
+//! The standard condition, with shared text: ten thousand objects with the same condition hold its text once.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -8,16 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// What a condition says.
+/// The text of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConditionText {
     /// Its type, such as `Ready`.
     pub type_: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// One word.
+    /// The reason, in CamelCase.
     pub reason: String,
-    /// Text for people.
+    /// The message.
     pub message: String,
 }
 
@@ -25,9 +25,9 @@ pub struct ConditionText {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Condition", into = "Condition")]
 pub struct StatusCondition {
-    /// What it says; reached as its own fields.
+    /// The text; its fields are reached through `Deref`.
     pub text: Arc<ConditionText>,
-    /// The generation of the spec that it speaks of.
+    /// The generation of the spec that it describes.
     pub observed_generation: Option<i64>,
     /// When its status last changed.
     pub last_transition_time: Time,

@@ -1,4 +1,4 @@
-//! Who may attach to a domain, and which policies hold where a spec says none.
+//! Which namespaces may use a domain, and the policies for specs without one.
 
 use std::collections::BTreeMap;
 
@@ -9,55 +9,55 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy};
 
-/// Which namespaces may attach mailboxes, aliases and rules to a domain.
+/// Which namespaces may have mailboxes, aliases and rules in a domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NamespacesFrom {
-    /// The domain's own.
+    /// Only the namespace of the domain.
     #[default]
     Same,
-    /// Every one.
+    /// All namespaces.
     All,
-    /// The domain's own, and those whose labels `selector` matches.
+    /// The namespace of the domain, and those that `selector` matches.
     Selector,
 }
 
-/// The namespaces that may attach mailboxes, aliases and rules to the domain. Taken back, what is attached stays on
-/// Mailcow as it is, and nothing more is written for it.
+/// The namespaces that may have mailboxes, aliases and rules in the domain. If you remove a namespace, its entries stay
+/// on Mailcow as they are, and the operator writes nothing more for them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(deny_unknown_fields)]
-#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector goes with from: Selector, and only with it"))]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("set selector if and only if from is Selector"))]
 pub struct AllowedNamespaces {
-    /// Which they are; default `Same`.
+    /// Which namespaces. Default: `Same`.
     #[serde(default)]
     pub from: NamespacesFrom,
-    /// Labels of the namespaces.
+    /// Selects namespaces by their labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,
 }
 
-/// Labels that a namespace has to have: all that is said here holds. An empty selector matches every namespace.
+/// Selects namespaces by their labels. All requirements must match. An empty selector matches every namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceSelector {
-    /// Labels with their values.
+    /// Required labels and their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub match_labels: BTreeMap<String, String>,
-    /// Conditions on labels.
+    /// Requirements for labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub match_expressions: Vec<LabelRequirement>,
 }
 
-/// A condition on a label.
+/// A requirement for a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(deny_unknown_fields)]
-#[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)").message("In and NotIn need values; Exists and DoesNotExist take none"))]
+#[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)").message("In and NotIn need values; Exists and DoesNotExist must have none"))]
 pub struct LabelRequirement {
     /// The label.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// What is asked of its value.
+    /// The requirement.
     pub operator: LabelOperator,
     /// Values to compare with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -65,16 +65,16 @@ pub struct LabelRequirement {
     pub values: Vec<String>,
 }
 
-/// What is asked of a label's value.
+/// A requirement for a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LabelOperator {
-    /// It is one of the values.
+    /// The label has one of the values.
     In,
-    /// It is none of the values, or the label is not there.
+    /// The label has none of the values, or does not exist.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
-    /// The label is not there.
+    /// The label does not exist.
     DoesNotExist,
 }
 
@@ -92,38 +92,38 @@ impl From<&NamespaceSelector> for LabelSelector {
     }
 }
 
-/// Where a policy comes from: the most specific place that says one.
+/// Source of a policy. The most specific source wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicySource {
     /// The object's own spec.
     Spec,
     /// An annotation of its namespace.
     Namespace,
-    /// The operator's options.
+    /// The options of the operator.
     Installation,
     /// The kind's default.
     Kind,
 }
 
-/// A policy and where it comes from.
+/// A policy and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chosen<T> {
-    /// What holds.
+    /// The policy in effect.
     pub value: T,
-    /// Who says so.
+    /// The source of the policy.
     pub from: PolicySource,
 }
 
-/// The policies that hold for an object.
+/// The policies in effect for an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Policies {
-    /// What happens on Mailcow when the object is deleted.
+    /// What happens on Mailcow when you delete the object.
     pub deletion: Chosen<DeletionPolicy>,
-    /// What to do when the thing already exists on Mailcow.
+    /// What to do with an entry that already exists on Mailcow.
     pub adoption: Chosen<AdoptionPolicy>,
-    /// What to do when Mailcow was changed by hand.
+    /// What to do about changes made by hand on Mailcow.
     pub drift: Chosen<DriftPolicy>,
-    /// What is wrong with an annotation of the namespace. A deletion policy that can't be read counts as `Retain`.
+    /// A problem with an annotation of the namespace. An invalid deletion policy counts as `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }

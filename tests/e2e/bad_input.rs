@@ -22,7 +22,11 @@ const REFUSED: [(&str, &str, &str); 48] = [
     ("EmailDomain", "{domain: e.com, dns: {required: [MX, MX]}}", "spec.dns.required"),
     ("EmailDomain", "{domain: e.com, deletionPolicy: Destroy}", "spec.deletionPolicy"),
     ("EmailDomain", "{domain: e.com, server: 'In House'}", "spec.server"),
-    ("EmailDomain", "{domain: e.com, allowedNamespaces: {from: Selector}}", "selector goes with from: Selector"),
+    (
+        "EmailDomain",
+        "{domain: e.com, allowedNamespaces: {from: Selector}}",
+        "set selector if and only if from is Selector",
+    ),
     (
         "EmailDomain",
         "{domain: e.com, allowedNamespaces: {from: Selector, selector: {matchExpressions: [{key: a, operator: In}]}}}",
@@ -31,11 +35,11 @@ const REFUSED: [(&str, &str, &str); 48] = [
     ("EmailMailbox", "{localPart: 'a b', domainRef: {name: d}}", "spec.localPart"),
     ("EmailMailbox", "{localPart: a..b, domainRef: {name: d}}", "spec.localPart"),
     ("EmailMailbox", "{localPart: a/b, domainRef: {name: d}}", "must not contain a slash"),
-    ("EmailMailbox", "{localPart: '0', domainRef: {name: d}}", "must not be 0 alone"),
-    ("EmailMailbox", "{localPart: a, domainRef: {name: d}, displayName: '0'}", "must not be 0 alone"),
-    ("EmailMailbox", "{localPart: a, domainRef: {name: d}, tags: [x, '0']}", "must not be 0 alone"),
-    ("EmailDomain", "{domain: e.com, tags: ['0']}", "must not be 0 alone"),
-    ("EmailDomain", "{domain: e.com, description: '0'}", "must not be 0 alone"),
+    ("EmailMailbox", "{localPart: '0', domainRef: {name: d}}", "must not be just 0"),
+    ("EmailMailbox", "{localPart: a, domainRef: {name: d}, displayName: '0'}", "must not be just 0"),
+    ("EmailMailbox", "{localPart: a, domainRef: {name: d}, tags: [x, '0']}", "must not be just 0"),
+    ("EmailDomain", "{domain: e.com, tags: ['0']}", "must not be just 0"),
+    ("EmailDomain", "{domain: e.com, description: '0'}", "must not be just 0"),
     ("EmailMailbox", "{localPart: a}", "spec.domainRef"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d, namespace: ''}}", "spec.domainRef.namespace"),
     ("EmailMailbox", "{localPart: a, domainRef: {name: d, kind: x}}", "spec.domainRef.kind"),
@@ -45,7 +49,7 @@ const REFUSED: [(&str, &str, &str); 48] = [
     (
         "EmailMailbox",
         "{localPart: a, domainRef: {name: d}, passwordSecretRef: {name: s}, credentialsSecretName: t}",
-        "credentialsSecretName names the generated Secret",
+        "credentialsSecretName is the name of the generated Secret",
     ),
     ("EmailAlias", "{domainRef: {name: d}, goto: [a@e.com]}", "exactly one of localPart and catchAll"),
     ("EmailAlias", "{domainRef: {name: d}, localPart: a, catchAll: true, goto: [a@e.com]}", "exactly one of"),
@@ -73,12 +77,12 @@ const REFUSED: [(&str, &str, &str); 48] = [
     (
         "EmailForwardingRule",
         "{mailboxRef: {name: m}, match: {all: [{field: Header, operator: Exists}]}, actions: [{ignore: {}}]}",
-        "header is given with field: Header",
+        "set header if and only if field is Header",
     ),
     (
         "EmailForwardingRule",
         "{mailboxRef: {name: m}, match: {all: [{field: Subject, operator: Contains}]}, actions: [{ignore: {}}]}",
-        "values are needed",
+        "every operator needs values",
     ),
 ];
 

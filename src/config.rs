@@ -1,4 +1,4 @@
-//! Options of the programs: parsed once, here.
+//! Options of the program, parsed once.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -14,19 +14,19 @@ use crate::crd::{AdoptionPolicy, DEFAULT_SERVER, DeletionPolicy, DriftPolicy};
 use crate::gates::Gates;
 use crate::tenancy::Defaults;
 
-/// Longest time between two looks at what Mailcow holds when it is not configured.
+/// Longest default time between two polls of Mailcow.
 const LONGEST_POLL: Duration = Duration::from_mins(5);
 
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
 #[command(version, about, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the program can do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the controllers.
@@ -38,92 +38,94 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// Kubeconfig of the cluster to work on. Left out, the operator works on the cluster that it runs in; outside of one
-    /// it has to be given. Several files are separated as in the variable `KUBECONFIG` of kubectl.
+    /// Kubeconfig of the cluster. Default: the cluster that the operator runs in. Required outside a cluster. Separate
+    /// several files as in kubectl's variable `KUBECONFIG`.
     #[arg(long, env = "KUBECONFIG")]
     pub kubeconfig: Option<OsString>,
-    /// URL of Mailcow, such as `https://mail.example.com`. Without it and without `--mailcow-secret` everything works
-    /// up to Mailcow.
+    /// URL of Mailcow, such as `https://mail.example.com`. Without it and without `--mailcow-secret` the operator does
+    /// everything except the work on Mailcow.
     #[arg(long, env = "MAILCOW_URL", conflicts_with = "mailcow_secret", requires = "mailcow_api_key_file")]
     pub mailcow_url: Option<String>,
-    /// File with the read-write API key; read again when it changes.
+    /// File with the read-write API key. The operator reads it again when it changes.
     #[arg(long, env = "MAILCOW_API_KEY_FILE", requires = "mailcow_url")]
     pub mailcow_api_key_file: Option<PathBuf>,
-    /// Secret in the operator's namespace with the keys `url`, `apiKey` and optionally `ca.crt`; watched.
+    /// Secret in the operator's namespace with the keys `url`, `apiKey` and optionally `ca.crt`. The operator watches
+    /// it.
     #[arg(long, env = "MAILCOW_SECRET")]
     pub mailcow_secret: Option<String>,
-    /// A further server as `name=secret`; may be given several times. Domains name it in `spec.server`; what needs no
-    /// name is on the server `default`, which the options above describe.
+    /// Another server, as `name=secret`. Can be repeated. Domains select it with `spec.server`; the default is the
+    /// server `default` of the options above.
     #[arg(long = "mailcow-server", env = "MAILCOW_SERVERS", value_delimiter = ',', value_parser = named_server)]
     pub mailcow_servers: Vec<NamedServer>,
-    /// The operator's own namespace, where the Secrets with connections live.
+    /// The operator's own namespace, with the Secrets of the connections.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub operator_namespace: String,
-    /// Only look at objects in these namespaces, separated by commas; all when left out.
+    /// Watch only these namespaces, separated by commas. Default: all.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     pub watch_namespaces: Vec<String>,
-    /// Name of this cluster in the ownership mark on Mailcow. Left out: taken from the uid of the namespace kube-system.
+    /// Name of this cluster in the ownership marks on Mailcow. Default: from the uid of the namespace kube-system.
     #[arg(long, env = "CLUSTER_ID")]
     pub cluster_id: Option<String>,
-    /// Time between two passes over an object that is in sync.
+    /// Time between two reconciles of an object that is in sync.
     #[arg(long, env = "RESYNC", default_value = "10m", value_parser = duration)]
     pub resync: Duration,
-    /// How often Mailcow is looked at for changes made by hand. Left out: half of `--resync`, and 5 minutes at most.
+    /// How often the operator polls Mailcow for changes made by hand. Default: half of `--resync`, at most 5 minutes.
     #[arg(long, env = "POLL_INTERVAL", value_parser = duration)]
     pub poll_interval: Option<Duration>,
     /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// How logs are written.
+    /// Format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
+    /// Log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// File with the sinks of the installation, in YAML; read again when it changes. Each has `name`, one of
-    /// `webhook: {url}` and `email: {address}`, and the `namespaces` whose rules may use it (`*` for all).
+    /// File with the sinks of the installation, in YAML. The operator reads it again when it changes. Each sink has
+    /// `name`, either `webhook: {url}` or `email: {address}`, and the `namespaces` whose rules may use it (`*`: all).
     #[arg(long, env = "SINKS_FILE")]
     pub sinks_file: Option<PathBuf>,
-    /// Parts to switch on or off, as `Name=true,Other=false`: `EmailHosting` (all of it), `ForwardingRules`,
-    /// `TaskDelivery`, `DNSPublishing` (off when left out) and `AutoProvisioning` (off when left out).
+    /// Features to turn on or off, as `Name=true,Other=false`: `EmailHosting` (everything), `ForwardingRules`,
+    /// `TaskDelivery`, `DNSPublishing` (default off) and `AutoProvisioning` (default off).
     #[arg(long, env = "FEATURE_GATES", default_value_t)]
     pub feature_gates: Gates,
-    /// Local parts that no namespace gets by `spec.autoProvision`, beside those that are reserved everywhere, separated
-    /// by commas.
+    /// Local parts that `spec.autoProvision` gives to no namespace, in addition to the names that are always reserved,
+    /// separated by commas.
     #[arg(long, env = "RESERVED_NAMES", value_delimiter = ',')]
     pub reserved_names: Vec<String>,
-    /// Namespaces whose domains may make mailboxes in others by `spec.autoProvision`, separated by commas. Left out: all.
+    /// Namespaces whose domains may create mailboxes in other namespaces with `spec.autoProvision`, separated by
+    /// commas. Default: all.
     #[arg(long, env = "PROVISIONING_NAMESPACES", value_delimiter = ',')]
     pub provisioning_namespaces: Vec<String>,
-    /// Policies of objects that don't say, and whose namespaces don't.
+    /// Default policies.
     #[command(flatten)]
     pub defaults: DefaultPolicies,
     /// Options of DNS verification.
     #[command(flatten)]
     pub dns: DnsSettings,
-    /// Options of the election of the one operator that works.
+    /// Options of leader election.
     #[command(flatten)]
     pub leader: LeaderSettings,
 }
 
 impl Settings {
-    /// Time between two looks at what Mailcow holds.
+    /// Time between two polls of Mailcow.
     pub fn poll_interval(&self) -> Duration {
         self.poll_interval.unwrap_or((self.resync / 2).min(LONGEST_POLL))
     }
 }
 
-/// Policies of objects whose spec does not say, and whose namespaces don't.
+/// Policies for objects without a policy in their spec or namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct DefaultPolicies {
-    /// What happens on Mailcow when an object is deleted: `Retain`, `Deactivate` or `Delete`. Left out: `Retain` for
-    /// domains and mailboxes, `Delete` for aliases and rules (for which `Deactivate` counts as `Retain`).
+    /// What happens on Mailcow when an object is deleted: `Retain`, `Deactivate` or `Delete`. Default: `Retain` for
+    /// domains and mailboxes, `Delete` for aliases and rules (which treat `Deactivate` as `Retain`).
     #[arg(long, env = "DEFAULT_DELETION_POLICY", value_parser = word::<DeletionPolicy>)]
     pub default_deletion_policy: Option<DeletionPolicy>,
-    /// What to do when a thing already exists on Mailcow: `Never`, `IfUnowned` or `Force`. Left out: `IfUnowned`.
+    /// What to do with entries that already exist on Mailcow: `Never`, `IfUnowned` or `Force`. Default: `IfUnowned`.
     #[arg(long, env = "DEFAULT_ADOPTION_POLICY", value_parser = word::<AdoptionPolicy>)]
     pub default_adoption_policy: Option<AdoptionPolicy>,
-    /// What to do when Mailcow was changed by hand: `Correct` or `Report`. Left out: `Correct`.
+    /// What to do about changes made by hand on Mailcow: `Correct` or `Report`. Default: `Correct`.
     #[arg(long, env = "DEFAULT_DRIFT_POLICY", value_parser = word::<DriftPolicy>)]
     pub default_drift_policy: Option<DriftPolicy>,
 }
@@ -138,10 +140,10 @@ impl From<DefaultPolicies> for Defaults {
     }
 }
 
-/// A further Mailcow server.
+/// Another Mailcow server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedServer {
-    /// As domains name it in `spec.server`.
+    /// Its name in `spec.server` of domains.
     pub name: String,
     /// Name of the Secret with its connection, in the operator's namespace.
     pub secret: String,
@@ -150,81 +152,80 @@ pub struct NamedServer {
 /// Options of DNS verification.
 #[derive(Clone, Debug, Args)]
 pub struct DnsSettings {
-    /// Host name of the mail server, as MX records name it. Left out: the host of Mailcow's URL. Further servers take
-    /// it from the key `mailHost` of their Secret.
+    /// Host name of the mail server in MX records. Default: the host of Mailcow's URL. For other servers: the key
+    /// `mailHost` of their Secret.
     #[arg(long, env = "MAIL_HOST")]
     pub mail_host: Option<String>,
-    /// Addresses that mail is sent from, separated by commas. Left out, and for further servers: the addresses of the
+    /// IP addresses that mail leaves from, separated by commas. Default, and for other servers: the addresses of the
     /// mail host.
     #[arg(long, env = "EGRESS_IPS", value_delimiter = ',')]
     pub egress_ips: Vec<IpAddr>,
-    /// Recursive resolvers as `address` or `address:port`, separated by commas. Left out: those of the system.
+    /// Recursive resolvers as `address` or `address:port`, separated by commas. Default: the resolvers of the system.
     #[arg(long, env = "DNS_RESOLVERS", value_delimiter = ',', value_parser = resolver)]
     pub dns_resolvers: Vec<SocketAddr>,
-    /// Whom to ask: the zones' own name servers, or only the recursive resolvers.
+    /// Which servers to ask: the zones' own name servers, or only the recursive resolvers.
     #[arg(long, env = "DNS_MODE", value_enum, default_value_t = DnsMode::Authoritative)]
     pub dns_mode: DnsMode,
-    /// Also ask name servers, and fetch policies and certificates from hosts, at addresses that are not public, such as
-    /// 10.0.0.0/8: for a split horizon. Whoever may publish records of a domain then chooses where the operator connects
-    /// to inside the cluster.
+    /// Also connect to name servers and hosts with private addresses, such as 10.0.0.0/8, for split-horizon DNS. The
+    /// published records of a domain can then make the operator connect to addresses inside the cluster.
     #[arg(long, env = "DNS_ALLOW_PRIVATE")]
     pub dns_allow_private: bool,
-    /// Demand of every domain that its ownership is proven by a TXT record before anything is created on Mailcow.
+    /// Require a TXT record that proves the ownership of every domain before anything is created on Mailcow.
     #[arg(long, env = "REQUIRE_OWNERSHIP")]
     pub require_ownership: bool,
-    /// The certificate authority of Mailcow's certificates, as CAA records name it.
+    /// Name of the certificate authority of Mailcow's certificates in CAA records.
     #[arg(long, env = "CERTIFICATE_AUTHORITY", default_value = "letsencrypt.org")]
     pub certificate_authority: String,
-    /// Port of authoritative name servers; other than 53 only in tests.
+    /// Port of authoritative name servers. Not 53 only in tests.
     #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]
     pub dns_authoritative_port: u16,
-    /// Port that MTA-STS policies are fetched from; other than 443 only in tests.
+    /// Port of MTA-STS policies. Not 443 only in tests.
     #[arg(long, env = "POLICY_PORT", default_value_t = 443, hide = true)]
     pub policy_port: u16,
-    /// Port that mail arrives at; other than 25 only in tests.
+    /// Port of mail servers. Not 25 only in tests.
     #[arg(long, env = "SMTP_PORT", default_value_t = 25, hide = true)]
     pub smtp_port: u16,
-    /// File with a certificate authority in PEM for MTA-STS policies, beside the public ones; only in tests.
+    /// File with an additional certificate authority in PEM for MTA-STS policies; only in tests.
     #[arg(long, env = "POLICY_CA_FILE", hide = true)]
     pub policy_ca_file: Option<PathBuf>,
 }
 
-/// Options of the election of the one operator that works.
+/// Options of leader election.
 #[derive(Clone, Debug, Args)]
 pub struct LeaderSettings {
-    /// Name of the Lease in the operator's namespace. Whoever holds it works; any other operator waits.
+    /// Name of the Lease in the operator's namespace. Only its holder works; other operators are on standby.
     #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator")]
     pub lease_name: String,
-    /// How long after its last renewal the Lease of a leader that is gone passes on; 5s to 10m. A leader that can't
-    /// renew it stops after two thirds of that time.
+    /// How long the Lease is valid after its last renewal; 5s to 10m. A leader that can't renew it stops after two
+    /// thirds of that time.
     #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
     pub lease_duration: Duration,
-    /// Who this replica is in the Lease. Left out: the host's name with some random letters.
+    /// Name of this replica in the Lease. Default: the host name with random letters.
     #[arg(long, env = "POD_NAME")]
     pub pod_name: Option<String>,
 }
 
-/// How logs are written.
+/// Format of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// Whom DNS verification asks.
+/// Which servers DNS verification asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DnsMode {
     /// The zones' own name servers, found through a recursive resolver.
     Authoritative,
-    /// Only the recursive resolvers: for clusters without a way out to port 53.
+    /// Only the recursive resolvers, for clusters that can't reach port 53 outside.
     Recursive,
 }
 
 /// Reads `30s`, `10m` or `6h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is not a time: write a whole number of s, m or h, such as 10m");
+    let bad = || format!("{text:?} is not a duration: write a whole number with s, m or h, such as 10m");
     let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(bad)?;
     let seconds = match unit {
         "s" => 1,
@@ -250,7 +251,9 @@ fn named_server(text: &str) -> Result<NamedServer, String> {
         return Err(bad());
     }
     if name == DEFAULT_SERVER {
-        return Err(format!("the server {DEFAULT_SERVER} is described by --mailcow-secret or --mailcow-url"));
+        return Err(format!(
+            "the server {DEFAULT_SERVER} is configured with --mailcow-secret or --mailcow-url; choose another name"
+        ));
     }
     Ok(NamedServer { name: name.to_owned(), secret: secret.to_owned() })
 }
@@ -258,7 +261,7 @@ fn named_server(text: &str) -> Result<NamedServer, String> {
 /// Reads a time between 5 seconds and 10 minutes.
 fn lease_duration(text: &str) -> Result<Duration, String> {
     let range = Duration::from_secs(5)..=Duration::from_mins(10);
-    let bad = || format!("{text:?} is too short or too long for a lease: write a time between 5s and 10m");
+    let bad = || format!("{text:?} is too short or too long for a lease: write a duration between 5s and 10m");
     duration(text).and_then(|duration| range.contains(&duration).then_some(duration).ok_or_else(bad))
 }
 

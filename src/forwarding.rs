@@ -200,7 +200,7 @@ impl ForwardingLoop {
             with.push("objects of other namespaces");
         }
         let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
-        format!("{field}: mail would loop{with}: {}; take one of these steps out", way.join(" → "))
+        format!("{field}: forwarding loop{with}: {}; remove one of these steps", way.join(" → "))
     }
 
     /// The places that are known only because no object names the address before them: a catch-all takes mail to an
@@ -507,8 +507,8 @@ mod tests {
         let one = rule_loops(&routes, &[rule("r", 0, &["a"], &["list@f.com"])]).remove(0);
         assert_eq!(
             one.message("spec.actions", "n"),
-            "spec.actions: mail would loop with objects of other namespaces: a@e.com → list@f.com → an address of \
-             another namespace → a@e.com; take one of these steps out"
+            "spec.actions: forwarding loop with objects of other namespaces: a@e.com → list@f.com → an address of \
+             another namespace → a@e.com; remove one of these steps"
         );
         assert!(one.message("spec.actions", "x").contains("inner@f.com"));
     }

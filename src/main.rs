@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn run(settings: Settings) -> Result<(), String> {
     telemetry::start_logs(settings.log_format, &settings.log_level)?;
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "the TLS provider was set twice")?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the async runtime can't start: {error}"))?;
     runtime.block_on(controller::run(settings)).map_err(|error| error.to_string())
 }
 

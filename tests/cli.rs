@@ -100,8 +100,8 @@ fn check_says_of_each_rule_whether_it_is_valid_and_fails_when_one_is_not() {
         json!({"rule": "mail/invoices", "mailboxes": ["box@acme.test"], "valid": true, "problems": []})
     );
     let why = said.json()[1]["problems"][0].as_str().unwrap().to_owned();
-    assert!(why.starts_with("spec.match.all[0].values[0]: \"\\\\d\" holds \\d"), "{why}");
-    assert_eq!(said.err, "error: 1 of 2 rules can't be used\n");
+    assert!(why.starts_with("spec.match.all[0].values[0]: \"\\\\d\" has \\d"), "{why}");
+    assert_eq!(said.err, "error: 1 of 2 rules are invalid\n");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_rule_that_closes_a_loop_is_wrong() {
     let back = rule("back", "actions: [{forward: {to: [box@acme.test]}}]").replace("{name: box}", "{name: other}");
     let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{other}{there}{back}"));
     assert_eq!(said.code, 1);
-    let why = "mail/there   no      spec.actions: mail would loop with mail/back: ";
+    let why = "mail/there   no      spec.actions: forwarding loop with mail/back: ";
     assert!(said.out.contains(why), "{}", said.out);
 }
 
@@ -138,7 +138,7 @@ fn a_rule_whose_mail_comes_back_through_an_alias_of_the_files_is_wrong() {
                  spec: {localPart: all, domainRef: {name: acme}, gotoMailboxRefs: [{name: box}]}\n---\n";
     let there = rule("there", "actions: [{forward: {to: [all@acme.test], keepCopy: false}}]");
     let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{there}"));
-    let why = "mail would loop with mail/all: box@acme.test → all@acme.test → box@acme.test";
+    let why = "forwarding loop with mail/all: box@acme.test → all@acme.test → box@acme.test";
     assert!(said.code == 1 && said.out.contains(why), "{}", said.out);
     let of_domain = there.replace("mailboxRef: {name: box}", "domainRef: {name: acme}");
     let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{of_domain}"));
@@ -176,7 +176,11 @@ fn rules_without_their_mailbox_take_the_given_one_and_several_need_one() {
     let other = rule("other", "actions: [{ignore: {}}]").replace("{name: box}", "{name: other}");
     let said = call(&["compile", "-f", "-"], &format!("{MAILBOX}{}{other}", invoices()));
     assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert!(said.err.contains("several mailboxes (box@acme.test, mail/other); say --mailbox"), "{}", said.err);
+    assert!(
+        said.err.contains("several mailboxes (box@acme.test, mail/other); choose one with --mailbox"),
+        "{}",
+        said.err
+    );
     let said = call(&["compile", "-f", "-", "--mailbox", "box@acme.test"], &format!("{MAILBOX}{}", invoices()));
     assert_eq!(said.code, 0, "{}", said.err);
 }
@@ -195,7 +199,7 @@ fn test_says_which_rules_match_and_what_would_happen() {
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     assert_eq!(
         said.out,
-        "RULE            MATCHES\nmail/invoices   yes\nmail/rest       not asked: mail/invoices stops\n\n\
+        "RULE            MATCHES\nmail/invoices   yes\nmail/rest       not reached: mail/invoices stops\n\n\
          box+x@acme.test: forwarded to ap@dest.test; CreateTask for tracker, from the folder \
          Ops/Tasks/mail/invoices@tracker; a copy in the inbox\n"
     );

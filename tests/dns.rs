@@ -343,7 +343,7 @@ async fn common_mistakes_are_explained() {
     assert_eq!(found.verdict, Mismatch);
     assert!(found.hint.unwrap().contains("with the dot at the end"));
     world.without("dkim", &format!("dkim._domainkey.example.test TXT \"v=DKIM1; p={KEY}\""));
-    assert!(world.row(Dkim).await.hint.unwrap().contains("leave out .example.test"));
+    assert!(world.row(Dkim).await.hint.unwrap().contains("remove .example.test"));
     world.without("_dmarc", "@ TXT \"v=DMARC1; p=none\"");
     assert!(world.row(Dmarc).await.hint.unwrap().contains("move it to _dmarc.example.test"));
 }

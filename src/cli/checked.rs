@@ -90,7 +90,7 @@ impl Checked {
             self.groups.entry(owner.label.clone()).or_insert_with(|| Group::new(owner)).take(&id, read);
         }
         if self.verdicts.iter().any(|known| known.id == id) {
-            wrong.push("another rule of the files has the same namespace and name".to_owned());
+            wrong.push("another rule in the files has the same namespace and name".to_owned());
         }
         wrong.dedup();
         self.verdicts.push(Verdict { id, mailboxes, wrong });
@@ -143,7 +143,7 @@ impl Checked {
     /// The rules of the one mailbox that is meant; those that can't be read count for every mailbox.
     pub(super) fn only(mut self, input: &Input, to: Option<&Address>) -> Result<Group, Vec<String>> {
         if self.verdicts.is_empty() {
-            return Err(vec![format!("no EmailForwardingRule in {}", shown(&input.files))]);
+            return Err(vec![format!("no EmailForwardingRule found in {}", shown(&input.files))]);
         }
         let wanted = input.mailbox.as_ref().and_then(|text| Address::parse(text).ok());
         let label = self.label(wanted.as_ref(), to)?;
@@ -152,7 +152,7 @@ impl Checked {
         let mut group = self.groups.remove(&label).or_else(nobody).ok_or_else(|| unread.clone())?;
         group.bad.extend(unread);
         if group.rules.is_empty() && group.bad.is_empty() {
-            return Err(vec![format!("no rule of {} is for {label}", shown(&input.files))]);
+            return Err(vec![format!("no rule in {} applies to {label}", shown(&input.files))]);
         }
         Ok(group)
     }
@@ -173,7 +173,7 @@ impl Checked {
             return Ok(self.groups.keys().next().cloned().unwrap_or_default());
         }
         let labels: Vec<&str> = self.groups.keys().map(String::as_str).collect();
-        Err(vec![format!("the rules are of several mailboxes ({}); say --mailbox", labels.join(", "))])
+        Err(vec![format!("the rules belong to several mailboxes ({}); choose one with --mailbox", labels.join(", "))])
     }
 }
 
@@ -223,7 +223,7 @@ impl Group {
 /// The installation's sinks from a file, or every sink that a rule names.
 fn sinks(file: Option<&Path>, manifests: &Manifests) -> Result<Sinks, String> {
     if let Some(file) = file {
-        let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: it is no UTF-8", file.display()))?;
+        let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: it is not UTF-8 text", file.display()))?;
         return Sinks::parse(&text).map_err(|error| format!("{}: {error}", file.display()));
     }
     let specs = manifests.rules.iter().filter_map(|rule| rule.spec.as_ref().ok());

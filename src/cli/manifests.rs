@@ -77,7 +77,7 @@ impl Manifests {
         for file in files {
             for path in listed(file)? {
                 let text =
-                    String::from_utf8(read(&path)?).map_err(|_| format!("{}: it is no UTF-8", path.display()))?;
+                    String::from_utf8(read(&path)?).map_err(|_| format!("{}: it is not UTF-8 text", path.display()))?;
                 manifests.add(&text, namespace).map_err(|why| format!("{}: {why}", path.display()))?;
             }
         }
@@ -123,7 +123,7 @@ impl Manifests {
         let mut owners = match (&spec.mailbox_ref, &spec.domain_ref) {
             (Some(to), None) => self.mailbox(&rule.namespace, to),
             (None, Some(to)) => self.in_domain(&rule.namespace, to),
-            _ => return Err("spec: a rule has exactly one of mailboxRef and domainRef".to_owned()),
+            _ => return Err("spec: give exactly one of mailboxRef and domainRef".to_owned()),
         };
         if owners.is_empty() {
             let of_domain = || spec.domain_ref.as_ref().map(|to| &to.name);

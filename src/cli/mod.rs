@@ -1,4 +1,4 @@
-//! The verbs of `kubectl email`: thin over the rooms that decide. This one needs no cluster.
+//! The verbs of `kubectl email`: a thin layer over the modules that decide. They need no cluster.
 
 mod checked;
 mod manifests;
@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-email", bin_name = "kubectl email", version, about)]
 pub struct Email {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
     /// Plain text without colours.
@@ -24,18 +24,18 @@ pub struct Email {
     pub no_color: bool,
 }
 
-/// What the program can do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Rules of files: check them, compile them, try them; without a cluster.
+    /// Check, compile and test rules in files, without a cluster.
     #[command(subcommand)]
     Rules(RulesCommand),
 }
 
-/// What can be done with rules.
+/// The commands for rules.
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
-    /// Say of each rule whether it is valid, or why not.
+    /// Check each rule and print what is wrong.
     Check {
         /// The rules.
         #[command(flatten)]
@@ -46,60 +46,60 @@ pub enum RulesCommand {
         /// The rules.
         #[command(flatten)]
         input: Input,
-        /// Leave invalid rules out instead of printing nothing.
+        /// Skip invalid rules instead of printing nothing.
         #[arg(long)]
         skip_invalid: bool,
     },
-    /// Say which rules match a message and what would happen to it.
+    /// Print which rules match a message and what would happen to it.
     Test {
         /// The rules.
         #[command(flatten)]
         input: Input,
-        /// Leave invalid rules out instead of answering nothing.
+        /// Skip invalid rules instead of printing nothing.
         #[arg(long)]
         skip_invalid: bool,
-        /// Address of the sender in the envelope (MAIL FROM); '' for a bounce.
+        /// Envelope sender (MAIL FROM) of the message; '' for a bounce.
         #[arg(long, value_name = "ADDRESS")]
         from: String,
-        /// Address that the message is sent to: the mailbox, with a +tag or without, or an alias of it.
+        /// Recipient of the message: the mailbox, with or without a +tag, or one of its aliases.
         #[arg(long, value_name = "ADDRESS")]
         to: String,
-        /// The message as a file; `-` for standard input.
+        /// File with the message; `-` for standard input.
         message: PathBuf,
     },
 }
 
-/// Where rules come from, and how answers look.
+/// Input files and output format.
 #[derive(Debug, Args)]
 pub struct Input {
     /// Manifests: files, folders of .yaml, .yml and .json files, or `-` for standard input.
     #[arg(short, long = "filename", required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Address of the mailbox. Needed when the manifests hold rules of several; rules whose mailbox is not among the
-    /// manifests are taken for this one's.
+    /// Address of the mailbox. Required if the manifests have rules of several mailboxes. Rules whose mailbox is not in
+    /// the manifests belong to this one.
     #[arg(long, value_name = "ADDRESS")]
     pub mailbox: Option<String>,
-    /// File with the installation's sinks, a list as the chart's value `sinks` has it. Left out: every sink is taken for
-    /// a webhook that is allowed.
+    /// File with the installation's sinks, a list in the format of the chart's value `sinks`. Default: every sink is an
+    /// allowed webhook.
     #[arg(long, value_name = "FILE")]
     pub sinks: Option<PathBuf>,
-    /// Namespace of manifests that name none.
+    /// Namespace of manifests without a namespace.
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
-    /// How the answer looks.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }
 
-/// How an answer looks.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Plain text.
     #[value(alias = "table")]
     Text,
-    /// For programs.
+    /// JSON.
     Json,
-    /// For programs.
+    /// YAML.
     Yaml,
 }
 

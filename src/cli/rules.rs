@@ -34,7 +34,7 @@ pub(super) fn run(command: &RulesCommand, show: &Show) -> Result<(), Vec<String>
 fn check(input: &Input, show: &Show) -> Result<(), Vec<String>> {
     let checked = Checked::read(input)?;
     if checked.verdicts.is_empty() {
-        return Err(vec![format!("no EmailForwardingRule in {}", shown(&input.files))]);
+        return Err(vec![format!("no EmailForwardingRule found in {}", shown(&input.files))]);
     }
     let mut verdicts = checked.verdicts;
     for group in checked.groups.values() {
@@ -53,5 +53,5 @@ fn check(input: &Input, show: &Show) -> Result<(), Vec<String>> {
         }
         show.table(&rows)
     })?;
-    if is_bad == 0 { Ok(()) } else { Err(vec![format!("{is_bad} of {} rules can't be used", verdicts.len())]) }
+    if is_bad == 0 { Ok(()) } else { Err(vec![format!("{is_bad} of {} rules are invalid", verdicts.len())]) }
 }

@@ -76,7 +76,7 @@ impl Answer {
         for (i, rule) in self.rules.iter().enumerate() {
             let matches = match (self.outcome.matched.contains(&rule.id), stop) {
                 (true, _) => ("yes".to_owned(), Tone::Good),
-                (false, Some(stop)) if i > stop => (format!("not asked: {} stops", self.rules[stop].id), Tone::Plain),
+                (false, Some(stop)) if i > stop => (format!("not reached: {} stops", self.rules[stop].id), Tone::Plain),
                 (false, _) => ("no".to_owned(), Tone::Plain),
             };
             rows.push(vec![(rule.id.clone(), Tone::Plain), matches]);

@@ -199,7 +199,9 @@ async fn targets_are_there(ctx: &Context, server: &Inventory, object: &EmailAlia
             was_there && mailbox.metadata.deletion_timestamp.is_none()
         };
         if ctx.stores.mailboxes.find(is_it).is_some() {
-            let message = format!("the mailbox {to} is not on Mailcow; the alias is made after it");
+            let message = format!(
+                "the mailbox {to} is not on Mailcow yet; the operator creates the alias when the mailbox exists"
+            );
             return Err(Outcome::waiting(Reason::MailboxNotReady, message).into());
         }
     }

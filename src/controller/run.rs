@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// The CRDs are not there.
-    #[error("the CRDs of email.askrobots.com are not installed, or may not be listed: {0}")]
+    #[error("the CRDs of email.askrobots.com are not installed, or the operator may not list them: {0}")]
     NoCrds(#[source] Box<kube::Error>),
     /// The address for metrics and health can't be used.
     #[error("can't serve metrics and health on {address}: {error}")]
@@ -63,10 +63,10 @@ pub enum Error {
         error: std::io::Error,
     },
     /// The file with the sinks can't be used.
-    #[error("the file with the sinks can't be used: {0}")]
+    #[error("the sinks file is invalid: {0}")]
     Sinks(String),
     /// Another instance may lead by now.
-    #[error("this instance leads no longer: {0}; it starts again as a standby")]
+    #[error("this instance is no longer the leader: {0}; it restarts on standby")]
     NotLeading(String),
     /// DNS can't be asked.
     #[error("no DNS resolver: {0}")]
@@ -124,10 +124,10 @@ fn readiness(ready: &Arc<AtomicBool>, last_answer: LastAnswer, settings: &Settin
     Arc::new(move || {
         let silence = last_answer.elapsed();
         if silence > longest {
-            return Err(format!("the Kubernetes API has not answered for {} s; the log says why", silence.as_secs()));
+            return Err(format!("the Kubernetes API has not answered for {} s; see the log", silence.as_secs()));
         }
         if !ready.load(Ordering::Relaxed) {
-            return Err("waiting for the Kubernetes API; the log says for what".to_owned());
+            return Err("waiting for the Kubernetes API; see the log".to_owned());
         }
         Ok(())
     })
@@ -162,7 +162,7 @@ async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
     let namespaces: Api<Namespace> = Api::all(kube.clone());
     match namespaces.list_metadata(&kube::api::ListParams::default().limit(1)).await {
         Err(kube::Error::Api(error)) if error.is_forbidden() => {
-            tracing::warn!(%error, "namespaces can't be read: selectors of namespaces match none, and their annotations don't count");
+            tracing::warn!(%error, "the operator can't read namespaces: namespace selectors match nothing, and annotations of namespaces are ignored");
             false
         }
         _ => true,

@@ -16,8 +16,8 @@ pub(crate) fn listen(inaccessible: Inaccessible) -> watch::Receiver<bool> {
             }
         };
         tokio::select! {
-            _ = terminated => tracing::info!("ending: what is running is finished first"),
-            _ = tokio::signal::ctrl_c() => tracing::info!("ending: what is running is finished first"),
+            _ = terminated => tracing::info!("stopping: finishing current work first"),
+            _ = tokio::signal::ctrl_c() => tracing::info!("stopping: finishing current work first"),
             () = inaccessible.wait_until_accessible() => {}
         }
         sender.send_replace(true);

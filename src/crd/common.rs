@@ -79,7 +79,7 @@ pub enum Protocol {
     /// Send mail.
     #[serde(rename = "SMTP")]
     Smtp,
-    /// Edit Sieve filters (ManageSieve).
+    /// Edit Sieve filters (`ManageSieve`).
     Sieve,
     /// Synchronize phones (Exchange `ActiveSync`). Needs Mailcow 2026-01 or newer.
     #[serde(rename = "EAS")]

@@ -59,7 +59,7 @@ impl Place<'_> {
                 IgnoreMode::Discard => Action::Discard,
             })),
             (None, None, None, Some(_)) => refuse("ignore can only be the last action"),
-            _ => refuse("an action is exactly one of forward, createTask, createNote and ignore"),
+            _ => refuse("give exactly one of forward, createTask, createNote and ignore"),
         }
     }
 
@@ -77,8 +77,9 @@ impl Place<'_> {
                 (true, true) => {}
                 (true, false) => {
                     let mailbox = self.mailbox;
-                    let why =
-                        format!("is the mailbox {mailbox} itself; leave it out, keepCopy: true keeps the mail there");
+                    let why = format!(
+                        "is the mailbox {mailbox} itself; remove it, because keepCopy: true keeps the mail there"
+                    );
                     return Err(Invalid::value(field, text, why));
                 }
             }
@@ -131,7 +132,11 @@ fn check_title(path: &str, title: &str) -> Result<String, Invalid> {
     Text::parse(title).map_err(|error| Invalid::value(field(), title, error))?;
     let plain = PLACEHOLDERS.iter().fold(title.to_owned(), |rest, name| rest.replace(&format!("{{{name}}}"), " "));
     if plain.contains(['{', '}']) {
-        return Err(Invalid::value(field(), title, "has braces that hold none of subject, sender and recipient"));
+        return Err(Invalid::value(
+            field(),
+            title,
+            "has braces around another word than subject, sender and recipient",
+        ));
     }
     Ok(title.to_owned())
 }
@@ -213,8 +218,8 @@ mod tests {
     fn actions_are_refused_with_their_place() {
         for (actions, why) in [
             ("[]", "spec.actions: a rule needs"),
-            ("[{}]", "spec.actions[0]: an action is exactly one"),
-            ("[{ignore: {}, createTask: {sink: board}}]", "spec.actions[0]: an action is exactly one"),
+            ("[{}]", "spec.actions[0]: give exactly one"),
+            ("[{ignore: {}, createTask: {sink: board}}]", "spec.actions[0]: give exactly one"),
             ("[{ignore: {}}, {forward: {to: [a@b.org]}}]", "spec.actions[0]: ignore can only be the last"),
             ("[{forward: {to: []}}]", "spec.actions[0].forward.to: a forward needs"),
             (

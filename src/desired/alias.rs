@@ -31,7 +31,7 @@ pub fn alias_catch(spec: &EmailAliasSpec, domain: &EmailDomainSpec) -> Result<Ca
 pub fn alias(spec: &EmailAliasSpec, catch: Catch, mailboxes: &[Address], mark: Mark) -> Result<Alias, Invalid> {
     let public_comment = spec.public_comment.clone();
     if public_comment.as_ref().is_some_and(|comment| comment.len() > LONGEST_COMMENT) {
-        let why = format!("it is longer than the {LONGEST_COMMENT} bytes that Mailcow takes");
+        let why = format!("it is longer than {LONGEST_COMMENT} bytes, the limit of Mailcow");
         return Err(Invalid::of("spec.publicComment")(why));
     }
     Ok(Alias {
@@ -56,7 +56,7 @@ fn goto(spec: &EmailAliasSpec, catch: &Catch, mailboxes: &[Address]) -> Result<G
     let mut goto: BTreeSet<Address> = given.map(read).collect::<Result<_, _>>()?;
     goto.extend(mailboxes.iter().cloned());
     if goto.iter().any(|to| *catch == Catch::One(to.clone())) {
-        let why = format!("{catch} can't go to itself; Mailcow drops such an address silently");
+        let why = format!("{catch} can't forward to itself; Mailcow silently drops such an address");
         return Err(Invalid::of("spec.goto")(why));
     }
     Ok(Goto::Addresses(goto))

@@ -23,10 +23,12 @@ fn part(path: &str, spec: &crd::Condition) -> Result<Part, Invalid> {
                 .map_err(|error| Invalid::value(format!("{path}.header"), name, error));
         }
         (Field::Header, None) => {
-            return Err(Invalid::of(format!("{path}.header"))("field Header needs the header's name".to_owned()));
+            return Err(Invalid::of(format!("{path}.header"))(
+                "the field Header needs the name of the header".to_owned(),
+            ));
         }
         (field, Some(name)) => {
-            let why = format!("is given, but the field is {field:?}; write field: Header");
+            let why = format!("is set, but the field is {field:?}; set field: Header");
             return Err(Invalid::value(format!("{path}.header"), name, why));
         }
         (Field::Sender, None) => Part::Sender,
@@ -50,7 +52,7 @@ fn test(path: &str, spec: &crd::Condition) -> Result<Test, Invalid> {
         return exists(path, spec);
     }
     if spec.values.is_empty() {
-        let why = format!("operator {:?} needs at least one value", spec.operator);
+        let why = format!("the operator {:?} needs at least one value", spec.operator);
         return Err(Invalid::of(format!("{path}.values"))(why));
     }
     Ok(match spec.operator {
@@ -62,7 +64,10 @@ fn test(path: &str, spec: &crd::Condition) -> Result<Test, Invalid> {
         Operator::EndsWith => Test::EndsWith(at.read(|value| filled(value, false, true))?),
         Operator::Domain if is_address(spec.field) => Test::Domain(at.read(domain)?),
         Operator::Domain => {
-            let why = format!("operator Domain is for Sender, EnvelopeSender and Recipient, not for {:?}", spec.field);
+            let why = format!(
+                "the operator Domain needs the field Sender, EnvelopeSender or Recipient, not {:?}",
+                spec.field
+            );
             return Err(Invalid::of(format!("{path}.operator"))(why));
         }
         Operator::Glob => Test::Glob(at.read(glob)?),
@@ -72,11 +77,11 @@ fn test(path: &str, spec: &crd::Condition) -> Result<Test, Invalid> {
 
 fn exists(path: &str, spec: &crd::Condition) -> Result<Test, Invalid> {
     if is_address(spec.field) {
-        let why = format!("operator Exists is for Header and Subject, not for {:?}", spec.field);
+        let why = format!("the operator Exists needs the field Header or Subject, not {:?}", spec.field);
         return Err(Invalid::of(format!("{path}.operator"))(why));
     }
     if !spec.values.is_empty() {
-        return Err(Invalid::of(format!("{path}.values"))("operator Exists takes no values".to_owned()));
+        return Err(Invalid::of(format!("{path}.values"))("the operator Exists must have no values".to_owned()));
     }
     Ok(Test::Exists)
 }
@@ -106,17 +111,19 @@ impl Values<'_> {
 fn trimmed(value: &str, start: bool, end: bool) -> Result<Text, String> {
     let text = Text::parse(value).map_err(|error| error.0)?;
     if start && value.starts_with(' ') {
-        return Err("starts with a blank, and no header value does; leave it out".to_owned());
+        return Err("begins with a blank, but header values never do; remove the blank".to_owned());
     }
     if end && value.ends_with(' ') {
-        return Err("ends with a blank, and no header value does; leave it out".to_owned());
+        return Err("ends with a blank, but header values never do; remove the blank".to_owned());
     }
     Ok(text)
 }
 
 fn filled(value: &str, start: bool, end: bool) -> Result<Text, String> {
     match value {
-        "" => Err("is empty, and every value fits that; write the text, or operator Exists or Equals".to_owned()),
+        "" => {
+            Err("is empty and would match every value; write a text, or use the operator Exists or Equals".to_owned())
+        }
         value => trimmed(value, start, end),
     }
 }
@@ -126,10 +133,13 @@ fn address(value: &str) -> Result<Text, String> {
     let text = trimmed(value, true, true)?;
     match value.rsplit_once('@') {
         _ if value.is_empty() => Ok(text),
-        None => Err("has no @, and every address does; operator Domain takes a domain, Contains a part".to_owned()),
+        None => {
+            Err("has no @, but every address has one; use the operator Domain for a domain, or Contains for a part"
+                .to_owned())
+        }
         Some((_, domain)) if domain.is_ascii() => Ok(text),
         Some((local, domain)) => {
-            let domain = DomainName::parse(domain).map_err(|error| format!("can't be an address: {error}"))?;
+            let domain = DomainName::parse(domain).map_err(|error| format!("is not an address: {error}"))?;
             Text::parse(&format!("{local}@{domain}")).map_err(|error| error.0)
         }
     }
@@ -137,12 +147,12 @@ fn address(value: &str) -> Result<Text, String> {
 
 fn domain(value: &str) -> Result<DomainName, String> {
     DomainName::parse(value.strip_prefix('@').unwrap_or(value))
-        .map_err(|error| format!("can't be the domain of an address: {error}"))
+        .map_err(|error| format!("is not the domain of an address: {error}"))
 }
 
 fn glob(value: &str) -> Result<Glob, String> {
     if value.is_empty() {
-        return Err("is an empty pattern; operator Equals takes an empty text".to_owned());
+        return Err("is an empty pattern; use the operator Equals for an empty text".to_owned());
     }
     trimmed(value, true, true)?;
     Glob::parse(value).map_err(|error| error.0)
@@ -169,19 +179,19 @@ mod tests {
         );
         assert_eq!(
             refusal("{field: Subject, operator: Contains, values: [a, \"b\\r\\nc\"]}"),
-            "match.all[1].values[1]: \"b\\r\\nc\" holds a line break (U+000D), which no header value has"
+            "match.all[1].values[1]: \"b\\r\\nc\" has a line break (U+000D), which header values never have"
         );
     }
 
     #[test]
     fn what_can_never_match_is_refused() {
         for (yaml, why) in [
-            ("{field: Sender, operator: Equals, values: [vendor.com]}", "operator Domain takes"),
-            ("{field: Subject, operator: Equals, values: [' a']}", "starts with a blank"),
+            ("{field: Sender, operator: Equals, values: [vendor.com]}", "use the operator Domain"),
+            ("{field: Subject, operator: Equals, values: [' a']}", "begins with a blank"),
             ("{field: Subject, operator: EndsWith, values: ['a ']}", "ends with a blank"),
             ("{field: Subject, operator: Glob, values: ['a* ']}", "ends with a blank"),
-            ("{field: Sender, operator: Domain, values: ['a@b.org']}", "can't be the domain"),
-            ("{field: Sender, operator: Domain, values: ['*.b.org']}", "can't be the domain"),
+            ("{field: Sender, operator: Domain, values: ['a@b.org']}", "is not the domain"),
+            ("{field: Sender, operator: Domain, values: ['*.b.org']}", "is not the domain"),
         ] {
             let refusal = refusal(yaml);
             assert!(refusal.contains(why), "{yaml}: {refusal}");
@@ -206,12 +216,12 @@ mod tests {
     fn fields_operators_and_values_must_fit_together() {
         for (yaml, why) in [
             ("{field: Header, operator: Exists}", "match.all[1].header: field Header needs"),
-            ("{field: Header, header: 'a b', operator: Exists}", "match.all[1].header: \"a b\" is no header name"),
+            ("{field: Header, header: 'a b', operator: Exists}", "match.all[1].header: \"a b\" is not a header name"),
             ("{field: Subject, header: X, operator: Exists}", "match.all[1].header: \"X\" is given"),
             ("{field: Subject, operator: Contains}", "match.all[1].values: operator Contains needs"),
-            ("{field: Subject, operator: Exists, values: [a]}", "match.all[1].values: operator Exists takes"),
-            ("{field: Sender, operator: Exists}", "match.all[1].operator: operator Exists is for"),
-            ("{field: Subject, operator: Domain, values: [b.org]}", "match.all[1].operator: operator Domain is for"),
+            ("{field: Subject, operator: Exists, values: [a]}", "match.all[1].values: the operator Exists must"),
+            ("{field: Sender, operator: Exists}", "match.all[1].operator: the operator Exists needs"),
+            ("{field: Subject, operator: Domain, values: [b.org]}", "match.all[1].operator: the operator Domain needs"),
         ] {
             let refusal = refusal(yaml);
             assert!(refusal.starts_with(why), "{yaml}: {refusal}");

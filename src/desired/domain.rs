@@ -14,7 +14,7 @@ pub fn domain_name(spec: &EmailDomainSpec) -> Result<DomainName, Invalid> {
     let name = DomainName::parse(&spec.domain).map_err(|error| invalid(error.to_string()))?;
     match psl::suffix(name.as_str().as_bytes()) {
         Some(suffix) if suffix == name.as_str() => Err(invalid(format!(
-            "{name} is a public suffix, under which everybody registers names; name a domain below it"
+            "{name} is a public suffix, under which anybody can register names; use a domain below it"
         ))),
         _ => Ok(name),
     }

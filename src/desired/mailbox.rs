@@ -20,7 +20,7 @@ pub fn mailbox_address(spec: &EmailMailboxSpec, domain: &EmailDomainSpec) -> Res
         return Err(invalid(why.to_owned()));
     }
     if spec.local_part == "0" {
-        return Err(invalid("it must not be 0 alone: Mailcow takes that for no name".to_owned()));
+        return Err(invalid("it must not be just 0, because Mailcow treats it as empty".to_owned()));
     }
     Address::new(&spec.local_part, domain_name(domain)?).map_err(|error| invalid(error.to_string()))
 }

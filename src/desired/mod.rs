@@ -57,8 +57,8 @@ pub enum Unusable {
     Invalid(#[from] Invalid),
     /// The installation has no sink of this name.
     #[error(
-        "{field}: the installation has no sink {sink:?}; {}, or have it configured (`sinks` in the chart)",
-        match known.as_slice() { [] => "this namespace may use none".to_owned(), known => format!("use one of: {}", known.join(", ")) }
+        "{field}: the installation has no sink {sink:?}; {}add it to sinks in the chart",
+        match known.as_slice() { [] => String::new(), known => format!("use one of {}, or ", known.join(", ")) }
     )]
     SinkNotFound {
         /// The field's path in the manifest.
@@ -70,7 +70,7 @@ pub enum Unusable {
     },
     /// The sink is not for this namespace.
     #[error(
-        "{field}: the sink {sink:?} is not for rules of the namespace {namespace}; have it allowed there (`sinks` in the chart)"
+        "{field}: rules of the namespace {namespace} may not use the sink {sink:?}; add the namespace to the sink in the chart (sinks)"
     )]
     SinkNotAllowed {
         /// The field's path in the manifest.

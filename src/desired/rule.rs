@@ -44,7 +44,7 @@ fn when(spec: &crd::Match) -> Result<When, Invalid> {
     if let (Some(larger), Some(smaller)) = (larger_than, smaller_than)
         && larger >= smaller
     {
-        let why = format!("nothing is larger than {larger} and smaller than {smaller}");
+        let why = format!("no message is larger than {larger} and smaller than {smaller}");
         return Err(Invalid::of("spec.match.smallerThan")(why));
     }
     Ok(When { all, any, spam: spec.spam, larger_than, smaller_than })
@@ -55,7 +55,7 @@ fn contradiction(all: &[Condition]) -> Result<(), Invalid> {
     for (i, one) in all.iter().enumerate() {
         let opposite = Condition { not: !one.not, ..one.clone() };
         if let Some(j) = all.iter().take(i).position(|earlier| *earlier == opposite) {
-            let why = format!("it is the opposite of spec.match.all[{j}]; no mail meets both");
+            let why = format!("it is the opposite of spec.match.all[{j}]; no message matches both");
             return Err(Invalid::of(format!("spec.match.all[{i}]"))(why));
         }
     }
@@ -65,7 +65,7 @@ fn contradiction(all: &[Condition]) -> Result<(), Invalid> {
 fn size(field: &'static str, text: Option<&str>) -> Result<Option<Quota>, Invalid> {
     let Some(text) = text else { return Ok(None) };
     let size = Quota::parse(text).ok().filter(|size| *size != Quota::UNLIMITED);
-    let why = "is no size: write a whole number of Ki or Mi from 1, such as 10Mi";
+    let why = "is not a size: write a whole number of Ki or Mi from 1, such as 10Mi";
     size.map(Some).ok_or_else(|| Invalid::value(field, text, why))
 }
 

@@ -48,7 +48,7 @@ pub fn bimi(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         Found::None(verdict) => Ok(missing(verdict, &format!("{name} or {above}"))),
         Found::One(verdict, text) => {
             let verdict =
-                verdict.warn("InheritedFrom", format!("there is no record at {name}; that at {above} counts"));
+                verdict.warn("InheritedFrom", format!("there is no record at {name}; the record at {above} applies"));
             judged(domain, known, text, verdict)
         }
     }
@@ -75,7 +75,7 @@ fn begins(text: &[u8], _: usize) -> bool {
 pub fn logo(text: &[u8]) -> Result<String, String> {
     let tags = Tags::parse(text)?;
     if text.first().is_some_and(u8::is_ascii_whitespace) {
-        return Err("there is a blank before v=BIMI1: leave it out".to_owned());
+        return Err("there is a blank before v=BIMI1: remove it".to_owned());
     }
     if tags.get("v") != Some("BIMI1") || tags.place("v") != Some(0) {
         return Err("the record must begin with exactly v=BIMI1;".to_owned());
@@ -110,7 +110,7 @@ fn judged(domain: &str, known: &Known, text: &[u8], verdict: Verdict) -> Result<
         Err(problem) => return Ok(verdict.found(DnsVerdict::Invalid, problem)),
     };
     if logo.is_empty() {
-        let verdict = verdict.found(DnsVerdict::Verified, "the domain says that it has no logo");
+        let verdict = verdict.found(DnsVerdict::Verified, "the domain declares that it has no logo");
         return Ok(verdict.warn("DeclaredOff", "l= is empty: no logo is shown"));
     }
     Ok(match enforcement(domain, known)?.0 {

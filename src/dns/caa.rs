@@ -57,7 +57,7 @@ fn judge(wanted: &Wanted, name: &str, set: &Relevant<'_>) -> (DnsVerdict, String
     let (authority, place) = (wanted.certificate_authority.as_str(), &set.place);
     let records = match &set.answer.outcome {
         Outcome::Caa(records) => records,
-        Outcome::Failed(why) => return (DnsVerdict::TempError, format!("no answer about {place}: {why}")),
+        Outcome::Failed(why) => return (DnsVerdict::TempError, format!("no answer for {place}: {why}")),
         Outcome::CnameLoop => return (DnsVerdict::Invalid, format!("the CNAME records at {place} form a loop")),
         _ => return (DnsVerdict::Verified, "there are no CAA records, so any authority may issue".to_owned()),
     };
@@ -89,9 +89,9 @@ fn judge(wanted: &Wanted, name: &str, set: &Relevant<'_>) -> (DnsVerdict, String
         return (DnsVerdict::Mismatch, message);
     }
     if issuers.iter().all(|issuer| issuer.domain.is_empty()) {
-        return (DnsVerdict::Invalid, format!("the CAA records at {place} forbid every authority to issue for {name}"));
+        return (DnsVerdict::Invalid, format!("the CAA records at {place} allow no authority to issue for {name}"));
     }
-    (DnsVerdict::Mismatch, format!("the CAA records at {place} leave out {authority}; {name} gets no certificate"))
+    (DnsVerdict::Mismatch, format!("the CAA records at {place} do not allow {authority}; {name} gets no certificate"))
 }
 
 /// How Mailcow proves to the authority that it has a name (RFC 8555, section 8.3).

@@ -60,9 +60,9 @@ pub(super) fn is_mailto(text: &str) -> bool {
 /// What a web form was given that only a zone file needs, and what to write instead; for a record that can't be read.
 pub(super) fn from_zone_file(text: &[u8]) -> Option<String> {
     if text.windows(2).any(|pair| pair == b"\\;") {
-        return Some("write ; without the backslash, which belongs to zone files only".to_owned());
+        return Some("write ; without the backslash, which is only for zone files".to_owned());
     }
-    text.contains(&b'"').then(|| "leave out the quotation marks, which belong to zone files only".to_owned())
+    text.contains(&b'"').then(|| "remove the quotation marks, which are only for zone files".to_owned())
 }
 
 #[cfg(test)]

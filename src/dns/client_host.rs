@@ -40,13 +40,13 @@ pub(super) fn leads_to_host(wanted: &Wanted, known: &Known, kind: DnsRecordKind)
     let own = addresses(&found);
     match cnames.last() {
         _ if cnames.iter().any(|cname| cname == host) && !own.is_empty() => {
-            Ok(verdict.found(DnsVerdict::Verified, format!("{name} leads to {host}")))
+            Ok(verdict.found(DnsVerdict::Verified, format!("{name} points to {host}")))
         }
         Some(last) if own.is_empty() => {
             let message = format!("{name} is a CNAME for {last}, which has no address");
             let doubled = last.strip_prefix(host).is_some_and(|rest| rest.starts_with('.'));
             let hint =
-                doubled.then(|| format!("the zone appended its name: write \"{host}.\" with the dot at the end"));
+                doubled.then(|| format!("the zone appended its own name: write \"{host}.\" with the dot at the end"));
             Ok(verdict.found(DnsVerdict::Invalid, message).hint(hint))
         }
         None if own.is_empty() => absent(wanted, known, verdict),
@@ -75,16 +75,17 @@ fn by_addresses(
     }
     let (own, ours, name) = (addresses(found), addresses(&hosts), verdict.name.clone());
     if own == ours {
-        let message =
-            format!("{name} has the addresses of {host}: publish a CNAME instead, which follows when they change");
-        let verdict = verdict.found(DnsVerdict::Verified, format!("{name} leads to {host}"));
+        let message = format!(
+            "{name} has the addresses of {host}: publish a CNAME instead, which follows when the addresses change"
+        );
+        let verdict = verdict.found(DnsVerdict::Verified, format!("{name} points to {host}"));
         return Ok(if cname.is_none() { verdict.warn("AddressInsteadOfCname", message) } else { verdict });
     }
     let message = match cname {
         Some(cname) => format!("{name} is a CNAME for {cname}, not for {host}"),
         None => format!("{name} has the addresses {}, {host} has {}", listed(&own), listed(&ours)),
     };
-    let hint = format!("publish {name}. IN CNAME {host}., and turn the proxy of a CDN off for it");
+    let hint = format!("publish {name}. IN CNAME {host}., and turn off the proxy of a CDN for it");
     Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)))
 }
 
@@ -95,7 +96,7 @@ fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, N
     let elsewhere = !probe.cnames.is_empty() || matches!(probe.outcome, Outcome::Addresses(_));
     let hint = elsewhere.then(|| {
         let domain = &wanted.domain;
-        format!("the record is at {doubled}: the zone appends its name, so leave out .{domain} in the record's name")
+        format!("the record is at {doubled}: the zone appends its own name, so remove .{domain} from the record's name")
     });
     Ok(verdict.found(DnsVerdict::Missing, format!("{name} does not exist in DNS")).hint(hint))
 }
@@ -149,7 +150,7 @@ mod tests {
         assert!(judge(&facts()).hint.is_none());
         let found = judge(&facts().host("autodiscover.example.com.example.com", &["192.0.2.1"]));
         assert_eq!(found.verdict, DnsVerdict::Missing);
-        assert!(found.hint.unwrap().contains("leave out .example.com"));
+        assert!(found.hint.unwrap().contains("remove .example.com"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let Some(key) = &wanted.dkim else {
         let nothing = Answer::new(Outcome::NoData, DnsSource::Authoritative);
         let verdict = Verdict::new(wanted, DnsRecordKind::Dkim, &format!("_domainkey.{}", wanted.domain), &nothing);
-        let hint = "wait until the key is made on Mailcow; the record to publish is then under expected".to_owned();
+        let hint = "wait until Mailcow has the key; the record to publish is then in expected".to_owned();
         let message = "Mailcow has no DKIM key for this domain yet";
         return Ok(verdict.found(DnsVerdict::Missing, message).hint(Some(hint)));
     };
@@ -51,8 +51,8 @@ pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         [record] => Ok(judge(key, record, verdict)),
         several => {
             let message =
-                format!("there are {} keys at {name}; which of them counts is undefined (RFC 6376)", several.len());
-            let hint = "keep only the record that is expected".to_owned();
+                format!("there are {} keys at {name}; RFC 6376 does not define which one applies", several.len());
+            let hint = "keep only the record in expected".to_owned();
             Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some(hint)))
         }
     }
@@ -75,12 +75,12 @@ fn missing(wanted: &Wanted, known: &Known, answer: &Answer, verdict: Verdict) ->
     let message = if matches!(answer.outcome, Outcome::Txt(_)) {
         format!("there is no DKIM key in the TXT records at {name}{}", wildcard.note(answer))
     } else if above.outcome == Outcome::NxDomain {
-        format!("nothing exists at {parent} or below")
+        format!("nothing exists at {parent} or below it")
     } else {
         format!("there is no TXT record at {name}")
     };
     let hint = elsewhere.map(|place| {
-        format!("the record is at {place}: the zone appends its name, so leave out .{domain} in the record's name")
+        format!("the record is at {place}: the zone appends its own name, so remove .{domain} from the record's name")
     });
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
@@ -115,16 +115,16 @@ fn compare(wanted: &KeyTags, found: &KeyTags, verdict: Verdict) -> Verdict {
     }
     let bits = rsa_bits(&found.bytes).filter(|_| found.family == "rsa");
     if let Some(bits) = bits.filter(|bits| *bits < SHORTEST_RSA) {
-        let message = format!("the key has only {bits} bits; verifiers refuse less than 1024");
-        let hint = "let Mailcow make a key of 2048 bits, and publish that".to_owned();
+        let message = format!("the key has only {bits} bits; verifiers refuse keys below 1024 bits");
+        let hint = "let Mailcow create a key of 2048 bits, and publish it".to_owned();
         return verdict.found(DnsVerdict::Invalid, message).hint(Some(hint));
     }
     let mut verdict = verdict.found(DnsVerdict::Verified, "the published key is the one that Mailcow signs with");
     if found.testing {
-        verdict = verdict.warn("Testing", "t=y: verifiers may treat signed mail as if it were unsigned");
+        verdict = verdict.warn("Testing", "t=y: verifiers may treat signed mail as unsigned");
     }
     match bits.filter(|bits| *bits < ADVISED_RSA) {
-        Some(bits) => verdict.warn("WeakKey", format!("the RSA key has {bits} bits; 2048 are advised (RFC 8301)")),
+        Some(bits) => verdict.warn("WeakKey", format!("the RSA key has {bits} bits; RFC 8301 recommends 2048")),
         None => verdict,
     }
 }
@@ -171,10 +171,10 @@ impl KeyTags {
         }
         let found = tags.get("k").unwrap_or("rsa").to_owned();
         if found != family {
-            return Err(format!("k={found} is not the type of the key: write k={family}"));
+            return Err(format!("k={found} is not the type of this key: write k={family}"));
         }
         if tags.list("h", ':').is_some_and(|hashes| !hashes.contains(&"sha256")) {
-            return Err("h= leaves out sha256, with which mail is signed".to_owned());
+            return Err("h= does not allow sha256, which Mailcow signs with".to_owned());
         }
         if tags.list("s", ':').is_some_and(|services| !services.iter().any(|s| *s == "*" || *s == "email")) {
             return Err("s= allows neither email nor *".to_owned());

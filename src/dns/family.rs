@@ -104,7 +104,7 @@ impl<'a> Wildcard<'a> {
         if !self.answers(answer) {
             return String::new();
         }
-        format!("; what answers there is the wildcard record *.{}, which holds other texts", self.domain)
+        format!("; the wildcard record *.{} answers there, with other texts", self.domain)
     }
 }
 

@@ -51,7 +51,7 @@ impl Fields {
             return Ok(found);
         }
         Err(match self.0.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)) {
-            Some((found, _)) => format!("{found}= counts for nothing: write {name}= in lower case"),
+            Some((found, _)) => format!("{found}= is ignored: write {name}= in lower case"),
             None => format!("{name}= is missing"),
         })
     }
@@ -63,7 +63,7 @@ const BLANKS: [char; 2] = [' ', '\t'];
 /// Says how a record has to begin.
 fn misbegun(text: &str, version: &str) -> String {
     if text.starts_with(BLANKS) {
-        return format!("there is a blank before {version}: leave it out");
+        return format!("there is a blank before {version}: remove it");
     }
     format!("the record must begin with exactly {version};")
 }
@@ -71,17 +71,17 @@ fn misbegun(text: &str, version: &str) -> String {
 fn field(piece: &str, known: &str) -> Result<(String, String), String> {
     let Some((name, value)) = piece.split_once('=') else { return Err(no_tag(piece)) };
     if name.ends_with(BLANKS) || value.starts_with(BLANKS) {
-        return Err(format!("there is a blank beside the = of {}: leave it out", name.trim_end_matches(BLANKS)));
+        return Err(format!("there is a blank next to the = of {}: remove it", name.trim_end_matches(BLANKS)));
     }
     let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if !letters || !(1..=32).contains(&name.len()) || !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
         return Err(format!("{name:?} is not the name of a field"));
     }
     if name != known && (value.is_empty() || value.contains(['=', ' ', '\t'])) {
-        return Err(format!("the value of {name}= is empty, or holds a blank or another ="));
+        return Err(format!("the value of {name}= is empty, or has a blank or another ="));
     }
     if value.ends_with(BLANKS) {
-        return Err(format!("there is a blank after the value of {name}=: leave it out, or put a ; behind it"));
+        return Err(format!("there is a blank after the value of {name}=: remove it, or add a ; after it"));
     }
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -126,7 +126,7 @@ mod tests {
             ("v=STSv1", "a ; is missing"),
             ("v=STSv1;", "nothing between two semicolons"),
             ("v=STSv1;; id=1", "nothing between two semicolons"),
-            ("v=STSv1; id = 1", "a blank beside the = of id"),
+            ("v=STSv1; id = 1", "a blank next to the = of id"),
             ("v=STSv1; id=1 ", "a blank after the value of id="),
             ("v=STSv1; id:1", "write id=1"),
             ("v=STSv1; -a=1; id=1", "not the name of a field"),

@@ -52,7 +52,11 @@ impl Known {
             .filter(|(question, variants)| variants.len() > 1 && name::is_within(&question.name, domain));
         let lines = split.map(|(question, variants)| {
             let groups = variants.iter().map(|variant| format!("{}: {}", variant.servers.join(", "), brief(variant)));
-            format!("{} is not the same everywhere: {}", question.name, groups.collect::<Vec<_>>().join("; "))
+            format!(
+                "the servers of the zone have different answers for {}: {}",
+                question.name,
+                groups.collect::<Vec<_>>().join("; ")
+            )
         });
         lines.collect()
     }

@@ -53,13 +53,13 @@ fn missing(wanted: &Wanted, known: &Known, answer: &Answer, verdict: Verdict) ->
     let doubled = format!("{domain}.{domain}");
     let elsewhere = matches!(known.ask(&doubled, Kind::Mx)?.outcome, Outcome::Mx(_));
     let hint =
-        format!("a record is at {doubled}: the zone appends its name, so leave out {domain} in the record's name");
+        format!("a record is at {doubled}: the zone appends its own name, so remove {domain} from the record's name");
     let verdict = verdict.found(DnsVerdict::Missing, format!("{domain} has no MX record"));
     let verdict = verdict.hint(elsewhere.then_some(hint));
     if own.is_disjoint(&mail) {
         return Ok(verdict);
     }
-    let message = format!("mail reaches {host} by the implicit MX rule (RFC 5321) only: publish an MX record");
+    let message = format!("mail reaches {host} only by the implicit MX rule (RFC 5321): publish an MX record");
     Ok(verdict.warn("ImplicitMx", message))
 }
 
@@ -71,10 +71,12 @@ fn addresses(known: &Known, host: &str) -> Result<BTreeSet<IpAddr>, Need> {
 fn malformed(domain: &str, records: &[Mx]) -> Option<String> {
     let null = records.iter().any(|mx| mx.exchange.is_empty());
     if null && records.len() == 1 {
-        return Some(format!("the null MX (\"0 .\", RFC 7505) says that {domain} takes no mail: remove it"));
+        return Some(format!("the null MX (\"0 .\", RFC 7505) declares that {domain} accepts no mail: remove it"));
     }
     if null {
-        return Some("the null MX (\".\") must not be beside other MX records (RFC 7505): remove it".to_owned());
+        return Some(
+            "the null MX (\".\") is not allowed together with other MX records (RFC 7505): remove it".to_owned(),
+        );
     }
     let address = records.iter().find(|mx| mx.exchange.parse::<IpAddr>().is_ok())?;
     Some(format!("an MX record must name a host, not the address {}", address.exchange))
@@ -124,7 +126,7 @@ fn ranked(wanted: &Wanted, records: &[Mx], ours: &Mx, verdict: Verdict) -> Verdi
     let mut verdict = verdict.found(DnsVerdict::Verified, format!("mail goes to {host}"));
     let backups = records.iter().map(|mx| mx.exchange.as_str()).filter(|name| *name != host);
     for backup in backups.filter(|name| !is_allowed(wanted, name)).collect::<BTreeSet<_>>() {
-        let message = format!("{backup} takes mail when {host} can't: list it in allowedExtraMx if you want that");
+        let message = format!("{backup} accepts mail when {host} can't: list it in allowedExtraMx if you want that");
         verdict = verdict.warn("ForeignBackupMx", message);
     }
     let distinct = records.iter().map(|mx| &mx.exchange).collect::<BTreeSet<_>>();
@@ -146,7 +148,7 @@ fn foreign(wanted: &Wanted, known: &Known, records: &[Mx], verdict: Verdict) -> 
     let list = names.iter().copied().collect::<Vec<_>>().join(", ");
     let verdict = verdict.found(DnsVerdict::Mismatch, format!("MX points to {list}, not to {host}"));
     if let Some(zone) = names.iter().find_map(|found| appended_zone(found, host, wanted.domain.as_str())) {
-        let hint = format!("the zone appended its name {zone}: write \"{host}.\" with the dot at the end");
+        let hint = format!("the zone appended its own name {zone}: write \"{host}.\" with the dot at the end");
         return Ok(verdict.hint(Some(hint)));
     }
     let looked_at = names.iter().take(FOREIGN_TARGETS);
@@ -156,7 +158,7 @@ fn foreign(wanted: &Wanted, known: &Known, records: &[Mx], verdict: Verdict) -> 
         match target {
             Target::Good(ips) if !ips.is_disjoint(&ours) => {
                 return Ok(verdict.hint(Some(format!(
-                    "{found} is the same machine: publish {}. IN MX 10 {host}. in its place",
+                    "{found} is the same machine: publish {}. IN MX 10 {host}. instead",
                     wanted.domain
                 ))));
             }
@@ -220,8 +222,8 @@ mod tests {
             (&[(5, "mx.other.test"), (10, h)], DnsVerdict::Mismatch, "mail goes to mx.other.test (5) before"),
             (&[(10, "mx.other.test"), (10, h)], DnsVerdict::Mismatch, "as often as to"),
             (&[(10, "mx.other.test")], DnsVerdict::Mismatch, "MX points to mx.other.test, not to mail.example.net"),
-            (&[(0, "")], DnsVerdict::Invalid, "takes no mail"),
-            (&[(0, ""), (10, h)], DnsVerdict::Invalid, "must not be beside"),
+            (&[(0, "")], DnsVerdict::Invalid, "accepts no mail"),
+            (&[(0, ""), (10, h)], DnsVerdict::Invalid, "not allowed together"),
             (&[(10, "192.0.2.1")], DnsVerdict::Invalid, "not the address 192.0.2.1"),
             (&[(10, "gone.test")], DnsVerdict::Invalid, "gone.test has no address"),
         ];

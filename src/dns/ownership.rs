@@ -83,10 +83,10 @@ fn severity(proof: &Proof) -> u8 {
 fn judged(challenge: &Challenge, answer: &Answer, needs_authority: bool) -> Proof {
     let name = &challenge.name;
     if let Outcome::Failed(why) = &answer.outcome {
-        return Proof::Unknown(format!("no answer about {name}: {why}"));
+        return Proof::Unknown(format!("no answer for {name}: {why}"));
     }
     if needs_authority && answer.source != DnsSource::Authoritative {
-        return Proof::Unknown(format!("the zone's own servers gave no answer about {name}"));
+        return Proof::Unknown(format!("the zone's own servers gave no answer for {name}"));
     }
     let texts = answer.texts();
     let is_it = |text: &Vec<u8>| text.trim_ascii() == challenge.value.as_bytes();
@@ -97,9 +97,9 @@ fn judged(challenge: &Challenge, answer: &Answer, needs_authority: bool) -> Proo
     Proof::Absent(match (texts.is_empty(), other) {
         (true, _) => format!("there is no TXT record at {name}"),
         (false, true) => format!(
-            "the TXT record at {name} is that of another object or cluster: publish the value of this one beside it"
+            "the TXT record at {name} belongs to another object or cluster: publish the value of this object too"
         ),
-        (false, false) => format!("the TXT record at {name} holds something else: publish the value beside it"),
+        (false, false) => format!("the TXT record at {name} has another value: publish the value too"),
     })
 }
 
@@ -119,7 +119,7 @@ pub fn settle_ownership(
     let failures = before.map_or(0, |before| before.failures) + u32::from(was_verified);
     let lasts = failures >= BAD_CHECKS && now.duration_since(since.0) >= BAD_FOR;
     let (verified, failures, failing_since, message) = match proof {
-        Proof::Found => (true, 0, None, "the record is there".to_owned()),
+        Proof::Found => (true, 0, None, "the record exists".to_owned()),
         Proof::Unknown(why) => (was_verified, before.map_or(0, |b| b.failures), Some(since), why),
         Proof::Absent(why) if was_verified && !lasts => (true, failures, Some(since), why),
         Proof::Absent(why) => (false, 0, Some(since), why),

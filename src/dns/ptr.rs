@@ -48,7 +48,7 @@ pub fn ptr(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let good = matches!(found, DnsVerdict::Verified | DnsVerdict::TempError);
     let hint = (!good).then(|| {
         format!(
-            "let the owner of the address, such as the hosting provider, publish {}",
+            "ask the owner of the address, such as the hosting provider, to publish {}",
             verdict.expected.join(" and ")
         )
     });
@@ -62,7 +62,7 @@ fn reverse(known: &Known, ip: IpAddr) -> Result<&Answer, Need> {
 fn judge(host: &str, ip: IpAddr, answer: &Answer, forward: &[&Answer; 2]) -> (DnsVerdict, String) {
     let names = match &answer.outcome {
         Outcome::Names(names) => names,
-        Outcome::Failed(why) => return (DnsVerdict::TempError, format!("no answer about the name of {ip}: {why}")),
+        Outcome::Failed(why) => return (DnsVerdict::TempError, format!("no answer for the name of {ip}: {why}")),
         Outcome::CnameLoop => {
             return (DnsVerdict::Invalid, format!("the CNAME records at the name of {ip} form a loop"));
         }
@@ -76,10 +76,10 @@ fn judge(host: &str, ip: IpAddr, answer: &Answer, forward: &[&Answer; 2]) -> (Dn
         _ if addresses(forward).contains(&ip) => {
             (DnsVerdict::Verified, format!("every sending address has the name {host}"))
         }
-        Some(why) => (DnsVerdict::TempError, format!("no answer about {host}: {why}")),
+        Some(why) => (DnsVerdict::TempError, format!("no answer for {host}: {why}")),
         None => (
             DnsVerdict::Mismatch,
-            format!("{ip} has the name {host}, but {host} does not have that address: publish it there"),
+            format!("{ip} has the name {host}, but {host} does not have this address: publish it there"),
         ),
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         let facts = facts(&[]).with(at("7.100.51.198.in-addr.arpa", Kind::Ptr), names);
         let found = facts.judge(|known| ptr(&sending, known));
         assert_eq!(found.verdict, DnsVerdict::Mismatch);
-        assert!(found.message.contains("does not have that address"));
+        assert!(found.message.contains("does not have this address"));
     }
 
     #[test]

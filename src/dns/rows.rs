@@ -62,7 +62,7 @@ fn with_what_to_publish(wanted: &Wanted, verdict: Verdict) -> Verdict {
     };
     let line = record.zone_line();
     let publish = if line.len() > HINT_LINE {
-        format!("publish the {} record under expected at {}", record.record_type, record.name)
+        format!("publish the {} record in expected at {}", record.record_type, record.name)
     } else {
         format!("publish {line}")
     };

@@ -30,7 +30,7 @@ fn absent(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, N
     let message = format!("there is no SRV record at {}", verdict.name);
     let hint = elsewhere.then(|| {
         let domain = &wanted.domain;
-        format!("the record is at {doubled}: the zone appends its name, so leave out .{domain} in the record's name")
+        format!("the record is at {doubled}: the zone appends its own name, so remove .{domain} from the record's name")
     });
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
@@ -43,8 +43,8 @@ fn judge(
 ) -> Result<Verdict, Need> {
     let (host, name) = (wanted.mail_host.as_str(), verdict.name.clone());
     if records.iter().all(|srv| srv.target.is_empty()) {
-        let verdict = verdict.found(DnsVerdict::Verified, format!("{name} says that the service is off"));
-        return Ok(verdict.warn("DeclaredOff", "the target \".\" says that there is no such service (RFC 2782)"));
+        let verdict = verdict.found(DnsVerdict::Verified, format!("{name} declares that the service is off"));
+        return Ok(verdict.warn("DeclaredOff", "the target \".\" declares that there is no such service (RFC 2782)"));
     }
     if let Some(srv) = records.iter().find(|srv| srv.target == host && srv.port == service.port) {
         let cname = known.host(host)?.iter().find_map(|answer| answer.cnames.first());
@@ -52,14 +52,14 @@ fn judge(
             let message = format!("the target {host} is a CNAME for {cname}, which RFC 2782 forbids");
             return Ok(verdict.found(DnsVerdict::Invalid, message));
         }
-        let verdict = verdict.found(DnsVerdict::Verified, format!("{name} leads to {host}:{}", srv.port));
+        let verdict = verdict.found(DnsVerdict::Verified, format!("{name} points to {host}:{}", srv.port));
         return path(service, known, verdict);
     }
     let found = records.iter().take(4).map(|srv| format!("{}:{}", srv.target, srv.port)).collect::<Vec<_>>().join(", ");
-    let message = format!("{name} leads to {found}, not to {host}:{}", service.port);
+    let message = format!("{name} points to {found}, not to {host}:{}", service.port);
     let appended = records.iter().any(|srv| srv.target.strip_prefix(host).is_some_and(|rest| rest.starts_with('.')));
     let hint = if appended {
-        format!("the zone appended its name: write \"{host}.\" with the dot at the end")
+        format!("the zone appended its own name: write \"{host}.\" with the dot at the end")
     } else {
         format!("publish {name}. IN SRV 0 1 {} {host}.", service.port)
     };
@@ -75,7 +75,7 @@ fn path(service: &Service, known: &Known, verdict: Verdict) -> Result<Verdict, N
     if has || answer.failure().is_some() {
         return Ok(verdict);
     }
-    let message = format!("clients don't learn the path: publish {}. IN TXT \"{wanted}\"", verdict.name);
+    let message = format!("clients don't find the path: publish {}. IN TXT \"{wanted}\"", verdict.name);
     Ok(verdict.warn("NoPath", message))
 }
 

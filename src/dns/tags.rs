@@ -40,7 +40,7 @@ impl Tags {
             return Err(format!("{name:?} is not the name of a tag"));
         }
         if self.get(name).is_some() {
-            return Err(format!("the tag {name}= is there twice"));
+            return Err(format!("the tag {name}= is in the record twice"));
         }
         self.0.push((name.to_owned(), value.trim_start().to_owned()));
         Ok(())
@@ -57,7 +57,7 @@ impl Tags {
     /// That it is missing, or written in capitals.
     pub(super) fn demand(&self, name: &str) -> Result<&str, String> {
         self.get(name).ok_or_else(|| match self.0.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(name)) {
-            Some((tag, _)) => format!("the tag {tag}= counts for nothing: write {name}= in lower case"),
+            Some((tag, _)) => format!("the tag {tag}= is ignored: write {name}= in lower case"),
             None => format!("the tag {name}= is missing"),
         })
     }
@@ -80,9 +80,9 @@ pub(super) fn no_tag(piece: &str) -> String {
     }
     match piece.split_once(':') {
         Some((name, value)) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
-            format!("{piece:?} is not of the form tag=value: write {name}={}", value.trim())
+            format!("{piece:?} does not have the form tag=value: write {name}={}", value.trim())
         }
-        _ => format!("{piece:?} is not of the form tag=value"),
+        _ => format!("{piece:?} does not have the form tag=value"),
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     fn what_is_wrong_is_named_with_what_to_write() {
         assert!(Tags::parse(b"v=1; fo:1").unwrap_err().ends_with("write fo=1"));
         let capital = Tags::parse(b"P=abc").unwrap();
-        assert_eq!(capital.demand("p").unwrap_err(), "the tag P= counts for nothing: write p= in lower case");
+        assert_eq!(capital.demand("p").unwrap_err(), "the tag P= is ignored: write p= in lower case");
         assert_eq!(capital.demand("l").unwrap_err(), "the tag l= is missing");
     }
 

@@ -51,7 +51,7 @@ pub fn reports(text: &[u8]) -> Result<Vec<String>, String> {
             return Err(format!("rua={uri} is neither mailto:… nor https://…"));
         }
         if uri.contains('!') || is_no_uri(uri) {
-            return Err(format!("rua={uri} holds a character that has no place in a URI"));
+            return Err(format!("rua={uri} has a character that is not allowed in a URI"));
         }
     }
     Ok(uris.into_iter().map(ToOwned::to_owned).collect())

@@ -33,16 +33,18 @@ pub fn tlsa(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let Outcome::Tlsa(records) = &answer.outcome else { return absent(known, host, verdict) };
     let usable = records.iter().filter(|record| is_usable(record)).collect::<Vec<_>>();
     if usable.is_empty() {
-        let message = format!("senders can use no record at {name}: usage has to be 2 or 3, and the length has to fit");
+        let message =
+            format!("senders can't use any record at {name}: the usage must be 2 or 3, and the length must match");
         return Ok(verdict.found(DnsVerdict::Invalid, message));
     }
     if certificates.is_empty() {
-        let why = shown.failure().unwrap_or("no certificate was shown");
+        let why = shown.failure().unwrap_or("no certificate was presented");
         return Ok(verdict.failed(&format!("the key of {host} on port 25"), why));
     }
     if !usable.iter().any(|record| matches(record, certificates)) {
-        let message =
-            format!("no record matches the key that {host} shows on port 25: mail from senders that use DANE bounces");
+        let message = format!(
+            "no record matches the key that {host} presents on port 25: mail from senders that use DANE bounces"
+        );
         let hint = format!("publish {name}. IN TLSA {}", verdict.expected.join(" "));
         return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
     }
@@ -69,7 +71,8 @@ fn protected(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict
             Outcome::Secure(true) => {}
             Outcome::Failed(why) => return Ok(verdict.failed(at, why)),
             _ => {
-                let message = format!("the record matches, but senders ignore it: the answer about {at} is not signed");
+                let message =
+                    format!("the record matches, but senders ignore it, because the answer for {at} is not signed");
                 let hint = format!("sign the zone of {at} (DNSSEC), and let the parent zone publish its DS record");
                 let verdict = verdict.warn("Inactive", format!("without DNSSEC for {at} the record has no effect"));
                 return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
@@ -77,7 +80,7 @@ fn protected(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict
         }
     }
     let mut verdict =
-        verdict.found(DnsVerdict::Verified, format!("a record matches the key that {host} shows on port 25"));
+        verdict.found(DnsVerdict::Verified, format!("a record matches the key that {host} presents on port 25"));
     verdict.dnssec = Some(true);
     Ok(verdict)
 }

@@ -94,7 +94,7 @@ impl Verdict {
 
     /// A verdict when a lookup gave no answer.
     pub(super) fn failed(self, name: &str, why: &str) -> Self {
-        self.found(DnsVerdict::TempError, format!("no answer about {name}: {why}"))
+        self.found(DnsVerdict::TempError, format!("no answer for {name}: {why}"))
     }
 
     /// The verdict for an answer that holds no records of the type; `None` when it holds some.
@@ -104,7 +104,7 @@ impl Verdict {
             Outcome::Failed(why) => Some(verdict.failed(&self.name, why)),
             Outcome::CnameLoop => {
                 let message = format!(
-                    "the CNAME records at {} form a loop, or are more than 8: publish one that ends at a host",
+                    "the CNAME records at {} form a loop, or there are more than 8: publish one that ends at a host",
                     self.name
                 );
                 Some(verdict.found(DnsVerdict::Invalid, message))

@@ -205,7 +205,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Poll<'_, K, V> {
 }
 
 fn warn(error: &Error) {
-    tracing::warn!(%error, "left out of the poll; everything else is polled");
+    tracing::warn!(%error, "not polled; everything else is polled");
 }
 
 pub(super) fn texts(things: &[impl ToString]) -> HashSet<String> {

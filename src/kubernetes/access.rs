@@ -45,7 +45,7 @@ fn left_out(closed: Vec<Api<EmailDomain>>, settings: &mut Settings) -> Inaccessi
     for namespace in closed.iter().filter_map(Api::namespace) {
         tracing::error!(
             namespace,
-            "this namespace is left out: the operator may not list objects there. Create the namespace, or take it out of watchNamespaces, and upgrade the release"
+            "the operator ignores this namespace, because it may not list objects there. Create the namespace, or remove it from watchNamespaces, and upgrade the release"
         );
         settings.watch_namespaces.retain(|listed| listed != namespace);
     }
@@ -62,7 +62,7 @@ impl Inaccessible {
             return std::future::pending().await;
         }
         let (namespace, ..) = select_all(opening).await;
-        tracing::info!(namespace, "this namespace is accessible now: the operator restarts to include it");
+        tracing::info!(namespace, "the operator can read this namespace now, and restarts to include it");
     }
 }
 

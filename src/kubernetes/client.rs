@@ -46,7 +46,7 @@ impl LastAnswer {
 
 /// Said of what was not sent.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing was sent: another instance may lead by now")]
+#[error("nothing was sent, because another instance may be the leader now")]
 struct NotLeading;
 
 /// Said of a call whose answer did not come.

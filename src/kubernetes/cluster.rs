@@ -10,10 +10,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Outside of a cluster, and none is named.
-    #[error("this is no pod, and no cluster is named: give --kubeconfig FILE, or set KUBECONFIG ({0})")]
+    #[error("no cluster is given, and this is not a pod: use --kubeconfig FILE, or set KUBECONFIG ({0})")]
     NotNamed(#[source] kube::config::InClusterError),
     /// A kubeconfig can't be used.
-    #[error("the kubeconfig {file} can't be used: {error}")]
+    #[error("the kubeconfig {file} is invalid: {error}")]
     Kubeconfig {
         /// As it was named.
         file: String,

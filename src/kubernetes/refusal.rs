@@ -17,14 +17,13 @@ pub(crate) fn why(error: &kube::Error) -> Why {
     match error {
         kube::Error::Api(answer) if REFUSALS.contains(&answer.code) => {
             let message = format!(
-                "Kubernetes refuses what the operator writes; change the quota, the policy or the right that forbids it, \
-                 and it is tried again: {}",
+                "Kubernetes refuses a write of the operator; change the quota, the policy or the right that forbids it; the operator retries: {}",
                 cleaned(&answer.message)
             );
             Why::new(Reason::RefusedByKubernetes, message)
         }
         error => {
-            let message = format!("the Kubernetes API failed, it is tried again: {}", cleaned(&error.to_string()));
+            let message = format!("the Kubernetes API failed; the operator retries: {}", cleaned(&error.to_string()));
             Why::new(Reason::KubernetesApiError, message)
         }
     }

@@ -224,7 +224,7 @@ async fn fill<K>(
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off; it starts again");
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch ended; restarting it");
                 continue;
             }
         };

@@ -144,7 +144,7 @@ impl Writer {
             }
             (version, before) = versioned(&now);
         }
-        Err(changes_too_often(&object.name_any(), "status to be written"))
+        Err(changes_too_often(&object.name_any(), "status"))
     }
 
     /// Writes a status to exactly this object; with a version only while it is still of that version.
@@ -252,7 +252,7 @@ impl Writer {
     /// Publishes an event on something that is not ours; one that can't be published is only logged.
     pub(crate) async fn publish_on(&self, reference: &ObjectReference, event: &Event) {
         if let Err(error) = self.events.publish(event, reference).await {
-            tracing::warn!(%error, "an event could not be published");
+            tracing::warn!(%error, "publishing an event failed");
         }
     }
 
@@ -297,7 +297,7 @@ impl Writer {
                 result => return result.map(|_| ()),
             }
         }
-        Err(changes_too_often(&name, "finalizer to be removed"))
+        Err(changes_too_often(&name, "finalizer"))
     }
 
     /// The API of the object's kind in its namespace.
@@ -326,6 +326,6 @@ fn versioned<K: Object>(object: &K) -> (Option<String>, K::Status) {
 }
 
 fn changes_too_often(name: &str, what: &str) -> kube::Error {
-    let message = format!("{name} changes too often for its {what}; it is tried again");
+    let message = format!("{name} changes too often to update its {what}; the operator retries");
     kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409)))
 }

@@ -60,7 +60,7 @@ impl Candidate {
                 Ok(Ok(Look::Taken(lease))) => return self.start(lease),
                 Ok(Ok(Look::Held(by))) => {
                     looked();
-                    format!("another instance leads, this one waits: {by}")
+                    format!("on standby, another instance is the leader: {by}")
                 }
                 Ok(Err(error)) => self.trouble(&error),
                 Err(_) => "the Kubernetes API does not answer".to_owned(),
@@ -90,13 +90,13 @@ impl Candidate {
                 self.permit.grant(asked + times.good);
                 Ok(Look::Taken(Box::new(lease)))
             }
-            Err(error) if is_conflict(&error) => Ok(Look::Held("somebody who was faster".to_owned())),
+            Err(error) if is_conflict(&error) => Ok(Look::Held("an instance that was faster".to_owned())),
             Err(error) => Err(error),
         }
     }
 
     fn start(self, lease: Box<Lease>) -> Term {
-        tracing::info!(lease = self.name, me = self.me, "this instance leads");
+        tracing::info!(lease = self.name, me = self.me, "this instance is the leader");
         self.metrics.leading(true);
         let (resign, resigned) = oneshot::channel();
         // A task of its own: passes that take long must not keep it from renewing.
@@ -117,7 +117,7 @@ impl Candidate {
     async fn renewed(&self, lease: &mut Lease, resigned: &mut oneshot::Receiver<()>) -> Option<String> {
         let times = Times::of(self.duration);
         let mut trouble: Option<String> = None;
-        let late = |trouble: Option<String>| trouble.or_else(|| Some("it could not be renewed in time".to_owned()));
+        let late = |trouble: Option<String>| trouble.or_else(|| Some("the Lease was not renewed in time".to_owned()));
         let mut wait = times.renew;
         loop {
             let Some(left) = self.permit.left() else { return late(trouble) };
@@ -159,7 +159,9 @@ impl Candidate {
         match self.write(lease.clone(), Some(&self.me)).await {
             Ok(lease) => Ok(Renewed::Yes(Box::new(lease))),
             Err(error) if is_conflict(&error) => self.again().await,
-            Err(kube::Error::Api(error)) if error.is_not_found() => Ok(Renewed::Lost("it was deleted".to_owned())),
+            Err(kube::Error::Api(error)) if error.is_not_found() => {
+                Ok(Renewed::Lost("the Lease was deleted".to_owned()))
+            }
             Err(error) => Err(error),
         }
     }
@@ -169,8 +171,8 @@ impl Candidate {
         let lease = self.leases.get(&self.name).await?;
         match lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) {
             Some(by) if by == self.me => Ok(Renewed::Yes(Box::new(self.write(lease, Some(&self.me)).await?))),
-            Some(by) => Ok(Renewed::Lost(format!("{by} has taken it"))),
-            None => Ok(Renewed::Lost("it was freed by hand".to_owned())),
+            Some(by) => Ok(Renewed::Lost(format!("{by} holds the Lease"))),
+            None => Ok(Renewed::Lost("the Lease was released by hand".to_owned())),
         }
     }
 
@@ -179,9 +181,9 @@ impl Candidate {
         let limit = self.permit.left().unwrap_or_default();
         self.permit.revoke();
         match timeout(limit, self.write(lease, None)).await {
-            Ok(Ok(_)) => tracing::info!(lease = self.name, "the lease is released"),
-            Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the lease can't be released and runs out"),
-            Err(_) => tracing::warn!(lease = self.name, "the lease can't be released and runs out"),
+            Ok(Ok(_)) => tracing::info!(lease = self.name, "the Lease is released"),
+            Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the Lease can't be released; it expires"),
+            Err(_) => tracing::warn!(lease = self.name, "the Lease can't be released; it expires"),
         }
     }
 
@@ -197,10 +199,10 @@ impl Candidate {
     fn trouble(&self, error: &kube::Error) -> String {
         match error {
             kube::Error::Api(status) if status.is_forbidden() => format!(
-                "the operator may not read and write the Lease {}: it needs get, create and update on leases ({})",
+                "the operator may not read or write the Lease {}: it needs get, create and update on leases ({})",
                 self.name, status.message
             ),
-            error => format!("the Lease {} can't be read or written: {error}", self.name),
+            error => format!("reading or writing the Lease {} failed: {error}", self.name),
         }
     }
 }
@@ -230,7 +232,7 @@ pub(crate) struct Term {
 impl Term {
     /// Waits until the Lease is lost, and says why.
     pub(crate) async fn lost(&mut self) -> String {
-        (&mut self.keeping).await.ok().flatten().unwrap_or_else(|| "its keeper broke down".to_owned())
+        (&mut self.keeping).await.ok().flatten().unwrap_or_else(|| "the task that renews the Lease failed".to_owned())
     }
 
     /// Frees the Lease, so that another may start at once.

@@ -45,7 +45,7 @@ pub enum NoSink {
 
 /// Why the list of sinks can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the list of sinks can't be used: {0}")]
+#[error("the list of sinks is invalid: {0}")]
 pub struct InvalidSinks(String);
 
 /// A sink as the file has it.
@@ -85,7 +85,7 @@ impl Sinks {
         for (i, one) in written.into_iter().enumerate() {
             let sink = read(one).map_err(|why| InvalidSinks(format!("[{i}]{why}")))?;
             if sinks.iter().any(|known| known.name == sink.name) {
-                return Err(InvalidSinks(format!("[{i}].name: {:?} is there twice", sink.name)));
+                return Err(InvalidSinks(format!("[{i}].name: {:?} is in the list twice", sink.name)));
             }
             sinks.push(sink);
         }
@@ -119,7 +119,7 @@ fn read(written: Written) -> Result<Sink, String> {
     let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !(1..=63).contains(&written.name.len()) || !written.name.bytes().all(is_name) {
         let name = &written.name;
-        return Err(format!(".name: {name:?} is no name: write 1 to 63 of a to z, 0 to 9 and -"));
+        return Err(format!(".name: {name:?} is not a name: write 1 to 63 characters of a to z, 0 to 9 and -"));
     }
     let kind = match (written.webhook, written.email) {
         (Some(webhook), None) => {
@@ -174,7 +174,7 @@ mod tests {
     fn a_bad_list_is_refused_with_the_place() {
         for (yaml, why) in [
             ("[{name: a, namespaces: []}]", "[0]: write exactly one of"),
-            ("[{name: A, webhook: {url: 'https://a'}, namespaces: []}]", "[0].name: \"A\" is no name"),
+            ("[{name: A, webhook: {url: 'https://a'}, namespaces: []}]", "[0].name: \"A\" is not a name"),
             ("[{name: a, webhook: {url: 'ftp://a'}, namespaces: []}]", "[0].webhook.url"),
             ("[{name: a, webhook: {url: 'https://u:p@a'}, namespaces: []}]", "without user or password"),
             ("[{name: a, email: {address: nobody}, namespaces: []}]", "[0].email.address"),

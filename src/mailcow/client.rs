@@ -98,10 +98,11 @@ impl Client {
             builder =
                 certificates(ca).map_err(bad)?.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
         }
-        let mut key = header::HeaderValue::from_str(connection.api_key.expose_secret().trim())
-            .map_err(|_| bad("the API key holds characters that no key has; copy it from Mailcow again".to_owned()))?;
+        let mut key = header::HeaderValue::from_str(connection.api_key.expose_secret().trim()).map_err(|_| {
+            bad("the API key has characters that are not allowed in a key; copy it from Mailcow again".to_owned())
+        })?;
         if key.is_empty() {
-            return Err(bad("the API key is empty; give Mailcow's read-write key".to_owned()));
+            return Err(bad("the API key is empty; use Mailcow's read-write key".to_owned()));
         }
         key.set_sensitive(true);
         let http = builder
@@ -212,9 +213,9 @@ impl Client {
         let _turn = self.writers.turn(lane).await;
         let _admission = self.breaker.admit(rand::random()).await?;
         if !(self.permit)() {
-            return Err(
-                self.unreachable("nothing was sent: another instance of the operator may lead by now".to_owned())
-            );
+            return Err(self.unreachable(
+                "nothing was sent, because another instance of the operator may be the leader now".to_owned(),
+            ));
         }
         let started = Instant::now();
         let answer = self.send(Kind::Write, self.url(action, parts), Some(body)).await;
@@ -261,12 +262,12 @@ impl Client {
         match error {
             Some(error @ Error::KeyRejected { .. }) => {
                 if self.breaker.rejected(error.clone()) {
-                    tracing::warn!(server, %error, "Mailcow rejects the operator");
+                    tracing::warn!(server, %error, "Mailcow refuses the operator's requests");
                 }
             }
             Some(error @ (Error::Unreachable { .. } | Error::OutcomeUnknown { .. } | Error::NotTheApi { .. })) => {
                 if let Some(since) = self.breaker.failed(error, rand::random()) {
-                    tracing::warn!(server, %since, %error, "Mailcow does not answer; until it does, one call at a time tries again, and its objects are Ready=Unknown");
+                    tracing::warn!(server, %since, %error, "Mailcow does not answer; the operator retries one request at a time, and the objects are Ready=Unknown");
                 }
             }
             Some(_) | None => {
@@ -291,10 +292,10 @@ impl Client {
             403 => Err(Error::ReadOnlyKey { server: self.server() }),
             // Without PHP the web server takes a write for a request of a page (recording `30_php_down`).
             405 | 502 if is_page(body) => Err(self.unreachable(format!(
-                "it answered with status {status} and a page of its web server: PHP does not answer there; look at the container php-fpm-mailcow"
+                "it answered with status {status} and a page of its web server: PHP does not answer; check the container php-fpm-mailcow"
             ))),
             429 | 500..=599 => Err(self.unreachable(match failed_backend(body) {
-                Some(backend) => format!("it answered with status {status}: its connection to {backend} failed; look at that container"),
+                Some(backend) => format!("it answered with status {status}: its connection to {backend} failed; check that container"),
                 None => format!("it answered with status {status}"),
             })),
             _ => Err(self.not_the_api(path, format!("status {status}"))),
@@ -304,7 +305,7 @@ impl Client {
     /// Reads a `get` answer; one that is empty means that no key was seen (recording `01_auth/no_key_get_list`).
     fn parsed(&self, body: &[u8], path: &str) -> Result<Value, Error> {
         self.not_empty(body, path)?;
-        serde_json::from_slice(body).map_err(|_| self.not_the_api(path, "no JSON".to_owned()))
+        serde_json::from_slice(body).map_err(|_| self.not_the_api(path, "it is not JSON".to_owned()))
     }
 
     /// Refuses an answer without anything in it.
@@ -313,7 +314,7 @@ impl Client {
     /// [`Error::NotTheApi`].
     pub(super) fn not_empty(&self, body: &[u8], path: &str) -> Result<(), Error> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(self.not_the_api(path, "an empty answer".to_owned()));
+            return Err(self.not_the_api(path, "it is empty".to_owned()));
         }
         Ok(())
     }

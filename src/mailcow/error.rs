@@ -6,7 +6,7 @@ use crate::outcome::{Outcome, Reason, Why};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The configured URL is none.
-    #[error("the Mailcow URL {url:?} can't be used: {why}; give one such as https://mail.example.com")]
+    #[error("the Mailcow URL {url:?} is invalid: {why}; use a URL such as https://mail.example.com")]
     InvalidUrl {
         /// As configured.
         url: String,
@@ -14,7 +14,7 @@ pub enum Error {
         why: String,
     },
     /// What is configured beside the URL can't be used.
-    #[error("the connection to Mailcow at {url} can't be used: {why}")]
+    #[error("the connection to Mailcow at {url} is invalid: {why}")]
     InvalidConnection {
         /// As configured, without credentials.
         url: String,
@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// 401: the key or the address it is used from.
     #[error(
-        "Mailcow at {server} refuses the API key or the operator's address ({why}); check the key, that API access is on, and the addresses allowed for it; nothing is sent until the key changes or {wait_minutes} minutes have passed, since Mailcow bans addresses"
+        "Mailcow at {server} refuses the API key or the operator's IP address ({why}); check the key, that API access is on, and the allowed addresses. The operator sends nothing until the key changes or {wait_minutes} minutes have passed, because Mailcow bans addresses"
     )]
     KeyRejected {
         /// Scheme, host and port.
@@ -42,7 +42,7 @@ pub enum Error {
         wait_minutes: u64,
     },
     /// 403: the key may only read.
-    #[error("the API key for Mailcow at {server} may only read; give the operator the read-write key")]
+    #[error("the API key for Mailcow at {server} is read-only; give the operator the read-write key")]
     ReadOnlyKey {
         /// Scheme, host and port.
         server: String,
@@ -58,7 +58,7 @@ pub enum Error {
         message: String,
     },
     /// A write was cut off or answered nothing: it may be done, half done or not done.
-    #[error("it is not known whether Mailcow did {action}: {why}; it is looked up before anything is tried again")]
+    #[error("Mailcow did not confirm the request to {action}: {why}; the operator checks the result before it retries")]
     OutcomeUnknown {
         /// What was asked, with the thing's name.
         action: String,
@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// An answer about something else.
     #[error(
-        "Mailcow at {server} answered {asked:?} with another thing than was asked for; nothing is read from that and nothing is written"
+        "Mailcow at {server} answered {asked:?} with data of another entry; the operator ignores the answer and writes nothing"
     )]
     OtherThing {
         /// Scheme, host and port.
@@ -84,7 +84,7 @@ pub enum Error {
         asked: String,
     },
     /// Something that is no answer of Mailcow's API, such as a page.
-    #[error("{server} answered {path} with something that is no answer of Mailcow's API ({why}); is the URL right?")]
+    #[error("the answer of {server} to {path} is not from Mailcow's API ({why}); check the URL")]
     NotTheApi {
         /// Scheme, host and port.
         server: String,
@@ -94,7 +94,7 @@ pub enum Error {
         why: String,
     },
     /// JSON that is not what the API answers.
-    #[error("Mailcow at {server} answered {path} with something that can't be read ({why}); is its version supported?")]
+    #[error("the answer of Mailcow at {server} to {path} is not readable ({why}); check that its version is supported")]
     Unexpected {
         /// Scheme, host and port.
         server: String,

@@ -13,13 +13,13 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
         return Err("it must begin with https:// or http://".to_owned());
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err("it names no host".to_owned());
+        return Err("it has no host name".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it must hold no user name or password".to_owned());
+        return Err("it must not contain a user name or password".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("it must hold no ? or #".to_owned());
+        return Err("it must not contain ? or #".to_owned());
     }
     let path = url.path().trim_end_matches('/').trim_end_matches("/api/v1").trim_end_matches("/api").to_owned();
     url.set_path(&path);

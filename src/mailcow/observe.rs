@@ -111,7 +111,7 @@ impl Client {
             Answer::Other(mailbox) if mailbox.username.is_none() => Err(Error::Refused {
                 action: format!("show the mailbox {address}"),
                 code: "half_deleted".to_owned(),
-                message: "a deletion stopped half-way; delete it once more in Mailcow".to_owned(),
+                message: "a deletion stopped half-way; delete the mailbox again in Mailcow".to_owned(),
             }),
             Answer::Other(_) => Err(self.other_thing("get/mailbox", address)),
         }
@@ -171,7 +171,7 @@ impl Client {
         let page = self.read(&question, parse).await?;
         let shown = u32::try_from(page.data.len()).unwrap_or(u32::MAX);
         let readable = self.readable(question.action, page.data);
-        let other_shape = || self.unexpected(question.action, "an answer of another shape".to_owned());
+        let other_shape = || self.unexpected(question.action, "it has another format".to_owned());
         Ok(MailboxPage {
             next: (shown == PAGE).then(|| start.saturating_add(shown - OVERLAP)),
             mailboxes: of_domain(readable.ok_or_else(other_shape)?, domain),
@@ -258,7 +258,13 @@ impl Client {
             let name = name.unwrap_or("nameless").to_owned();
             let read = serde_json::from_value(item);
             let is_odd = |error: &serde_json::Error| {
-                tracing::warn!(server = self.server(), action, name, why = shape(error), "left out of a list");
+                tracing::warn!(
+                    server = self.server(),
+                    action,
+                    name,
+                    why = shape(error),
+                    "ignoring an unreadable entry of a list"
+                );
             };
             read.inspect_err(is_odd).ok()
         };
@@ -270,7 +276,7 @@ impl Client {
     pub(super) fn parsed_as<T: DeserializeOwned>(&self, action: &str, body: &[u8], path: &str) -> Result<T, Error> {
         serde_json::from_slice(body).map_err(|error| match error.classify() {
             Category::Data => self.unexpected(action, shape(&error)),
-            Category::Io | Category::Syntax | Category::Eof => self.not_the_api(path, "no JSON".to_owned()),
+            Category::Io | Category::Syntax | Category::Eof => self.not_the_api(path, "it is not JSON".to_owned()),
         })
     }
 }
@@ -307,7 +313,7 @@ fn shape(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.split_once("missing field") {
         Some((_, field)) => format!("the key{} is missing", field.split(" at line").next().unwrap_or_default()),
-        None => "an answer of another shape".to_owned(),
+        None => "it has another format".to_owned(),
     }
 }
 

@@ -53,7 +53,7 @@ impl Client {
             body: json!({"items": [id], "attr": {"action": "release"}}),
             success: "item_released",
             about: id.to_string(),
-            action: format!("release the held back mail {id}"),
+            action: format!("release the quarantined mail {id}"),
         };
         self.write(&request, &quarantine_lane(id)).await
     }
@@ -69,7 +69,7 @@ impl Client {
             body: json!([id]),
             success: "item_deleted",
             about: id.to_string(),
-            action: format!("delete the held back mail {id}"),
+            action: format!("delete the quarantined mail {id}"),
         };
         self.write(&request, &quarantine_lane(id)).await
     }

@@ -41,12 +41,12 @@ pub(super) fn write_outcome(body: &[u8], request: &Request) -> Result<(), Error>
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(unknown("the answer was empty"));
     }
-    let value: Value = serde_json::from_slice(body).map_err(|_| unknown("the answer was no JSON"))?;
+    let value: Value = serde_json::from_slice(body).map_err(|_| unknown("the answer was not JSON"))?;
     let entries: Vec<Entry> = match value {
         Value::Array(_) => serde_json::from_value(value),
         other => serde_json::from_value(other).map(|entry| vec![entry]),
     }
-    .map_err(|_| unknown("the answer had another shape than Mailcow's"))?;
+    .map_err(|_| unknown("the answer had another format than Mailcow's"))?;
     if let Some(refusal) = entries.iter().find(|entry| matches!(entry.kind.as_str(), "danger" | "error")) {
         return Err(refused(&refusal.words(), action));
     }
@@ -61,9 +61,9 @@ pub(super) fn write_outcome(body: &[u8], request: &Request) -> Result<(), Error>
     }
     let mut confirmed = entries.iter().map(Entry::words).filter(|words| words.first().is_some_and(|c| c == success));
     match confirmed.clone().count() {
-        0 => Err(unknown("the answer does not confirm it")),
+        0 => Err(unknown("the answer has no confirmation")),
         _ if confirmed.any(|words| words.get(1).is_some_and(|thing| is_same(thing, about))) => Ok(()),
-        _ => Err(unknown("the answer confirms it for another thing")),
+        _ => Err(unknown("the answer confirms another entry")),
     }
 }
 
@@ -93,42 +93,42 @@ fn in_words(code: &str, args: &[String]) -> String {
     let quantity =
         |n: usize| arg(n).trim().parse().map_or_else(|_| format!("{} MiB", arg(n)), |mib| Quota::mib(mib).to_string());
     match code {
-        "access_denied" => "it does not exist there, or the key has no right to it".to_owned(),
-        "aliases_in_use" => format!("limits.aliases is below the {} aliases that exist", arg(0)),
+        "access_denied" => "it does not exist on Mailcow, or the API key has no right to it".to_owned(),
+        "aliases_in_use" => format!("limits.aliases is below the {} existing aliases", arg(0)),
         "comment_too_long" => "the comment is longer than 160 characters".to_owned(),
-        "defquota_empty" | "maxquota_empty" => "a quota of 0 is not taken for a domain".to_owned(),
-        "dkim_domain_or_sel_invalid" => "it has a DKIM key already, or selector or size are not taken".to_owned(),
+        "defquota_empty" | "maxquota_empty" => "a domain must not have a quota of 0".to_owned(),
+        "dkim_domain_or_sel_invalid" => "it already has a DKIM key, or the selector or size is not allowed".to_owned(),
         "domain_cannot_match_hostname" => "the domain must not be Mailcow's own host name".to_owned(),
-        "domain_exists" => "a domain or an alias domain of this name exists already".to_owned(),
-        "domain_invalid" => "the domain is malformed, or does not exist there".to_owned(),
-        "domain_not_empty" => "the domain still holds mailboxes or resources".to_owned(),
-        "domain_not_found" => format!("the domain {} does not exist there", arg(0)),
-        "domain_quota_m_in_use" => format!("limits.totalQuota is below the {} that mailboxes have", quantity(0)),
-        "goto_empty" => "there is no address to go to".to_owned(),
-        "goto_invalid" => "a goto address is not taken".to_owned(),
+        "domain_exists" => "a domain or an alias domain with this name already exists".to_owned(),
+        "domain_invalid" => "the domain name is malformed, or does not exist on Mailcow".to_owned(),
+        "domain_not_empty" => "the domain still has mailboxes or resources".to_owned(),
+        "domain_not_found" => format!("the domain {} does not exist on Mailcow", arg(0)),
+        "domain_quota_m_in_use" => format!("limits.totalQuota is below the {} of the existing mailboxes", quantity(0)),
+        "goto_empty" => "there is no target address".to_owned(),
+        "goto_invalid" => "a goto address is not allowed".to_owned(),
         "is_alias" | "is_alias_or_mailbox" | "is_spam_alias" | "object_exists" => {
-            format!("{} exists already, as a mailbox or an alias", arg(0))
+            format!("{} already exists as a mailbox or an alias", arg(0))
         }
         "mailbox_defquota_exceeds_mailbox_maxquota" => "mailboxDefaults.quota is above limits.mailboxQuota".to_owned(),
         "mailbox_quota_exceeds_domain_quota" => "limits.mailboxQuota is above limits.totalQuota".to_owned(),
-        "mailboxes_in_use" => format!("limits.mailboxes is below the {} mailboxes that exist", arg(0)),
+        "mailboxes_in_use" => format!("limits.mailboxes is below the {} existing mailboxes", arg(0)),
         "alias_invalid" | "mailbox_invalid" | "username_invalid" => "the address is malformed".to_owned(),
         "mailbox_quota_exceeded" => format!("the quota is above the domain's limit of {} for a mailbox", quantity(0)),
         "mailbox_quota_left_exceeded" => {
-            format!("the quota is above what the domain has left or allows ({})", quantity(0))
+            format!("the quota is above what the domain has left ({})", quantity(0))
         }
-        "max_alias_exceeded" => "the domain has as many aliases as its limit allows; raise limits.aliases".to_owned(),
+        "max_alias_exceeded" => "the domain has reached its limit of aliases; raise limits.aliases".to_owned(),
         "max_mailbox_exceeded" => {
             format!("the domain has {} of {} mailboxes; raise limits.mailboxes", arg(0), arg(1))
         }
-        "max_quota_in_use" => format!("limits.mailboxQuota is below a mailbox's quota of {}", quantity(0)),
+        "max_quota_in_use" => format!("limits.mailboxQuota is below the quota of a mailbox ({})", quantity(0)),
         "password_complexity" => "the password does not meet the server's password policy".to_owned(),
-        "rl_timeframe" => "the time of the rate limit is not taken".to_owned(),
+        "rl_timeframe" => "the period of the rate limit is not allowed".to_owned(),
         "sender_acl_invalid" => {
-            format!("{} in senderAcl is neither a mailbox, an alias nor a domain that exists there", arg(0))
+            format!("{} in senderAcl is not a mailbox, alias or domain on Mailcow", arg(0))
         }
-        "release_send_failed" => format!("the mail could not be handed over for delivery ({})", arg(0)),
-        "sieve_error" => format!("the Sieve script is refused: {}", arg(0)),
+        "release_send_failed" => format!("the mail could not be delivered ({})", arg(0)),
+        "sieve_error" => format!("Mailcow refuses the Sieve script: {}", arg(0)),
         "tag_limit_exceeded" => "there are too many tags".to_owned(),
         _ if args.is_empty() => code.to_owned(),
         _ => format!("{code}: {}", args.join(", ")),

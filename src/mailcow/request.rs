@@ -61,11 +61,11 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
             edit_request("edit/tls_policy", address, &tls_attr(*tls), ("mailbox_modified", action))
         }
         Change::UnmarkMailbox { address, tags } => {
-            let action = format!("take the operator's mark off the mailbox {address}");
+            let action = format!("remove the operator's mark from the mailbox {address}");
             untag("delete/mailbox/tag", address, tags, ("mailbox_modified", action))
         }
         Change::UntagMailbox { address, tags } => {
-            let action = format!("take tags off the mailbox {address}");
+            let action = format!("remove tags from the mailbox {address}");
             untag("delete/mailbox/tag", address, tags, ("mailbox_modified", action))
         }
         Change::SetAttributes { address, attributes } => set_attributes(address, attributes),
@@ -118,7 +118,7 @@ fn set_attributes(address: &Address, attributes: &BTreeMap<String, String>) -> R
 }
 
 fn untag_domain(name: &DomainName, tags: &[String], what: &str) -> Request {
-    untag("delete/domain/tag", name, tags, ("domain_modified", format!("take {what} off the domain {name}")))
+    untag("delete/domain/tag", name, tags, ("domain_modified", format!("remove {what} from the domain {name}")))
 }
 
 fn untag(route: &'static str, thing: &impl ToString, tags: &[String], told: (&'static str, String)) -> Request {
@@ -133,7 +133,7 @@ fn add_dkim(name: &DomainName, dkim: &Dkim) -> Request {
         body: json!({"domains": name.as_str(), "dkim_selector": dkim.selector, "key_size": dkim.key_size}),
         success: "dkim_added",
         about: name.to_string(),
-        action: format!("make a DKIM key for {name}"),
+        action: format!("create a DKIM key for {name}"),
     }
 }
 

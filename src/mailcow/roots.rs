@@ -13,13 +13,15 @@ pub(super) fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, Strin
     let mut store = RootCertStore::empty();
     let mut found = Vec::new();
     for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let der = der.map_err(|error| format!("ca.crt is broken: {error}; give the certificate as PEM text, whole"))?;
+        let der =
+            der.map_err(|error| format!("ca.crt is invalid: {error}; give the complete certificate as PEM text"))?;
         let read = store.add(der.clone()).map_err(|error| error.to_string());
         let read = read.and_then(|()| reqwest::Certificate::from_der(&der).map_err(|error| error.to_string()));
-        found.push(read.map_err(|why| format!("ca.crt is broken: {why}; give the certificate as PEM text, whole"))?);
+        found.push(read.map_err(|why| format!("ca.crt is invalid: {why}; give the complete certificate as PEM text"))?);
     }
     if found.is_empty() {
-        let why = "ca.crt holds no certificate; give PEM text that begins with -----BEGIN CERTIFICATE-----, or leave ca.crt out";
+        let why =
+            "ca.crt has no certificate; give PEM text that begins with -----BEGIN CERTIFICATE-----, or remove ca.crt";
         return Err(why.to_owned());
     }
     Ok(found)
@@ -36,12 +38,12 @@ mod tests {
         assert_eq!(certificates(&format!("{good}\n{good}")).unwrap().len(), 2);
         let cut = &good[..good.len() / 2];
         for (pem, words) in [
-            ("", "holds no certificate"),
-            ("hello", "holds no certificate"),
-            (&certified.signing_key.serialize_pem(), "holds no certificate"),
-            (cut, "is broken"),
-            ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "is broken"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is broken"),
+            ("", "has no certificate"),
+            ("hello", "has no certificate"),
+            (&certified.signing_key.serialize_pem(), "has no certificate"),
+            (cut, "is invalid"),
+            ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "is invalid"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is invalid"),
         ] {
             let why = certificates(pem).unwrap_err();
             assert!(why.contains(words), "{pem:?}: {why}");

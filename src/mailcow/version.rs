@@ -23,7 +23,7 @@ impl Client {
     pub async fn version(&self) -> Result<String, Error> {
         let value = self.get("get/status", &["version"]).await?;
         let version = value.get("version").and_then(Value::as_str).map(ToOwned::to_owned);
-        version.ok_or_else(|| self.unexpected("get/status/version", "no version in it".to_owned()))
+        version.ok_or_else(|| self.unexpected("get/status/version", "it has no version".to_owned()))
     }
 
     /// The server's version, such as `2026-07a`, at most five minutes old.

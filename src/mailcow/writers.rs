@@ -32,7 +32,7 @@ pub(super) struct Lane {
 
 /// The lane of an act on a mail that is held back.
 pub(super) fn quarantine_lane(id: u64) -> Lane {
-    Lane { view: View::Leaves, things: vec![format!("held back mail {id}")] }
+    Lane { view: View::Leaves, things: vec![format!("quarantined mail {id}")] }
 }
 
 /// The lane of a change.

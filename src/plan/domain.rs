@@ -67,7 +67,7 @@ pub fn dkim_agrees(want: &Domain, have: Option<&DomainHave>) -> Result<(), Outco
         return Ok(());
     }
     let message = format!(
-        "Mailcow has a DKIM key with selector {} and {} bits, and spec.dkim asks for {} and {}; an existing key is never replaced: change spec.dkim, or delete the key in Mailcow to get a new one",
+        "Mailcow has a DKIM key with selector {} and {} bits, but spec.dkim asks for {} and {}. The operator never replaces a key: change spec.dkim, or delete the key in Mailcow to get a new one",
         key.selector, key.key_size, want.dkim.selector, want.dkim.key_size
     );
     Err(Outcome::stalled(Reason::DkimKeyDiffers, message))
@@ -93,14 +93,14 @@ pub fn domain_removal(have: Option<&DomainHave>, mark: &Mark, policy: DeletionPo
         DeletionPolicy::Delete if have.mailboxes > 0 => Err(Outcome::waiting(
             Reason::DomainNotEmpty,
             format!(
-                "{name} still holds {} on Mailcow; it is deleted when none is left",
+                "{name} still has {} on Mailcow; the operator deletes it when none is left",
                 count(have.mailboxes, "mailbox", "mailboxes")
             ),
         )),
         DeletionPolicy::Delete if have.aliases > 0 && !confirmed => Err(Outcome::stalled(
             Reason::ConfirmationNeeded,
             format!(
-                "deleting {name} would delete {} with it; to confirm, set the annotation {}: {name}",
+                "deleting {name} would also delete {}; to confirm, set the annotation {}: {name}; to keep them, set deletionPolicy: Retain",
                 count(have.aliases, "alias", "aliases"),
                 crate::crd::CONFIRM_DELETE
             ),

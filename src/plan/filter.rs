@@ -38,11 +38,11 @@ pub fn filter(
 fn slot_taken(mailbox: &Address, taken: &Filter) -> Outcome {
     // Another owner's description names its object.
     let whose = match taken.mark() {
-        None => format!("the active prefilter {:?} that this operator did not make", taken.description),
-        Some(_) => "the active prefilter of another owner".to_owned(),
+        None => format!("the active prefilter {:?}, which this operator did not create", taken.description),
+        Some(_) => "an active prefilter of another owner".to_owned(),
     };
     let message = format!(
-        "{mailbox} has {whose}; Mailcow allows one: deactivate or delete it in Mailcow, or set adoptionPolicy: Force on a rule to have it switched off until the last rule goes"
+        "{mailbox} has {whose}. Mailcow allows only one: deactivate or delete it in Mailcow, or set adoptionPolicy: Force on a rule to replace it until the last rule is deleted"
     );
     Outcome::stalled(Reason::FilterSlotTaken, message)
 }

@@ -122,13 +122,13 @@ pub fn mailbox_removal(
         DeletionPolicy::Delete if is_system => Err(Outcome::stalled(
             Reason::SystemMailbox,
             format!(
-                "{address} is a system mailbox, which is never deleted on Mailcow; to let the object go, set deletionPolicy: Retain or Deactivate; to delete the mailbox, set system: false"
+                "{address} is a system mailbox, which the operator never deletes on Mailcow; to keep it there, set deletionPolicy: Retain or Deactivate; to delete it, set system: false"
             ),
         )),
         DeletionPolicy::Delete if have.messages > 0 && !confirmed => Err(Outcome::stalled(
             Reason::ConfirmationNeeded,
             format!(
-                "{address} holds {} messages that deleting would destroy; to confirm, set the annotation {CONFIRM_DELETE}: {address}; to keep them, set deletionPolicy: Retain",
+                "deleting {address} would destroy {} messages; to confirm, set the annotation {CONFIRM_DELETE}: {address}; to keep them, set deletionPolicy: Retain",
                 have.messages
             ),
         )),

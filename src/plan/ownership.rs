@@ -18,7 +18,7 @@ pub enum Claim {
 pub enum Refusal {
     /// It carries another owner's mark.
     #[error(
-        "{thing} is managed by another owner (a mark of another object or cluster is on it); remove it there, or set adoptionPolicy: Force to take it over"
+        "{thing} on Mailcow belongs to another owner (it has the mark of another object or cluster); delete it on Mailcow, or set adoptionPolicy: Force to adopt it"
     )]
     OwnedByAnother {
         /// Its name or address.
@@ -26,7 +26,7 @@ pub enum Refusal {
     },
     /// It carries the mark of another object that still exists.
     #[error(
-        "{thing} is managed by {owner}, which still exists; nothing is taken from it, not even by adoptionPolicy: Force: delete that object first"
+        "{thing} on Mailcow belongs to {owner}, which still exists; delete that object first (adoptionPolicy: Force does not apply)"
     )]
     OwnerLives {
         /// Its name or address.
@@ -36,7 +36,7 @@ pub enum Refusal {
     },
     /// It exists and the policy says to leave it alone.
     #[error(
-        "{thing} already exists on Mailcow and adoptionPolicy is Never; set adoptionPolicy: IfUnowned to manage it"
+        "{thing} already exists on Mailcow, and adoptionPolicy is Never; set adoptionPolicy: IfUnowned to adopt it"
     )]
     NotAdopted {
         /// Its name or address.
@@ -124,7 +124,9 @@ mod tests {
             refuse_if_owner_exists(&ours, there, |_| lives.then(|| "the owner".to_owned()), &"ada@example.com")
         };
         let refusal = ask(Some(&other), true).unwrap_err().to_string();
-        assert!(!refusal.contains("secret-tenant") && refusal.contains("ada@example.com is managed by the owner"));
+        assert!(
+            !refusal.contains("secret-tenant") && refusal.contains("ada@example.com on Mailcow belongs to the owner")
+        );
         assert_eq!(ask(Some(&other), false), Ok(()));
         assert_eq!(ask(Some(&Mark::new("c1", "mail", "ada", "uid-0")), true), Ok(()), "its own predecessor");
         assert_eq!(ask(None, true), Ok(()));

@@ -94,7 +94,7 @@ impl<'a> Draft<'a> {
         let most = self.passed + rule.forwards().len() + rule.queues().count();
         if most > MOST_TARGETS {
             return Err(format!(
-                "a message could go to {most} addresses and folders with the earlier rules that continue; Mailcow takes at most {MOST_TARGETS}"
+                "together with the earlier rules that continue, a message could go to {most} addresses and folders; Mailcow allows at most {MOST_TARGETS}"
             ));
         }
         let printed = print::block(&translate::block(rule, self.mailbox));
@@ -102,7 +102,7 @@ impl<'a> Draft<'a> {
         if long > self.room {
             let room = self.room;
             return Err(format!(
-                "it takes {long} bytes and the mailbox's script has room for {room}; Mailcow takes {LONGEST} in all"
+                "the rule needs {long} bytes, but the mailbox's script has only {room} left; Mailcow allows {LONGEST} in total"
             ));
         }
         self.room -= long;
@@ -121,7 +121,8 @@ impl<'a> Draft<'a> {
         }
         let rest = format!("{}{}", print::require(&self.needs), self.body);
         let text = format!("{}{rest}", first_line(mark, &rest));
-        let description = format!("{mark} made from EmailForwardingRule objects; edits here are undone");
+        let description =
+            format!("{mark} generated from EmailForwardingRule objects; the operator overwrites changes made here");
         Some(Script { hash: sha256(&text), text, description })
     }
 

@@ -61,7 +61,7 @@ fn warn_of_external(after: &mut EmailAliasStatus, seen: &AliasSeen) {
     }
     if let Some(ready) = after.conditions.iter_mut().find(|c| c.type_ == "Ready") {
         Arc::make_mut(&mut ready.text).message = format!(
-            "Mailcow shows what the spec asks; mail to {} keeps its sender's envelope and may fail SPF there: a mailbox with an EmailForwardingRule forwards safely",
+            "Mailcow matches the spec; mail to {} keeps the original envelope sender and may fail SPF there: use a mailbox with an EmailForwardingRule instead",
             seen.external.join(", ")
         );
     }

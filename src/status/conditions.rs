@@ -65,8 +65,8 @@ pub(super) fn common(outcome: &Outcome, paused: bool) -> Vec<NewCondition> {
     });
     let said = match outcome {
         Outcome::InSync => vec![
-            NewCondition::is("Ready", Reason::InSync, "Mailcow shows what the spec asks"),
-            NewCondition::is("Synced", Reason::InSync, "Mailcow shows what the spec asks"),
+            NewCondition::is("Ready", Reason::InSync, "Mailcow matches the spec"),
+            NewCondition::is("Synced", Reason::InSync, "Mailcow matches the spec"),
         ],
         Outcome::Waiting(why) => vec![
             NewCondition::is_not("Ready", why),
@@ -144,7 +144,7 @@ pub(super) fn resolved(outcome: &Outcome, before: &[Condition], request: &Reconc
     match outcome {
         Outcome::Waiting(why) | Outcome::Stalled(why) if is_unresolved(why.reason) => NewCondition::is_not(KIND, why),
         Outcome::InSync | Outcome::Waiting(_) | Outcome::Stalled(_) => {
-            NewCondition::is(KIND, Reason::ResolvedRefs, "everything that the spec names was found")
+            NewCondition::is(KIND, Reason::ResolvedRefs, "everything that the spec names exists")
         }
         Outcome::Unknown(why) => {
             let of_same_spec = |c: &&Condition| c.type_ == KIND && c.observed_generation == request.generation;

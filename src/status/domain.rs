@@ -92,8 +92,12 @@ fn gated(seen: &DomainSeen, before: &EmailDomainStatus, request: &ReconcileReque
         DnsGate::Activate => before.dns_verified_at.is_none() && seen.have.as_ref().is_some_and(|have| !have.active),
     };
     let message = match seen.gate {
-        DnsGate::Activate => "the domain is inactive on Mailcow until DNS is verified, as spec.dns.gate asks",
-        DnsGate::Ready | DnsGate::None => "DNS is not verified, for which spec.dns.gate waits; DNSVerified says why",
+        DnsGate::Activate => {
+            "the domain stays inactive on Mailcow until DNS is verified (spec.dns.gate); see the condition DNSVerified"
+        }
+        DnsGate::Ready | DnsGate::None => {
+            "DNS is not verified, and spec.dns.gate waits for it; see the condition DNSVerified"
+        }
     };
     (is_closed && seen.outcome == Outcome::InSync).then(|| Why::new(Reason::DnsNotVerified, message))
 }

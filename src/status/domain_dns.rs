@@ -101,7 +101,7 @@ fn summed(
     kinds.dedup();
     match bad.iter().min_by_key(|record| record.verdict == DnsVerdict::TempError) {
         _ if records.is_empty() => {
-            let why = "not checked yet; the mail host is known when Mailcow or the chart's dns.mailHost is configured";
+            let why = "not checked yet, because the mail host is unknown; configure Mailcow, or set dns.mailHost in the chart";
             NewCondition::unknown(condition, &Why::new(Reason::Pending, why))
         }
         None => NewCondition::is(condition, Reason::Verified, all_is_well(condition, &counted)),
@@ -125,10 +125,10 @@ fn is_row(condition: &str, kind: DnsRecordKind) -> bool {
 fn all_is_well(condition: &str, counted: &[&DnsRecordStatus]) -> String {
     match (condition, counted) {
         ("InboundReady", _) => "mail for the domain reaches the server".to_owned(),
-        ("OutboundReady", _) => "the server may send, and its signatures can be checked".to_owned(),
-        ("DNSVerified", _) => "every required DNS record is as it should be".to_owned(),
+        ("OutboundReady", _) => "the server may send, and receivers can check its signatures".to_owned(),
+        ("DNSVerified", _) => "every required DNS record is correct".to_owned(),
         (_, [only]) => only.message.clone(),
-        (_, several) => format!("all {} records are as they should be", several.len()),
+        (_, several) => format!("all {} records are correct", several.len()),
     }
 }
 

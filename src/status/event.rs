@@ -68,18 +68,18 @@ impl Occurrence {
 impl fmt::Display for Occurrence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DriftCorrected(fields) => write!(f, "changed on Mailcow by hand and put back: {fields}"),
-            Self::MadeAgain(thing) => write!(f, "{thing} was gone from Mailcow and was made again"),
+            Self::DriftCorrected(fields) => write!(f, "corrected after a change by hand on Mailcow: {fields}"),
+            Self::MadeAgain(thing) => write!(f, "{thing} vanished from Mailcow; the operator created it again"),
             Self::Recreated(thing) => {
-                write!(f, "{thing} was gone from Mailcow with its mail; a new, empty one was made")
+                write!(f, "{thing} vanished from Mailcow with its mail; the operator created a new, empty one")
             }
             Self::DkimKeyLost(domain) => write!(
                 f,
-                "the DKIM key of {domain} was gone from Mailcow and a new one was made: publish the record of status.dkim, mail is signed with the new key from now on"
+                "the DKIM key of {domain} vanished from Mailcow, which now signs mail with a new key; publish the record in status.dkim"
             ),
             Self::Deleted { thing, lost } => write!(f, "{thing} was deleted on Mailcow with {lost}"),
             Self::Orphaned => f.write_str(
-                "the finalizer was removed because of the annotation email.askrobots.com/force-orphan; what Mailcow holds stays there",
+                "the finalizer was removed because of the annotation email.askrobots.com/force-orphan; everything on Mailcow stays there",
             ),
             Self::VanishedFromMailcow(note) => f.write_str(note),
             Self::StatusRefused(why) => write!(f, "the status can't be written: {why}"),
@@ -185,10 +185,10 @@ mod tests {
     fn what_was_lost_is_a_warning_that_names_it() {
         let thing = || "ada@example.com".to_owned();
         for (occurrence, is_warning, words) in [
-            (Occurrence::DriftCorrected("quota".into()), false, "put back: quota"),
-            (Occurrence::MadeAgain(thing()), false, "ada@example.com was gone from Mailcow and was made again"),
-            (Occurrence::Recreated(thing()), true, "ada@example.com was gone from Mailcow with its mail"),
-            (Occurrence::DkimKeyLost("example.com".into()), true, "DKIM key of example.com was gone"),
+            (Occurrence::DriftCorrected("quota".into()), false, "by hand on Mailcow: quota"),
+            (Occurrence::MadeAgain(thing()), false, "ada@example.com vanished from Mailcow"),
+            (Occurrence::Recreated(thing()), true, "ada@example.com vanished from Mailcow with its mail"),
+            (Occurrence::DkimKeyLost("example.com".into()), true, "DKIM key of example.com vanished"),
             (Occurrence::Deleted { thing: thing(), lost: "3 messages".into() }, true, "with 3 messages"),
             (Occurrence::Orphaned, true, "stays there"),
             (Occurrence::VanishedFromMailcow("9 of 10".into()), true, "9 of 10"),

@@ -82,7 +82,7 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
 fn nearly_full(quota: &QuotaStatus) -> Option<NewCondition> {
     let percent = quota.percent.filter(|percent| *percent >= NEARLY_FULL)?;
     let message = format!(
-        "{} of {} are in use ({percent} %); raise spec.quota or remove mail: a full mailbox bounces new mail",
+        "{} of {} are in use ({percent} %), and a full mailbox bounces new mail; raise spec.quota, or remove mail",
         quota.used, quota.limit
     );
     Some(NewCondition::is("QuotaNearlyFull", Reason::QuotaNearlyFull, message))

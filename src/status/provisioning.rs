@@ -41,13 +41,13 @@ fn counted(figures: &ProvisionedStatus) -> NewCondition {
     let ProvisionedStatus { entitled, mailboxes, refused_count, refused, .. } = figures;
     let have = format!("{mailboxes} of {entitled} entitled namespaces have their EmailMailbox");
     if let Some(first) = refused.first() {
-        let message = format!("{have}; {refused_count} get none; {}: {}", first.namespace, first.message);
+        let message = format!("{have}, {refused_count} get none; {}: {}", first.namespace, first.message);
         return NewCondition::is_not("Provisioned", &Why::new(Reason::NotAllProvisioned, message));
     }
     if mailboxes < entitled {
         return NewCondition::is_not(
             "Provisioned",
-            &Why::new(Reason::Pending, format!("{have}; the others are being made")),
+            &Why::new(Reason::Pending, format!("{have}; the others are being created")),
         );
     }
     NewCondition::is("Provisioned", Reason::Provisioned, have)

@@ -188,12 +188,12 @@ fn in_how_many(seen: &RuleSeen, placed: usize) -> String {
 }
 
 fn no_mailbox() -> Why {
-    let message = "the domain has no EmailMailbox yet; the rule comes into force with the first";
+    let message = "the domain has no EmailMailbox yet; the rule becomes active with the first one";
     Why::new(Reason::NoMailbox, message)
 }
 
 fn disabled() -> Why {
-    Why::new(Reason::Disabled, "the rule is switched off and left out of the script")
+    Why::new(Reason::Disabled, "the rule is disabled and not in the script")
 }
 
 #[cfg(test)]

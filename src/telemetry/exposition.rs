@@ -40,7 +40,7 @@ impl Names {
     }
 
     fn work(&mut self, metrics: &Metrics) {
-        self.add("reconciles", "Reconciles by kind and outcome", &metrics.reconciles);
+        self.add("reconciles", "Reconciles, by kind and outcome", &metrics.reconciles);
         self.add("reconcile_seconds", "Time of a reconcile in seconds", &metrics.reconcile_seconds);
         let (waiting, running): (Family<Labels<1>, Gauge>, Family<Labels<1>, Gauge>) = Default::default();
         for (driver, wait, run) in metrics.queue().depths() {
@@ -48,20 +48,16 @@ impl Names {
             running.get_or_create(&[("kind", driver)]).set(run);
         }
         self.add("queue_depth", "Objects that wait for a reconcile", &waiting);
-        self.add("reconciles_in_progress", "Reconciles that run", &running);
+        self.add("reconciles_in_progress", "Running reconciles", &running);
         self.add("dns_verdicts", "Verdicts on DNS records", &metrics.dns_verdicts);
     }
 
     fn mailcow(&mut self, metrics: &Metrics, counts: &Counts) {
-        self.add(
-            "mailcow_requests",
-            "Requests that were sent to Mailcow by action and outcome",
-            &metrics.mailcow_requests,
-        );
+        self.add("mailcow_requests", "Requests sent to Mailcow, by action and outcome", &metrics.mailcow_requests);
         self.add("mailcow_request_seconds", "Time of a request to Mailcow in seconds", &metrics.mailcow_seconds);
-        let help = "1 when the connection to the server of this name is configured";
+        let help = "1 if the connection to this server is configured";
         self.add("mailcow_configured", help, &metrics.mailcow_configured);
-        self.add("mailcow_up", "1 when Mailcow answered the last request", &metrics.mailcow_up);
+        self.add("mailcow_up", "1 if Mailcow answered the last request", &metrics.mailcow_up);
         let breaker: Family<[(&'static str, String); 2], Gauge> = Family::default();
         for (server, holds) in &counts.breakers {
             for state in BREAKER {
@@ -69,11 +65,11 @@ impl Names {
                 breaker.get_or_create(&labels).set(i64::from(*holds == state));
             }
         }
-        let help = "1 for the state that holds: closed sends all requests, open one at a time, rejected none";
+        let help = "1 for the current state: closed sends all requests, open one at a time, rejected none";
         self.add("mailcow_breaker", help, &breaker);
         self.servers(metrics);
-        self.add("poll_seconds", "Time to read all of Mailcow in seconds", &metrics.poll_seconds);
-        self.add("poll_interval_seconds", "Time between two whole looks at Mailcow", &metrics.poll_interval);
+        self.add("poll_seconds", "Time of a complete poll of Mailcow in seconds", &metrics.poll_seconds);
+        self.add("poll_interval_seconds", "Time between two polls of Mailcow in seconds", &metrics.poll_interval);
     }
 
     fn servers(&mut self, metrics: &Metrics) {
@@ -86,7 +82,7 @@ impl Names {
             }
         }
         self.add("mailcow_info", "The version of Mailcow; always 1", &version);
-        let help = "Seconds since all of Mailcow was last read, or since it was configured";
+        let help = "Seconds since the last complete poll of Mailcow, or since it was configured";
         self.add("snapshot_age_seconds", help, &age);
     }
 
@@ -95,43 +91,38 @@ impl Names {
         for ((kind, state), count) in &counts.objects {
             objects.get_or_create(&[("kind", kind), ("state", state)]).set(*count);
         }
-        self.add("objects", "Objects by kind and state", &objects);
+        self.add("objects", "Objects, by kind and state", &objects);
         let (recreated, vanished): (Family<Labels<1>, Gauge>, Family<Labels<1>, Gauge>) = Default::default();
         for (kind, count) in &counts.recreated {
             recreated.get_or_create(&[("kind", kind)]).set(*count);
         }
-        let help =
-            "Objects whose things were gone from Mailcow with their mail and were made again, empty, within a day";
+        let help = "Objects whose entries vanished from Mailcow with their mail and were recreated, empty, within the last day";
         self.add("objects_recreated", help, &recreated);
         for (kind, count) in &counts.vanished {
             vanished.get_or_create(&[("kind", kind)]).set(*count);
         }
-        let help = "Objects whose things are gone from Mailcow with much else, and are not made again";
+        let help = "Objects whose entries vanished from Mailcow together with many others, and are not recreated";
         self.add("objects_vanished", help, &vanished);
         let domains: Family<Labels<1>, Gauge> = Family::default();
         for (said, count) in &counts.domains {
             domains.get_or_create(&[("dns_verified", said)]).set(*count);
         }
-        self.add("domains", "Domains by whether their required DNS records are as they should be", &domains);
+        self.add("domains", "Domains, by whether their required DNS records are correct", &domains);
     }
 
     fn quotas(&mut self, counts: &Counts) {
         let nearly_full = Gauge::<i64>::default();
         nearly_full.set(counts.nearly_full);
-        self.add(
-            "mailboxes_nearly_full",
-            "Mailboxes that have 90 percent of their quota in use, or more",
-            &nearly_full,
-        );
+        self.add("mailboxes_nearly_full", "Mailboxes that use 90 percent of their quota or more", &nearly_full);
     }
 
     fn process(&mut self, metrics: &Metrics) {
-        self.add("feature_enabled", "1 when the feature gate is on", &metrics.features);
-        self.add("leader", "1 when this instance works, 0 when it stands by", &metrics.leader);
+        self.add("feature_enabled", "1 if the feature gate is on", &metrics.features);
+        self.add("leader", "1 if this instance works, 0 if it is on standby", &metrics.leader);
         let build: Family<Labels<2>, Gauge> = Family::default();
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION.unwrap_or("unknown"))];
         build.get_or_create(&labels).set(1);
-        self.add("build_info", "What this program was built from; always 1", &build);
+        self.add("build_info", "Version and revision of this program; always 1", &build);
     }
 }
 

@@ -70,7 +70,7 @@ fn choose<T>(spec: Option<T>, namespace: Option<T>, installation: Option<T>, of_
 fn annotation<T: DeserializeOwned>(namespace: Annotated<'_>, name: &str) -> Option<Result<T, String>> {
     let text = namespace?.get(name)?;
     let read = serde_json::from_value(Value::String(text.clone()));
-    Some(read.map_err(|error| format!("the annotation {name} of the namespace can't be read: {error}")))
+    Some(read.map_err(|error| format!("the annotation {name} of the namespace is invalid: {error}")))
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ impl<'a> Claims<'a> {
         let (id, annotation) = (name_of(namespace), &self.spec.local_part_annotation);
         let local = asked(namespace, annotation);
         let refused = |reason, message| Err(RefusedNamespace { namespace: id.to_owned(), reason, message });
-        let advice = format!("give the namespace another name in its annotation {annotation}");
+        let advice = format!("set another name in the annotation {annotation} of the namespace");
         match self.own.get(id) {
             Some(own) if is_of(self.facts.domain, own) && is_placed(own) => {
                 return Ok(own.spec.local_part.to_lowercase());
@@ -236,7 +236,7 @@ impl<'a> Claims<'a> {
             Some(own) if !is_of(self.facts.domain, own) || !has(own, &local) => {
                 let name = own.name_any();
                 let message = format!(
-                    "the namespace has an EmailMailbox {name} that somebody made for something else; delete it, and make it again under another name"
+                    "the namespace already has another EmailMailbox {name}; delete it, and create it again with another name"
                 );
                 return refused(RefusedReason::NameInUse, message);
             }
@@ -244,7 +244,7 @@ impl<'a> Claims<'a> {
         }
         if !is_usable(&local) {
             let message = format!(
-                "{local:?} can't be the local part of an address, which takes 1 to 64 of a-z, 0-9 and . _ - & ' % /, with no dot at its ends or beside another dot; {advice}"
+                "{local:?} is not a valid local part, which has 1 to 64 characters of a-z, 0-9 and . _ - & ' % /, and does not begin or end with a dot or contain two dots in a row; {advice}"
             );
             return refused(RefusedReason::Invalid, message);
         }

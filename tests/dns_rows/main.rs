@@ -132,7 +132,7 @@ async fn the_policy_is_judged_as_senders_see_it() {
     world.more("mta-sts CNAME mail.host.test.\n");
     for (status, media_type, body, verdict, words) in [
         (200, "text/plain", POLICY.to_owned(), Verified, "mode enforce"),
-        (200, "text/plain", POLICY.replace("mail.host", "other.host"), Mismatch, "leaves out the mail server"),
+        (200, "text/plain", POLICY.replace("mail.host", "other.host"), Mismatch, "does not list the mail server"),
         (200, "text/plain", "version: STSv2".to_owned(), Invalid, "malformed"),
         (200, "text/plain", "x".repeat(200_000), Invalid, "malformed"),
         (301, "text/plain", POLICY.to_owned(), Invalid, "redirects"),
@@ -153,12 +153,12 @@ async fn a_certificate_of_another_name_or_authority_is_not_trusted() {
     world.web = WebServer::start(&world.ca.issue("mail.host.test"), 200, "text/plain", POLICY).await;
     let found = world.policy().await;
     assert_eq!(found.verdict, Invalid, "{found:#?}");
-    assert!(found.message.ends_with("can't be trusted: it is for another name"), "{}", found.message);
+    assert!(found.message.ends_with("is not trusted: it is for another name"), "{}", found.message);
     let stranger = Authority::new();
     world.web = WebServer::start(&stranger.issue("mta-sts.example.test"), 200, "text/plain", POLICY).await;
     let found = world.policy().await;
     assert_eq!(found.verdict, Invalid);
-    assert!(found.message.ends_with("it is from an authority that is not trusted"), "{}", found.message);
+    assert!(found.message.ends_with("its authority is not trusted"), "{}", found.message);
 }
 
 /// A stranger chooses the addresses: he learns neither what listens there nor how it behaves.
@@ -226,7 +226,7 @@ async fn a_mail_server_without_starttls_is_temporary() {
     world.zone("host.test", &record);
     let found = world.one(Tlsa).await;
     assert_eq!(found.verdict, TempError);
-    assert!(found.message.contains("no server there shows a certificate on port 25"), "{}", found.message);
+    assert!(found.message.contains("no server there presents a certificate on port 25"), "{}", found.message);
 }
 
 #[tokio::test]

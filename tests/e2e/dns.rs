@@ -126,8 +126,8 @@ async fn three_broken_domains_say_what_is_wrong_with_each() {
             "dotless",
             &["with the dot at the end", "move it to _dmarc.dotless.example", "143, not to mail.host.test:993"][..],
         ),
-        ("contradictory", &["takes no mail", "publish one in their place", "form a loop", "neither mailto"]),
-        ("elsewhere", &["mx.other.test has no address", "gone.test", "proxy", "DeclaredOff", "forbid every authority"]),
+        ("contradictory", &["accepts no mail", "replace them with one", "form a loop", "neither mailto"]),
+        ("elsewhere", &["mx.other.test has no address", "gone.test", "proxy", "DeclaredOff", "allow no authority"]),
     ] {
         let domain = world.condition::<EmailDomain>(name, ("DNSVerified", "False", "NotVerified")).await;
         assert!(says(&domain, "Ready", "True"), "{domain:#?}");

@@ -157,7 +157,7 @@ async fn the_first_has_the_domain_and_the_other_learns_nothing_of_him(guests: &G
     world.kubectl(&["-n", &guests.paid, "delete", "edom", "mine"]).await;
     world.mailcow.clear_log();
     let waiting = ask("1").await;
-    assert!(message(&waiting, "Ready").contains("is kept for it"), "{waiting:?}");
+    assert!(message(&waiting, "Ready").contains("is reserved for it"), "{waiting:?}");
     let kept = waiting.status.unwrap().claim.unwrap().kept_until;
     assert!(kept.is_some());
     assert_eq!(ask("2").await.status.unwrap().claim.unwrap().kept_until, kept, "its time does not begin anew");

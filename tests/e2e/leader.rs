@@ -41,7 +41,7 @@ impl Replica {
     }
 
     async fn leads(&self, limit: Duration) {
-        self.process.logged("this instance leads lease", limit).await.unwrap();
+        self.process.logged("this instance is the leader lease", limit).await.unwrap();
     }
 
     /// What its server says.
@@ -75,7 +75,7 @@ async fn prepared(world: World) -> (World, Replica, Replica) {
     let first = Replica::start(&world, "FIRST");
     first.leads(LIMIT).await;
     let second = Replica::start(&world, "SECOND");
-    second.process.logged("another instance leads", LIMIT).await.unwrap();
+    second.process.logged("another instance is the leader", LIMIT).await.unwrap();
     world.apply(&many(MAILBOXES)).await;
     writing(&world, &first).await;
     (world, first, second)
@@ -141,7 +141,7 @@ async fn a_leader_that_is_told_to_end_finishes_its_writes_and_hands_over_at_once
     let ended = told.elapsed();
     second.leads(Duration::from_secs(2)).await;
     println!("ended after {ended:?}, taken over {:?} after the signal", told.elapsed());
-    assert!(status.success() && first.process.logs().contains("the lease is released"), "{}", first.process.logs());
+    assert!(status.success() && first.process.logs().contains("the Lease is released"), "{}", first.process.logs());
     let cut = world.mailcow.requests().iter().filter(|request| request.is_write() && request.status != 200).count();
     assert_eq!(cut, 0);
     done(&world).await;
@@ -159,7 +159,7 @@ async fn a_leader_that_was_frozen_past_its_lease_writes_nothing_more() {
     let before = first.writes(&world);
     first.process.resume().unwrap();
     let words = first.ends(LIMIT).await;
-    assert!(words.contains("this instance leads no longer"), "{words}");
+    assert!(words.contains("this instance is no longer the leader"), "{words}");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(first.writes(&world), before, "{}", first.process.logs());
     one_after_the_other(&world, &first, &second);
@@ -175,7 +175,7 @@ async fn a_leader_without_the_kubernetes_api_stops_by_its_own_clock() {
     let cut = Instant::now();
     let words = first.ends(DURATION).await;
     println!("stopped {:?} after the API server hung, lease of {DURATION:?}", cut.elapsed());
-    assert!(words.contains("this instance leads no longer"), "{words}");
+    assert!(words.contains("this instance is no longer the leader"), "{words}");
     assert!(second.process.exit_status().unwrap().is_none() && second.writes(&world) == 0);
     signal("-CONT");
     second.leads(LIMIT).await;

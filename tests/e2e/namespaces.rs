@@ -87,7 +87,7 @@ async fn a_listed_namespace_that_may_not_be_looked_at_holds_up_no_other_and_is_t
     world.apply(&within("open.example")).await;
     world.connect().await;
     world.start_operator(&["--watch-namespaces", &closed]);
-    let said = world.operator.as_ref().unwrap().logged("left out", LIMIT).await.unwrap();
+    let said = world.operator.as_ref().unwrap().logged("the operator ignores this namespace", LIMIT).await.unwrap();
     assert!(said.contains(&closed) && said.contains("watchNamespaces"), "{said}");
     world.ready::<EmailMailbox>("ada").await;
 
@@ -109,5 +109,5 @@ async fn an_operator_that_may_look_nowhere_ends_and_says_so() {
     }
     world.start_operator(&["--watch-namespaces", &world.listed[1].clone()]);
     let ended = world.operator.as_mut().unwrap().ended(LIMIT).await.unwrap();
-    assert!(!ended.success() && world.logs().contains("may not be listed"), "{}", world.logs());
+    assert!(!ended.success() && world.logs().contains("may not list them"), "{}", world.logs());
 }

@@ -155,7 +155,7 @@ fn home_with(world: &World, kubeconfig: &str) -> String {
 async fn a_second_operator_waits_and_says_who_works() {
     let world = with_ada("second", &[]).await;
     let second = world.another_operator(&["--mailcow-secret", "mailcow", "--pod-name", "by-mistake"]);
-    let said = second.logged("another instance leads", LIMIT).await.unwrap();
+    let said = second.logged("another instance is the leader", LIMIT).await.unwrap();
     assert!(said.contains("the-pod"), "{said}");
     assert!(second.logs().contains("working on this cluster"), "{}", second.logs());
 }

@@ -388,7 +388,7 @@ async fn what_kubernetes_refuses_is_told_and_holds_up_nobody(platform: &Platform
     assert!(message(&domain, "Provisioned").contains("nothing new here"), "{}", message(&domain, "Provisioned"));
     // It is not tried again and again.
     tokio::time::sleep(Duration::from_secs(7)).await;
-    let tried = platform.world.logs().matches("a mailbox could not be written").count();
+    let tried = platform.world.logs().matches("writing a mailbox failed").count();
     assert_eq!(tried, 1, "{}", platform.world.logs());
     platform.plan(&frozen, "free").await;
 }

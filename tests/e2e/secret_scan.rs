@@ -232,7 +232,7 @@ impl Life {
         self.world.condition::<EmailMailbox>("ada", ("Ready", "Unknown", "KeyOrSourceRejected")).await;
         let (new, hidden) = (self.secret("the second API key"), self.secret("a password in the URL"));
         self.world.connect_with(&url.replace("://", &format!("://user:{hidden}@")), &new).await;
-        self.world.operator.as_ref().unwrap().logged("the connection to Mailcow can't be used", LIMIT).await.unwrap();
+        self.world.operator.as_ref().unwrap().logged("the connection to Mailcow is invalid", LIMIT).await.unwrap();
         self.world.mailcow.add_key(ApiKey::new(&new, Access::ReadWrite));
         self.world.connect_with(&url, &new).await;
         self.world.ready::<EmailMailbox>("ada").await;
@@ -248,7 +248,7 @@ impl Life {
             let sinks = format!("- {{name: t, webhook: {}, namespaces: ['*']}}", webhook.replace("HIDDEN", &hidden));
             std::fs::write(&file, sinks).unwrap();
             let mut refused = self.world.another_operator(&["--sinks-file", &file.display().to_string()]);
-            refused.logged("the file with the sinks can't be used", LIMIT).await.unwrap();
+            refused.logged("the sinks file is invalid", LIMIT).await.unwrap();
             assert!(!refused.stop(LIMIT).await.unwrap().success());
             self.log("an operator with a bad list of sinks", &refused);
         }

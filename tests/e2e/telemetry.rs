@@ -201,14 +201,14 @@ async fn every_line_of_a_reconcile_names_its_object() {
     let about_no_object = [
         "serving metrics and health",
         "starting",
-        "this instance leads",
+        "this instance is the leader",
         "working on this cluster",
         "connection to Mailcow configured",
         "Mailcow answers",
         "ready",
-        "Mailcow could not be polled; it is tried again",
+        "Mailcow could not be polled; retrying",
         "Mailcow could not be polled",
-        "Mailcow does not answer; until it does, one call at a time tries again, and its objects are Ready=Unknown",
+        "Mailcow does not answer; the operator retries one request at a time, and the objects are Ready=Unknown",
     ];
     let stray: Vec<_> = outside.iter().filter(|message| !about_no_object.contains(&message.as_str())).collect();
     assert!(stray.is_empty(), "{stray:?}");

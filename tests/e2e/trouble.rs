@@ -168,7 +168,7 @@ async fn one_answer_that_can_t_be_read_stops_the_polling_of_nothing_else() {
         assert!(message(&said, "Ready").contains(path.rsplit_once('/').unwrap().0), "{said:?}");
         polled(&world).await;
         world.ready::<EmailDomain>("other").await;
-        let warned = world.operator.as_ref().unwrap().logged("left out of the poll", LIMIT).await.unwrap();
+        let warned = world.operator.as_ref().unwrap().logged("not polled; everything else", LIMIT).await.unwrap();
         assert!(warned.contains("WARN"), "{warned}");
         world.mailcow.clear_faults();
         world.ready::<EmailDomain>("example").await;
@@ -213,7 +213,7 @@ async fn where_something_else_answers_in_mailcow_s_place_it_is_an_outage_that_en
     world.start_operator(&["--resync", "6h", "--poll-interval", "1s"]);
     world.apply(&many(12)).await;
     let said = world.condition::<EmailDomain>("example", ("Ready", "Unknown", "UnexpectedAnswer")).await;
-    assert!(message(&said, "Ready").contains("no answer of Mailcow's API"), "{said:?}");
+    assert!(message(&said, "Ready").contains("is not from Mailcow's API"), "{said:?}");
     let operator = world.operator.as_ref().unwrap();
     operator.logged("Mailcow does not answer", LIMIT).await.unwrap();
     assert_eq!(world.mailcow.writes(), 0, "nothing is sent to what is not Mailcow");
@@ -241,7 +241,7 @@ async fn a_list_that_can_t_be_read_keeps_nothing_from_being_ready() {
     world.operator = None;
     world.kubectl(&["patch", "embx", "m3", "--type=merge", "-p", r#"{"spec":{"displayName":"New"}}"#]).await;
     world.start_operator(&options);
-    world.operator.as_ref().unwrap().logged("left out of a list", LIMIT).await.unwrap();
+    world.operator.as_ref().unwrap().logged("ignoring an unreadable entry of a list", LIMIT).await.unwrap();
     for n in 0..12 {
         world.ready::<EmailMailbox>(&format!("m{n}")).await;
     }

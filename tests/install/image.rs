@@ -177,7 +177,7 @@ async fn the_image_runs_with_nothing_beside_it_nothing_to_write_and_no_rights() 
     release.operator = Some(start());
     release.connect_to(&format!("https://{HOST}:{port}")).await;
     release.apply(DOMAIN).await;
-    let said = release.operator.as_ref().unwrap().logged("does not answer as it should", LIMIT).await.unwrap();
+    let said = release.operator.as_ref().unwrap().logged("first request to Mailcow failed", LIMIT).await.unwrap();
     assert!(said.contains("certificate"), "{said}");
     release.operator = None;
     let bundle = std::fs::read_to_string(sandbox.root.join("etc/ssl/certs/ca-certificates.crt")).unwrap();

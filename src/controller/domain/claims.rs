@@ -38,7 +38,7 @@ pub(crate) fn is_first(
             let until = kept.until.map(Time);
             *waits_for = Some(ClaimStatus { namespace_digest: kept.namespace, kept_until: until });
             let message = format!(
-                "{name} was another namespace's until a while ago and is kept for it for a quarter of an hour; then this one has it, if nobody of that namespace claims it"
+                "{name} recently belonged to another namespace and is reserved for it for 15 minutes; after that this EmailDomain gets it, unless that namespace claims it again"
             );
             return Err(Outcome::waiting(Reason::Conflict, message).into());
         }
@@ -57,7 +57,8 @@ pub(crate) fn is_first(
         Some(name) => format!("the EmailDomain {name}"),
         None => "an EmailDomain of another namespace".to_owned(),
     };
-    let message = format!("{who} claimed {name} before; nothing is written for this one while that is there");
+    let message =
+        format!("{who} already claims {name}; nothing is written for this EmailDomain until the other one is deleted");
     Err(Outcome::stalled(Reason::Conflict, message).into())
 }
 

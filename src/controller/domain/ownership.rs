@@ -43,9 +43,9 @@ pub(crate) fn is_proven(ctx: &Context, object: &EmailDomain, before: &EmailDomai
     if known.is_some_and(|known| known.verified) {
         return Ok(());
     }
-    let why = known.map_or("it was not looked for yet", |known| known.message.as_str());
+    let why = known.map_or("it was not checked yet", |known| known.message.as_str());
     let message = format!(
-        "nothing is written to Mailcow until the TXT record {} with the value {:?} is in DNS: {why}",
+        "the ownership is not proven: publish the TXT record {} with the value {:?}; until then nothing is written to Mailcow ({why})",
         challenge.name, challenge.value
     );
     Err(Outcome::waiting(Reason::OwnershipNotVerified, message).into())
@@ -61,7 +61,7 @@ pub(crate) fn of_domain_is_proven(ctx: &Context, domain: &EmailDomain) -> Result
         return Ok(());
     }
     let message = format!(
-        "the ownership of the EmailDomain {} is not proven; its status.ownership names the TXT record to publish",
+        "the ownership of the EmailDomain {} is not proven; publish the TXT record in its status.ownership",
         domain.name_any()
     );
     Err(Outcome::waiting(Reason::OwnershipNotVerified, message).into())

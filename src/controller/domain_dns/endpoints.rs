@@ -40,7 +40,7 @@ pub(crate) async fn apply(ctx: &Context, object: &EmailDomain, wanted: &Wanted) 
         leave_one(&api, object, stale).await?;
     }
     let Some((reason, _)) = held.first() else {
-        return Ok(format!("{} DNSEndpoint objects hold the records for external-dns", purposes.len()));
+        return Ok(format!("{} DNSEndpoint objects contain the records for external-dns", purposes.len()));
     };
     let words = held.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
     Err(NotPublished(Why::new(*reason, format!("not published: {words}"))))
@@ -161,8 +161,7 @@ fn endpoints(found: &DynamicObject) -> Vec<Endpoint> {
 /// Asks the API server each time: the CRD may come later.
 async fn is_installed(ctx: &Context) -> Result<(), NotPublished> {
     let missing = || {
-        let message = "DNSEndpoint of external-dns is not installed in this cluster; it is noticed when it is. Or \
-                       publish into a ConfigMap: spec.dns.publish: ConfigMap";
+        let message = "the CRD DNSEndpoint of external-dns is not installed in this cluster; install it, or set spec.dns.publish: ConfigMap";
         NotPublished(Why::new(Reason::DnsEndpointNotInstalled, message))
     };
     match ctx.kube.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {

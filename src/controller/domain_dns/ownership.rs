@@ -31,7 +31,7 @@ pub(crate) async fn check(
     let question = dns::question(&challenge);
     let proof = match tokio::time::timeout(LONGEST, ctx.lookup.ask(&question)).await {
         Ok(answers) => dns::proof(&challenge, &answers, needs_authority),
-        Err(_) => Proof::Unknown(format!("no answer about {} in time", challenge.name)),
+        Err(_) => Proof::Unknown(format!("no answer for {} in time", challenge.name)),
     };
     let (now, jitter) = (crate::clock::now().0, rand::random_range(-1.0..1.0));
     Some(dns::settle_ownership(known, challenge, proof, now, jitter))

@@ -70,7 +70,7 @@ async fn steps(
         return Ok(None);
     }
     let Some(wanted) = wanted else {
-        let message = "waits until the mail host is known and the domain is seen on Mailcow; what is published stays";
+        let message = "waiting for the mail host and for the domain on Mailcow; records that are published stay";
         return Err(NotPublished(Why::new(Reason::Pending, message)));
     };
     match to {
@@ -104,7 +104,7 @@ async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Res
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
         api.patch(&name, &applied(there.is_some()), &Patch::Apply(body)).await?;
     }
-    Ok(format!("{} records stand in the ConfigMap {name}", records.len()))
+    Ok(format!("{} records are in the ConfigMap {name}", records.len()))
 }
 
 /// Removes the `ConfigMap`; one of another is left alone.

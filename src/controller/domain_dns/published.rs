@@ -43,7 +43,7 @@ fn is_missing_right(response: &Status) -> bool {
 
 fn not_allowed(response: &Status) -> Why {
     let message = format!(
-        "the operator may not write what spec.dns.publish asks for: set featureGates.DNSPublishing in the chart ({})",
+        "the operator may not write the objects for spec.dns.publish; set featureGates.DNSPublishing: true in the chart ({})",
         refusal::cleaned(&response.message)
     );
     Why::new(Reason::PublishingNotAllowed, message)
@@ -68,7 +68,7 @@ where
 /// A thing of the name exists and is not ours.
 pub(crate) fn taken(kind: &str, name: &str) -> Why {
     let message =
-        format!("a {kind} {name} exists that was not made for this domain; it is left alone: rename or delete it");
+        format!("a {kind} {name} exists that the operator did not create for this domain; rename or delete it");
     Why::new(Reason::PublishedNameTaken, message)
 }
 

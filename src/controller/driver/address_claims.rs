@@ -37,9 +37,7 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
     let own = format!("{}/", object.namespace().unwrap_or_default());
     let who = better.id.strip_prefix(&own).and_then(|rest| rest.split_once(' '));
     let who = who.map_or("an object of another namespace".to_owned(), |(name, kind)| format!("the {kind} {name}"));
-    let message = format!(
-        "{who} claimed {address} before; nothing is written for this one while that is there: delete one of them"
-    );
+    let message = format!("{who} already claims {address}; nothing is written for this object; delete one of them");
     Err(Outcome::stalled(Reason::Conflict, message).into())
 }
 

@@ -145,7 +145,7 @@ pub(crate) async fn apply<K: Object>(
             Ok(true)
         }
         Err(error) if is_of_something_missing(&error) => {
-            let message = format!("{error}; it is looked up and tried again");
+            let message = format!("{error}; the operator checks the result and retries");
             Err(Outcome::Unknown(Why::new(error.reason(), message)).into())
         }
         Err(error) if is_worth_remembering(&error) => {
@@ -220,7 +220,7 @@ pub(crate) async fn unsupported(server: &Inventory, feature: Feature) -> Result<
     Ok(lacks.map(|version| {
         let (field, since) = (feature.field(), feature.since());
         let message = format!(
-            "spec.{field} needs Mailcow {since}, and the server has {version}; update it, or leave the field out: everything else is written"
+            "spec.{field} needs Mailcow {since}, but the server has {version}; update Mailcow, or leave the field out. Everything else is written"
         );
         Outcome::stalled(Reason::FieldNotSupported, message)
     }))
@@ -238,7 +238,10 @@ pub(crate) fn read_back(rest: &[Change]) -> Result<(), Stop> {
 pub(crate) fn not_applied(rest: &[Change]) -> Outcome {
     Outcome::stalled(
         Reason::FieldNotApplied,
-        format!("Mailcow took these fields and does not show them: {}; writing has stopped", fields(rest)),
+        format!(
+            "Mailcow accepted these fields but does not show them: {}; the operator writes them again when the spec changes",
+            fields(rest)
+        ),
     )
 }
 
@@ -280,14 +283,16 @@ pub(crate) fn may_remove(
 /// [`Reason::Paused`].
 pub(crate) fn may_remove_all(object: &impl Resource<DynamicType = ()>) -> Result<(), Stop> {
     if is_paused(object) {
-        return Err(Outcome::waiting(Reason::Paused, "paused; the deletion goes on when the annotation goes").into());
+        return Err(
+            Outcome::waiting(Reason::Paused, "paused; the deletion continues when you remove the annotation").into()
+        );
     }
     Ok(())
 }
 
 /// Mailcow confirmed a deletion and shows the thing all the same.
 pub(crate) fn still_shown(thing: &impl std::fmt::Display) -> Stop {
-    let message = format!("Mailcow still shows {thing} after its deletion; it is tried again");
+    let message = format!("Mailcow still has {thing} after its deletion; the operator retries");
     Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into()
 }
 

@@ -51,10 +51,10 @@ impl Drift {
         }
         let ask = format!("set the annotation {RECONCILE_REQUESTED_AT} to a new value that begins with {CORRECT}");
         let message = if changes.iter().any(Change::makes_a_store_of_mail) {
-            format!("gone from Mailcow with its mail, and driftPolicy is Report; to have a new, empty one made, {ask}")
+            format!("vanished from Mailcow with its mail, and driftPolicy is Report; to recreate it empty, {ask}")
         } else {
             format!(
-                "changed on Mailcow by hand, and driftPolicy is Report: {}; to write the spec's values once, {ask}",
+                "changed by hand on Mailcow, and driftPolicy is Report: {}; to write the spec once, {ask}",
                 fields(&changes)
             )
         };

@@ -75,7 +75,7 @@ pub(crate) async fn may_be_made_again(
         },
     );
     let message = format!(
-        "{thing} is gone from Mailcow, and so is much else that this server held: nothing is made again; {whence} says how much, and what to do"
+        "{thing} vanished from Mailcow together with many other entries of this server, so the operator recreates nothing; {whence} says how many, and what to do"
     );
     Err(Outcome::stalled(Reason::VanishedFromMailcow, message).into())
 }
@@ -84,14 +84,14 @@ pub(crate) async fn may_be_made_again(
 async fn report_vanished(ctx: &Context, name: &str, vanished: Vanished, url: &str, secret: Option<&ConnectionSecret>) {
     let Vanished { missing, expected } = vanished;
     let looks = format!(
-        "{missing} of {expected} domains, mailboxes and aliases that were in sync on the Mailcow server {name} ({url}) are gone from it, and none is made again: it would be empty. Is it the right server, and does it have all its data?"
+        "{missing} of {expected} domains, mailboxes and aliases that were in sync vanished from the Mailcow server {name} ({url}). The operator recreates none, because they would be empty. Check that this is the right server and that it has all its data."
     );
     let Some(secret) = secret else {
         tracing::warn!(
             server = name,
             missing,
             expected,
-            "{looks} To have one made again, set its annotation {} to a value that begins with correct",
+            "{looks} To recreate one, set its annotation {} to a value that begins with correct",
             RECONCILE_REQUESTED_AT
         );
         return;
@@ -99,7 +99,7 @@ async fn report_vanished(ctx: &Context, name: &str, vanished: Vanished, url: &st
     let namespace = &ctx.settings.operator_namespace;
     let consent = vanished.consent(url, crate::clock::now().0);
     let note = format!(
-        "{looks} If it is, and what is lost is lost, have all of it made anew: kubectl -n {namespace} annotate --overwrite secret {} {RECREATE_VANISHED}={consent}",
+        "{looks} If the data is lost, recreate everything: kubectl -n {namespace} annotate --overwrite secret {} {RECREATE_VANISHED}={consent}",
         secret.name
     );
     tracing::warn!(server = name, missing, expected, "{note}");

@@ -28,7 +28,7 @@ pub(crate) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRe
     if there == own {
         return found.ok_or_else(|| {
             let message =
-                format!("spec.domainRef: the EmailDomain {} does not exist in this namespace; create it, or set domainRef.namespace for a domain that another namespace shares", reference.name);
+                format!("spec.domainRef: the EmailDomain {} does not exist in this namespace; create it, or set domainRef.namespace if another namespace shares the domain", reference.name);
             Outcome::waiting(Reason::DomainNotFound, message).into()
         });
     }
@@ -37,7 +37,7 @@ pub(crate) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRe
     let admits = |domain: &Arc<EmailDomain>| tenancy::admits(domain.spec.allowed_namespaces.as_ref(), labels);
     found.filter(admits).ok_or_else(|| {
         let message = format!(
-            "spec.domainRef: there is no EmailDomain {} in the namespace {there} that lets this namespace attach to it (its spec.allowedNamespaces)",
+            "spec.domainRef: no EmailDomain {} in the namespace {there} allows this namespace; its owner must add it to spec.allowedNamespaces",
             reference.name
         );
         Outcome::waiting(Reason::NamespaceNotAllowed, message).into()
@@ -71,7 +71,7 @@ pub(crate) fn may_have_name(
         return Ok(());
     }
     let message = format!(
-        "spec.localPart: {local_part} is reserved for the namespace that has the domain; choose another name, or ask that namespace to make it"
+        "spec.localPart: {local_part} is reserved for the namespace that owns the domain; choose another name, or ask that namespace to create it"
     );
     Err(Outcome::stalled(Reason::AddressReserved, message).into())
 }
@@ -93,7 +93,7 @@ pub(crate) fn mailbox(
     let namespace = object.meta().namespace.clone().unwrap_or_default();
     let found = ctx.stores.mailboxes.get(&ObjectRef::new(&reference.name).within(&namespace));
     let Some(mailbox) = found.filter(|mailbox| mailbox.metadata.deletion_timestamp.is_none()) else {
-        let message = format!("the EmailMailbox {} does not exist in this namespace", reference.name);
+        let message = format!("the EmailMailbox {} does not exist in this namespace; create it", reference.name);
         return Err(Outcome::waiting(Reason::MailboxNotFound, message).into());
     };
     let domain = home(ctx, &mailbox)?;
@@ -125,12 +125,12 @@ pub(crate) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
     }
     if conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::VanishedFromMailcow.as_str()) {
         let message = format!(
-            "the domain of the EmailDomain {} is gone from Mailcow, and so is much else that the server held: nothing is made again; its own status says where to look",
+            "the domain of the EmailDomain {} vanished from Mailcow together with many other entries of the server, so the operator recreates nothing; see the status of the EmailDomain",
             domain.name_any()
         );
         return Err(Outcome::stalled(Reason::VanishedFromMailcow, message).into());
     }
-    let message = format!("the EmailDomain {} is not on Mailcow yet; its own status says why", domain.name_any());
+    let message = format!("the EmailDomain {} is not on Mailcow yet; its status says why", domain.name_any());
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn domain_is_still_there(server: &Inventory, name: &DomainName) -> Re
     if !server.misses_domain(name) {
         return Ok(());
     }
-    let message = format!("the domain {name} is not on Mailcow any more; it is made again first");
+    let message = format!("the domain {name} is no longer on Mailcow; the operator recreates it first");
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
 
@@ -168,6 +168,6 @@ pub(crate) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
     if mailbox.status.as_ref().is_some_and(|status| status.quota.is_some()) {
         return Ok(());
     }
-    let message = format!("the EmailMailbox {} is not on Mailcow yet; its own status says why", mailbox.name_any());
+    let message = format!("the EmailMailbox {} is not on Mailcow yet; its status says why", mailbox.name_any());
     Err(Outcome::waiting(Reason::MailboxNotReady, message).into())
 }

@@ -220,7 +220,7 @@ async fn was_not_renamed(server: &Inventory, want: &Mailbox, before: &EmailMailb
     let renamed = alias.and_then(|alias| alias.renamed_to());
     let Some(now) = renamed.or_else(|| server.marked_mailbox(&want.address, &want.mark)) else { return Ok(()) };
     let message = format!(
-        "{} was renamed to {now} in Mailcow; rename it back there, or make an EmailMailbox for {now} and delete this one with deletionPolicy: Retain",
+        "{} was renamed to {now} in Mailcow; rename it back there, or create an EmailMailbox for {now} and delete this one with deletionPolicy: Retain",
         want.address
     );
     Err(Outcome::stalled(Reason::MailboxRenamed, message).into())
@@ -239,15 +239,15 @@ async fn password_elsewhere(
     seen.password_version = None;
     let mut asks = Vec::new();
     if object.spec.password_secret_ref.is_some() {
-        asks.push("take out spec.passwordSecretRef".to_owned());
+        asks.push("remove spec.passwordSecretRef".to_owned());
     } else if let Generated::InUse(_) | Generated::Prepared(_) = secrets::generated(ctx, object, address).await? {
-        asks.push(format!("delete the Secret {}, which does not open it", secrets::name(object)));
+        asks.push(format!("delete the Secret {}, whose password does not work", secrets::name(object)));
     }
     if object.spec.force_password_change == Some(true) {
-        asks.push("take out spec.forcePasswordChange".to_owned());
+        asks.push("remove spec.forcePasswordChange".to_owned());
     }
     let message = format!(
-        "an identity provider checks the password of {address} (Mailcow's authsource), and none is written: {}, or have Mailcow check it; everything else is written",
+        "an identity provider checks the password of {address} (Mailcow's authsource), so the operator does not write it; {}, or let Mailcow check the password. Everything else is written",
         asks.join(" and ")
     );
     Ok((!asks.is_empty()).then(|| Outcome::stalled(Reason::PasswordManagedElsewhere, message)))

@@ -48,7 +48,10 @@ pub(crate) fn name(mailbox: &EmailMailbox) -> String {
 pub(crate) async fn given(ctx: &Context, mailbox: &EmailMailbox, reference: &SecretKeyRef) -> Result<Password, Stop> {
     let secret = api(ctx, mailbox).get_opt(&reference.name).await.map_err(Stop::api)?;
     let Some(secret) = secret else {
-        let message = format!("spec.passwordSecretRef: the Secret {} does not exist in this namespace", reference.name);
+        let message = format!(
+            "spec.passwordSecretRef: the Secret {} does not exist in this namespace; create it",
+            reference.name
+        );
         return Err(Outcome::waiting(Reason::SecretNotFound, message).into());
     };
     password(&secret, &reference.key)
@@ -77,7 +80,7 @@ pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &A
     };
     if !secret.labels().contains_key(MAILBOX_LABEL) {
         let message = format!(
-            "the Secret {name} exists and was not made by this operator; choose another spec.credentialsSecretName, or use it with spec.passwordSecretRef"
+            "the Secret {name} exists, but this operator did not create it; set another spec.credentialsSecretName, or use the Secret with spec.passwordSecretRef"
         );
         return Err(Outcome::stalled(Reason::SecretNotOurs, message).into());
     }
@@ -225,7 +228,7 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         let keys: Vec<&str> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
         let message = format!(
-            "the Secret {} has no usable key {key} (missing, empty or no UTF-8); its keys are: {}",
+            "the Secret {} has no usable key {key} (missing, empty or not UTF-8); its keys are: {}",
             secret.name_any(),
             if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
         );

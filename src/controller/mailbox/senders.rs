@@ -85,7 +85,7 @@ async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entr
 fn not_found(missing: &BTreeSet<String>) -> Outcome {
     let entries = missing.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let message = format!(
-        "spec.senderAcl: {entries} is no mailbox, alias or domain on Mailcow; create it, or take it out of the list: everything else is written"
+        "spec.senderAcl: {entries} is not a mailbox, alias or domain on Mailcow; create it, or remove it from the list. Everything else is written"
     );
     Outcome::waiting(Reason::SenderNotFound, message)
 }
@@ -133,7 +133,7 @@ fn is_beside(object: &EmailMailbox, other: &impl Resource) -> bool {
 fn report(left_out: &BTreeSet<String>) -> Outcome {
     let entries = left_out.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let message = format!(
-        "spec.senderAcl: {entries} would let the mailbox send in another namespace's name; take it out: everything else is written"
+        "spec.senderAcl: {entries} would let the mailbox send in the name of another namespace; remove it. Everything else is written"
     );
     Outcome::stalled(Reason::OwnedByAnother, message)
 }

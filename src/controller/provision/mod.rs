@@ -119,10 +119,10 @@ async fn write(ctx: &Context, domain: &EmailDomain, step: Step) -> (Step, Result
     let params = PatchParams::apply(MANAGER).force();
     let result = api.patch(&mailbox.name, &params, &Patch::Apply(mailbox.manifest(domain))).await.map(|_| ());
     match (&step, &result) {
-        (Step::Create(made), Ok(())) => tracing::info!(namespace = made.namespace, "made a mailbox"),
-        (Step::Deactivate(made), Ok(())) => tracing::info!(namespace = made.namespace, "switched a login off"),
-        (Step::Reactivate(made), Ok(())) => tracing::info!(namespace = made.namespace, "put a mailbox right"),
-        (_, Err(error)) => tracing::warn!(namespace = mailbox.namespace, %error, "a mailbox could not be written"),
+        (Step::Create(made), Ok(())) => tracing::info!(namespace = made.namespace, "created a mailbox"),
+        (Step::Deactivate(made), Ok(())) => tracing::info!(namespace = made.namespace, "disabled a login"),
+        (Step::Reactivate(made), Ok(())) => tracing::info!(namespace = made.namespace, "corrected a mailbox"),
+        (_, Err(error)) => tracing::warn!(namespace = mailbox.namespace, %error, "writing a mailbox failed"),
     }
     (step, result)
 }
@@ -131,7 +131,7 @@ fn not_taken(step: &Step, answer: &str) -> RefusedNamespace {
     let mailbox = step.mailbox();
     let answer: String = answer.chars().take(300).collect();
     let message = format!(
-        "the Kubernetes API does not take the EmailMailbox {} (does the chart say featureGates.AutoProvisioning: true?): {answer}",
+        "the Kubernetes API refuses the EmailMailbox {} (check featureGates.AutoProvisioning: true in the chart): {answer}",
         mailbox.name
     );
     RefusedNamespace { namespace: mailbox.namespace.clone(), reason: RefusedReason::NotCreated, message }
@@ -166,21 +166,20 @@ pub(crate) fn reported(ctx: &Context, domain: &EmailDomain) -> Provisioning {
         );
     }
     if !provisions(ctx, domain) {
-        let message = "spec.autoProvision: domains of this namespace make no mailboxes in this installation (provisioningNamespaces of the chart)";
+        let message = "spec.autoProvision: domains in this namespace may not create mailboxes; add the namespace to provisioningNamespaces in the chart";
         return not(Reason::FeatureDisabled, message);
     }
     if ctx.stores.namespaces.is_none() {
-        let message =
-            "the operator looks at listed namespaces only, or may not read namespaces: nobody is entitled or revoked";
+        let message = "the operator can't read namespaces, because of watchNamespaces or missing rights, so it entitles and revokes no namespace";
         return not(Reason::NamespacesNotReadable, message);
     }
     if is_paused(domain) {
-        return not(Reason::Paused, "paused; no mailbox is made or switched off");
+        return not(Reason::Paused, "paused; no mailbox is created or disabled");
     }
     // After a restart what was last said of the same spec holds until namespaces were looked at.
     let status = domain.status.as_ref().filter(|status| status.observed_generation == domain.metadata.generation);
     let last = || status.and_then(|status| status.provisioned.clone());
-    let pending = || not(Reason::Pending, "namespaces were not read yet");
+    let pending = || not(Reason::Pending, "the operator has not read the namespaces yet");
     ctx.provisioned.reported(domain).or_else(last).map_or_else(pending, Provisioning::Known)
 }
 

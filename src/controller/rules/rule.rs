@@ -133,5 +133,5 @@ async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus
 }
 
 fn is_being_taken_out(address: &str) -> Stop {
-    Outcome::waiting(Reason::Pending, format!("the rule is being taken out of the script of {address}")).into()
+    Outcome::waiting(Reason::Pending, format!("the rule is being removed from the script of {address}")).into()
 }

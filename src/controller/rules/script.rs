@@ -350,7 +350,7 @@ impl ScriptReconcile {
         if plan::filter_was_changed((&script.text, &script.hash), shown, have, mark) || (is_gone && was_there) {
             let address = &self.place.address;
             let message = format!(
-                "the script of {address} was changed, switched off or removed on Mailcow; driftPolicy: Report leaves it so until a rule changes"
+                "the script of {address} was changed, deactivated or deleted by hand on Mailcow; with driftPolicy: Report it stays so until a rule changes"
             );
             return Err(Outcome::stalled(Reason::Drifted, message).into());
         }

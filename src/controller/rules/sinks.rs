@@ -56,7 +56,7 @@ fn read(file: &Path, text: std::io::Result<String>) -> Option<Sinks> {
     match parsed(text) {
         Ok(sinks) => Some(sinks),
         Err(error) => {
-            tracing::error!(file = %file.display(), error, "the file with the sinks can't be used");
+            tracing::error!(file = %file.display(), error, "the sinks file is invalid");
             None
         }
     }

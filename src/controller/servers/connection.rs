@@ -63,7 +63,7 @@ impl Source {
         settings: &Settings,
         changes: Publisher<Arc<Moved>>,
     ) -> (Self, watch::Receiver<Server>, watch::Receiver<Option<ConnectionSecret>>) {
-        let why = "the connection to Mailcow was not read yet";
+        let why = "the operator has not read the connection to Mailcow yet";
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         let (secret, secret_receiver) = watch::channel(None);
         let poll_interval = settings.poll_interval();
@@ -183,7 +183,7 @@ impl Source {
             Arc::new(inventory.publishing_to(self.changes.clone()))
         };
         let server = client.map(inventory).map_err(|error| {
-            tracing::error!(%error, "the connection to Mailcow can't be used");
+            tracing::error!(%error, "the connection to Mailcow is invalid");
             Outcome::Stalled(Why::new(error.reason(), error.to_string()))
         });
         if let Ok(inventory) = &server {
@@ -222,12 +222,12 @@ async fn first_request(client: Arc<Client>, name: String, metrics: Metrics) {
             metrics.mailcow_version(&name, &version);
             tracing::info!(server = client.server(), version, "Mailcow answers");
         }
-        Err(error) => tracing::warn!(%error, "Mailcow does not answer as it should"),
+        Err(error) => tracing::warn!(%error, "the first request to Mailcow failed"),
     }
 }
 
 fn missing_secret(name: &str) -> String {
-    format!("the Secret {name} with the connection to Mailcow does not exist in the operator's namespace")
+    format!("the Secret {name} with the connection to Mailcow does not exist in the operator's namespace; create it")
 }
 
 /// Reads `url`, `apiKey`, `ca.crt` and `mailHost`.
@@ -236,12 +236,12 @@ fn read(secret: &Secret) -> Result<Connection, String> {
         let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
         std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
     };
-    let missing = |key: &str| format!("the Secret {} lacks the key {key}, or it is empty", secret.name_any());
+    let missing = |key: &str| format!("the Secret {} does not have the key {key}, or it is empty", secret.name_any());
     let has_ca = secret.data.as_ref().is_some_and(|data| data.contains_key("ca.crt"));
     if has_ca && text("ca.crt").is_none() {
         let name = secret.name_any();
         return Err(format!(
-            "the key ca.crt of the Secret {name} is empty or no text; give the certificate as PEM text, or remove the key"
+            "the key ca.crt of the Secret {name} is empty or not text; give the certificate as PEM text, or remove the key"
         ));
     }
     Ok(Connection {

@@ -52,7 +52,7 @@ impl Servers {
     fn unknown(&self, name: &str) -> Outcome {
         let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
         let message = format!(
-            "spec.server of the EmailDomain: no server {name} is configured, only {}; add it to the chart's mailcow.servers",
+            "spec.server of the EmailDomain: the server {name} is not configured, only {}; use one of these, or add it to mailcow.servers in the chart",
             known.join(", ")
         );
         Outcome::stalled(Reason::ServerNotFound, message)

@@ -66,7 +66,7 @@ impl Poll {
             Err(error) if inventory.client().is_in_trouble() => {
                 tracing::debug!(server = name, %error, "Mailcow could not be polled");
             }
-            Err(error) => tracing::warn!(server = name, %error, "Mailcow could not be polled; it is tried again"),
+            Err(error) => tracing::warn!(server = name, %error, "Mailcow could not be polled; retrying"),
         }
     }
 }

@@ -158,7 +158,7 @@ fn a_missing_key_is_looked_for_under_the_doubled_name() {
     let facts = Facts::default().texts("dkim._domainkey.example.com.example.com", &["v=DKIM1; p=AAAA"]);
     let found = facts.judge(|known| dkim(&with_key(K2048), known));
     assert_eq!(found.message, "nothing exists at _domainkey.example.com or below");
-    assert!(found.hint.unwrap().contains("leave out .example.com"));
+    assert!(found.hint.unwrap().contains("remove .example.com"));
 }
 
 #[test]

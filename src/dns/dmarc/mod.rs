@@ -45,7 +45,7 @@ pub fn dmarc(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
 /// Why a text that was meant to be a record is none.
 fn strangeness(text: &[u8]) -> String {
     if text.first().is_some_and(u8::is_ascii_whitespace) {
-        return "it begins with a blank; leave that out".to_owned();
+        return "it begins with a blank; remove it".to_owned();
     }
     if let Some(problem) = unexpected(text, |byte| matches!(byte, b'\t' | 0x20..=0x7e)) {
         return problem;
@@ -73,7 +73,7 @@ fn own(wanted: &Wanted, known: &Known, text: &[u8], verdict: Verdict) -> Result<
             judged(wanted, known, &record, policy, verdict.found(DnsVerdict::Verified, message))
         }
         (problem, _) => {
-            let problem = problem.unwrap_or_else(|| "receivers apply no DMARC".to_owned());
+            let problem = problem.unwrap_or_else(|| "receivers don't apply DMARC".to_owned());
             Ok(verdict.found(DnsVerdict::Invalid, problem).hint(from_zone_file(text)))
         }
     }
@@ -98,14 +98,14 @@ fn judged(
 fn difference(demanded: &DmarcSpec, record: &Record, policy: DmarcPolicy) -> Option<String> {
     if let Some(asked) = demanded.policy.filter(|asked| *asked != policy) {
         return Some(format!(
-            "the policy is {}, not {} as spec.dns.dmarc demands",
+            "the policy is {}, but spec.dns.dmarc requires {}",
             policy_word(policy),
             policy_word(asked)
         ));
     }
     let reported = |address: &&String| record.reports.iter().any(|found| found.eq_ignore_ascii_case(address));
     let absent = demanded.report_to.iter().find(|address| !reported(address))?;
-    Some(format!("rua= leaves out mailto:{absent}, which spec.dns.dmarc demands"))
+    Some(format!("rua= does not have mailto:{absent}, which spec.dns.dmarc requires"))
 }
 
 /// Report addresses in other organizations that did not agree to take reports (RFC 9990, section 4).
@@ -135,7 +135,7 @@ fn refusal(domain: &str, host: &str, known: &Known) -> Result<Option<DnsWarning>
     if same || answer.failure().is_some() || answer.texts().iter().any(|text| is_record(text)) {
         return Ok(None);
     }
-    let message = format!("receivers send no reports to {host} before it publishes {consent}. IN TXT \"v=DMARC1\"");
+    let message = format!("receivers send no reports to {host} until it publishes {consent}. IN TXT \"v=DMARC1\"");
     Ok(Some(warning("ReportsNotAuthorised", message)))
 }
 
@@ -214,7 +214,7 @@ fn missing(wanted: &Wanted, known: &Known, verdict: Verdict, ignored: Option<Str
         return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(hint)));
     }
     let hint = elsewhere.map(|place| format!("the record is at {place}: move it to {name}"));
-    let message = format!("there is no DMARC record at {name}, nor above it{}", wildcard.note(answer));
+    let message = format!("there is no DMARC record at {name} or above it{}", wildcard.note(answer));
     Ok(verdict.found(DnsVerdict::Missing, message).hint(hint))
 }
 
@@ -254,7 +254,7 @@ pub(super) fn enforcement(domain: &str, known: &Known) -> Result<(Enforcement, S
     }
     if in_force.is_empty() {
         return Ok((
-            Enforcement::Weak(format!("there is no DMARC record at _dmarc.{domain}, nor above it")),
+            Enforcement::Weak(format!("there is no DMARC record at _dmarc.{domain} or above it")),
             organization,
         ));
     }
@@ -265,15 +265,13 @@ pub(super) fn enforcement(domain: &str, known: &Known) -> Result<(Enforcement, S
 fn weakness(place: &str, record: &Record, policy: Option<DmarcPolicy>) -> Option<String> {
     let why = match policy {
         None => "can't be read".to_owned(),
-        Some(DmarcPolicy::None) => "asks for no enforcement (p=none or sp=none)".to_owned(),
-        Some(_) if record.policy == Some(DmarcPolicy::None) => "says p=none".to_owned(),
-        Some(_) if record.subdomains == Some(DmarcPolicy::None) => "says sp=none".to_owned(),
-        Some(DmarcPolicy::Quarantine) if record.testing => {
-            "says t=y, with which p=quarantine counts as none".to_owned()
-        }
+        Some(DmarcPolicy::None) => "requires no enforcement (p=none or sp=none)".to_owned(),
+        Some(_) if record.policy == Some(DmarcPolicy::None) => "has p=none".to_owned(),
+        Some(_) if record.subdomains == Some(DmarcPolicy::None) => "has sp=none".to_owned(),
+        Some(DmarcPolicy::Quarantine) if record.testing => "has t=y, which turns p=quarantine into none".to_owned(),
         Some(DmarcPolicy::Quarantine) => {
             let percentage = record.percentage.as_deref().filter(|percentage| *percentage != "100")?;
-            format!("says pct={percentage}")
+            format!("has pct={percentage}")
         }
         Some(DmarcPolicy::Reject) => return None,
     };

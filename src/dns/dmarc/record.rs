@@ -97,7 +97,7 @@ impl Tags {
         }
         if self.get(&name).is_some() || name == "v" {
             self.doubled = true;
-            return Err(format!("the tag {name}= is there twice"));
+            return Err(format!("the tag {name}= is in the record twice"));
         }
         self.pairs.push((name, value.to_owned()));
         Ok(())
@@ -177,11 +177,13 @@ fn address(tag: &str, uri: &str, warnings: &mut Vec<DnsWarning>) -> Result<Optio
         return Err(without_scheme(uri));
     }
     if is_no_uri(uri) {
-        return Err(format!("{tag}={uri} is not a URI: it holds a character that has no place in one"));
+        return Err(format!("{tag}={uri} is not a URI: it has a character that is not allowed in a URI"));
     }
     if !scheme.eq_ignore_ascii_case("mailto") {
-        warnings
-            .push(warning("ReportsElsewhere", format!("{tag}: receivers send reports to mailto: only, not {scheme}:")));
+        warnings.push(warning(
+            "ReportsElsewhere",
+            format!("{tag}: receivers send reports only to mailto:, not to {scheme}:"),
+        ));
         return Ok(None);
     }
     let (address, size) = rest.split_once('!').map_or((rest, None), |(address, size)| (address, Some(size)));
@@ -190,11 +192,11 @@ fn address(tag: &str, uri: &str, warnings: &mut Vec<DnsWarning>) -> Result<Optio
         let sized =
             !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && size.len() <= digits.len() + 1;
         if !sized {
-            return Err(format!("{tag}={uri} has no size after its !: leave both out"));
+            return Err(format!("{tag}={uri} has no size after the !: remove the !"));
         }
         warnings.push(warning("ReportSize", format!("{tag}: receivers ignore the size limit after !")));
     }
-    if is_mailto(address) { Ok(Some(address.to_owned())) } else { Err(format!("{tag}={uri} holds no mail address")) }
+    if is_mailto(address) { Ok(Some(address.to_owned())) } else { Err(format!("{tag}={uri} has no mail address")) }
 }
 
 impl Record {
@@ -214,7 +216,7 @@ impl Record {
         let policies = ["p", "sp", "np"].map(|tag| tags.policy(tag));
         let removed = ["pct", "rf", "ri"].into_iter().filter(|tag| tags.get(tag).is_some()).collect::<Vec<_>>();
         if !removed.is_empty() {
-            let message = format!("receivers ignore {}, which RFC 9989 removed: leave it out", removed.join(", "));
+            let message = format!("receivers ignore {}, which RFC 9989 removed: remove it", removed.join(", "));
             warnings.push(warning("RemovedTags", message));
         }
         let percentage = tags.get("pct").map(ToOwned::to_owned);
@@ -222,15 +224,14 @@ impl Record {
             _ if tags.doubled => (None, None, None),
             [Ok(Some(policy)), Ok(subdomains), Ok(nonexistent)] => {
                 if tags.pairs.first().is_none_or(|(first, _)| first != "p") {
-                    let message = "old receivers want p= right after v=DMARC1: put it there";
+                    let message = "older receivers need p= directly after v=DMARC1: move it there";
                     warnings.push(warning("PolicyNotSecond", message));
                 }
                 (Some(policy), subdomains, nonexistent)
             }
             // The tag may be left out (section 4.7).
             [Ok(None), Ok(_), Ok(_)] if tags.faults.is_empty() => {
-                let effect =
-                    if reporting { "receivers take that as p=none" } else { "without rua= receivers do nothing" };
+                let effect = if reporting { "receivers use p=none" } else { "without rua= receivers do nothing" };
                 warnings.push(warning("NoPolicy", format!("there is no p=; {effect}")));
                 (Some(DmarcPolicy::None), None, None)
             }
@@ -262,8 +263,8 @@ impl Record {
     pub(super) fn malformed(&self) -> Option<String> {
         let fault = self.faults.first()?;
         Some(match self.policy {
-            Some(policy) => format!("{fault}; receivers ignore that and apply p={}", policy_word(policy)),
-            None => format!("{fault}; receivers apply no DMARC"),
+            Some(policy) => format!("{fault}; receivers ignore this and apply p={}", policy_word(policy)),
+            None => format!("{fault}; receivers don't apply DMARC"),
         })
     }
 
@@ -283,11 +284,11 @@ impl Record {
         }
         let policy = self.policy.unwrap_or(DmarcPolicy::None);
         if self.subdomains == Some(DmarcPolicy::None) && policy != DmarcPolicy::None {
-            let message = format!("sp=none leaves subdomains open, while p={}", policy_word(policy));
+            let message = format!("sp=none does not protect subdomains, although p={}", policy_word(policy));
             found.push(warning("SubdomainsNotEnforced", message));
         }
         if self.reports.is_empty() {
-            found.push(warning("NoReports", "there is no rua=mailto:…, so nobody learns what receivers see"));
+            found.push(warning("NoReports", "there is no rua=mailto:…, so nobody gets the receivers' reports"));
         }
         found
     }
@@ -367,11 +368,11 @@ mod tests {
             ("v=DMARC1; p=reject; aspf=x", "aspf=x"),
             ("v=DMARC1; p=reject; rua=a@example.com", "write mailto:a@example.com"),
             ("v=DMARC1; p=reject; rua=mailto:a", "no mail address"),
-            ("v=DMARC1; p=reject; rua=mailto:a@example.com mailto:b@example.com", "no place in one"),
+            ("v=DMARC1; p=reject; rua=mailto:a@example.com mailto:b@example.com", "not allowed in a URI"),
             ("v=DMARC1; p=reject; rua=mailto:a@example.com!m", "no size"),
             ("v=DMARC1; p=reject; ruf=mailto:", "ruf=mailto: is not a URI"),
             ("v=DMARC1; p=reject; rua=mailto:a@example.com:b", "no mail address"),
-            ("v=DMARC1; p=reject; x", "\"x\" is not of the form tag=value"),
+            ("v=DMARC1; p=reject; x", "\"x\" does not have the form tag=value"),
             ("v=DMARC1;; p=reject", "nothing between two semicolons"),
             ("v=DMARC1; p=reject; x1=2", "\"x1\" is not the name of a tag"),
             ("v=DMARC1; p=reject; rua=", "rua= has no value"),
@@ -416,9 +417,9 @@ mod tests {
             parse("v=DMARC1; p=reject; fo:1")
                 .malformed()
                 .unwrap()
-                .ends_with("receivers ignore that and apply p=reject")
+                .ends_with("receivers ignore this and apply p=reject")
         );
-        assert!(parse("v=DMARC1; p=rejct").malformed().unwrap().ends_with("receivers apply no DMARC"));
+        assert!(parse("v=DMARC1; p=rejct").malformed().unwrap().ends_with("receivers don't apply DMARC"));
     }
 
     #[test]

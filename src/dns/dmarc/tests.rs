@@ -51,11 +51,11 @@ fn each_record_has_its_verdict() {
         ("v=DMARC1 p=reject", DnsVerdict::Invalid, "a ; is missing after v=DMARC1"),
         ("v=DMARC1\u{a0}; p=reject", DnsVerdict::Invalid, "a no-break space (U+00A0)"),
         ("v=DMARC1;\u{a0}p=reject", DnsVerdict::Invalid, "a no-break space (U+00A0)"),
-        ("v=DMARC1; p=reject; fo:1", DnsVerdict::Invalid, "receivers ignore that and apply p=reject"),
+        ("v=DMARC1; p=reject; fo:1", DnsVerdict::Invalid, "receivers ignore this and apply p=reject"),
         (
             "v=DMARC1; p=maybe",
             DnsVerdict::Invalid,
-            "p=maybe is not one of none, quarantine, reject; receivers apply no DMARC",
+            "p=maybe is not one of none, quarantine, reject; receivers don't apply DMARC",
         ),
         ("SERVFAIL", DnsVerdict::TempError, "SERVFAIL"),
     ];
@@ -181,11 +181,11 @@ fn demanded_policy_and_reports_have_to_be_there() {
     let stricter = demand(Some(DmarcPolicy::Reject), &[]);
     assert_eq!(
         (stricter.verdict, stricter.message.as_str()),
-        (DnsVerdict::Mismatch, "the policy is quarantine, not reject as spec.dns.dmarc demands")
+        (DnsVerdict::Mismatch, "the policy is quarantine, but spec.dns.dmarc requires reject")
     );
     assert_eq!(
         demand(None, &["b@example.com"]).message,
-        "rua= leaves out mailto:b@example.com, which spec.dns.dmarc demands"
+        "rua= does not have mailto:b@example.com, which spec.dns.dmarc requires"
     );
 }
 

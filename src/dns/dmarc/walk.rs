@@ -52,7 +52,7 @@ fn ignored_at(domain: &str, answer: &Answer) -> Option<String> {
         }
         1 => None,
         several => {
-            Some(format!("receivers ignore all {several} records at _dmarc.{domain}, because only one may be there"))
+            Some(format!("receivers ignore all {several} records at _dmarc.{domain}, because only one is allowed"))
         }
     }
 }
@@ -76,7 +76,7 @@ pub(super) fn walk(known: &Known, start: &str) -> Result<Walk, Need> {
     let names = steps(start);
     let answers = Need::all(names.iter().map(|name| known.ask(&format!("_dmarc.{name}"), Kind::Txt)))?;
     let failure = names.iter().zip(&answers).find_map(|(name, answer)| match &answer.outcome {
-        Outcome::Failed(why) => Some(format!("no answer about _dmarc.{name}: {why}")),
+        Outcome::Failed(why) => Some(format!("no answer for _dmarc.{name}: {why}")),
         _ => None,
     });
     let mut above = names.iter().zip(&answers).skip(1);

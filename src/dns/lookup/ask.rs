@@ -226,7 +226,7 @@ fn zone_reply(replies: Replies) -> ZoneReply {
 
 fn words(cut: &Cut, failures: &[(String, Failure)]) -> Vec<String> {
     if cut.servers.is_empty() {
-        return vec![format!("no server of the zone {} has an address that may be asked", cut.zone)];
+        return vec![format!("no server of the zone {} has an address that the operator may ask", cut.zone)];
     }
     failures.iter().map(|(host, failure)| format!("{host} {}", failure.words())).collect()
 }

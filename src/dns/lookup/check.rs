@@ -85,7 +85,7 @@ async fn ask(lookup: &Lookup, question: &Question, until: Instant) -> Vec<Answer
 }
 
 fn too_late(question: &Question) -> Answer {
-    let why = format!("no answer about {} in the time for a check", question.name);
+    let why = format!("no answer for {} within the time of a check", question.name);
     Answer::new(Outcome::Failed(why), DnsSource::Authoritative)
 }
 

@@ -82,9 +82,7 @@ fn untrusted(problem: &CertificateError) -> &'static str {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name",
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "it is from an authority that is not trusted"
-        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => "its authority is not trusted",
         CertificateError::Revoked => "it is revoked",
         _ => "it is not valid",
     }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is said of a host that has only other addresses.
-pub(super) const NOT_PUBLIC: &str = "has no public address (dns.allowPrivate lets others be reached)";
+pub(super) const NOT_PUBLIC: &str = "has no public address (dns.allowPrivate allows private ones)";
 
 /// IPv4 networks that are not public (IANA special-purpose registry, RFC 6890), with their prefix lengths.
 const V4: [([u8; 4], u8); 17] = [

@@ -37,7 +37,7 @@ impl Lookup {
 }
 
 /// Why there are no certificates. How far the operator got is left out: a stranger chooses where it connects to.
-const NO_STARTTLS: &str = "no server there shows a certificate on port 25";
+const NO_STARTTLS: &str = "no server there presents a certificate on port 25";
 
 async fn presented(host: &str, address: SocketAddr) -> io::Result<Vec<Vec<u8>>> {
     let mut stream = BufReader::new(TcpStream::connect(address).await?);
@@ -64,7 +64,7 @@ async fn reply(stream: &mut BufReader<TcpStream>, code: &str) -> io::Result<Vec<
         let mut line = String::new();
         limited.read_line(&mut line).await?;
         let line = line.trim_end();
-        let Some(rest) = line.strip_prefix(code) else { return Err(io::Error::other("another reply is due")) };
+        let Some(rest) = line.strip_prefix(code) else { return Err(io::Error::other("unexpected reply")) };
         lines.push(rest.get(1..).unwrap_or_default().to_owned());
         if !rest.starts_with('-') {
             return Ok(lines);

@@ -35,7 +35,7 @@ pub fn mta_sts_record(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         Found::Settled(verdict) => Ok(verdict),
         Found::None(verdict) => FAMILY.missing((wanted, known), verdict, "mta-sts"),
         Found::One(verdict, text) => Ok(match version(text) {
-            Ok(id) => verdict.found(DnsVerdict::Verified, format!("senders know version {id} of the policy")),
+            Ok(id) => verdict.found(DnsVerdict::Verified, format!("the version of the policy is {id}")),
             Err(problem) => verdict.found(DnsVerdict::Invalid, problem).hint(from_zone_file(text)),
         }),
     }
@@ -69,21 +69,22 @@ pub fn mta_sts_host(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     let page = match &answer.outcome {
         Outcome::Page(page) => page,
         Outcome::Untrusted(why) => {
-            let message = format!("the certificate of https://{name} can't be trusted: {why}");
+            let message = format!("the certificate of https://{name} is not trusted: {why}");
             let hint = "let Mailcow get a certificate for the name (ADDITIONAL_SAN in mailcow.conf)".to_owned();
             return Ok(verdict.found(DnsVerdict::Invalid, message).hint(Some(hint)));
         }
         Outcome::Failed(why) => return Ok(verdict.failed(&format!("the policy of {name}"), why)),
-        _ => return Ok(verdict.failed(&format!("the policy of {name}"), "nothing came back")),
+        _ => return Ok(verdict.failed(&format!("the policy of {name}"), "there was no answer")),
     };
     if let 300..=399 = page.status {
-        let message =
-            format!("https://{name} redirects, and senders don't follow that: serve the policy at the name itself");
+        let message = format!(
+            "https://{name} redirects, but senders don't follow redirects: serve the policy at this name itself"
+        );
         return Ok(verdict.found(DnsVerdict::Invalid, message));
     }
     if page.status != 200 {
-        let message = format!("https://{name} answers {} in place of the policy", page.status);
-        let hint = "turn MTA-STS on for the domain in Mailcow".to_owned();
+        let message = format!("https://{name} answers {} instead of the policy", page.status);
+        let hint = "turn on MTA-STS for the domain in Mailcow".to_owned();
         return Ok(verdict.found(DnsVerdict::Missing, message).hint(Some(hint)));
     }
     match Policy::parse(&page.body) {
@@ -96,7 +97,7 @@ fn typed(media_type: &str, verdict: Verdict) -> Verdict {
     if media_type == "text/plain" {
         return verdict;
     }
-    let message = format!("the policy is sent as {media_type:?}, but some senders take text/plain only");
+    let message = format!("the policy is served as {media_type:?}, but some senders accept only text/plain");
     verdict.warn("PolicyMediaType", message)
 }
 
@@ -118,7 +119,7 @@ fn covered(wanted: &Wanted, known: &Known, policy: &Policy, verdict: Verdict) ->
             PolicyMode::Enforce => "; senders must not deliver there",
             PolicyMode::Testing | PolicyMode::None => "",
         };
-        let message = format!("the policy leaves out the mail server {}{consequence}", mx.exchange);
+        let message = format!("the policy does not list the mail server {}{consequence}", mx.exchange);
         let hint = format!("add the line \"mx: {}\" to the policy", mx.exchange);
         return Ok(verdict.found(DnsVerdict::Mismatch, message).hint(Some(hint)));
     }

@@ -44,7 +44,7 @@ impl Policy {
     /// # Errors
     /// What is wrong, in words.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(body).map_err(|_| "it is not a text in UTF-8")?;
+        let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8 text")?;
         let lines = fields(text)?;
         let all = |key: &'static str| lines.iter().filter(move |(found, _)| *found == key).map(|(_, value)| *value);
         // Of a key that is there twice the first counts (section 3.2).
@@ -93,17 +93,17 @@ fn field(line: &str) -> Result<(&str, &str), String> {
         return Err("it is empty".to_owned());
     }
     // The line itself is not repeated: a host that sends another page may not mean it for a status.
-    let (key, value) = line.split_once(':').ok_or("it is not of the form key: value")?;
+    let (key, value) = line.split_once(':').ok_or("it does not have the form key: value")?;
     if key.trim_matches(BLANKS) != key {
         return Err("there is a blank before the key or the colon".to_owned());
     }
     let letters = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if !letters || key.len() > 32 || !key.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-        return Err("its key holds other characters than letters, digits, _, - and .".to_owned());
+        return Err("its key has other characters than letters, digits, _, - and .".to_owned());
     }
     let value = value.trim_matches(BLANKS);
     if value.is_empty() || value.contains(char::is_control) {
-        return Err(format!("the value of {key} is empty, or holds a control character"));
+        return Err(format!("the value of {key} is empty, or has a control character"));
     }
     Ok((key, value))
 }
@@ -171,7 +171,7 @@ mod tests {
             ("version: STSv1\nmode: none\nmax_age: 1\n\n", "line 4: it is empty"),
             (" version: STSv1\nmode: none\nmax_age: 1\n", "line 1: there is a blank before the key or the colon"),
             ("version : STSv1\nmode: none\nmax_age: 1\n", "a blank before the key or the colon"),
-            ("version: STSv1\nmode: none\nmax_age: 1\nbad key: x\n", "line 4: its key holds other characters"),
+            ("version: STSv1\nmode: none\nmax_age: 1\nbad key: x\n", "line 4: its key has other characters"),
             ("version: STSv1\nmode: none\nmax_age: 1\nx:\n", "the value of x is empty"),
             ("version: STSv1\rmode: none\rmax_age: 1\r", "control character"),
             ("Version: STSv1\nmode: none\nmax_age: 1\n", "the line version: is missing"),
@@ -183,7 +183,7 @@ mod tests {
             ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: *.*.test\n", "not a host name"),
             ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: a_b.test\n", "not a host name"),
             ("version: STSv1\nmode: enforce\nmax_age: 1\nmx: -a.test\n", "not a host name"),
-            ("\u{feff}version: STSv1\nmode: none\nmax_age: 1\n", "line 1: its key holds other characters"),
+            ("\u{feff}version: STSv1\nmode: none\nmax_age: 1\n", "line 1: its key has other characters"),
         ] {
             let problem = Policy::parse(bad.as_bytes()).unwrap_err();
             assert!(problem.contains(words), "{bad:?}: {problem}");

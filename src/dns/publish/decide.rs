@@ -59,13 +59,13 @@ pub fn decide(wanted: &Wanted, purpose: &Purpose, published: Published<'_>, know
 fn hindered(endpoint: &Endpoint, published: Published<'_>, (answer, cutover): (&Answer, bool)) -> Option<String> {
     let name = &endpoint.dns_name;
     if let Some(why) = answer.failure() {
-        return Some(format!("no answer about {name}: {why}"));
+        return Some(format!("no answer for {name}: {why}"));
     }
     let cname = answer.cnames.first().filter(|_| endpoint.record_type != "CNAME");
     if let Some(cname) = cname {
         // What is behind a CNAME belongs to another name; a wildcard looks the same from here.
-        let why = format!("{name} is a CNAME for {cname}, and no other record can be beside it: remove it, or ");
-        return (!cutover).then(|| why + "set spec.dns.cutover: true to publish all the same");
+        let why = format!("{name} is a CNAME for {cname}, which allows no other record at the name: remove it, or ");
+        return (!cutover).then(|| why + "set spec.dns.cutover: true to publish anyway");
     }
     let ours = ours(endpoint, published);
     let others = values(endpoint, answer).into_iter().filter(|value| !ours.contains(value)).collect::<Vec<_>>();
@@ -80,7 +80,7 @@ fn steers(kind: DnsRecordKind) -> bool {
 fn elsewhere(wanted: &Wanted, known: &Known) -> Result<Option<String>, Need> {
     let answer = known.ask(wanted.domain.as_str(), Kind::Mx)?;
     let foreign = match &answer.outcome {
-        Outcome::Failed(why) => return Ok(Some(format!("no answer about the MX of {}: {why}", wanted.domain))),
+        Outcome::Failed(why) => return Ok(Some(format!("no answer for the MX of {}: {why}", wanted.domain))),
         Outcome::Mx(all) => all,
         _ => return Ok(None),
     };
@@ -89,7 +89,7 @@ fn elsewhere(wanted: &Wanted, known: &Known) -> Result<Option<String>, Need> {
     }
     let hosts = foreign.iter().map(|mx| if mx.exchange.is_empty() { "." } else { &mx.exchange }).collect::<Vec<_>>();
     let hosts = hosts.join(", ");
-    Ok(Some(format!("the MX points to {hosts}: set spec.dns.cutover: true to publish all the same")))
+    Ok(Some(format!("the MX points to {hosts}: set spec.dns.cutover: true to publish anyway")))
 }
 
 /// Values of the set that are expected or that we published before.

@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         let target = self.expand(target, domain)?;
         let decision = self.check(&target)?;
         if decision.result == SpfResult::None {
-            return Err(Stop::Permanent(format!("in {domain}: redirect={target}, but that has no SPF record")));
+            return Err(Stop::Permanent(format!("in {domain}: redirect={target}, but {target} has no SPF record")));
         }
         Ok(decision)
     }
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
         match self.check(&target)?.result {
             SpfResult::Pass => Ok(true),
             SpfResult::None => {
-                Err(Stop::Permanent(format!("in {domain}: include:{target}, but that has no SPF record")))
+                Err(Stop::Permanent(format!("in {domain}: include:{target}, but {target} has no SPF record")))
             }
             _ => Ok(false),
         }
@@ -298,7 +298,7 @@ pub(super) fn select<'a>(domain: &str, answer: &'a Answer) -> Result<Option<&'a 
 
 fn trusted(name: &str, answer: &Answer) -> Result<(), Stop> {
     match &answer.outcome {
-        Outcome::Failed(why) => Err(Stop::Temporary(format!("no answer about {name}: {why}"))),
+        Outcome::Failed(why) => Err(Stop::Temporary(format!("no answer for {name}: {why}"))),
         Outcome::CnameLoop => Err(Stop::Temporary(format!("the CNAME records at {name} form a loop"))),
         _ => Ok(()),
     }

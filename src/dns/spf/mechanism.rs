@@ -41,7 +41,7 @@ impl Mechanism {
         let target = || rest.strip_prefix(':').ok_or_else(|| format!("{name} needs a colon and a value"));
         match name.to_ascii_lowercase().as_str() {
             "all" if rest.is_empty() => Ok(Self::All),
-            "all" => Err("all takes no value".to_owned()),
+            "all" => Err("all must have no value".to_owned()),
             "include" => Ok(Self::Include(MacroString::domain(target()?)?)),
             "exists" => Ok(Self::Exists(MacroString::domain(target()?)?)),
             "a" => ranged(rest).map(|(domain, prefixes)| Self::A(domain, prefixes)),

@@ -59,7 +59,7 @@ impl Tree {
         let from = path.last().map(String::as_str).unwrap_or_default();
         if path.iter().any(|above| above == target) {
             self.broken.get_or_insert(format!(
-                "{from} includes {target}, which leads back to it: remove one of the two includes"
+                "{from} includes {target}, which includes it again: remove one of the two includes"
             ));
             return;
         }
@@ -76,7 +76,7 @@ impl Tree {
                 Ok(record) => return self.walk(known, &[path, &[target.to_owned()]].concat(), &record, needs),
                 Err(problem) => format!("in {target}: {problem}"),
             },
-            Ok(None) => format!("{from} includes {target}, but that has no SPF record"),
+            Ok(None) => format!("{from} includes {target}, but {target} has no SPF record"),
             Err(Stop::Permanent(problem)) => problem,
             Err(_) => return,
         };

@@ -43,7 +43,7 @@ pub fn verdict(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
         },
         several => {
             let message = format!("there are {} SPF records at {domain}; receivers use none of them", several.len());
-            let hint = format!("publish one in their place: {}", quoted(merged(several).as_bytes()));
+            let hint = format!("replace them with one: {}", quoted(merged(several).as_bytes()));
             Ok(verdict.found(DnsVerdict::Multiple, message).hint(Some(hint)))
         }
     }
@@ -67,10 +67,10 @@ fn missing(known: &Known, texts: &[Vec<u8>], verdict: Verdict) -> Result<Verdict
 fn misbegun(text: &[u8]) -> String {
     let lower = String::from_utf8_lossy(text).to_ascii_lowercase();
     if text.first().is_some_and(u8::is_ascii_whitespace) {
-        return "the text begins with a blank; leave that out".to_owned();
+        return "the text begins with a blank; remove it".to_owned();
     }
     if text.starts_with(b"\"") {
-        return "the text begins with a quotation mark; leave out the quotation marks".to_owned();
+        return "the text begins with a quotation mark; remove the quotation marks".to_owned();
     }
     let rest = lower.strip_prefix("v=spf1");
     match rest.map(|rest| rest.chars().next()) {
@@ -204,7 +204,7 @@ fn costliest(costs: &Tree) -> Option<String> {
     let mut branches = costs.branches.clone();
     branches.sort_by_key(|(_, lookups)| std::cmp::Reverse(*lookups));
     let list = branches.iter().take(4).map(|(target, lookups)| format!("{target} ({lookups})")).collect::<Vec<_>>();
-    (!list.is_empty()).then(|| format!("remove one of those that cost most: {}", list.join(", ")))
+    (!list.is_empty()).then(|| format!("remove one of the most expensive terms: {}", list.join(", ")))
 }
 
 fn word(result: SpfResult) -> &'static str {
@@ -226,13 +226,13 @@ fn advise(text: &[u8], record: &Record, costs: &Tree, mut verdict: Verdict) -> V
         }
         None | Some(SpfResult::Fail) => verdict,
         Some(SpfResult::SoftFail) => {
-            verdict.warn("SoftFail", "~all: other senders are only suspicious; -all refuses them")
+            verdict.warn("SoftFail", "~all: receivers only suspect other senders; -all refuses them")
         }
-        Some(SpfResult::Pass) => verdict.warn("PlusAll", "+all: anyone may send in the domain's name"),
-        Some(_) => verdict.warn("QuestionAll", "?all: other senders get neutral, as if there were no record"),
+        Some(SpfResult::Pass) => verdict.warn("PlusAll", "+all: anyone may send for the domain"),
+        Some(_) => verdict.warn("QuestionAll", "?all: other senders get neutral, as without a record"),
     };
     if costs.uses_ptr {
-        verdict = verdict.warn("PtrUsed", "ptr is slow and unreliable, and RFC 7208 says not to use it: remove it");
+        verdict = verdict.warn("PtrUsed", "ptr is slow and unreliable, and RFC 7208 advises against it: remove it");
     }
     if costs.lookups > MANY_LOOKUPS {
         verdict =
@@ -240,13 +240,14 @@ fn advise(text: &[u8], record: &Record, costs: &Tree, mut verdict: Verdict) -> V
     }
     if text.len() > MANY_BYTES {
         let bytes = text.len();
-        let message = format!("the record has {bytes} bytes; above {MANY_BYTES} the answer may not fit a datagram");
+        let message =
+            format!("the record has {bytes} bytes; above {MANY_BYTES} the answer may not fit into a datagram");
         verdict = verdict.warn("LongRecord", message);
     }
     let after = record.directives.iter().position(|directive| directive.mechanism == Mechanism::All);
     if after.is_some_and(|place| place + 1 < record.directives.len()) {
         verdict =
-            verdict.warn("TermsAfterAll", "receivers never read the terms after all: remove them, or put all last");
+            verdict.warn("TermsAfterAll", "receivers ignore the terms after all: remove them, or move all to the end");
     }
     verdict
 }

@@ -124,16 +124,14 @@ impl Scan<'_> {
     fn escape(&mut self) -> Result<(), InvalidPattern> {
         let Some(c) = self.rest.next() else { return no("ends with a backslash") };
         if c.is_ascii_digit() {
-            return no(format!(r"holds \{c}: references back to a group don't exist everywhere"));
+            return no(format!(r"has \{c}: back references don't exist in all systems"));
         }
         if c.is_alphanumeric() {
             let hint = instead_of(c).map_or(String::new(), |instead| format!("; write {instead}"));
-            return no(format!(r"holds \{c}: backslash letters differ between systems{hint}"));
+            return no(format!(r"has \{c}: backslash letters differ between systems{hint}"));
         }
         if !c.is_ascii_punctuation() || matches!(c, '<' | '>' | '`' | '\'') {
-            return no(format!(
-                "has a backslash before {c:?}, which systems read differently; leave the backslash out"
-            ));
+            return no(format!("has a backslash before {c:?}, which differs between systems; remove the backslash"));
         }
         match c {
             '.' | '[' | '(' | ')' | '*' | '+' | '?' | '{' | '^' | '$' | '|' | '\\' => {
@@ -153,7 +151,7 @@ impl Scan<'_> {
         };
         if !is_in_place {
             return no(format!(
-                r"has {c} in the middle; it stands only at an alternative's beginning (^) or end ($): write \{c} for the character itself"
+                r"has {c} in the middle; it is allowed only at the beginning (^) or end ($) of an alternative: write \{c} for the character itself"
             ));
         }
         self.mark_anchored(true);
@@ -169,7 +167,7 @@ impl Scan<'_> {
 
     fn group(&mut self) -> Result<(), InvalidPattern> {
         if self.rest.peek() == Some(&'?') {
-            return no("holds (?: look-around, flags and groups of that kind exist in no POSIX expression");
+            return no("has (?: POSIX has no look-around, flags and groups of this kind");
         }
         self.anchored.push(false);
         self.put("(", "(", Before::Nothing);
@@ -195,7 +193,7 @@ impl Scan<'_> {
 
     fn end_of_branch_needs_something(&self) -> Result<(), InvalidPattern> {
         match self.before {
-            Before::Nothing => no("has an empty group or alternative; write (x)? for something that may be missing"),
+            Before::Nothing => no("has an empty group or alternative; write (x)? for an optional part"),
             Before::Anchor | Before::Atom | Before::Anchored | Before::Wide | Before::Repeat => Ok(()),
         }
     }
@@ -210,14 +208,14 @@ impl Scan<'_> {
                 no(format!(r"has {mark} with nothing to repeat; write \{mark} for the character itself"))
             }
             Before::Anchored => {
-                no(format!("repeats a group that holds ^ or $ with {mark}, which systems read differently"))
+                no(format!("repeats a group that has ^ or $ with {mark}, which differs between systems"))
             }
             Before::Wide => {
                 no(format!("repeats a character of several bytes with {mark}; put it into parentheses, such as (ü)?"))
             }
-            Before::Repeat => no(format!(
-                "has {mark} behind another repetition; lazy and possessive ones exist in no POSIX expression"
-            )),
+            Before::Repeat => {
+                no(format!("has {mark} after another repetition; POSIX has no lazy and possessive repetitions"))
+            }
         }
     }
 
@@ -336,11 +334,11 @@ mod tests {
             (r"\d+", "write [[:digit:]]"),
             (r"\bfoo", "beginning of a word"),
             (r"(a)\1", "references"),
-            (r"\<a", "leave the backslash out"),
+            (r"\<a", "remove the backslash"),
             ("(?i)a", "(?"),
             ("a(?=b)", "(?"),
-            ("a+?", "behind another"),
-            ("a**", "behind another"),
+            ("a+?", "after another"),
+            ("a**", "after another"),
             ("*a", "nothing to repeat"),
             ("^*", "nothing to repeat"),
             ("(|a)", "empty"),
@@ -365,13 +363,13 @@ mod tests {
             ("[[.a.]]", "differ"),
             ("[[=a=]]", "differ"),
             ("[z-a]", "range"),
-            ("[Z-a]", "one case"),
-            ("[A-z]", "one case"),
-            ("[9-a]", "one case"),
+            ("[Z-a]", "the same case"),
+            ("[A-z]", "the same case"),
+            ("[9-a]", "the same case"),
             ("a^b", "in the middle"),
             ("a$b", "in the middle"),
             ("$^|$$", "in the middle"),
-            ("((a)|^b$){2}", "holds ^ or $"),
+            ("((a)|^b$){2}", "has ^ or $"),
             ("[a-[:digit:]]", "range"),
             ("[a-c-e]", "middle"),
             ("((a{255}){255}){255}", "too large"),

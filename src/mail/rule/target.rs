@@ -35,9 +35,11 @@ impl Target {
             return Err(bad("the part before the @ needs 1 to 64 characters"));
         }
         let local = match local.strip_prefix('"') {
-            Some(rest) => unquoted(rest).ok_or_else(|| bad("the quotes before the @ don't hold one ASCII text"))?,
+            Some(rest) => {
+                unquoted(rest).ok_or_else(|| bad("the quotes before the @ don't contain a single ASCII text"))?
+            }
             None if is_dot_atom(local) => local.to_owned(),
-            None => return Err(bad("write one plain address, such as info@example.com, and no name")),
+            None => return Err(bad("write a plain address without a name, such as info@example.com")),
         };
         let target = Self { local, domain: DomainName::parse(domain).map_err(InvalidTarget::Domain)? };
         match target.to_string().len() {

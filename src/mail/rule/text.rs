@@ -23,11 +23,11 @@ impl Text {
         if let Some(control) = text.chars().find(|c| c.is_control()) {
             let code = u32::from(control);
             let what = if matches!(control, '\r' | '\n') { "a line break" } else { "a control character" };
-            return Err(InvalidText(format!("holds {what} (U+{code:04X}), which no header value has")));
+            return Err(InvalidText(format!("has {what} (U+{code:04X}), which header values never have")));
         }
         if text.len() > LONGEST_TEXT {
             let long = text.len();
-            return Err(InvalidText(format!("is {long} bytes long; a line of a message has at most {LONGEST_TEXT}")));
+            return Err(InvalidText(format!("has {long} bytes; a line of a message has at most {LONGEST_TEXT}")));
         }
         Ok(Self(text.to_owned()))
     }
@@ -95,7 +95,7 @@ impl HeaderName {
     pub fn parse(text: &str) -> Result<Self, InvalidText> {
         let is_name = (1..=78).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b':');
         if !is_name {
-            let why = "is no header name: write 1 to 78 visible ASCII characters without a colon, such as List-Id";
+            let why = "is not a header name: write 1 to 78 visible ASCII characters without a colon, such as List-Id";
             return Err(InvalidText(why.to_owned()));
         }
         Ok(Self(text.to_ascii_lowercase()))

@@ -198,7 +198,7 @@ async fn nothing_leaks(tenants: &Tenants) {
     let kinds = "emaildomains,emailmailboxes,emailaliases,emailforwardingrules,events,configmaps";
     let all = tenants.kubectl(&["-n", B, "get", kinds, "-o", "json"]).await;
     let uid = tenants.kubectl(&["-n", A, "get", "embx", "ada", "-o", "jsonpath={.metadata.uid}"]).await;
-    let own = [r#""namespace": "tenant-a""#, "in the namespace tenant-a that lets"];
+    let own = [r#""namespace": "tenant-a""#, "in the namespace tenant-a allows"];
     let news = own.iter().fold(all, |text, own| text.replace(own, ""));
     for secret in [A, PRIVATE, &uid, "Ada Lovelace"] {
         let line = news.lines().find(|line| line.contains(secret));

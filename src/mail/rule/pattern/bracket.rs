@@ -34,13 +34,13 @@ fn item<'a>(rust: &mut String, left: &'a str, c: char, is_first: bool) -> Result
     let after = &left[c.len_utf8()..];
     let is_last = after.is_empty();
     match c {
-        '\\' => return no(r"has a backslash inside [ ], where systems read it differently; put it outside"),
+        '\\' => return no(r"has a backslash inside [ ], which differs between systems; move it outside"),
         '[' if after.starts_with(['.', '=']) => {
             return no("has [. or [= inside [ ]; such classes differ between systems");
         }
-        '-' if !is_first && !is_last => return no("has a - in the middle of [ ]; put it first or last"),
+        '-' if !is_first && !is_last => return no("has a - in the middle of [ ]; move it to the beginning or the end"),
         c if !c.is_ascii() => {
-            return no(format!("has {c:?} inside [ ], which stands for one byte; write (ä|ö) instead"));
+            return no(format!("has {c:?} inside [ ], which matches one byte; write (ä|ö) instead"));
         }
         _ => {}
     }
@@ -52,7 +52,7 @@ fn item<'a>(rust: &mut String, left: &'a str, c: char, is_first: bool) -> Result
             Ok(&after[2..])
         }
         Some(end) => no(format!(
-            "has the range {c}-{end}; ranges go from digit to digit, or from letter to later letter of one case"
+            "has the range {c}-{end}; a range goes from a digit to a digit, or from a letter to a later letter of the same case"
         )),
         None => {
             let _ = write!(rust, r"\x{code:02x}");

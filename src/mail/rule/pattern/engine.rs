@@ -16,9 +16,7 @@ pub(super) fn built(rust: &str) -> Result<Regex, InvalidPattern> {
         .size_limit(LARGEST)
         .build()
         .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                InvalidPattern("is too large when its repetitions are written out".into())
-            }
+            regex::Error::CompiledTooBig(_) => InvalidPattern("is too large when its repetitions are expanded".into()),
             other => InvalidPattern(format!("is malformed: {other}")),
         })
 }

@@ -4,9 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 # How long `make faults` breaks things, which part of it (stories, crashes, events, random, mutation, churn; all when
-# left out), and from which seed.
+# left out), in which story (one of tests/faults/story.rs), and from which seed.
 SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
 ONLY ?=
+STORY ?=
 SEED ?=
 # The commit that `make bench` builds and measures beside this one.
 BASE ?=
@@ -59,8 +60,8 @@ bench: tools ground ## Figures, not tests: time, requests and memory with thousa
 	sed -n 's/^[^|]*\(| .* |\)$$/\1/p' "$$rows"; exit $$status
 
 faults: tools ground ## The operator broken on purpose, for SECONDS=3600; ONLY=crashes runs one part, SEED=7 its seeds
-	@FAULTS_SECONDS=$(SECONDS_OF_FAULTS) FAULTS_ONLY=$(ONLY) FAULTS_SEED=$(SEED) \
-	  cargo test --locked --test faults -- --ignored --nocapture long_form
+	@FAULTS_SECONDS=$(SECONDS_OF_FAULTS) FAULTS_ONLY=$(ONLY) FAULTS_STORY=$(STORY) FAULTS_SEED=$(SEED) \
+	  cargo test --locked --profile faults --test faults -- --ignored --nocapture long_form
 
 lint: tools chart ## Format, clippy, documentation and the chart
 	cargo fmt --all --check

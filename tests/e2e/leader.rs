@@ -10,7 +10,7 @@ use kube::Api;
 use mailcow_operator::crd::EmailDomain;
 use mailcow_simulator::{Access, ApiKey, Fault, Trouble};
 
-use crate::world::{DOMAIN, LEASE_RIGHTS, LIMIT, World, many};
+use crate::world::{DOMAIN, LIMIT, World, many};
 
 /// Of the Lease.
 const DURATION: Duration = Duration::from_secs(6);
@@ -191,7 +191,8 @@ async fn a_standby_that_may_not_read_the_lease_says_so_and_is_not_ready() {
     let said = replica.process.logged("it needs get, create and update on leases", LIMIT).await.unwrap();
     assert!(said.contains("mailcow-operator"), "{said}");
     assert_ne!(replica.says("readyz").await, "ok");
-    world.apply(&format!("{LEASE_RIGHTS}---\n{DOMAIN}")).await;
+    world.plane.grant_lease(&world.namespace).await.unwrap();
+    world.apply(DOMAIN).await;
     replica.leads(LIMIT).await;
     wait_until(LIMIT, "readiness", async || match replica.says("readyz").await.as_str() {
         "ok" => Ok(()),

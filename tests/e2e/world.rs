@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ground::{ControlPlane, Dns, Operator, wait_until};
+use ground::{ControlPlane, Dns, Installation, Operator, wait_until};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, StatusCondition};
@@ -15,22 +15,6 @@ use tokio::sync::OnceCell;
 
 /// Far more than anything takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
-
-/// The right to work, as the chart gives it in the operator's namespace: here each test has one of its own.
-pub(crate) const LEASE_RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: leases}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [mailcow-operator], verbs: [get, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: leases}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases}
-subjects: [{kind: Group, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccounts'}]
-";
 
 static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
 
@@ -54,11 +38,9 @@ async fn installed() -> (&'static ControlPlane, Installed) {
 }
 
 async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -> Installed {
-    let namespace = plane.namespace(release).await.unwrap();
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
-    let chart = plane.install_chart(&chart, values, &namespace).await.unwrap();
+    let Installation { namespace, account, chart } = plane.install_operator(&chart, values, release).await.unwrap();
     assert_eq!(chart.crds.len(), 4);
-    let account = chart.service_accounts[0].clone();
     let kubeconfig = plane.service_account_kubeconfig(&namespace, &account).await.unwrap();
     Installed { kubeconfig, rendered: chart.rendered, namespace, account }
 }
@@ -146,8 +128,7 @@ impl World {
     }
 
     async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {
-        let namespace = plane.namespace(name).await.unwrap();
-        plane.apply(LEASE_RIGHTS, &namespace).await.unwrap();
+        let namespace = plane.operator_namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();
         Self {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::campaign::{OPERATOR, Outcome};
 use crate::ledger::Oracle;
+use crate::pace;
 use crate::schedule::{Resync, Schedule};
 use crate::story::CHURN;
-use crate::world::{PATIENCE, World, stretched};
+use crate::world::{PATIENCE, World};
 
 /// Objects of each kind in one round.
 const EACH: usize = 40;
@@ -107,7 +108,7 @@ async fn until(world: &World, what: &str, is_so: impl Fn(&World) -> bool) {
     while !is_so(world) {
         tokio::time::sleep(Duration::from_millis(300)).await;
         world.judge();
-        if started.elapsed() > stretched(PATIENCE * 2) {
+        if pace::elapsed(started) > PATIENCE * 2 {
             let rest = [world.unsettled(), world.not_ready()].concat();
             return world.ledger.alarm(Oracle::End, format!("waited in vain for {what}: {}", rest.join("\n    ")));
         }

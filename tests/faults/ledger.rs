@@ -9,19 +9,19 @@ use mailcow_simulator::{Alias, Asked, DkimKey, Domain, Mailbox, Observer, SieveF
 use serde_json::Value;
 
 use crate::mirror::{Life, Mirror, OURS, condition};
+use crate::pace;
 use crate::process::Process;
 use crate::proxy::{Call, Script};
 use crate::schedule::{Act, Fault, Place, When};
 use crate::truth::{self, Owner, Scene};
-use crate::world::stretched;
 
 /// Cluster in the operator's marks.
 pub(crate) const CLUSTER: &str = "testing";
-/// What a status says may lag behind Mailcow by so much: the time of one reconcile.
+/// What a status says may lag behind Mailcow by so much: the time of one reconcile. All times are those of [`pace`].
 const SETTLING: Duration = Duration::from_millis(1500);
 /// The mirror has seen by then what the operator saw.
 const MIRRORED: Duration = Duration::from_secs(3);
-/// After a fault has passed, or things have changed, a status that is untrue for longer is false.
+/// A status that is untrue for longer, while nothing is written and no fault is under way, is false.
 const UNTRUE: Duration = Duration::from_secs(8);
 /// After quiet, a forward that no rule asks for may be in force no longer.
 const STRAY: Duration = Duration::from_secs(10);
@@ -94,6 +94,15 @@ struct Inner {
     suspicions: Vec<(Instant, Suspicion)>,
     alarms: Vec<Alarm>,
     status_writes: u64,
+    /// How often a server may have changed.
+    changes: u64,
+}
+
+impl Inner {
+    /// When the operator last wrote anything, or a fault was under way.
+    fn quiet_since(&self) -> Instant {
+        self.writes.last().map_or(self.troubled_until, |last| last.at.max(self.troubled_until))
+    }
 }
 
 /// The password of a mailbox that was last sent, and whether the operator can know that it is set.
@@ -163,6 +172,7 @@ impl Ledger {
             suspicions: Vec::new(),
             alarms: Vec::new(),
             status_writes: 0,
+            changes: 0,
         };
         let runtime = tokio::runtime::Handle::current();
         Self { mirror, namespaces, servers, process, faults, runtime, inner: Mutex::new(inner) }
@@ -225,20 +235,39 @@ impl Ledger {
 
     /// When the operator last wrote anything, or a fault was under way.
     pub(crate) fn quiet_since(&self) -> Instant {
-        let inner = self.inner();
-        let last = inner.writes.last().map(|write| write.at);
-        last.map_or(inner.troubled_until, |last| last.max(inner.troubled_until))
+        self.inner().quiet_since()
     }
 
-    /// How long ago the last fault ended; nothing while one is under way.
+    /// Whether something looks wrong that time may explain, and no alarm was raised for it yet.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let inner = self.inner();
+        let is_known = |text: &String| {
+            let text = text.split_once(' ').map_or(text.as_str(), |(_, text)| text);
+            let text = format!("{}, for long", self.nameless(text));
+            inner.alarms.iter().any(|alarm| alarm.text == text)
+        };
+        !inner.suspicions.is_empty() || !inner.untrue.keys().all(is_known)
+    }
+
+    /// A number that is another one after everything that passes, and after each change of a server.
+    pub(crate) fn version(&self) -> (u64, u64, usize) {
+        let (changes, writes) = {
+            let inner = self.inner();
+            (inner.changes, inner.writes.len())
+        };
+        (self.mirror.version(&self.namespaces), changes, writes)
+    }
+
+    /// How much time has passed since the last fault ended; none while one is under way.
     pub(crate) fn untroubled(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.inner().troubled_until)
+        pace::elapsed(self.inner().troubled_until)
     }
 
     /// Somebody else has changed a server: that is nobody's fault.
     pub(crate) fn changed_by_hand(&self, server: usize, state: &State) {
         let mut inner = self.inner();
         inner.shots[server] = Shot::of(state);
+        inner.changes += 1;
         inner.changed[server] = Instant::now();
         // A new password may be needed for what was made anew.
         inner.passwords.retain(|(on, _), _| *on != server);
@@ -276,7 +305,7 @@ impl Ledger {
 
     /// Judges what is in force now: statuses that say True, and forwards. To be called every now and then.
     pub(crate) fn judge(&self, server: usize, state: &State) {
-        self.charge_suspects(stretched(MIRRORED));
+        self.charge_suspects(MIRRORED);
         let now = Instant::now();
         let mut seen = self.untrue(server, state);
         let strays = self.scene().stray_forwards(state, (&self.servers[server], false));
@@ -286,11 +315,11 @@ impl Ledger {
             let mut inner = self.inner();
             let prefix = format!("{server} ");
             inner.untrue.retain(|text, _| text.strip_prefix(&prefix).is_none_or(|text| seen.contains(text)));
-            let troubled = inner.troubled_until;
+            let quiet = inner.quiet_since();
             for text in seen {
                 let limit = if text.starts_with("no rule") { STRAY } else { UNTRUE };
                 let since = *inner.untrue.entry(format!("{prefix}{text}")).or_insert(now);
-                if now.saturating_duration_since(since.max(troubled)) > stretched(limit) {
+                if pace::elapsed(since.max(quiet)) > limit {
                     late.push(text);
                 }
             }
@@ -339,7 +368,10 @@ impl Ledger {
         let Some(name) = self.scene().server(kind, spec, &call.namespace) else { return };
         let Some(server) = self.servers.iter().position(|server| *server == name) else { return };
         server_state(server, &|state| {
-            let recently = self.inner().changed[server].elapsed() < stretched(SETTLING);
+            let recently = {
+                let inner = self.inner();
+                pace::elapsed(inner.changed[server].max(inner.troubled_until)) < SETTLING
+            };
             let differences = self.scene().differences(kind, (&call.namespace, &call.name), spec, state);
             if !recently && !differences.is_empty() {
                 let (namespace, name) = (&call.namespace, &call.name);
@@ -429,7 +461,7 @@ impl Ledger {
     }
 
     /// Every object that ever asked for a thing.
-    fn claimants(&self, kind: &str, server: usize, thing: &str) -> Vec<((String, String), Life)> {
+    fn claimants(&self, kind: &'static str, server: usize, thing: &str) -> Vec<((String, String), Arc<Life>)> {
         let scene = self.scene();
         let mut all = self.mirror.all(kind, &self.namespaces);
         all.retain(|((namespace, _), life)| {
@@ -463,7 +495,7 @@ impl Ledger {
         let due: Vec<Suspicion> = {
             let mut inner = self.inner();
             let (due, rest) =
-                std::mem::take(&mut inner.suspicions).into_iter().partition(|(since, _)| since.elapsed() >= patience);
+                std::mem::take(&mut inner.suspicions).into_iter().partition(|(since, _)| pace::elapsed(*since) >= patience);
             inner.suspicions = rest;
             let due: Vec<(Instant, Suspicion)> = due;
             due.into_iter().map(|(_, suspicion)| suspicion).collect()
@@ -498,7 +530,7 @@ impl Ledger {
 
     fn charge_touch(
         &self,
-        kind: &str,
+        kind: &'static str,
         server: usize,
         thing: &str,
         (before, after): (Option<&Owner>, Option<&Owner>),
@@ -514,7 +546,7 @@ impl Ledger {
             }
             (Some((_, before)), Some((_, after))) if before != after => {
                 let (namespace, name) = before.split_once('/').unwrap_or_default();
-                let lives = |((of, its), life): &((String, String), Life)| {
+                let lives = |((of, its), life): &((String, String), Arc<Life>)| {
                     of == namespace && its == name && life.is_there() && life.deleting.is_none()
                 };
                 let taken = claimants.iter().any(lives);
@@ -685,6 +717,7 @@ impl Observer for Mailcow {
 
     fn after(&self, asked: &Asked, status: u16, state: &State) {
         if asked.is_write() {
+            self.ledger.inner().changes += 1;
             self.ledger.judge_change(self.server, asked, state);
             let told = digest(&format!("{}{}", asked.path, asked.body));
             let what = format!("mailcow {}: {}", self.server, asked.path);

@@ -1,6 +1,6 @@
 //! What Kubernetes really holds of our kinds, read beside the proxy: now, and what it held before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -74,7 +74,16 @@ pub(crate) fn condition<'a>(status: &'a Value, kind: &str) -> Option<(&'a str, &
 
 /// All lives of all objects of the control plane, newest last in each place.
 #[derive(Default)]
-pub(crate) struct Mirror(Mutex<BTreeMap<Place, Vec<Life>>>);
+pub(crate) struct Mirror(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    lives: BTreeMap<Place, Vec<Arc<Life>>>,
+    /// How many events each namespace had.
+    events: BTreeMap<String, u64>,
+    /// Namespaces that nobody is interested in any more.
+    forgotten: BTreeSet<String>,
+}
 
 impl Mirror {
     /// Follows the four kinds for ever.
@@ -97,7 +106,7 @@ impl Mirror {
         mirror
     }
 
-    fn lives(&self) -> MutexGuard<'_, BTreeMap<Place, Vec<Life>>> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,16 +115,20 @@ impl Mirror {
         let text = |field: &str| whole["metadata"][field].as_str().unwrap_or_default().to_owned();
         let (uid, generation) = (text("uid"), whole["metadata"]["generation"].as_i64().unwrap_or_default());
         let is_deleting = !whole["metadata"]["deletionTimestamp"].is_null();
-        let mut lives = self.lives();
-        let lives = lives.entry((kind, text("namespace"), text("name"))).or_default();
+        let mut seen = self.seen();
+        if seen.forgotten.contains(&text("namespace")) {
+            return;
+        }
+        *seen.events.entry(text("namespace")).or_default() += 1;
+        let lives = seen.lives.entry((kind, text("namespace"), text("name"))).or_default();
         if lives.last().is_none_or(|life| life.uid != uid) {
             if let Some(before) = lives.last_mut() {
-                before.gone.get_or_insert_with(Instant::now);
+                Arc::make_mut(before).gone.get_or_insert_with(Instant::now);
             }
             let (specs, deleting, gone) = (BTreeMap::new(), None, None);
-            lives.push(Life { uid, object: Value::Null, specs, deleting, gone });
+            lives.push(Arc::new(Life { uid, object: Value::Null, specs, deleting, gone }));
         }
-        if let Some(life) = lives.last_mut() {
+        if let Some(life) = lives.last_mut().map(Arc::make_mut) {
             life.specs.insert(generation, whole["spec"].clone());
             if is_deleting {
                 life.deleting.get_or_insert_with(Instant::now);
@@ -130,24 +143,39 @@ impl Mirror {
             object.metadata.namespace.clone().unwrap_or_default(),
             object.metadata.name.clone().unwrap_or_default(),
         );
-        if let Some(life) = self.lives().get_mut(&place).and_then(|lives| lives.last_mut()) {
+        let mut seen = self.seen();
+        if seen.forgotten.contains(&place.1) {
+            return;
+        }
+        *seen.events.entry(place.1.clone()).or_default() += 1;
+        if let Some(life) = seen.lives.get_mut(&place).and_then(|lives| lives.last_mut()).map(Arc::make_mut) {
             life.deleting.get_or_insert_with(Instant::now);
             life.gone.get_or_insert_with(Instant::now);
         }
     }
 
     /// All lives of a kind in these namespaces, ended ones too.
-    pub(crate) fn all(&self, kind: &str, namespaces: &[String]) -> Vec<((String, String), Life)> {
-        let lives = self.lives();
-        let here = lives.iter().filter(|((of, namespace, _), _)| *of == kind && namespaces.contains(namespace));
-        here.flat_map(|((_, namespace, name), lives)| {
-            lives.iter().map(|life| ((namespace.clone(), name.clone()), life.clone()))
-        })
-        .collect()
+    pub(crate) fn all(&self, kind: &'static str, namespaces: &[String]) -> Vec<((String, String), Arc<Life>)> {
+        let seen = self.seen();
+        let mut found = Vec::new();
+        for of in namespaces {
+            let from = seen.lives.range((kind, of.clone(), String::new())..);
+            let here = from.take_while(|((its, namespace, _), _)| *its == kind && namespace == of);
+            for ((_, namespace, name), lives) in here {
+                found.extend(lives.iter().map(|life| ((namespace.clone(), name.clone()), Arc::clone(life))));
+            }
+        }
+        found
+    }
+
+    /// A number that is another one after each event in these namespaces.
+    pub(crate) fn version(&self, namespaces: &[String]) -> u64 {
+        let seen = self.seen();
+        namespaces.iter().filter_map(|namespace| seen.events.get(namespace)).sum()
     }
 
     /// The objects of a kind that exist in these namespaces.
-    pub(crate) fn there(&self, kind: &str, namespaces: &[String]) -> Vec<((String, String), Life)> {
+    pub(crate) fn there(&self, kind: &'static str, namespaces: &[String]) -> Vec<((String, String), Arc<Life>)> {
         let mut all = self.all(kind, namespaces);
         all.retain(|(_, life)| life.is_there());
         all
@@ -155,16 +183,19 @@ impl Mirror {
 
     /// Whether an object of this uid exists.
     pub(crate) fn has(&self, uid: &str) -> bool {
-        self.lives().values().flatten().any(|life| life.uid == uid && life.is_there())
+        self.seen().lives.values().flatten().any(|life| life.uid == uid && life.is_there())
     }
 
     /// The newest life in a place.
-    pub(crate) fn newest(&self, kind: &'static str, namespace: &str, name: &str) -> Option<Life> {
-        self.lives().get(&(kind, namespace.to_owned(), name.to_owned()))?.last().cloned()
+    pub(crate) fn newest(&self, kind: &'static str, namespace: &str, name: &str) -> Option<Arc<Life>> {
+        self.seen().lives.get(&(kind, namespace.to_owned(), name.to_owned()))?.last().cloned()
     }
 
     /// Forgets namespaces that are no longer needed.
     pub(crate) fn forget(&self, namespaces: &[String]) {
-        self.lives().retain(|(_, namespace, _), _| !namespaces.contains(namespace));
+        let mut seen = self.seen();
+        seen.lives.retain(|(_, namespace, _), _| !namespaces.contains(namespace));
+        seen.events.retain(|namespace, _| !namespaces.contains(namespace));
+        seen.forgotten.extend(namespaces.iter().cloned());
     }
 }

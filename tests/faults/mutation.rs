@@ -16,9 +16,10 @@ use serde_json::{Map, Value, json};
 use crate::campaign::{self, OPERATOR, Outcome};
 use crate::ledger::Oracle;
 use crate::mirror::OURS;
+use crate::pace;
 use crate::schedule::{Resync, Schedule};
 use crate::story::MUTATION;
-use crate::world::{PATIENCE, World, stretched};
+use crate::world::{PATIENCE, World};
 
 /// How many objects of each kind change at once.
 const EACH: usize = 10;
@@ -314,7 +315,7 @@ async fn settled(world: &World, what: &str) {
         if wrong.is_empty() {
             return;
         }
-        if started.elapsed() > stretched(SOON) {
+        if pace::elapsed(started) > SOON {
             let wrong = wrong.join("\n    ");
             return world
                 .ledger
@@ -331,7 +332,7 @@ async fn all_ready(world: &World) {
         if not.is_empty() {
             return;
         }
-        if started.elapsed() > stretched(SOON) {
+        if pace::elapsed(started) > SOON {
             let text = format!("the first specs don't bring it back: {}", not.join("\n    "));
             return world.ledger.alarm(Oracle::End, text);
         }

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use crate::campaign::{self, OPERATOR, Outcome};
 use crate::ledger::Oracle;
+use crate::pace;
 use crate::schedule::{Resync, Schedule};
 use crate::story::{CALM, Story};
-use crate::world::{World, stretched};
+use crate::world::World;
 
 /// How long a rest may take where it never comes.
 const SHORT: Duration = Duration::from_secs(4);
@@ -48,8 +49,8 @@ async fn wait(seconds: f32) {
 
 /// Watches for a while, as a rest does.
 async fn look_on(world: &World, seconds: u64) {
-    let (started, time) = (Instant::now(), stretched(Duration::from_secs(seconds)));
-    while started.elapsed() < time + Duration::from_secs(1) {
+    let started = Instant::now();
+    while pace::elapsed(started) < Duration::from_secs(seconds + 1) {
         wait(0.5).await;
         world.judge();
     }
@@ -138,7 +139,7 @@ fn an_untrue_status_is_found_as_it_is_written_and_while_it_stands() {
                 world
                     .as_operator_on_mailcow("edit/mailbox", json!({"items": [ADA], "attr": {"name": "Somebody"}}))
                     .await;
-                tokio::time::sleep(stretched(Duration::from_secs(2))).await;
+                pace::sleep(Duration::from_secs(2)).await;
                 let mut status = world.status("EmailMailbox", "ada");
                 status["messages"] = 7.into();
                 world.as_operator_on_kubernetes("emailmailboxes", "ada", status).await;

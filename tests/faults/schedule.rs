@@ -164,7 +164,13 @@ impl Schedule {
 
     /// The name of a file that keeps it.
     pub(crate) fn file_name(&self) -> String {
-        format!("{}-{:x}.txt", self.story, self.seed)
+        if self.seed > 0 {
+            return format!("{}-{:x}.txt", self.story, self.seed);
+        }
+        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let faults: String = faults.join("-").replace(": ", "-").chars().map(word).collect();
+        format!("{}-{faults}.txt", self.story)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use mailcow_simulator::State;
 
+use crate::ledger::Oracle;
 use crate::world::World;
 
 /// What happens, and where.
@@ -420,12 +421,12 @@ async fn restore(world: &World) {
     world.apply(0, &small()).await;
     world.rest().await;
     let backup = world.kubectl(0, &["get", "email", "-o", "yaml"], "").await;
-    world.kubectl(0, &["delete", "email", "--all", "--timeout=50s"], "").await;
+    world.kubectl(0, &["delete", "email", "--all", KUBECTL_WAITS], "").await;
     world.rest().await;
     world.kubectl(0, &["apply", "-f", "-"], &backup).await;
     world.rest().await;
     let mailbox = world.kubectl(0, &["get", "embx", "ada", "-o", "yaml"], "").await;
-    world.kubectl(0, &["replace", "--force", "--timeout=50s", "-f", "-"], &mailbox).await;
+    world.kubectl(0, &["replace", "--force", KUBECTL_WAITS, "-f", "-"], &mailbox).await;
     world.rest().await;
     world.kubectl(0, &["delete", "email", "--all", "--wait=false"], "").await;
     world.rest().await;
@@ -436,13 +437,16 @@ async fn moved(world: &World) {
     world.apply(0, &small()).await;
     world.rest().await;
     let backup = world.kubectl(0, &["get", "email", "-o", "yaml"], "").await;
-    world.kubectl(0, &["delete", "email", "--all", "--timeout=50s"], "").await;
+    world.kubectl(0, &["delete", "email", "--all", KUBECTL_WAITS], "").await;
     let (old, new) = (world.namespaces[0].clone(), world.namespaces[1].clone());
     world.kubectl(1, &["apply", "-f", "-"], &backup.replace(&old, &new)).await;
     world.rest().await;
-    let deleted = world.kubectl(1, &["delete", "namespace", &new, "--timeout=50s"], "").await;
+    let deleted = world.kubectl(1, &["delete", "namespace", &new, KUBECTL_WAITS], "").await;
     assert!(deleted.contains("deleted") || deleted.contains("timed out"), "{deleted}");
-    world.kubectl(0, &["create", "namespace", &new], "").await;
+    let created = world.kubectl(0, &["create", "namespace", &new], "").await;
+    if !created.contains("created") {
+        return world.ledger.alarm(Oracle::End, format!("the namespace does not end: {deleted}{created}"));
+    }
     world.kubectl(1, &["apply", "-f", "-"], &backup.replace(&old, &new)).await;
     world.rest().await;
 }
@@ -515,3 +519,5 @@ async fn provisioning(world: &World) {
 
 /// Long enough for anything that was asked for.
 pub(crate) const LONG: Duration = Duration::from_secs(50);
+/// The same for kubectl, which has no other clock than the one on the wall: what it gives up is not done later.
+const KUBECTL_WAITS: &str = "--timeout=300s";

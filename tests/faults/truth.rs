@@ -2,6 +2,7 @@
 //! that shares no code with the operator.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mailcow_simulator::{FilterKind, State};
 use serde_json::Value;
@@ -59,7 +60,7 @@ fn bytes(text: &str) -> Option<i64> {
 
 impl Scene<'_> {
     /// The newest `EmailDomain` that a reference means, whether or not it is still there.
-    fn domain_of(&self, spec: &Value, own: &str) -> Option<Life> {
+    fn domain_of(&self, spec: &Value, own: &str) -> Option<Arc<Life>> {
         let reference = &spec["domainRef"];
         let namespace = reference["namespace"].as_str().unwrap_or(own);
         self.mirror.newest("EmailDomain", namespace, reference["name"].as_str()?)
@@ -200,10 +201,10 @@ impl Scene<'_> {
 
     /// The addresses that a rule is for; `ready`: only those whose mailbox says that it is.
     pub(crate) fn mailboxes_of(&self, namespace: &str, spec: &Value, ready: bool) -> Vec<String> {
-        let is_ready = |life: &Life| {
+        let is_ready = |life: &Arc<Life>| {
             life.deleting.is_none() && life.condition("Ready").is_some_and(|(status, _)| status == "True")
         };
-        let address = |life: &Life| self.address(life.spec(), namespace);
+        let address = |life: &Arc<Life>| self.address(life.spec(), namespace);
         if let Some(name) = spec["mailboxRef"]["name"].as_str() {
             let mailbox = self.mirror.newest("EmailMailbox", namespace, name);
             return mailbox.filter(|life| !ready || is_ready(life)).as_ref().and_then(address).into_iter().collect();

@@ -1,10 +1,11 @@
 //! Where a story is run: namespaces of its own, servers, an operator behind a proxy, and the book of what passes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ground::{ControlPlane, Dns, Folder};
+use ground::{ControlPlane, Dns, Folder, Installation};
 use mailcow_simulator::{Options, Simulator, State};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::ledger::{CLUSTER, Kube, Ledger, Mailcow, Oracle, Servers};
 use crate::mirror::{Mirror, OURS};
+use crate::pace;
 use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::schedule::{Resync, Schedule};
@@ -22,6 +24,8 @@ use crate::story::Story;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// A resync of the operator in fast form, as an option and as a time that surely holds one whole.
 const FAST: (&str, &str, Duration) = ("2s", "1s", Duration::from_millis(2600));
+/// The DNS of a new domain is asked again after so long, at the earliest.
+const CHECKED: Duration = Duration::from_secs(20);
 /// So many kilobytes are more than the operator ever needs for a story.
 const MEMORY_KIB: u64 = 300_000;
 
@@ -33,15 +37,6 @@ pub(crate) struct Site {
     account: (String, String),
     _dns: Dns,
     dns_args: Vec<String>,
-}
-
-/// A time as it is on an idle machine, made longer by the load of this one.
-pub(crate) fn stretched(time: Duration) -> Duration {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(1.0);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let each = load / f64::from(u32::try_from(cores).unwrap_or(1));
-    time.mul_f64((each / 1.5).clamp(1.0, 3.0))
 }
 
 /// The one runtime of this program, so that what is shared outlives each test.
@@ -60,34 +55,15 @@ pub(crate) async fn site(everywhere: bool) -> &'static Site {
 async fn start_site() -> Site {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
-    let namespace = plane.namespace("release").await.unwrap();
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
     let gates = [("featureGates.DNSPublishing", "true"), ("featureGates.AutoProvisioning", "true")];
-    let chart = plane.install_chart(&chart, &gates, &namespace).await.unwrap();
-    let account = chart.service_accounts[0].clone();
+    let Installation { namespace, account, .. } = plane.install_operator(&chart, &gates, "release").await.unwrap();
     let kube = plane.admin().await.unwrap();
     let mirror = Mirror::follow(&kube);
     let dns = Dns::start().await.unwrap();
     let dns_args = dns.operator_args();
     Site { plane, kube, mirror, account: (namespace, account), _dns: dns, dns_args }
 }
-
-/// The right to work, as the chart gives it in the operator's namespace. The Lease is taken once and lasts longer than a
-/// run: its renewals are not among the writes that schedules count.
-const LEASE_RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: leases}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [mailcow-operator], verbs: [get, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: leases}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases}
-subjects: [{kind: Group, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccounts'}]
-";
 
 /// The place of one run.
 pub(crate) struct World {
@@ -120,11 +96,10 @@ impl World {
         (binary, patience): (&Path, Duration),
     ) -> Self {
         let site = site(story.everywhere).await;
-        let mut namespaces = Vec::new();
-        for n in 0..story.namespaces {
+        let mut namespaces = vec![site.plane.operator_namespace("faults0").await.unwrap()];
+        for n in 1..story.namespaces {
             namespaces.push(site.plane.namespace(&format!("faults{n}")).await.unwrap());
         }
-        site.plane.apply(LEASE_RIGHTS, &namespaces[0]).await.unwrap();
         let names: Vec<String> =
             ["default", "second"].iter().take(story.servers).map(|name| (*name).to_owned()).collect();
         let folder = Folder::new("faults", false).unwrap();
@@ -189,6 +164,7 @@ impl World {
             Resync::Never => ("1h", "1h"),
         };
         let operator = &self.namespaces[0];
+        // The Lease is taken once and lasts longer than a run: its renewals are not among the writes that schedules count.
         let text = format!(
             "run --operator-namespace {operator} --pod-name the-pod --lease-duration 10m --listen 127.0.0.1:0 --cluster-id {CLUSTER} --resync {resync} \
              --poll-interval {poll} --mailcow-secret mailcow-default --sinks-file {}",
@@ -362,12 +338,19 @@ impl World {
             return; // what follows from that is no news
         }
         let started = Instant::now();
+        let mut looked_at = None;
         let (facts, told) = loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let late = pace::elapsed(started).min(self.ledger.untroubled()) > self.patience;
+            // Where nothing has changed there is nothing new to see, but time goes on for what is in doubt.
+            let version = self.ledger.version();
+            if looked_at == Some(version) && !self.reference.is_empty() && !self.ledger.is_in_doubt() && !late {
+                continue;
+            }
+            looked_at = Some(version);
             self.judge();
-            let late = started.elapsed().min(self.ledger.untroubled()) > stretched(self.patience);
             let unrest = if self.reference.is_empty() { self.unrest(started) } else { Vec::new() };
-            if !unrest.is_empty() && !late {
+            if (!unrest.is_empty() || self.ledger.is_in_doubt()) && !late {
                 continue;
             }
             // What needs no request is looked at first.
@@ -384,6 +367,7 @@ impl World {
                 continue;
             }
             let facts = self.facts().await;
+            looked_at = None; // Secrets and ConfigMaps change unseen
             let told = self.reference.get(number).map_or(unrest, |wanted| snapshot::difference(wanted, &facts, 12));
             if told.is_empty() || late {
                 break (facts, told);
@@ -413,7 +397,7 @@ impl World {
             Resync::Fast => FAST.2 + Duration::from_millis(500),
             Resync::Never => Duration::from_millis(2500),
         };
-        if self.ledger.quiet_since().max(since).elapsed() < stretched(quiet) {
+        if pace::elapsed(self.ledger.quiet_since().max(since)) < quiet {
             told.push("it is still writing".to_owned());
         }
         told
@@ -424,18 +408,21 @@ impl World {
         let since = Instant::now();
         let before = self.facts().await;
         let watched = Instant::now();
-        while watched.elapsed() < stretched(FAST.2) {
+        while pace::elapsed(watched) < FAST.2 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             self.judge();
         }
         self.ledger.close();
         let mut writes = self.ledger.writes_since(since);
         // DNS is asked on a clock of its own; its answer is no news when nothing but times has changed, which is seen
-        // below. Once for each domain, that is.
-        let mut checked = std::collections::BTreeSet::new();
+        // below. As often as it may be, that is.
+        let may = 1 + since.elapsed().as_secs() / CHECKED.as_secs();
+        let mut checked: BTreeMap<String, u64> = BTreeMap::new();
         writes.retain(|write| {
             let is_check = write.what.starts_with("PATCH emaildomains/") && write.what.ends_with(" status");
-            !is_check || !checked.insert(write.what.clone())
+            let times = checked.entry(write.what.clone()).or_default();
+            *times += 1;
+            !is_check || *times > may
         });
         let is_done = !self.ledger.alarms().iter().any(|alarm| alarm.oracle == Oracle::End);
         if !writes.is_empty() && is_done {
@@ -527,28 +514,37 @@ impl World {
         self.rests.lock().unwrap().clone()
     }
 
-    /// Takes the namespaces away, without waiting for their end: nothing holds an object of ours but its finalizer.
+    /// Takes all objects of ours away. The namespaces stay, as their end is much work for the API server, but where an
+    /// operator would look at them.
     pub(crate) async fn clear(&self) {
         self.process.kill();
         for namespace in &self.namespaces {
             for (kind, plural) in OURS {
                 for ((_, name), _) in self.site.mirror.there(kind, std::slice::from_ref(namespace)) {
                     let path = format!("/apis/email.askrobots.com/v1alpha1/namespaces/{namespace}/{plural}/{name}");
-                    let request = http::Request::patch(path).header("Content-Type", "application/merge-patch+json");
+                    let request = http::Request::patch(&path).header("Content-Type", "application/merge-patch+json");
                     let request = request.body(br#"{"metadata":{"finalizers":null}}"#.to_vec()).unwrap();
                     drop(self.site.kube.request_text(request).await);
+                    self.remove(&path).await;
                 }
             }
-            let request = http::Request::delete(format!("/api/v1/namespaces/{namespace}")).body(Vec::new()).unwrap();
-            drop(self.site.kube.request_text(request).await);
         }
         self.site.mirror.forget(&self.namespaces);
         if self.everywhere {
+            for namespace in &self.namespaces {
+                self.remove(&format!("/api/v1/namespaces/{namespace}")).await;
+            }
             let started = Instant::now();
             while self.any_namespace().await && started.elapsed() < Duration::from_secs(30) {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
+    }
+
+    /// Deletes what may be gone already.
+    async fn remove(&self, path: &str) {
+        let request = http::Request::delete(path).body(Vec::new()).unwrap();
+        drop(self.site.kube.request_text(request).await);
     }
 
     async fn any_namespace(&self) -> bool {
@@ -574,7 +570,7 @@ impl World {
         let started = Instant::now();
         let there =
             || self.site.mirror.newest(kind, &self.namespaces[namespace], name).is_some_and(|life| life.is_there());
-        while there() && started.elapsed() < crate::story::LONG {
+        while there() && pace::elapsed(started) < crate::story::LONG {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -4,7 +4,8 @@
 //! binaries ─▶ ControlPlane = folder + [Component: etcd, kube-apiserver, kube-controller-manager]
 //!                │ admin(), kubectl(), namespace()                    for the test, as cluster admin
 //!                │ helm(), workload()                                 for tests of the chart itself
-//!                │ install_chart(), service_account_kubeconfig()      for the operator, under the chart's own RBAC
+//!                │ install_operator(), operator_namespace(), service_account_kubeconfig()
+//!                │                                                    for the operator, under the chart's own RBAC
 //!                ▼
 //!             Operator = a process, its log lines, its end
 //! ```
@@ -20,6 +21,7 @@ mod dns;
 mod error;
 mod flags;
 mod folder;
+mod installation;
 mod keys;
 mod kubeconfig;
 pub mod last_will;
@@ -34,6 +36,7 @@ pub use control_plane::{ControlPlane, Options, Pids};
 pub use dns::{Dns, MAIL_HOST};
 pub use error::{Error, Result};
 pub use folder::Folder;
+pub use installation::Installation;
 pub use kubeconfig::client;
 pub use operator::{Operator, rss_kib};
 pub use ports::free_port;

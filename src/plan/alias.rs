@@ -98,6 +98,45 @@ mod tests {
     }
 
     #[test]
+    fn each_field_that_differs_is_sent_alone_and_reported_by_its_name_in_the_spec() {
+        type Wish = (&'static str, fn(&mut Alias, &mut AliasEdit));
+        let wishes: [Wish; 5] = [
+            ("goto", |want, edit| {
+                want.goto = Goto::Sink(Sink::Discard);
+                edit.goto = Some(want.goto.clone());
+            }),
+            ("active", |want, edit| (want.active, edit.active) = (false, Some(false))),
+            ("visibleInSogo", |want, edit| {
+                (want.visible_in_sogo, edit.visible_in_sogo) = (Some(false), Some(false));
+            }),
+            ("senderAllowed", |want, edit| (want.sender_allowed, edit.sender_allowed) = (Some(false), Some(false))),
+            ("publicComment", |want, edit| {
+                (want.public_comment, edit.public_comment) = (Some("new".into()), Some("new".into()));
+            }),
+        ];
+        for (field, wish) in wishes {
+            let (mut want, mut edit) = (want(), AliasEdit::default());
+            wish(&mut want, &mut edit);
+            let changes = alias(&want, Some(&have()), AdoptionPolicy::Never).unwrap();
+            assert_eq!(changes, [Change::EditAlias { id: 7, catch: want.catch, edit }]);
+            assert_eq!(changes[0].fields(), [field]);
+        }
+    }
+
+    #[test]
+    fn another_owners_alias_is_refused_and_taken_over_by_force_alone() {
+        let theirs = AliasHave { private_comment: Mark::new("c2", "mail", "sales", "uid-9").to_string(), ..have() };
+        for policy in [AdoptionPolicy::Never, AdoptionPolicy::IfUnowned] {
+            let refused = alias(&want(), Some(&theirs), policy);
+            assert!(matches!(refused, Err(Refusal::OwnedByAnother { thing }) if thing == "sales@example.com"));
+        }
+        let edit = AliasEdit { private_comment: Some(mark().to_string()), ..AliasEdit::default() };
+        let taken = alias(&want(), Some(&theirs), AdoptionPolicy::Force).unwrap();
+        assert_eq!(taken, [Change::EditAlias { id: 7, catch: want().catch, edit }]);
+        assert_eq!(taken[0].fields(), ["ownership mark"]);
+    }
+
+    #[test]
     fn every_edit_of_an_alias_with_a_sink_says_the_sink_again() {
         let sink = AliasHave { goto: ["spam@localhost".to_owned()].into(), ..have() };
         let wanted = Alias { goto: Goto::Sink(Sink::LearnSpam), public_comment: Some("new".into()), ..want() };

@@ -197,7 +197,7 @@ fn changed_limits(want: Limits<u32, Quota>, have: Limits<u32, Quota>) -> Limits<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Dkim, DkimKey, DomainName};
+    use crate::mail::{Dkim, DkimKey, DomainName, Tags};
 
     fn mark() -> Mark {
         Mark::new("c1", "mail", "example-com", "uid-1")
@@ -212,7 +212,7 @@ mod tests {
             rate_limit: None,
             address_list: None,
             relay: Relay::default(),
-            tags: crate::mail::Tags::default(),
+            tags: Tags::default(),
             dkim: Dkim { selector: "dkim".into(), key_size: 2048, is_demanded: false },
             mark: mark(),
         }
@@ -246,6 +246,42 @@ mod tests {
         domain(want, Some(have), AdoptionPolicy::IfUnowned).unwrap()
     }
 
+    /// A field of the spec, a wish for it that a domain in sync does not fulfil, and the edit that fulfils it.
+    type Wish = (&'static str, fn(&mut Domain, &mut DomainEdit));
+
+    const WISHES: [Wish; 12] = [
+        ("description", |want, edit| (want.description, edit.description) = (Some("new".into()), Some("new".into()))),
+        ("active", |want, edit| (want.active, edit.active) = (false, Some(false))),
+        ("limits.mailboxes", |want, edit| (want.limits.mailboxes, edit.limits.mailboxes) = (Some(11), Some(11))),
+        ("limits.aliases", |want, edit| (want.limits.aliases, edit.limits.aliases) = (Some(0), Some(0))),
+        ("mailboxDefaults.quota", |want, edit| {
+            want.limits.default_quota = Some(Quota::gib(2));
+            edit.limits.default_quota = want.limits.default_quota;
+        }),
+        ("limits.mailboxQuota", |want, edit| {
+            want.limits.mailbox_quota = Some(Quota::gib(9));
+            edit.limits.mailbox_quota = want.limits.mailbox_quota;
+        }),
+        ("limits.totalQuota", |want, edit| {
+            want.limits.total_quota = Some(Quota::gib(11));
+            edit.limits.total_quota = want.limits.total_quota;
+        }),
+        ("globalAddressList", |want, edit| (want.address_list, edit.address_list) = (Some(false), Some(false))),
+        ("relay.backupMx", |want, edit| (want.relay.backup_mx, edit.relay.backup_mx) = (Some(true), Some(true))),
+        ("relay.allRecipients", |want, edit| {
+            (want.relay.all_recipients, edit.relay.all_recipients) = (Some(true), Some(true));
+        }),
+        ("relay.unknownOnly", |want, edit| {
+            (want.relay.unknown_only, edit.relay.unknown_only) = (Some(true), Some(true));
+        }),
+        ("tags", |want, edit| (want.tags.wanted, edit.tags) = (vec!["new".into()], vec!["new".into()])),
+    ];
+
+    fn relayed_by(host: u32) -> Change {
+        let relay = Relay { host: Some(host), ..Relay::default() };
+        Change::EditDomain { name: want().name, edit: DomainEdit { relay, ..DomainEdit::default() } }
+    }
+
     #[test]
     fn a_missing_domain_is_added_with_every_limit() {
         let mut want = want();
@@ -275,21 +311,104 @@ mod tests {
     }
 
     #[test]
-    fn only_fields_that_differ_are_sent() {
-        let mut want = want();
-        want.limits.mailboxes = Some(11);
-        let edit = DomainEdit { limits: Limits { mailboxes: Some(11), ..Limits::default() }, ..DomainEdit::default() };
-        assert_eq!(plan(&want, &have()), vec![Change::EditDomain { name: want.name.clone(), edit }]);
+    fn each_field_that_differs_is_sent_alone_and_reported_by_its_name_in_the_spec() {
+        for (field, wish) in WISHES {
+            let (mut want, mut edit) = (want(), DomainEdit::default());
+            wish(&mut want, &mut edit);
+            let changes = plan(&want, &have());
+            assert_eq!(changes, [Change::EditDomain { name: want.name, edit }]);
+            assert_eq!(changes[0].fields(), [field]);
+        }
     }
 
     #[test]
-    fn a_lower_total_takes_the_unmanaged_limits_down_with_it() {
-        let mut want = want();
-        want.limits.total_quota = Some(Quota::mib(512));
-        let changes = plan(&want, &have());
-        let [Change::EditDomain { edit, .. }] = changes.as_slice() else { panic!("{changes:?}") };
-        assert_eq!(edit.limits.mailbox_quota, Some(Quota::mib(512)));
-        assert_eq!(edit.limits.default_quota, Some(Quota::mib(512)));
+    fn a_new_domain_has_what_is_asked_for_and_every_other_setting_is_said_as_well() {
+        let unasked = || DomainEdit {
+            description: Some("example.com".into()),
+            active: Some(true),
+            limits: Limits {
+                mailboxes: Some(10),
+                aliases: Some(400),
+                default_quota: Some(Quota::gib(1)),
+                mailbox_quota: Some(Quota::gib(10)),
+                total_quota: Some(Quota::gib(10)),
+            },
+            address_list: Some(true),
+            relay: Relay { backup_mx: Some(false), all_recipients: Some(false), unknown_only: Some(false), host: None },
+            mark: Some(mark().to_string()),
+            tags: Vec::new(),
+        };
+        let rate = RateLimit::Limit { messages: 3, per: crate::crd::Per::Hour };
+        let nothing: Wish = ("", |_, _| ());
+        for (field, wish) in [nothing].into_iter().chain(WISHES) {
+            for (limit, rate) in [(None, RateLimit::Unlimited), (Some(rate), rate)] {
+                let (mut want, mut edit) = (Domain { rate_limit: limit, ..want() }, unasked());
+                wish(&mut want, &mut edit);
+                let changes = domain(&want, None, AdoptionPolicy::Never).unwrap();
+                let Domain { name, dkim, .. } = want;
+                assert_eq!(changes, [Change::AddDomain { name, edit, dkim, rate: Some(rate) }], "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_relay_host_is_set_when_it_differs_and_after_a_new_domain_is_made() {
+        let plan = |host: Option<u32>, there: Option<u32>| {
+            let with = |host| DomainHave { relay: Relay { host, ..Relay::default() }, ..have() };
+            let want = Domain { relay: Relay { host, ..Relay::default() }, ..want() };
+            domain(&want, there.map(with).as_ref(), AdoptionPolicy::Never).unwrap()
+        };
+        for (wanted, there, expected) in [
+            (None, 0, vec![]),
+            (None, 7, vec![]),
+            (Some(0), 0, vec![]),
+            (Some(7), 7, vec![]),
+            (Some(7), 0, vec![relayed_by(7)]),
+            (Some(0), 7, vec![relayed_by(0)]),
+        ] {
+            assert_eq!(plan(wanted, Some(there)), expected, "{wanted:?} {there}");
+        }
+        assert_eq!(relayed_by(7).fields(), ["relay.host"]);
+        for (wanted, expected) in [(None, vec![]), (Some(0), vec![]), (Some(7), vec![relayed_by(7)])] {
+            assert_eq!(plan(wanted, None)[1..], expected, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn limits_that_nobody_manages_make_room_for_those_that_are_wanted() {
+        let gib = |limits: [Option<u64>; 3]| {
+            let [default_quota, mailbox_quota, total_quota] = limits.map(|limit| limit.map(Quota::gib));
+            Limits { default_quota, mailbox_quota, total_quota, ..Limits::default() }
+        };
+        // Default, largest and sum; Mailcow has 1, 10 and 10.
+        for (wanted, sent) in [
+            ([None, None, Some(5)], [None, Some(5), Some(5)]),
+            ([None, None, Some(0)], [Some(0), Some(0), Some(0)]),
+            ([None, Some(20), None], [None, Some(20), Some(20)]),
+            ([None, Some(0), None], [Some(0), Some(0), None]),
+            ([Some(20), None, None], [Some(20), Some(20), Some(20)]),
+            ([Some(5), None, None], [Some(5), None, None]),
+            ([Some(5), Some(20), None], [Some(5), Some(20), Some(20)]),
+            ([Some(5), None, Some(7)], [Some(5), Some(7), Some(7)]),
+            // What contradicts itself is sent as it is wanted: Mailcow says what is wrong with it.
+            ([Some(20), Some(9), Some(5)], [Some(20), Some(9), Some(5)]),
+        ] {
+            let want = Domain { limits: gib(wanted), ..want() };
+            let edit = DomainEdit { limits: gib(sent), ..DomainEdit::default() };
+            assert_eq!(plan(&want, &have()), [Change::EditDomain { name: want.name.clone(), edit }], "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_and_a_tag_to_remove_go_to_their_own_endpoints() {
+        let rate = RateLimit::Limit { messages: 3, per: crate::crd::Per::Hour };
+        let limited = Domain { rate_limit: Some(rate), ..want() };
+        assert_eq!(plan(&limited, &have()), [Change::LimitDomain { name: want().name, rate }]);
+        assert_eq!(plan(&limited, &DomainHave { rate_limit: rate, ..have() }), []);
+        let untagged = Domain { tags: Tags { wanted: vec![], placed: vec!["old".into()] }, ..want() };
+        let tags = vec!["theirs".into(), "old".into(), mark().to_string()];
+        let untag = Change::UntagDomain { name: want().name, tags: vec!["old".into()] };
+        assert_eq!(plan(&untagged, &DomainHave { tags, ..have() }), [untag]);
     }
 
     #[test]
@@ -299,11 +418,31 @@ mod tests {
         let mut other = want();
         other.dkim.selector = "s2".into();
         assert_eq!(plan(&other, &have()), vec![]);
-        assert_eq!(dkim_agrees(&other, Some(&have())), Ok(()), "nobody asked for another");
-        other.dkim.is_demanded = true;
-        let differs = dkim_agrees(&other, Some(&have()));
-        assert!(matches!(differs, Err(Outcome::Stalled(why)) if why.reason == Reason::DkimKeyDiffers));
-        assert_eq!(dkim_agrees(&other, None), Ok(()));
+    }
+
+    #[test]
+    fn a_key_of_another_selector_or_size_differs_where_one_is_demanded() {
+        let key = |selector: &str, key_size| DkimKey { selector: selector.into(), key_size, ..have().dkim.unwrap() };
+        let (same, other, longer, unknown) = (key("dkim", 2048), key("s2", 2048), key("dkim", 4096), key("dkim", 0));
+        for (is_demanded, key, agrees) in [
+            (true, Some(&same), true),
+            (true, Some(&other), false),
+            (true, Some(&longer), false),
+            (true, Some(&unknown), true),
+            (true, None, true),
+            (false, Some(&other), true),
+            (false, Some(&longer), true),
+        ] {
+            let mut want = want();
+            want.dkim.is_demanded = is_demanded;
+            let said = dkim_agrees(&want, Some(&DomainHave { dkim: key.cloned(), ..have() }));
+            match said {
+                Ok(()) => assert!(agrees, "{is_demanded} {key:?}"),
+                Err(Outcome::Stalled(why)) if why.reason == Reason::DkimKeyDiffers => assert!(!agrees, "{key:?}"),
+                Err(other) => panic!("{other:?}"),
+            }
+            assert_eq!(dkim_agrees(&want, None), Ok(()), "no domain, no key");
+        }
     }
 
     #[test]
@@ -324,26 +463,52 @@ mod tests {
     }
 
     #[test]
-    fn retain_only_takes_the_mark_off() {
-        let changes = domain_removal(Some(&have()), &mark(), DeletionPolicy::Retain, false).unwrap();
-        assert!(matches!(changes.as_slice(), [Change::UnmarkDomain { .. }]));
+    fn a_domain_goes_as_its_policy_says() {
+        use DeletionPolicy::{Deactivate, Delete, Retain};
+        let name = || want().name;
+        let unmark = || Change::UnmarkDomain { name: name(), tag: mark().to_string() };
+        let off =
+            Change::EditDomain { name: name(), edit: DomainEdit { active: Some(false), ..DomainEdit::default() } };
+        for (policy, active, expected) in [
+            (Retain, true, vec![unmark()]),
+            (Retain, false, vec![unmark()]),
+            (Deactivate, true, vec![off, unmark()]),
+            (Deactivate, false, vec![unmark()]),
+            (Delete, true, vec![Change::DeleteDomain(name())]),
+            (Delete, false, vec![Change::DeleteDomain(name())]),
+        ] {
+            let full = DomainHave { active, mailboxes: 2, aliases: 2, ..have() };
+            let empty = DomainHave { active, ..have() };
+            let have = if policy == Delete { empty } else { full };
+            assert_eq!(domain_removal(Some(&have), &mark(), policy, false), Ok(expected), "{policy:?} {active}");
+            let unmarked = DomainHave { tags: vec!["theirs".into()], ..have };
+            assert_eq!(domain_removal(Some(&unmarked), &mark(), policy, true), Ok(vec![]), "{policy:?} unmarked");
+            assert_eq!(domain_removal(None, &mark(), policy, true), Ok(vec![]), "{policy:?} missing");
+        }
     }
 
     #[test]
-    fn deactivate_switches_off_and_keeps_the_rest() {
-        let changes = domain_removal(Some(&have()), &mark(), DeletionPolicy::Deactivate, false).unwrap();
-        assert!(matches!(changes.as_slice(), [Change::EditDomain { .. }, Change::UnmarkDomain { .. }]));
-    }
-
-    #[test]
-    fn delete_waits_for_mailboxes_and_asks_about_aliases() {
-        let full = DomainHave { mailboxes: 2, ..have() };
-        let removal = domain_removal(Some(&full), &mark(), DeletionPolicy::Delete, true);
-        assert!(matches!(removal, Err(Outcome::Waiting(why)) if why.reason == Reason::DomainNotEmpty));
-        let aliases = DomainHave { aliases: 2, ..have() };
-        let removal = domain_removal(Some(&aliases), &mark(), DeletionPolicy::Delete, false);
-        assert!(matches!(removal, Err(Outcome::Stalled(why)) if why.reason == Reason::ConfirmationNeeded));
-        assert!(domain_removal(Some(&aliases), &mark(), DeletionPolicy::Delete, true).is_ok());
-        assert_eq!(domain_removal(None, &mark(), DeletionPolicy::Delete, false), Ok(vec![]));
+    fn a_domain_with_mailboxes_is_never_deleted_and_one_with_aliases_when_it_is_confirmed() {
+        use Reason::{ConfirmationNeeded, DomainNotEmpty};
+        for (mailboxes, aliases, confirmed, expected) in [
+            (0, 0, false, None),
+            (0, 1, true, None),
+            (0, 1, false, Some((ConfirmationNeeded, "delete 1 alias;"))),
+            (0, 2, false, Some((ConfirmationNeeded, "delete 2 aliases;"))),
+            (1, 0, true, Some((DomainNotEmpty, "1 mailbox on Mailcow"))),
+            (2, 1, false, Some((DomainNotEmpty, "2 mailboxes on Mailcow"))),
+        ] {
+            let have = DomainHave { mailboxes, aliases, ..have() };
+            let removal = domain_removal(Some(&have), &mark(), DeletionPolicy::Delete, confirmed);
+            let Some((reason, words)) = expected else {
+                assert_eq!(removal, Ok(vec![Change::DeleteDomain(have.name)]));
+                continue;
+            };
+            let outcome = removal.unwrap_err();
+            assert_eq!(matches!(outcome, Outcome::Waiting(_)), reason == DomainNotEmpty, "it goes on by itself");
+            let why = outcome.why().unwrap();
+            assert_eq!(why.reason, reason);
+            assert!(why.message.contains(words), "{}", why.message);
+        }
     }
 }

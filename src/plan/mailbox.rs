@@ -233,6 +233,39 @@ mod tests {
         mailbox(want, Some(have), AdoptionPolicy::IfUnowned, false).unwrap()
     }
 
+    /// A field of the spec, a wish for it that a mailbox in sync does not fulfil, and the edit that fulfils it.
+    type Wish = (&'static str, fn(&mut Mailbox, &mut MailboxEdit));
+
+    const WISHES: [Wish; 8] = [
+        ("displayName", |want, edit| (want.name, edit.name) = (Some("Countess".into()), Some("Countess".into()))),
+        ("quota", |want, edit| (want.quota, edit.quota) = (Quota::gib(2), Some(Quota::gib(2)))),
+        ("state", |want, edit| (want.access, edit.access) = (Access::Inactive, Some(Access::Inactive))),
+        ("state", |want, edit| (want.access, edit.access) = (Access::LoginDisabled, Some(Access::LoginDisabled))),
+        ("protocols", |want, edit| {
+            want.protocols = Some([Protocol::Imap].into());
+            edit.protocols = want.protocols.clone();
+        }),
+        ("forcePasswordChange", |want, edit| {
+            (want.force_password_change, edit.force_password_change) = (Some(true), Some(true));
+        }),
+        ("senderAcl", |want, edit| {
+            want.sender_acl = Some(["b@example.com".to_owned()].into());
+            edit.sender_acl = want.sender_acl.clone();
+        }),
+        ("tags", |want, edit| (want.tags.wanted, edit.tags) = (vec!["new".into()], vec!["new".into()])),
+    ];
+
+    #[test]
+    fn each_field_that_differs_is_sent_alone_and_reported_by_its_name_in_the_spec() {
+        for (field, wish) in WISHES {
+            let (mut want, mut edit) = (want(), MailboxEdit::default());
+            wish(&mut want, &mut edit);
+            let changes = plan(&want, &have());
+            assert_eq!(changes, [Change::EditMailbox { address: want.address, edit }]);
+            assert_eq!(changes[0].fields(), [field]);
+        }
+    }
+
     #[test]
     fn a_missing_mailbox_is_added_with_its_mark_in_one_call() {
         let changes = mailbox(&want(), None, AdoptionPolicy::IfUnowned, true).unwrap();
@@ -280,10 +313,26 @@ mod tests {
         assert_eq!(new.protocols, Some(Protocol::ALL.into()));
         assert_eq!(new.tls, Tls { incoming: Some(false), outgoing: Some(false) });
         assert_eq!((new.rate_limit, new.force_password_change), (Some(RateLimit::Unlimited), Some(false)));
-        let given = Mailbox { protocols: Some([Protocol::Imap].into()), force_password_change: Some(true), ..want() };
+        let unnamed = Mailbox { name: None, ..want() };
+        let changes = mailbox(&unnamed, None, AdoptionPolicy::IfUnowned, true).unwrap();
+        assert!(matches!(&changes[..], [Change::AddMailbox(new)] if new.name.as_deref() == Some("")));
+        let given = Mailbox {
+            protocols: Some([Protocol::Imap].into()),
+            force_password_change: Some(true),
+            rate_limit: Some(RateLimit::Limit { messages: 5, per: Per::Hour }),
+            tls: Tls { incoming: Some(true), outgoing: Some(true) },
+            ..want()
+        };
         let changes = mailbox(&given, None, AdoptionPolicy::IfUnowned, true).unwrap();
-        let Change::AddMailbox(new) = &changes[0] else { panic!("{changes:?}") };
-        assert_eq!((new.protocols.clone(), new.force_password_change), (given.protocols, Some(true)));
+        assert_eq!(changes, [Change::AddMailbox(given)]);
+    }
+
+    #[test]
+    fn a_new_mailbox_that_may_only_send_as_itself_needs_no_second_step() {
+        for acl in [None, Some(vec![]), Some(vec!["ada@example.com".to_owned()])] {
+            let want = Mailbox { sender_acl: acl.map(BTreeSet::from_iter), ..want() };
+            assert_eq!(mailbox(&want, None, AdoptionPolicy::Never, false).unwrap().len(), 1, "{:?}", want.sender_acl);
+        }
     }
 
     #[test]
@@ -306,21 +355,23 @@ mod tests {
 
     #[test]
     fn a_default_raises_a_quota_and_never_lowers_one() {
-        let planned = |quota: Quota| {
-            let want = Mailbox { quota, is_default_quota: true, ..want() };
-            mailbox(&want, Some(&have()), AdoptionPolicy::IfUnowned, false).unwrap().len()
-        };
-        assert_eq!((planned(Quota::mib(512)), planned(Quota::gib(1)), planned(Quota::gib(2))), (0, 0, 1));
-        let unlimited = MailboxHave { quota: Quota::UNLIMITED, ..have() };
-        let want = Mailbox { is_default_quota: true, ..want() };
-        assert_eq!(mailbox(&want, Some(&unlimited), AdoptionPolicy::IfUnowned, false), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_lower_quota_is_an_update() {
-        let lower = Mailbox { quota: Quota::mib(512), ..want() };
-        let edit = MailboxEdit { quota: Some(Quota::mib(512)), ..MailboxEdit::default() };
-        assert_eq!(plan(&lower, &have()), vec![Change::EditMailbox { address: lower.address.clone(), edit }]);
+        let (less, same, more) = (Quota::mib(512), Quota::gib(1), Quota::gib(2));
+        for (wanted, there, is_default, is_sent) in [
+            (less, same, true, false),
+            (same, same, true, false),
+            (more, same, true, true),
+            (Quota::UNLIMITED, same, true, true),
+            (same, Quota::UNLIMITED, true, false),
+            (Quota::UNLIMITED, Quota::UNLIMITED, true, false),
+            (less, same, false, true),
+            (same, Quota::UNLIMITED, false, true),
+        ] {
+            let want = Mailbox { quota: wanted, is_default_quota: is_default, ..want() };
+            let edit = MailboxEdit { quota: Some(wanted), ..MailboxEdit::default() };
+            let sent = is_sent.then(|| Change::EditMailbox { address: want.address.clone(), edit });
+            let changes = plan(&want, &MailboxHave { quota: there, ..have() });
+            assert_eq!(changes, Vec::from_iter(sent), "{wanted} {there} {is_default}");
+        }
     }
 
     #[test]
@@ -348,19 +399,54 @@ mod tests {
     }
 
     #[test]
-    fn mail_is_only_destroyed_confirmed() {
-        let full = MailboxHave { messages: 3, ..have() };
-        let removal = |confirmed| mailbox_removal(Some(&full), &mark(), DeletionPolicy::Delete, confirmed, false);
-        assert!(matches!(removal(false), Err(Outcome::Stalled(why)) if why.reason == Reason::ConfirmationNeeded));
-        assert_eq!(removal(true), Ok(vec![Change::DeleteMailbox(full.address.clone())]));
+    fn mail_is_only_destroyed_confirmed_and_never_that_of_a_system_mailbox() {
+        use Reason::{ConfirmationNeeded, SystemMailbox};
+        for (messages, confirmed, is_system, refused) in [
+            (0, false, false, None),
+            (3, true, false, None),
+            (1, false, false, Some(ConfirmationNeeded)),
+            (0, true, true, Some(SystemMailbox)),
+            (1, false, true, Some(SystemMailbox)),
+        ] {
+            let have = MailboxHave { messages, ..have() };
+            let removal = mailbox_removal(Some(&have), &mark(), DeletionPolicy::Delete, confirmed, is_system);
+            match (refused, removal) {
+                (None, removal) => assert_eq!(removal, Ok(vec![Change::DeleteMailbox(have.address)])),
+                (Some(reason), Err(Outcome::Stalled(why))) => assert_eq!(why.reason, reason),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]
-    fn a_system_mailbox_is_never_deleted() {
-        let removal = |policy| mailbox_removal(Some(&have()), &mark(), policy, true, true);
-        let refused = removal(DeletionPolicy::Delete);
-        assert!(matches!(refused, Err(Outcome::Stalled(why)) if why.reason == Reason::SystemMailbox));
-        assert!(removal(DeletionPolicy::Retain).is_ok() && removal(DeletionPolicy::Deactivate).is_ok());
+    fn a_mailbox_that_is_kept_loses_its_mark_and_is_switched_off_if_the_policy_says_so() {
+        let address = || want().address;
+        let edit = MailboxEdit { access: Some(Access::Inactive), ..MailboxEdit::default() };
+        let off = Change::EditMailbox { address: address(), edit };
+        let attributes = [("theirs", "kept"), (MailboxHave::MARK, RELEASED)];
+        let attributes = attributes.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+        let release = Change::SetAttributes { address: address(), attributes };
+        for (policy, access, expected) in [
+            (DeletionPolicy::Retain, Access::Active, vec![release.clone()]),
+            (DeletionPolicy::Deactivate, Access::Active, vec![off.clone(), release.clone()]),
+            (DeletionPolicy::Deactivate, Access::LoginDisabled, vec![off, release.clone()]),
+            (DeletionPolicy::Deactivate, Access::Inactive, vec![release]),
+        ] {
+            let have = MailboxHave { access, messages: 3, ..have() };
+            for is_system in [false, true] {
+                let removal = mailbox_removal(Some(&have), &mark(), policy, false, is_system);
+                assert_eq!(removal, Ok(expected.clone()), "{policy:?} {access:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_released_twice_is_not_written_again() {
+        let attributes =
+            vec![(MailboxHave::MARK.to_owned(), RELEASED.to_owned()), ("x".to_owned(), mark().to_string())];
+        let have = MailboxHave { attributes, ..made() };
+        let removal = mailbox_removal(Some(&have), &mark(), DeletionPolicy::Retain, false, false).unwrap();
+        assert!(matches!(removal[..], [Change::UnmarkMailbox { .. }]), "only the tag is left: {removal:?}");
     }
 
     #[test]
@@ -420,6 +506,22 @@ mod tests {
             Change::UntagMailbox { address, tags: vec!["old".into()] },
         ];
         assert_eq!(changes, expected);
+    }
+
+    #[test]
+    fn each_direction_of_encryption_is_written_by_itself() {
+        for (incoming, outgoing, fields) in [
+            (Some(true), None, &["tls.enforceIncoming"][..]),
+            (Some(false), Some(true), &["tls.enforceOutgoing"]),
+            (Some(true), Some(true), &["tls.enforceIncoming", "tls.enforceOutgoing"]),
+        ] {
+            let want = Mailbox { tls: Tls { incoming, outgoing }, ..want() };
+            let changed = |wanted: Option<bool>| wanted.filter(|wanted| *wanted);
+            let tls = Tls { incoming: changed(incoming), outgoing: changed(outgoing) };
+            let changes = plan(&want, &have());
+            assert_eq!(changes, [Change::EncryptMailbox { address: want.address, tls }]);
+            assert_eq!(changes[0].fields(), fields);
+        }
     }
 
     #[test]

@@ -121,7 +121,8 @@ mod tests {
         assert!(!is_many(&[domain(10, Some(0))]), "ten are few, whatever their share");
         assert!(is_many(&[domain(11, Some(0))]));
         assert!(!is_many(&[domain(110, Some(99)), domain(0, Some(0))]), "eleven of 112 are less than a tenth");
-        assert!(is_many(&[domain(107, Some(96))]), "eleven of 108 are more than a tenth");
+        assert!(!is_many(&[domain(109, Some(98))]), "eleven of 110 are a tenth");
+        assert!(is_many(&[domain(108, Some(97))]), "eleven of 109 are more than a tenth");
         assert!(!is_many(&[]));
     }
 

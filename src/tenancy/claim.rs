@@ -146,7 +146,10 @@ mod tests {
         let kept = Standing::Kept(WaitsFor { namespace: "platform".into(), until: Some(until) });
         assert_eq!(standing(&waiting(None), &[], at(1000)), kept, "its time begins when the owner is gone");
         assert!(matches!(standing(&waiting(Some(1500)), &[], at(1000)), Standing::Kept(_)));
-        assert_eq!(standing(&waiting(Some(999)), &[], at(1000)), Standing::First, "its time is over");
+        for (until, is_kept) in [(999, false), (1000, false), (1001, true)] {
+            let stands = standing(&waiting(Some(until)), &[], at(1000));
+            assert_eq!(matches!(stands, Standing::Kept(_)), is_kept, "{until}: {stands:?}");
+        }
     }
 
     #[test]

@@ -116,12 +116,23 @@ mod tests {
 
     #[test]
     fn only_what_a_mailbox_takes_is_usable() {
-        for good in ["ada", "a.b", "a-b_c", "0"] {
+        let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
+        for good in ["ada", "a.b", "0", "a._&'%/-z", &longest] {
             assert!(is_usable(good), "{good}");
         }
-        let long = "x".repeat(65);
-        for bad in ["", ".a", "a.", "a..b", "a b", "a@b", "a+b", "ä", "A", "a\"b", &long] {
+        for bad in ["", ".a", "a.", "a..b", "a b", "a@b", "a+b", "ä", "A", "a\"b", &too_long] {
             assert!(!is_usable(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_guest_gets_no_reserved_name_however_it_is_written_and_tagged() {
+        let reserved = Reserved::with(&[]);
+        for kept in ["postmaster", "Postmaster", "postmaster+x", "POSTMASTER+postmaster", "postmaster+x+y"] {
+            assert!(reserved.is_kept_from_guests(kept), "{kept}");
+        }
+        for free in ["ada", "ada+postmaster", "postmasters", "post.master", "+postmaster", ""] {
+            assert!(!reserved.is_kept_from_guests(free), "{free}");
         }
     }
 

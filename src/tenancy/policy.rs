@@ -103,13 +103,39 @@ mod tests {
     }
 
     #[test]
+    fn every_policy_may_come_from_everywhere_and_none_from_another_ones_place() {
+        let namespace = BTreeMap::from(
+            [(DEFAULT_DELETION, "Deactivate"), (DEFAULT_ADOPTION, "Force"), (DEFAULT_DRIFT, "Report")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let (deletion, adoption, drift) = (DeletionPolicy::Deactivate, AdoptionPolicy::Force, DriftPolicy::Report);
+        let said = |from| Policies {
+            deletion: Chosen { value: deletion, from },
+            adoption: Chosen { value: adoption, from },
+            drift: Chosen { value: drift, from },
+            warning: None,
+        };
+        let given = Given { deletion: Some(deletion), adoption: Some(adoption), drift: Some(drift), ..NOTHING };
+        let installation = Defaults { deletion: Some(deletion), adoption: Some(adoption), drift: Some(drift) };
+        assert_eq!(policies(given, None, Defaults::default()), said(Spec));
+        assert_eq!(policies(NOTHING, Some(&namespace), Defaults::default()), said(Namespace));
+        assert_eq!(policies(NOTHING, None, installation), said(Installation));
+        let nothing = policies(NOTHING, Some(&BTreeMap::new()), Defaults::default());
+        assert_eq!((nothing.adoption.value, nothing.drift.value), (AdoptionPolicy::default(), DriftPolicy::default()));
+        assert_eq!((nothing.adoption.from, nothing.drift.from, nothing.warning), (Kind, Kind, None));
+    }
+
+    #[test]
     fn a_word_that_cannot_be_read_keeps_and_is_told() {
         let typo = annotated(DEFAULT_DELETION, "Retian");
         let said = policies(NOTHING, Some(&typo), Defaults::default());
         assert_eq!(said.deletion, Chosen { value: DeletionPolicy::Retain, from: Namespace });
         let warning = said.warning.unwrap();
         assert!(warning.contains("Retian") && warning.contains("`Retain`"), "{warning}");
-        let typo = annotated(DEFAULT_ADOPTION, "force");
-        assert_eq!(policies(NOTHING, Some(&typo), Defaults::default()).adoption.from, Kind);
+        for name in [DEFAULT_ADOPTION, DEFAULT_DRIFT] {
+            let said = policies(NOTHING, Some(&annotated(name, "force")), Defaults::default());
+            assert_eq!((said.adoption.from, said.drift.from), (Kind, Kind));
+            assert!(said.warning.unwrap().contains(name));
+        }
     }
 }

@@ -138,6 +138,7 @@ pub fn entitlement(facts: &Facts<'_>, mailbox: &EmailMailbox) -> Entitlement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::Namespace;
 
     fn domain(namespace: &str, name: &str) -> EmailDomain {
         let mut domain = EmailDomain::new(name, serde_yaml::from_str("domain: e.com").unwrap());
@@ -149,11 +150,60 @@ mod tests {
     fn names_tell_domains_apart_and_fit_into_labels() {
         assert_eq!(name(&domain("mail", "example-com")), "mail.example-com");
         assert_ne!(name(&domain("a", "b.c")), name(&domain("a-b", "c")));
+        let whole = name(&domain("mail", &"x".repeat(LONGEST - 5)));
+        assert_eq!((whole.len(), whole.trim_end_matches('x')), (LONGEST, "mail."), "what fits stays as it is");
         let long = |last: &str| name(&domain("mail", &format!("{}{last}", "x".repeat(252))));
         assert_eq!(long("a").len(), LONGEST);
         assert_ne!(long("a"), long("b"));
         let dotted = name(&domain(&"n".repeat(51), "x.y.z.and-so-on"));
         assert!(dotted.len() <= LONGEST && !dotted.contains(".-"), "{dotted}");
+    }
+
+    fn mailbox(namespace: &str, local_part: &str, address: Option<&str>) -> EmailMailbox {
+        let spec = json!({"localPart": local_part, "domainRef": {"name": "d", "namespace": "mail"}});
+        let status = json!({"address": address});
+        let metadata = json!({"name": "x", "namespace": namespace});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn a_mailbox_is_let_in_once_its_status_has_the_address_of_its_spec() {
+        for (local, address, expected) in [
+            ("ada", None, false),
+            ("ada", Some("ada@e.com"), true),
+            ("Ada", Some("ada@e.com"), true),
+            ("ada", Some("bob@e.com"), false),
+            ("ada", Some("ada"), false),
+        ] {
+            assert_eq!(is_placed(&mailbox("a", local, address)), expected, "{local} {address:?}");
+        }
+        let unseen = EmailMailbox { status: None, ..mailbox("a", "ada", None) };
+        assert!(!is_placed(&unseen));
+    }
+
+    #[test]
+    fn a_claim_depends_on_its_own_namespace_and_on_those_that_ask_for_the_same() {
+        let makes = "{domain: e.com, autoProvision: {namespaceSelector: {}}}";
+        let makes = EmailDomain::new("d", serde_yaml::from_str(makes).unwrap());
+        let makes_none = domain("mail", "d");
+        let namespace = |name: &str, username: Option<&str>| {
+            let annotations = username.map(|username| json!({crate::crd::USERNAME: username}));
+            let metadata = json!({"name": name, "annotations": annotations});
+            serde_json::from_value::<Namespace>(json!({"metadata": metadata})).unwrap()
+        };
+        let mailbox = mailbox("a", "Ada", None);
+        for (name, username, expected) in [
+            ("a", None, true),
+            ("a", Some("bob"), true),
+            ("b", None, false),
+            ("b", Some("ada"), true),
+            ("ada", None, true),
+            ("ada", Some("bob"), false),
+        ] {
+            assert_eq!(asks_for(&namespace(name, username), &makes, &mailbox), expected, "{name} {username:?}");
+        }
+        assert!(asks_for(&namespace("a", None), &makes_none, &mailbox));
+        assert!(!asks_for(&namespace("ada", None), &makes_none, &mailbox));
     }
 
     #[test]

@@ -50,6 +50,15 @@ impl Scene {
             "spec": {"localPart": local, "domainRef": {"name": domain, "namespace": "mail"}, "state": state,
                 "system": !said.contains(&"unsystem"), "deletionPolicy": "Retain"},
         });
+        if said.contains(&"of x") {
+            value["spec"]["domainRef"]["namespace"] = json!("x");
+        }
+        if said.contains(&"deletable") {
+            value["spec"]["deletionPolicy"] = json!("Delete");
+        }
+        if said.contains(&"made") {
+            value["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
         if said.contains(&PLACED) {
             value["status"] = json!({"address": format!("{}@e.com", local.to_lowercase())});
         }
@@ -60,6 +69,13 @@ impl Scene {
             value["metadata"]["labels"] = json!({});
         }
         self.mailboxes.push(Arc::new(serde_json::from_value(value).unwrap()));
+        self
+    }
+
+    /// The last namespace is being deleted.
+    fn terminating(mut self) -> Self {
+        let last = Arc::make_mut(self.namespaces.last_mut().unwrap());
+        last.metadata.deletion_timestamp = last.metadata.creation_timestamp.clone();
         self
     }
 
@@ -135,7 +151,7 @@ fn what_is_as_it_should_be_is_left_alone() {
 
 #[test]
 fn what_somebody_took_away_is_put_back() {
-    for said in ["off", "unsystem", "unlabelled"] {
+    for said in ["off", "unsystem", "unlabelled", "deletable"] {
         let scene = scene().namespace("a", "paid", ("", 1)).mailbox(OURS, "a", &[PLACED, said]);
         assert_eq!(scene.said(), ["reactivate a/mail.d a Active"], "{said}");
     }
@@ -163,11 +179,12 @@ fn nothing_is_done_where_a_namespace_or_a_mailbox_is_going() {
     assert!(scene.said().is_empty() && scene.decide().is_leaving);
     scene.namespaces.clear();
     assert_eq!(scene.decide(), Decision::default());
-    let mut going = Scene::new("Deactivate").namespace("a", "paid", ("", 1));
-    let mut metadata = going.namespaces[0].as_ref().clone();
-    metadata.metadata.deletion_timestamp = metadata.metadata.creation_timestamp.clone();
-    going.namespaces = vec![Arc::new(metadata)];
-    assert_eq!(going.decide(), Decision::default());
+    let entitled = |name| Scene::new("Deactivate").namespace(name, "paid", ("", 1));
+    assert_eq!(entitled("a").terminating().decide(), Decision::default());
+    let off = entitled("a").mailbox(OURS, "a", &[PLACED, "going", "off"]);
+    assert!(off.said().is_empty() && off.decide().is_leaving);
+    let both = off.namespace("b", "paid", ("", 1)).mailbox(("b", "mail.d"), "b", &[PLACED, "going"]);
+    assert!(both.decide().is_leaving);
 }
 
 #[test]
@@ -196,6 +213,18 @@ fn of_several_the_first_gets_the_name() {
     // Also when he is no longer entitled.
     let kept = scene().namespace("a", "paid", ("ada", 1)).namespace("b", "free", ("ada", 2));
     assert_eq!(kept.mailbox(("b", "mail.d"), "ada", &[PLACED, "off"]).said(), ["Taken a"]);
+    // So does whose mailbox is made, and not let in yet; but not one who made himself a mailbox of another name.
+    let made = |local: &str| both(1, 2).mailbox(("b", "mail.d"), local, &["made"]).said();
+    assert_eq!(made("ada"), ["Taken a"]);
+    assert_eq!(made("bob"), ["create a/mail.d ada Active", "NameInUse b"]);
+}
+
+#[test]
+fn who_gets_no_mailbox_is_in_nobodys_way() {
+    let first = |plan: &str| scene().namespace("a", plan, ("ada", 1));
+    let second = |scene: Scene| scene.namespace("b", "paid", ("ada", 2)).said();
+    assert_eq!(second(first("free")), ["create b/mail.d ada Active"]);
+    assert_eq!(second(first("paid").terminating()), ["create b/mail.d ada Active"]);
 }
 
 #[test]
@@ -205,8 +234,13 @@ fn addresses_of_others_are_taken() {
     assert_eq!(with("eve").mailbox(("x", "eve"), "eve", &[PLACED]).said(), ["Taken a"]);
     assert_eq!(with("eve").alias("mail", "eve", &[]).said(), ["Taken a"]);
     assert_eq!(with("eve").alias("x", "eve", &[PLACED]).said(), ["Taken a"]);
+    // The message says whose it is.
+    let why = |scene: Scene| scene.decide().refused[0].message.clone();
+    assert!(why(with("eve").mailbox(("mail", "eva"), "eve", &[])).contains("taken by the EmailMailbox mail/eva;"));
+    assert!(why(with("eve").alias("mail", "eve", &[])).contains("taken by the EmailAlias mail/eve;"));
     // One that nobody let in, and one of another domain, are in nobody's way.
     for nobody in [
+        with("eve").mailbox(("mail", "eve"), "eve", &["of x", PLACED]),
         with("eve").mailbox(("x", "eve"), "eve", &[]),
         with("eve").alias("x", "eve", &[]),
         with("eve").mailbox(("mail", "eve"), "eve", &["elsewhere", PLACED]),
@@ -217,7 +251,7 @@ fn addresses_of_others_are_taken() {
 
 #[test]
 fn an_object_of_the_same_name_is_not_taken_over() {
-    for said in [&["elsewhere"][..], &["elsewhere", PLACED]] {
+    for said in [&["elsewhere"][..], &["elsewhere", PLACED], &["of x"], &["of x", PLACED]] {
         let scene = scene().namespace("a", "paid", ("", 1)).mailbox(OURS, "a", said);
         assert_eq!(scene.said(), ["NameInUse a"]);
     }

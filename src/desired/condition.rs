@@ -175,7 +175,7 @@ mod tests {
     fn a_refusal_names_place_value_and_remedy() {
         assert_eq!(
             refusal(r"{field: Subject, operator: Regex, values: ['\d+']}"),
-            r#"match.all[1].values[0]: "\\d+" holds \d: backslash letters differ between systems; write [[:digit:]]"#
+            r#"match.all[1].values[0]: "\\d+" has \d: backslash letters differ between systems; write [[:digit:]]"#
         );
         assert_eq!(
             refusal("{field: Subject, operator: Contains, values: [a, \"b\\r\\nc\"]}"),
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn fields_operators_and_values_must_fit_together() {
         for (yaml, why) in [
-            ("{field: Header, operator: Exists}", "match.all[1].header: field Header needs"),
+            ("{field: Header, operator: Exists}", "match.all[1].header: the field Header needs"),
             ("{field: Header, header: 'a b', operator: Exists}", "match.all[1].header: \"a b\" is not a header name"),
-            ("{field: Subject, header: X, operator: Exists}", "match.all[1].header: \"X\" is given"),
+            ("{field: Subject, header: X, operator: Exists}", "match.all[1].header: \"X\" is set"),
             ("{field: Subject, operator: Contains}", "match.all[1].values: operator Contains needs"),
             ("{field: Subject, operator: Exists, values: [a]}", "match.all[1].values: the operator Exists must"),
             ("{field: Sender, operator: Exists}", "match.all[1].operator: the operator Exists needs"),

@@ -78,7 +78,7 @@ mod tests {
         }];
         let (status, reason, message) = said(&Provisioning::Known(figures));
         assert_eq!((status.as_str(), reason.as_str()), ("False", "NotAllProvisioned"));
-        assert_eq!(message, "1 of 2 entitled namespaces have their EmailMailbox; 1 get none; a: taken by b");
+        assert_eq!(message, "1 of 2 entitled namespaces have their EmailMailbox, 1 get none; a: taken by b");
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn a_key_in_testing_mode_is_warned_about() {
 fn a_missing_key_is_looked_for_under_the_doubled_name() {
     let facts = Facts::default().texts("dkim._domainkey.example.com.example.com", &["v=DKIM1; p=AAAA"]);
     let found = facts.judge(|known| dkim(&with_key(K2048), known));
-    assert_eq!(found.message, "nothing exists at _domainkey.example.com or below");
+    assert_eq!(found.message, "nothing exists at _domainkey.example.com or below it");
     assert!(found.hint.unwrap().contains("remove .example.com"));
 }
 

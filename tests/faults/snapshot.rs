@@ -12,7 +12,7 @@ use crate::truth;
 pub(crate) type Facts = BTreeMap<String, String>;
 
 /// Fields that differ from run to run.
-const FLEETING: [&str; 20] = [
+const FLEETING: [&str; 21] = [
     "lastTransitionTime",
     "lastChecked",
     "nextCheck",
@@ -29,6 +29,7 @@ const FLEETING: [&str; 20] = [
     "aliasId",
     "scriptHash",
     "hash",
+    "namespaceDigest",
     "observedGeneration",
     "syncedGeneration",
     "syncedDomainGeneration",

@@ -48,6 +48,8 @@ impl ControlPlane {
         let mut child = Command::new(self.binaries().join("kubectl"))
             .arg("--kubeconfig")
             .arg(self.admin_kubeconfig())
+            .arg("--cache-dir")
+            .arg(self.discovery_cache())
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -69,7 +69,14 @@ impl ControlPlane {
         }
         let mut args = vec!["wait", "--for=condition=Established", "--timeout=30s", "crd"];
         args.extend(crds.iter().map(String::as_str));
-        succeeded("kubectl wait", &self.kubectl(&args).await?)
+        succeeded("kubectl wait", &self.kubectl(&args).await?)?;
+        // kubectl asks again for a kind that it does not know, but not for a category such as `email`.
+        match std::fs::remove_dir_all(self.discovery_cache()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::system("forget the kinds that kubectl knows")(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::kubeconfig::{self, Server};
 use crate::{Folder, Result, binaries, keys, wait_until};
 
 /// Far more than a start takes, for machines with other things to do.
-const READY: Duration = Duration::from_secs(90);
+const READY: Duration = Duration::from_mins(10);
 
 /// How a control plane is started.
 #[derive(Debug, Clone, Default)]
@@ -167,6 +167,12 @@ impl ControlPlane {
         self.etcd.kill();
         self.etcd.start()?;
         self.ready().await
+    }
+
+    /// Where kubectl keeps what kinds there are, for hours: its own place would be another control plane's that once had
+    /// the same port.
+    pub(crate) fn discovery_cache(&self) -> PathBuf {
+        self.folder.path().join("discovery")
     }
 
     /// Where the cached programs are.

@@ -11,7 +11,7 @@ metadata: {name: jars.ground.test}
 spec:
   group: ground.test
   scope: Namespaced
-  names: {plural: jars, singular: jar, kind: Jar}
+  names: {plural: jars, singular: jar, kind: Jar, categories: [sweets]}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
 ";
 
@@ -55,6 +55,8 @@ async fn the_operator_gets_exactly_the_rights_of_the_chart() {
     assert_eq!(chart.crds, ["jars.ground.test"]);
     assert_eq!(chart.service_accounts, [format!("{namespace}-jars")]);
     assert!(chart.rendered.contains("kind: Deployment"));
+    let output = plane.kubectl(&["-n", &namespace, "get", "sweets"]).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
 
     let kubeconfig = plane.service_account_kubeconfig(&namespace, &chart.service_accounts[0]).await.unwrap();
     for (verb, answer) in [("list", "yes"), ("delete", "no")] {

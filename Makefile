@@ -1,52 +1,52 @@
-# What people run. `make help` lists it; CARGO_TARGET_DIR is honoured.
+# Commands for developers; `make help` lists them. CARGO_TARGET_DIR is respected.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# How long `make faults` breaks things, which part of it (stories, crashes, events, random, mutation, churn; all when
-# left out), in which story (one of tests/faults/story.rs), and from which seed.
+# Options of `make faults`: how long it runs, which part (stories, crashes, events, random, mutation, churn; default all),
+# which story (one of tests/faults/story.rs), and the first seed.
 SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
 ONLY ?=
 STORY ?=
 SEED ?=
-# The commit that `make bench` builds and measures beside this one.
+# Another commit that `make bench` also builds and measures.
 BASE ?=
 
 .PHONY: faults help demo test bench lint chart image crds tools ground judges opinions sieve prometheus sandbox
 
-# Where the installers of Rust and Go put their programs.
+# The default folders of the Rust and Go installers.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 
 CHART := charts/mailcow-operator
-# The folder that cargo builds into, however it was told.
+# Cargo's target folder, from any of its settings.
 TARGET = $$(cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
-help: ## This list
+help: ## Prints this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-6s %s\n' "$$name" "$$what"; done
 
-demo: tools ground ## The operator at work on this machine; KEEP=1 leaves it running until Ctrl-C
+demo: tools ground ## Shows the operator at work on this machine; KEEP=1 keeps it running until Ctrl-C
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground judges opinions sieve prometheus ## All tests, on a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges opinions sieve prometheus ## Runs all tests, with a real Kubernetes API server and a simulated Mailcow
 	@status=0; threads=$$(nproc); [ "$$threads" -ge 4 ] || threads=4; \
 	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$threads}" cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
-	echo; echo "Not tested for want of data or programs:"; \
+	echo; echo "Skipped, because data or programs are missing:"; \
 	none=$$( \
-	  [ -n "$${MAILCOW_RECORDINGS:-}" ] || skipped "the simulator against recordings of a real Mailcow: MAILCOW_RECORDINGS names no folder"; \
-	  [ -n "$${SPF_SUITE:-}" ] || skipped "the test suite of RFC 7208: SPF_SUITE names no folder with rfc7208-tests.yml"; \
-	  [ -n "$${RULE_CASES:-}" ] || skipped "worked cases of rules: RULE_CASES names no folder with cases.json"; \
-	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS names no folder with sieve-gate.json and sieve-pipeline.json"; \
-	  command -v sievec >/dev/null || skipped "Sieve scripts as Dovecot sees them: sievec is missing"; \
+	  [ -n "$${MAILCOW_RECORDINGS:-}" ] || skipped "the simulator against recordings of a real Mailcow: MAILCOW_RECORDINGS is not set"; \
+	  [ -n "$${SPF_SUITE:-}" ] || skipped "the test suite of RFC 7208: SPF_SUITE is not set to a folder with rfc7208-tests.yml"; \
+	  [ -n "$${RULE_CASES:-}" ] || skipped "cases of rules with expected results: RULE_CASES is not set to a folder with cases.json"; \
+	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS is not set to a folder with sieve-gate.json and sieve-pipeline.json"; \
+	  command -v sievec >/dev/null || skipped "Sieve scripts in Dovecot: sievec is missing"; \
 	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing"; \
-	  command -v musl-gcc >/dev/null || skipped "character sets as Mailcow's C library knows them: musl-gcc is missing"; \
-	  command -v promtool >/dev/null || skipped "metrics and alerts as Prometheus sees them: promtool is missing"; \
-	  tests/second_opinion/build.sh --ready >/dev/null 2>&1 || skipped "DNS records as checkdmarc, dkimpy, pyspf and postfix-mta-sts-resolver see them: they are not installed"; \
+	  command -v musl-gcc >/dev/null || skipped "character sets of Mailcow's C library: musl-gcc is missing"; \
+	  command -v promtool >/dev/null || skipped "metrics and alerts in Prometheus: promtool is missing"; \
+	  tests/second_opinion/build.sh --ready >/dev/null 2>&1 || skipped "DNS records in checkdmarc, dkimpy, pyspf and postfix-mta-sts-resolver: they are not installed"; \
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
-bench: tools ground ## Figures, not tests: time, requests and memory with thousands of objects; ONLY=name runs one, BASE=commit measures that commit beside it
+bench: tools ground ## Measures time, requests and memory with thousands of objects; ONLY=name runs one benchmark, BASE=commit also measures that commit
 	@status=0; rows="$$(mktemp)"; base="$$(mktemp -d)"; trap 'rm -rf "$$rows" "$$base"' EXIT; binary=""; target="$(TARGET)"; \
 	if [ -n "$(BASE)" ]; then \
 	  git archive "$(BASE)" | tar -x -C "$$base"; \
@@ -59,11 +59,11 @@ bench: tools ground ## Figures, not tests: time, requests and memory with thousa
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \
 	sed -n 's/^[^|]*\(| .* |\)$$/\1/p' "$$rows"; exit $$status
 
-faults: tools ground ## The operator broken on purpose, for SECONDS=3600; ONLY=crashes runs one part, SEED=7 its seeds
+faults: tools ground ## Runs the operator with injected faults, for SECONDS=3600; ONLY=crashes runs one part, SEED=7 sets the first seed
 	@FAULTS_SECONDS=$(SECONDS_OF_FAULTS) FAULTS_ONLY=$(ONLY) FAULTS_STORY=$(STORY) FAULTS_SEED=$(SEED) \
 	  cargo test --locked --profile faults --test faults -- --ignored --nocapture long_form
 
-lint: tools chart ## Format, clippy, documentation and the chart
+lint: tools chart ## Checks format, clippy, documentation and the chart
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -109,11 +109,11 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	done; \
 	echo "chart: ok"
 
-image: tools ground sandbox ## The image's root file system, without a container engine, and a test that runs it; PROFILE=dev is quicker
+image: tools ground sandbox ## Builds the image's root file system without a container engine, and tests it; PROFILE=dev is faster
 	@root="$(TARGET)/image"; tests/image/rootfs.sh "$$root"; \
 	IMAGE_ROOT="$$root" cargo test --quiet --locked --test install -- --ignored --nocapture the_image
 
-crds: tools ## Writes crds/ and the chart's copies anew from src/crd
+crds: tools ## Regenerates crds/ and the chart's copies from src/crd
 	UPDATE_CRDS=1 cargo test --quiet --locked --test crds
 
 tools:
@@ -128,10 +128,10 @@ ground: tools
 judges: tools
 	@tests/judges/build.sh >/dev/null
 
-# Python libraries that judge DNS records beside us.
+# Python libraries that give a second opinion on DNS records.
 opinions:
 	@tests/second_opinion/build.sh >/dev/null || \
-	  echo "the Python libraries can't be installed; tests say what they skip" >&2
+	  echo "the Python libraries can't be installed; the tests report what they skip" >&2
 
 sandbox:
 	@command -v bwrap >/dev/null && exit; \
@@ -142,8 +142,8 @@ sandbox:
 	  echo "bwrap is missing: install bubblewrap" >&2; exit 1; \
 	fi
 
-# Dovecot compiles the Sieve scripts that rules become, and delivers mail through them; musl is the C library of
-# Mailcow's.
+# Dovecot compiles the Sieve scripts of the rules and delivers mail through them; musl is the C library of Mailcow's
+# Dovecot.
 sieve:
 	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && command -v musl-gcc >/dev/null && exit; \
 	want="dovecot-core dovecot-sieve dovecot-lmtpd musl-tools"; \
@@ -154,13 +154,13 @@ sieve:
 	  echo "To test Sieve scripts too: sudo apt-get install $$want (or your system's packages with sievec)" >&2; \
 	fi
 
-# Prometheus judges metrics and alerts, and answers the dashboard's queries.
+# Prometheus checks metrics and alerts, and answers the dashboard's queries.
 prometheus:
 	@command -v promtool >/dev/null && command -v prometheus >/dev/null && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus </dev/null || \
-	    echo "prometheus can't be installed; tests say what they skip" >&2; \
+	    echo "prometheus can't be installed; the tests report what they skip" >&2; \
 	else \
 	  echo "To test metrics, alerts and the dashboard too: sudo apt-get install prometheus" >&2; \
 	fi

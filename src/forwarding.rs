@@ -1,4 +1,4 @@
-//! Where aliases and rules send mail on, and whether it comes back: forwarding loops.
+//! Where aliases and rules forward mail, and whether it comes back: forwarding loops.
 //!
 //! Postfix follows aliases before it delivers. Mail to aliases that lead to each other is deferred again and again
 //! (`virtual_alias_recursion_limit`). Rules are followed after delivery: Pigeonhole forwards a message once and keeps it
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::mail::rule::Target;
 use crate::mail::{Address, Catch, DomainName};
 
-/// A place that mail passes.
+/// A step on the path of mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// A mailbox.
@@ -27,58 +27,57 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Who comes first: of a loop, the last one is left out. What Mailcow has already comes before what it has not, then the
-/// elder, then by name.
+/// Rank: in a loop, the last one is left out. First entries that Mailcow has already, then the oldest, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    /// Whether Mailcow does not have it yet as its object says.
+    /// Whether Mailcow does not match its object yet.
     pub is_new: bool,
-    /// When the object was made, in seconds since 1970.
+    /// Creation time of the object, in seconds since 1970.
     pub created: i64,
     /// The object's `namespace/name`.
     pub id: String,
 }
 
-/// An alias that hands mail on.
+/// An alias that forwards mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its place among others.
+    /// Its rank among others.
     pub rank: Rank,
-    /// Where it hands mail on to.
+    /// Its targets.
     pub to: Vec<Address>,
 }
 
-/// A rule that sends mail on.
+/// A rule that forwards mail.
 #[derive(Clone, Debug)]
 pub struct Sends {
     /// The rule's `namespace/name`.
     pub id: String,
-    /// When it was made, in seconds since 1970.
+    /// Creation time, in seconds since 1970.
     pub created: i64,
-    /// Whether it is for all mailboxes of a domain: it has nothing to do in one that all its mail would come back to.
+    /// Whether it applies to all mailboxes of a domain: it does nothing in one that all its mail would come back to.
     pub is_of_domain: bool,
-    /// The mailboxes it is in force in.
+    /// The mailboxes in which it is active.
     pub from: Vec<Address>,
-    /// Where it forwards to.
+    /// Its targets.
     pub to: Vec<Target>,
 }
 
-/// Mailboxes and aliases that mail may pass, as far as they are known.
+/// Known mailboxes and aliases on the path of mail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     mailboxes: BTreeMap<Address, String>,
     aliases: BTreeMap<Catch, Route>,
-    /// Addresses that no object names, and that Mailcow has: they are nobody's business here.
+    /// Addresses on Mailcow without an object; they are confidential here.
     others: BTreeSet<Address>,
 }
 
 impl Routes {
-    /// Enters a mailbox by its object's `namespace/name`.
+    /// Adds a mailbox with its object's `namespace/name`.
     pub fn add_mailbox(&mut self, address: Address, id: String) {
         self.mailboxes.insert(address, id);
     }
 
-    /// Enters an alias that is switched on. Of two with one address the first counts.
+    /// Adds an active alias. Of two with one address the first counts.
     pub fn add_alias(&mut self, catch: Catch, route: Route) {
         match self.aliases.get(&catch) {
             Some(known) if known.rank <= route.rank => {}
@@ -86,7 +85,7 @@ impl Routes {
         }
     }
 
-    /// Enters an address that no object names, and that Mailcow has.
+    /// Adds an address on Mailcow without an object.
     pub fn add_other(&mut self, address: Address) {
         self.others.insert(address);
     }
@@ -96,14 +95,14 @@ impl Routes {
         self.aliases.values().map(|route| route.rank.id.as_str())
     }
 
-    /// Whether mail to an address is only known to go to a catch-all because no object names it: Mailcow may have somebody
-    /// of this name.
+    /// Whether an address is known to reach a catch-all only because no object names it: Mailcow may have an entry with
+    /// this name.
     pub fn is_only_caught(&self, address: &Address) -> bool {
         matches!(self.first(address.local(), address.domain()), Some(Place::Alias(Catch::All(_))))
     }
 
-    /// Where mail to an address arrives first, if that is a place of ours. Postfix looks for the whole address, then for
-    /// the one without `+tag`, then for the catch-all.
+    /// The first of our entries that mail to an address reaches. Postfix looks for the whole address, then for the one
+    /// without `+tag`, then for the catch-all.
     pub fn first(&self, local: &str, domain: &DomainName) -> Option<Place> {
         let plain = local.split_once('+').map(|(plain, _)| plain);
         for local in std::iter::once(local).chain(plain) {
@@ -127,14 +126,15 @@ impl Routes {
         self.first(to.local(), to.domain())
     }
 
-    /// The places that an alias hands mail on to. One that names what it catches itself ends there, as in Postfix.
+    /// The next steps after an alias. An alias among its own targets ends there, as in Postfix.
     fn next(&self, catch: &Catch) -> Vec<Place> {
         let to = self.aliases.get(catch).map(|route| route.to.as_slice()).unwrap_or_default();
         let places = to.iter().filter_map(|address| self.first(address.local(), address.domain()));
         places.filter(|place| *place != Place::Alias(catch.clone()) || matches!(catch, Catch::One(_))).collect()
     }
 
-    /// The mailboxes where mail to an address ends if only aliases are followed; `None` when some of it goes elsewhere.
+    /// The mailboxes where mail to an address ends if only aliases forward it; `None` when some of it leaves the
+    /// server.
     fn ends(&self, to: &Target) -> Option<BTreeSet<&Address>> {
         let mut ends = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -157,12 +157,12 @@ impl Routes {
         Some(ends)
     }
 
-    /// Whether all mail to an address ends in this one mailbox, by its name or through aliases.
+    /// Whether all mail to an address ends in this mailbox, by its name or through aliases.
     pub fn ends_only_in(&self, to: &Target, mailbox: &Address) -> bool {
         to.is_in(mailbox) || self.ends(to).is_some_and(|ends| ends.len() == 1 && ends.contains(mailbox))
     }
 
-    /// The object that a place belongs to, as `namespace/name`.
+    /// The object of a step, as `namespace/name`.
     fn id(&self, place: &Place) -> Option<&str> {
         match place {
             Place::Mailbox(address) => self.mailboxes.get(address).map(String::as_str),
@@ -178,17 +178,17 @@ pub struct ForwardingLoop {
     pub id: String,
     /// The other aliases and rules of the loop, by their `namespace/name`, each once.
     pub others: Vec<String>,
-    /// The places as mail would pass them, the first again at the end; each with the object that it belongs to.
+    /// The steps in order, the first again at the end; each with its object.
     pub way: Vec<(Place, String)>,
 }
 
 impl ForwardingLoop {
-    /// What is wrong and what to do, for readers of a namespace: objects and addresses of other namespaces are not
-    /// named, but for those that the object itself names.
+    /// What is wrong and what to do, for readers of a namespace: it does not name objects and addresses of other
+    /// namespaces, except those that the object itself names.
     pub fn message(&self, field: &str, namespace: &str) -> String {
         let is_own = |id: &str| id.split_once('/').is_some_and(|(of, _)| of == namespace);
         let shown = |(at, (place, id)): (usize, &(Place, String))| match at {
-            // The first is what the object sends to, or the object's own.
+            // The first step is a target of the object, or the object's own.
             0 | 1 => place.to_string(),
             _ if is_own(id) || self.way.first().is_some_and(|(first, _)| first == place) => place.to_string(),
             _ => "an address of another namespace".to_owned(),
@@ -203,7 +203,7 @@ impl ForwardingLoop {
         format!("{field}: forwarding loop{with}: {}; remove one of these steps", way.join(" → "))
     }
 
-    /// The places that are known only because no object names the address before them: a catch-all takes mail to an
+    /// The steps that are known only because no object names the address before them: a catch-all gets mail to an
     /// address if Mailcow has no mailbox and no alias for it.
     pub fn caught(&self) -> impl Iterator<Item = &DomainName> {
         self.way.iter().filter_map(|(place, _)| match place {
@@ -213,7 +213,7 @@ impl ForwardingLoop {
     }
 }
 
-/// The loop that an alias closes with others that come before it; rules are not followed.
+/// The loop that an alias closes with others of better rank; rules are ignored.
 pub fn alias_loop(routes: &Routes, catch: &Catch) -> Option<ForwardingLoop> {
     let own = &routes.aliases.get(catch)?.rank;
     let comes_before = |place: &Place| match place {
@@ -235,8 +235,8 @@ pub fn alias_loop(routes: &Routes, catch: &Catch) -> Option<ForwardingLoop> {
     ))
 }
 
-/// The rules that have to be left out so that no rule's mail comes back: of each loop the youngest rule. A rule does not
-/// send to the mailbox that it is in.
+/// The rules that must be left out so that no rule's mail comes back: the youngest rule of each loop. A rule does not
+/// forward to its own mailbox.
 pub fn rule_loops(routes: &Routes, rules: &[Sends]) -> Vec<ForwardingLoop> {
     let mut order: Vec<&Sends> = rules.iter().collect();
     order.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
@@ -257,10 +257,10 @@ pub fn rule_loops(routes: &Routes, rules: &[Sends]) -> Vec<ForwardingLoop> {
     found
 }
 
-/// Where rules send the mail of a place, and which rule does.
+/// Where rules forward the mail of a step, and by which rule.
 type Ways<'a> = HashMap<Place, Vec<(Place, &'a str)>>;
 
-/// Where a rule sends mail of one of its mailboxes.
+/// Where a rule forwards mail of one of its mailboxes.
 fn steps_of<'a>(routes: &Routes, rule: &'a Sends, from: &Address) -> Vec<(Place, &'a str)> {
     let is_left_alone = |to: &Target| to.is_in(from) || (rule.is_of_domain && routes.ends_only_in(to, from));
     let targets = rule.to.iter().filter(|to| !is_left_alone(to));
@@ -284,7 +284,7 @@ fn loop_through(routes: &Routes, rule: &Sends, from: &Address, ways: &Ways<'_>) 
     Some(closed(routes, &rule.id, by, places))
 }
 
-/// A loop from its places, the first again at the end, and the rules and aliases between them.
+/// A loop from its steps, the first again at the end, and the rules and aliases between them.
 fn closed(routes: &Routes, id: &str, by: Vec<String>, places: Vec<Place>) -> ForwardingLoop {
     let aliases = places.iter().filter(|place| matches!(place, Place::Alias(_))).filter_map(|place| routes.id(place));
     let mut others: Vec<String> = Vec::new();
@@ -300,8 +300,7 @@ fn closed(routes: &Routes, id: &str, by: Vec<String>, places: Vec<Place>) -> For
     ForwardingLoop { id: id.to_owned(), others, way: way.collect() }
 }
 
-/// The shortest way from one place to another, both included; each place with the object that sends mail there from the
-/// one before it.
+/// The shortest path from one step to another, both included; each with the object that forwards mail there.
 fn way_to(
     start: &Place,
     goal: &Place,

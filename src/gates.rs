@@ -1,14 +1,14 @@
-//! Feature gates, as Kubernetes has them: parts of the operator that are switched on and off as a whole.
+//! Feature gates, as in Kubernetes: features of the operator that can be turned on and off.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A part that can be switched.
+/// A feature that can be turned on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
-    /// All of it: without it nothing is looked at and nothing is written.
+    /// Everything: without it the operator reads and writes nothing.
     EmailHosting,
-    /// `EmailForwardingRule` objects and the scripts that they become.
+    /// `EmailForwardingRule` objects and their scripts.
     ForwardingRules,
     /// The actions `createTask` and `createNote`.
     TaskDelivery,
@@ -18,7 +18,7 @@ pub enum Gate {
     AutoProvisioning,
 }
 
-/// Every gate with its name and whether it is on when nobody says anything.
+/// Every gate with its name and its default.
 const ALL: [(Gate, &str, bool); 5] = [
     (Gate::EmailHosting, "EmailHosting", true),
     (Gate::ForwardingRules, "ForwardingRules", true),
@@ -38,19 +38,19 @@ impl Default for Gates {
 }
 
 impl Gates {
-    /// Whether the part is on. None is without `EmailHosting`.
+    /// Whether the feature is on. Without `EmailHosting` all are off.
     pub fn has(&self, gate: Gate) -> bool {
         let is_on = |gate| self.0.iter().any(|(known, _, is_on)| *known == gate && *is_on);
         is_on(Gate::EmailHosting) && is_on(gate)
     }
 
-    /// Every gate's name, and whether the part is on.
+    /// Every gate's name, and whether the feature is on.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, bool)> {
         self.0.iter().map(|(gate, name, _)| (*name, self.has(*gate)))
     }
 }
 
-/// Why gates can't be read.
+/// Why gates can't be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Not `Name=true` or `Name=false`.
@@ -61,7 +61,7 @@ pub enum Unreadable {
         "there is no feature gate {0:?}, only EmailHosting, ForwardingRules, TaskDelivery, DNSPublishing and AutoProvisioning"
     )]
     Unknown(String),
-    /// It stands there more than once.
+    /// The gate is given more than once.
     #[error("the feature gate {0} is given twice")]
     Twice(&'static str),
 }
@@ -69,7 +69,7 @@ pub enum Unreadable {
 impl FromStr for Gates {
     type Err = Unreadable;
 
-    /// Reads `Name=true,Other=false`; what is not named stays at its default.
+    /// Parses `Name=true,Other=false`; gates that are not given keep their default.
     fn from_str(text: &str) -> Result<Self, Unreadable> {
         let mut gates = Self::default();
         let mut given = Vec::new();

@@ -1,11 +1,11 @@
-//! One at a time: who names the same thing waits for the other.
+//! A lock for each key: tasks with the same key wait for each other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-/// One lock for whoever names the same thing.
+/// One lock for each key.
 #[derive(Debug, Default)]
 pub struct KeyedLock(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 

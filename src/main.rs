@@ -30,7 +30,7 @@ fn run(settings: Settings) -> Result<(), String> {
     runtime.block_on(controller::run(settings)).map_err(|error| error.to_string())
 }
 
-/// Prints the CRDs; a reader that goes away early is no error.
+/// Prints the CRDs; a reader that closes early is not an error.
 fn crds() -> Result<(), String> {
     let text = crd::yaml().map_err(|error| error.to_string())?;
     match std::io::stdout().lock().write_all(text.as_bytes()) {

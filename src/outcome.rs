@@ -1,52 +1,52 @@
-//! What came of a step, and the closed list of reasons that conditions, events and metrics share.
+//! Outcomes of steps, and the closed list of reasons that conditions, events and metrics share.
 
 /// Why a condition is as it is: one CamelCase word each.
 ///
 /// The doc comment of each variant is the text that the documentation shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Mailcow shows what the spec asks; it was read back.
+    /// Mailcow matches the spec; this was read back.
     InSync,
     /// The first reconcile of the object has not finished yet.
     Pending,
-    /// No Mailcow server is configured. Everything else goes on.
+    /// No Mailcow server is configured. Everything else continues.
     MailcowNotConfigured,
     /// `spec.server` of the domain names a server that is not configured.
     ServerNotFound,
-    /// Mailcow can't be reached, is slow or answers with a server error. Nothing is deleted; it is tried again.
+    /// Mailcow can't be reached, is slow or answers with a server error. Nothing is deleted; the operator retries.
     MailcowUnreachable,
-    /// Mailcow refuses the API key or the address that the operator calls from. It is not tried again until the key
-    /// changes or a long wait has passed, since Mailcow bans addresses.
+    /// Mailcow refuses the API key or the IP address of the operator. The operator sends nothing until the key changes
+    /// or a long wait has passed, because Mailcow bans addresses.
     KeyOrSourceRejected,
-    /// The API key may only read.
+    /// The API key is read-only.
     KeyReadOnly,
-    /// Mailcow answered with something that is no answer of its API: is the URL right?
+    /// The answer is not from Mailcow's API, or not readable: check the URL.
     UnexpectedAnswer,
     /// Mailcow refused the change; its reason is in the message.
     RefusedByMailcow,
     /// Mailcow's password policy refuses the password in the Secret.
     PasswordRejected,
-    /// Mailcow took a field and does not show it; writing has stopped.
+    /// Mailcow accepted a field but does not show it; writing has stopped.
     FieldNotApplied,
     /// The server's version of Mailcow does not have a field that the spec asks for.
     FieldNotSupported,
-    /// Mailcow was changed by hand and `driftPolicy: Report` leaves it so.
+    /// Somebody changed Mailcow by hand, and `driftPolicy: Report` keeps the change.
     Drifted,
-    /// Much of what the server held is gone from it at once; nothing is made again, empty, before a person looked.
+    /// Many entries vanished from the server at once; nothing is recreated until somebody confirms it.
     VanishedFromMailcow,
     /// An identity provider checks the mailbox's password; it is not written.
     PasswordManagedElsewhere,
-    /// Mailcow has another DKIM key than `spec.dkim` asks for; an existing key is never replaced.
+    /// Mailcow has another DKIM key than `spec.dkim` asks for; the operator never replaces a key.
     DkimKeyDiffers,
-    /// The thing on Mailcow carries another owner's mark.
+    /// The entry on Mailcow has another owner's mark.
     OwnedByAnother,
-    /// The thing exists on Mailcow and `adoptionPolicy: Never` forbids to take it.
+    /// The entry exists on Mailcow, and `adoptionPolicy: Never` forbids its adoption.
     NotAdopted,
-    /// Another object claims the same name or address, or mail would loop with other aliases or rules.
+    /// Another object claims the same name or address, or the object closes a forwarding loop.
     Conflict,
     /// The referenced `EmailDomain` does not exist.
     DomainNotFound,
-    /// No `EmailDomain` of that name in another namespace lets this one attach to it.
+    /// No `EmailDomain` of that name in another namespace allows this one.
     NamespaceNotAllowed,
     /// The referenced `EmailDomain` is not on Mailcow yet.
     DomainNotReady,
@@ -54,34 +54,34 @@ pub enum Reason {
     MailboxNotFound,
     /// A referenced `EmailMailbox` is not on Mailcow yet.
     MailboxNotReady,
-    /// An entry of `senderAcl` is no mailbox, alias or domain on Mailcow yet.
+    /// An entry of `senderAcl` is not a mailbox, alias or domain on Mailcow yet.
     SenderNotFound,
     /// The mailbox was renamed in Mailcow.
     MailboxRenamed,
     /// The Secret does not exist.
     SecretNotFound,
-    /// The Secret lacks the key, or the key is empty or no text.
+    /// The Secret does not have the key, or the key is empty or not text.
     SecretKeyInvalid,
-    /// A Secret of the generated name exists and was not made by the operator.
+    /// A Secret with the generated name exists, but the operator did not create it.
     SecretNotOurs,
-    /// A value in the spec can't be used; the message names the field.
+    /// A value in the spec is invalid; the message names the field.
     InvalidSpec,
-    /// Deleting would destroy mail; the annotation `email.askrobots.com/confirm-delete` is needed.
+    /// The deletion would destroy mail; it needs the annotation `email.askrobots.com/confirm-delete`.
     ConfirmationNeeded,
     /// A system mailbox is never deleted on Mailcow.
     SystemMailbox,
-    /// The domain can't be deleted while it holds mailboxes.
+    /// The domain can't be deleted while it has mailboxes.
     DomainNotEmpty,
     /// The annotation `email.askrobots.com/paused` stops all writes.
     Paused,
-    /// The mailbox has an active filter that a person made; it is not replaced.
+    /// The mailbox has an active filter that somebody else made; it is not replaced.
     FilterSlotTaken,
     /// The mailbox's script has no room for the rule: it is at most 65,535 bytes, and sends one message to at
     /// most 99 addresses and folders.
     DoesNotFit,
-    /// The installation has no sink of the name.
+    /// The installation has no sink with this name.
     SinkNotFound,
-    /// The sink is not for rules of this namespace.
+    /// Rules of this namespace may not use the sink.
     SinkNotAllowed,
     /// The domain has no managed mailbox yet.
     NoMailbox,
@@ -89,46 +89,47 @@ pub enum Reason {
     FeatureDisabled,
     /// The local part is reserved for the namespace of the domain.
     AddressReserved,
-    /// The mailbox is nearly full; soon it takes no more mail.
+    /// The mailbox is nearly full and will soon bounce mail.
     QuotaNearlyFull,
-    /// The rule is switched off.
+    /// The rule is disabled.
     Disabled,
-    /// Every reference was found.
+    /// Every reference exists.
     ResolvedRefs,
     /// The rule is valid.
     Accepted,
     /// The rule is in the mailbox's script on Mailcow.
     Programmed,
-    /// Every required DNS record is as it should be.
+    /// Every required DNS record is correct.
     Verified,
-    /// A required DNS record is not as it should be; the message names it.
+    /// A required DNS record is not correct; the message names it.
     NotVerified,
-    /// No DNS answer could be trusted lately.
+    /// No reliable DNS answer lately.
     CheckFailing,
     /// The ownership of the domain is not proven by its TXT record; nothing is written to Mailcow.
     OwnershipNotVerified,
     /// `spec.dns.gate` waits until DNS is verified.
     DnsNotVerified,
-    /// The records are handed on as `spec.dns.publish` asks.
+    /// The records are published as `spec.dns.publish` says.
     Published,
-    /// Some records are not published, because DNS holds others; the message names them.
+    /// Some records are not published, because DNS has other values; the message names them.
     HeldBack,
     /// `DNSEndpoint` of external-dns is not installed.
     DnsEndpointNotInstalled,
-    /// The operator may not write what `spec.dns.publish` asks for.
+    /// The operator may not write the objects for `spec.dns.publish`.
     PublishingNotAllowed,
-    /// An object of the name that records would be published under exists and is not ours.
+    /// An object with the name for the published records exists and is not ours.
     PublishedNameTaken,
     /// Every entitled namespace has its mailbox.
     Provisioned,
-    /// Some entitled namespaces get no mailbox; the status names them and says why.
+    /// Some entitled namespaces get no mailbox; the status names them with the cause.
     NotAllProvisioned,
-    /// The operator looks at listed namespaces only, or may not read namespaces: it is not known who is entitled.
+    /// The operator can't read namespaces, because of `watchNamespaces` or missing rights, so it is unknown which are
+    /// entitled.
     NamespacesNotReadable,
-    /// The Kubernetes API failed; it is tried again.
+    /// The Kubernetes API failed; the operator retries.
     KubernetesApiError,
-    /// Kubernetes refuses what the operator writes: a quota, an admission policy or a missing right; the message has its
-    /// words. It is tried again with back-off.
+    /// Kubernetes refuses a write of the operator, because of a quota, an admission policy or a missing right; the
+    /// message has its answer. The operator retries with back-off.
     RefusedByKubernetes,
 }
 
@@ -198,12 +199,12 @@ impl Reason {
         Self::RefusedByKubernetes,
     ];
 
-    /// The reason of this word, as [`Reason::as_str`] gives it.
+    /// Parses a reason, as [`Reason::as_str`] writes it.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
-    /// The word itself.
+    /// The reason as text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InSync => "InSync",
@@ -271,26 +272,26 @@ impl Reason {
     }
 }
 
-/// Where an object stands towards Mailcow after a pass.
+/// State of an object after a reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
-    /// Mailcow shows what the spec asks; it was read back.
+    /// Mailcow matches the spec; this was read back.
     #[default]
     InSync,
-    /// Something else has to come first; a watch or the next pass brings it on.
+    /// The object waits for something; a watch or the next reconcile continues.
     Waiting(Why),
-    /// It can't be known now; it is tried again with back-off.
+    /// The state is unknown now; the operator retries with back-off.
     Unknown(Why),
-    /// A human must act; no hot loop.
+    /// Somebody must act; no retry loop.
     Stalled(Why),
 }
 
-/// A reason and the same in words.
+/// A reason and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Why {
-    /// The word for machines.
+    /// The reason.
     pub reason: Reason,
-    /// The sentence for people; never holds a secret.
+    /// The message; never has a secret.
     pub message: String,
 }
 
@@ -302,12 +303,12 @@ impl Why {
 }
 
 impl Outcome {
-    /// Something else has to come first.
+    /// The object waits for something.
     pub fn waiting(reason: Reason, message: impl Into<String>) -> Self {
         Self::Waiting(Why::new(reason, message))
     }
 
-    /// A human must act.
+    /// Somebody must act.
     pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
         Self::Stalled(Why::new(reason, message))
     }

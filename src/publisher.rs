@@ -1,10 +1,10 @@
-//! Hands what happens to everybody who has subscribed.
+//! Publishes items to all subscribers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
-/// Hands each item to every subscriber. Cloning shares the subscribers.
+/// Sends each item to every subscriber. Clones share the subscribers.
 #[derive(Debug)]
 pub struct Publisher<T>(Arc<Mutex<Vec<UnboundedSender<T>>>>);
 
@@ -26,7 +26,7 @@ impl<T: Clone> Publisher<T> {
         self.subscribe_after(Vec::new)
     }
 
-    /// First what `past` gives, then all items from now on: nothing is published in between.
+    /// First the items of `past`, then all items from now on: nothing is published in between.
     pub fn subscribe_after(&self, past: impl FnOnce() -> Vec<T>) -> UnboundedReceiver<T> {
         let (sender, receiver) = unbounded();
         let mut subscribers = self.subscribers();
@@ -38,7 +38,7 @@ impl<T: Clone> Publisher<T> {
         receiver
     }
 
-    /// Hands the item to every subscriber; those that have gone are forgotten.
+    /// Sends the item to every subscriber; forgets closed ones.
     pub fn publish(&self, item: &T) {
         self.subscribers().retain(|subscriber| subscriber.unbounded_send(item.clone()).is_ok());
     }

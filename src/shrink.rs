@@ -1,16 +1,16 @@
-//! Maps of what comes and goes don't keep the room of the most they ever held.
+//! Gives back the memory of maps that shrink.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 
-/// Of a map with room for so many times what is in it, the rest is given back.
+/// A map with room for this many times its entries is shrunk.
 const SPARSE: usize = 4;
-/// Room for so many entries is never given back.
+/// Room for this many entries is always kept.
 const FEW: usize = 256;
 
-/// A collection that keeps its room when entries go.
+/// A collection that keeps its room when entries are removed.
 pub trait Shrink {
-    /// Entries, and room for so many.
+    /// Number of entries, and room.
     fn size(&self) -> (usize, usize);
     /// Keeps room for what is in it.
     fn shrink_to_fit(&mut self);
@@ -36,7 +36,7 @@ impl<K: Eq + Hash, S: BuildHasher> Shrink for HashSet<K, S> {
     }
 }
 
-/// Gives the room back that a collection no longer needs. Cheap: to be called whenever an entry goes.
+/// Gives back room that a collection no longer needs. Cheap: call it whenever an entry is removed.
 pub fn shrink(collection: &mut impl Shrink) {
     let (entries, room) = collection.size();
     if room > SPARSE * entries.max(FEW) {

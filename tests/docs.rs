@@ -70,9 +70,9 @@ fn warnings(folder: &Path, found: &mut BTreeSet<String>) {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let production = text.split("\n#[cfg(test)]").next().unwrap();
-        for call in ["warn(\"", "warning(\"", "kept(before, \""] {
-            let words = production.split(call).skip(1).filter_map(|rest| rest.split('"').next());
-            found.extend(words.map(ToOwned::to_owned));
+        for call in ["warn(", "warning(", "kept(before, "] {
+            let quoted = production.split(call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            found.extend(quoted.filter_map(|rest| rest.split('"').next()).map(ToOwned::to_owned));
         }
     }
 }

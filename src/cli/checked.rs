@@ -1,4 +1,4 @@
-//! Rules of files with the operator's verdict on each, mailbox by mailbox.
+//! Rules from files, grouped by mailbox, with the operator's verdict on each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,24 +17,24 @@ use crate::sieve::{self, Compiled};
 
 /// The rules of all mailboxes, each valid or not.
 pub(super) struct Checked {
-    /// By the mailbox.
+    /// Groups by mailbox.
     pub(super) groups: BTreeMap<String, Group>,
-    /// Every rule by its id with what is wrong with it, in the order of the files.
+    /// Every rule by its id, with its errors, in the order of the files.
     pub(super) verdicts: Vec<Verdict>,
 }
 
-/// A rule, the mailboxes that it is for, and what is wrong with it.
+/// A rule, its mailboxes, and its errors.
 pub(super) struct Verdict {
     /// `namespace/name`
     pub(super) id: String,
-    /// What people call them; none when the rule can't be read.
+    /// Labels of the mailboxes; empty when the rule can't be read.
     pub(super) mailboxes: BTreeSet<String>,
-    /// Nothing when it is valid.
+    /// Errors; empty when the rule is valid.
     pub(super) wrong: Vec<String>,
 }
 
 impl Verdict {
-    /// For programs.
+    /// The JSON output.
     pub(super) fn json(&self) -> Value {
         let Self { id, mailboxes, wrong } = self;
         json!({"rule": id, "mailboxes": mailboxes, "valid": wrong.is_empty(), "problems": wrong})
@@ -45,14 +45,14 @@ impl Verdict {
 pub(super) struct Group {
     /// The mailbox.
     pub(super) owner: Owner,
-    /// The valid ones.
+    /// The valid rules.
     pub(super) rules: Vec<Rule>,
-    /// What is wrong with the others.
+    /// Errors of the other rules.
     bad: Vec<String>,
 }
 
 impl Checked {
-    /// Reads and judges the rules.
+    /// Reads and checks the rules.
     pub(super) fn read(input: &Input) -> Result<Self, Vec<String>> {
         let one = |why: String| vec![why];
         let manifests = Manifests::read(&input.files, &input.namespace).map_err(one)?;
@@ -96,7 +96,7 @@ impl Checked {
         self.verdicts.push(Verdict { id, mailboxes, wrong });
     }
 
-    /// A domain's rules have nothing to do in a mailbox that their mail would come back to.
+    /// A domain's rule does nothing in a mailbox that its mail would come back to.
     fn leave_alone(&mut self, manifests: &Manifests) {
         let routes = manifests.routes(&self.owners());
         for group in self.groups.values_mut() {
@@ -107,7 +107,7 @@ impl Checked {
         }
     }
 
-    /// Of each loop of rules that send mail back, the youngest is wrong.
+    /// In each forwarding loop, the youngest rule is wrong.
     fn find_loops(&mut self, manifests: &Manifests) {
         let mut sends: BTreeMap<String, Sends> = BTreeMap::new();
         for group in self.groups.values() {
@@ -140,7 +140,7 @@ impl Checked {
         self.groups.values().map(|group| &group.owner).collect()
     }
 
-    /// The rules of the one mailbox that is meant; those that can't be read count for every mailbox.
+    /// The rules of the selected mailbox. Rules that can't be read count for every mailbox.
     pub(super) fn only(mut self, input: &Input, to: Option<&Address>) -> Result<Group, Vec<String>> {
         if self.verdicts.is_empty() {
             return Err(vec![format!("no EmailForwardingRule found in {}", shown(&input.files))]);
@@ -157,7 +157,7 @@ impl Checked {
         Ok(group)
     }
 
-    /// What the mailbox that is meant is called.
+    /// The label of the selected mailbox.
     fn label(&self, wanted: Option<&Address>, to: Option<&Address>) -> Result<String, Vec<String>> {
         let of = |address: &Address| {
             let is_it = |group: &&Group| group.owner.is_known && group.owner.address == *address;
@@ -189,7 +189,7 @@ impl Group {
         }
     }
 
-    /// The script; what is wrong ends it, or is said and left out.
+    /// The script. An error ends it, or with `skip_invalid` is reported and the rule is left out.
     pub(super) fn compiled(&self, skip_invalid: bool, show: &Show) -> Result<Compiled, Vec<String>> {
         let compiled = sieve::compile(&self.owner.mark(), &self.owner.address, &self.rules);
         let refused = compiled.refused.iter().map(|(id, why)| format!("{id}: {why}"));
@@ -209,7 +209,7 @@ impl Group {
         compiled.placed.iter().filter_map(|placed| of(&placed.id)).collect()
     }
 
-    /// The folders that wait for tasks and notes, with the rule and the action of each.
+    /// The folders for tasks and notes, each with its rule and action.
     pub(super) fn queues(&self, compiled: &Compiled) -> Value {
         let one = |rule: &Rule, queue: &Queue| {
             let value = json!({"rule": rule.id, "action": queue_action(queue.kind), "sink": queue.sink});
@@ -230,7 +230,7 @@ fn sinks(file: Option<&Path>, manifests: &Manifests) -> Result<Sinks, String> {
     let named = |action: &crd::Action| [action.create_task.clone(), action.create_note.clone()];
     let to: BTreeSet<String> =
         specs.flat_map(|spec| spec.actions.iter().flat_map(named)).flatten().map(|to: ToSink| to.sink).collect();
-    // A name that no sink can have stays unknown.
+    // An invalid sink name stays unknown.
     let list = |names: &mut dyn Iterator<Item = &String>| -> Value {
         names
             .map(|name| json!({"name": name, "webhook": {"url": "https://sink.invalid"}, "namespaces": ["*"]}))
@@ -240,7 +240,7 @@ fn sinks(file: Option<&Path>, manifests: &Manifests) -> Result<Sinks, String> {
     Sinks::parse(&list(&mut to.iter().filter(is_name)).to_string()).map_err(|error| error.to_string())
 }
 
-/// The files as they were named.
+/// The files as given on the command line.
 pub(super) fn shown(files: &[PathBuf]) -> String {
     files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -251,7 +251,7 @@ pub(super) fn without_tag(address: &Address) -> Option<Address> {
     Address::new(local, address.domain().clone()).ok()
 }
 
-/// The action that fills a folder of this kind, as the contract names it.
+/// The action that fills a folder of this kind, as named in the output format.
 pub(super) fn queue_action(kind: QueueKind) -> &'static str {
     match kind {
         QueueKind::Task => "CreateTask",
@@ -259,7 +259,7 @@ pub(super) fn queue_action(kind: QueueKind) -> &'static str {
     }
 }
 
-/// What is wrong, with the rule's name.
+/// The errors, each with the rule's name.
 fn said(verdict: &Verdict) -> impl Iterator<Item = String> {
     verdict.wrong.iter().map(|why| format!("{}: {why}", verdict.id))
 }

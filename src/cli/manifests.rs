@@ -12,36 +12,36 @@ use crate::desired;
 use crate::forwarding::{Rank, Route, Routes};
 use crate::mail::{Address, Catch, Mark};
 
-/// What the files hold.
+/// The objects in the files.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
-    /// The rules; a spec that can't be read is the reason why.
+    /// The rules. For a spec that can't be read: the error.
     pub(super) rules: Vec<Object<Result<EmailForwardingRuleSpec, String>>>,
     mailboxes: Vec<Object<EmailMailboxSpec>>,
     aliases: Vec<Object<EmailAliasSpec>>,
     domains: Vec<Object<EmailDomainSpec>>,
 }
 
-/// An object of a file.
+/// An object from a file.
 #[derive(Debug)]
 pub(super) struct Object<T> {
     namespace: String,
     name: String,
     uid: String,
-    /// The second it was made in, if the file says so.
+    /// Creation time in seconds, if the file has one.
     pub(super) created: i64,
     /// Its spec.
     pub(super) spec: T,
 }
 
-/// A mailbox that rules are for.
+/// A mailbox with rules.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
-    /// Its address; one that nobody has where the files don't tell.
+    /// Its address; a placeholder if the files don't have it.
     pub(super) address: Address,
-    /// What people call it: its address, or the reference.
+    /// Its label: the address, or the reference.
     pub(super) label: String,
-    /// Whether the files tell the address.
+    /// Whether the files have the address.
     pub(super) is_known: bool,
     object: (String, String, String),
 }
@@ -53,7 +53,7 @@ impl Owner {
         Self { label: address.to_string(), address, is_known: true, object }
     }
 
-    /// The mark in the script; a cluster would tell its own id.
+    /// The mark in the script; in a cluster it would have the cluster's id.
     pub(super) fn mark(&self) -> Mark {
         Mark::new("offline", &self.object.0, &self.object.1, &self.object.2)
     }
@@ -97,7 +97,7 @@ impl Manifests {
         Ok(())
     }
 
-    /// Takes an object of a kind that matters here; others are passed over.
+    /// Takes an object of a relevant kind; ignores others.
     fn take(&mut self, value: &Value, namespace: &str) -> Result<(), String> {
         let group = value["apiVersion"].as_str().and_then(|version| version.split('/').next());
         if group != Some(GROUP) {
@@ -113,7 +113,7 @@ impl Manifests {
         Ok(())
     }
 
-    /// The mailboxes that a rule is for. One whose address the files don't tell is `given`, if that is something.
+    /// The mailboxes of a rule. A mailbox without an address in the files is `given`, if set.
     pub(super) fn owners<T>(
         &self,
         rule: &Object<T>,
@@ -136,7 +136,7 @@ impl Manifests {
         Ok(owners)
     }
 
-    /// Whether the rule of this `namespace/name` is for all mailboxes of a domain.
+    /// Whether the rule with this `namespace/name` applies to all mailboxes of a domain.
     pub(super) fn is_of_domain(&self, id: &str) -> bool {
         let is_it = |rule: &&Object<Result<EmailForwardingRuleSpec, String>>| rule.id() == id;
         let spec = self.rules.iter().find(is_it).and_then(|rule| rule.spec.as_ref().ok());
@@ -159,7 +159,7 @@ impl Manifests {
         routes
     }
 
-    /// What an alias catches and where it leads, as far as the files tell.
+    /// The address and the targets of an alias, as far as the files show.
     fn route(&self, alias: &Object<EmailAliasSpec>) -> Option<(Catch, Vec<Address>)> {
         let to = &alias.spec.domain_ref;
         let there = to.namespace_from(&alias.namespace);
@@ -175,7 +175,7 @@ impl Manifests {
         self.mailboxes.iter().filter(|mailbox| mailbox.is(namespace, &to.name)).filter_map(|m| self.owner(m)).collect()
     }
 
-    /// Those of the rule's own namespace.
+    /// Mailboxes in the rule's own namespace.
     fn in_domain(&self, namespace: &str, to: &DomainRef) -> Vec<Owner> {
         let is_in = |mailbox: &&Object<EmailMailboxSpec>| {
             mailbox.namespace == namespace && mailbox.spec.domain_ref.is_same(to, namespace)
@@ -183,7 +183,7 @@ impl Manifests {
         self.mailboxes.iter().filter(is_in).filter_map(|mailbox| self.owner(mailbox)).collect()
     }
 
-    /// `None` when its domain is not among the files, or one of both is invalid: that is another check's matter.
+    /// `None` when its domain is not in the files, or one of both is invalid; another check reports that.
     fn owner(&self, mailbox: &Object<EmailMailboxSpec>) -> Option<Owner> {
         let to = &mailbox.spec.domain_ref;
         let there = to.namespace_from(&mailbox.namespace);
@@ -194,7 +194,7 @@ impl Manifests {
     }
 }
 
-/// A mailbox whose address nobody told; nothing is sent to it.
+/// A mailbox whose address is unknown; nothing is sent to it.
 fn unknown(namespace: &str, name: &str) -> Result<Owner, String> {
     let address = Address::parse("mailbox@unknown.invalid").map_err(|error| error.to_string())?;
     let object = (namespace.to_owned(), name.to_owned(), "0".to_owned());
@@ -249,7 +249,7 @@ fn readable<T: DeserializeOwned>(value: &Value, namespace: &str) -> Result<Objec
     object(value, namespace, spec)
 }
 
-/// The spec, or what is wrong with which of its fields.
+/// The spec, or the error with its field.
 fn spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     serde_path_to_error::deserialize(&value["spec"]).map_err(|error| {
         let path = error.path().to_string();

@@ -103,7 +103,7 @@ pub enum Output {
     Yaml,
 }
 
-/// Does what was asked. Exit codes: 0 done, 1 something is wrong with the input; 2, for wrong usage, is clap's.
+/// Runs the command. Exit codes: 0 success, 1 invalid input; clap returns 2 for wrong usage.
 pub fn run(email: &Email) -> ExitCode {
     let Command::Rules(command) = &email.command;
     let show = show::Show::new(email.no_color);

@@ -1,4 +1,4 @@
-//! `rules check`, `rules compile` and `rules test`: the operator's own checks and compiler, over files.
+//! `rules check`, `rules compile` and `rules test`: the operator's own checks and compiler, applied to files.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::{Input, RulesCommand};
 use crate::mail::Address;
 use crate::sieve;
 
-/// Does what was asked, or says everything that is wrong.
+/// Runs the command, or returns all errors.
 pub(super) fn run(command: &RulesCommand, show: &Show) -> Result<(), Vec<String>> {
     match command {
         RulesCommand::Check { input } => check(input, show),

@@ -1,4 +1,4 @@
-//! What is written and how: tables for people, JSON and YAML for programs, colours on a terminal only.
+//! Output: tables as text, JSON and YAML, colours only on a terminal.
 
 use std::io::{IsTerminal, Write};
 
@@ -34,7 +34,7 @@ impl Show {
         }
     }
 
-    /// Writes a text; a reader that goes away early is no error.
+    /// Writes a text. A reader that closes early is not an error.
     fn write(text: &str) -> Result<(), Vec<String>> {
         match std::io::stdout().lock().write_all(text.as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -44,7 +44,7 @@ impl Show {
         }
     }
 
-    /// Writes a value for programs; for people the text.
+    /// Writes a value as JSON or YAML, or the text.
     pub(super) fn answer(output: Output, value: &Value, text: impl Fn() -> String) -> Result<(), Vec<String>> {
         let bad = |error: &dyn std::fmt::Display| vec![error.to_string()];
         match output {
@@ -62,14 +62,14 @@ impl Show {
         self.aside("error:", "31", text);
     }
 
-    /// Writes, as one line, what is worth knowing beside an answer.
+    /// Writes a note as one line, beside the answer.
     pub(super) fn warning(&self, text: &str) {
         self.aside("warning:", "33", text);
     }
 
     fn aside(&self, head: &str, colour: &str, text: &str) {
         let head = if self.problems_in_colour { format!("\u{1b}[{colour}m{head}\u{1b}[0m") } else { head.to_owned() };
-        // Nobody is left to tell when standard error is closed.
+        // Nothing else can be done when standard error is closed.
         let _ = writeln!(std::io::stderr().lock(), "{head} {}", clean(text));
     }
 
@@ -103,7 +103,7 @@ pub(super) fn head(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| ((*name).to_owned(), Tone::Plain)).collect()
 }
 
-/// Control characters, which a manifest may hold, do nothing to a terminal.
+/// Removes control characters, which a manifest may contain, before they reach a terminal.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! What would become of a message.
+//! What happens to a message.
 
 use serde_json::json;
 
@@ -15,14 +15,14 @@ use crate::sieve::Compiled;
 pub(super) struct Arrival<'a> {
     /// MAIL FROM; empty for a bounce.
     pub(super) from: &'a str,
-    /// Where to, an alias or the mailbox.
+    /// The recipient: an alias or the mailbox.
     pub(super) to: &'a Address,
     /// The message.
     pub(super) bytes: Vec<u8>,
 }
 
 impl Arrival<'_> {
-    /// With the line that Mailcow's Postfix puts on top.
+    /// The message with the header that Mailcow's Postfix adds at the top.
     fn stamped(&self) -> Vec<u8> {
         let end = if self.bytes.windows(2).any(|pair| pair == b"\r\n") { "\r\n" } else { "\n" };
         let mut stamped = format!("X-Original-To: {}{end}", self.to).into_bytes();
@@ -31,13 +31,13 @@ impl Arrival<'_> {
     }
 }
 
-/// What becomes of a message.
+/// What happens to a message.
 pub(super) struct Answer {
     mailbox: String,
     /// In the order they run.
     rules: Vec<Rule>,
     outcome: Outcome,
-    /// Whether Mailcow files it before any rule.
+    /// Whether Mailcow files it before all rules.
     is_chat: bool,
 }
 
@@ -92,7 +92,7 @@ impl Answer {
     }
 }
 
-/// Lets the rules in the script have the message.
+/// Runs the rules of the script on the message.
 pub(super) fn tried(group: &Group, compiled: &Compiled, arrival: &Arrival<'_>) -> Answer {
     let rules: Vec<Rule> = group.placed(compiled).into_iter().cloned().collect();
     let owner = &group.owner;

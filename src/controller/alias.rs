@@ -94,7 +94,7 @@ async fn steps(
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
     let touched = server.touched(&want.catch);
-    // What waits for others does not ask again and again: it is enough that it was missing a while ago.
+    // An object that waits for others doesn't ask Mailcow again each time: a slightly older answer is enough.
     let may_be_made = || references::domain_is_there(&domain).and_then(|()| mailboxes_are_there(object, ctx, None));
     if may_be_made().is_err() && server.alias(&want.catch, Age::Recent).await?.is_none() {
         may_be_made()?;
@@ -110,7 +110,7 @@ async fn steps(
         targets_are_there(ctx, &server, object, &want).await?;
     }
     let changes = plan::alias(&want, have.as_ref(), policy)?;
-    // Only now is it known that it may be shown: another owner's alias is nobody's business.
+    // Only now it is safe to show: an alias of another owner is confidential.
     seen.have = have;
     mailboxes_are_there(object, ctx, seen.have.as_ref())?;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
@@ -126,7 +126,7 @@ async fn steps(
     let applied = match applied {
         Err(failed) if seen.have.is_none() => {
             let stop = references::unless_domain_is_gone(&server, want.catch.domain(), failed).await;
-            // What is refused for want of a domain is tried again when the domain is back.
+            // A refusal because of a missing domain is retried when the domain is back.
             seen.refused.take_if(|_| stop.is_waiting());
             Err(stop)
         }
@@ -143,22 +143,22 @@ async fn steps(
     report_rest(lacking)
 }
 
-/// The alias as it is on Mailcow while it waits for a mailbox; `None` where it can't be seen, or is not the object's own.
+/// The alias on Mailcow while it waits for a mailbox; `None` if it is not visible or not the object's own.
 async fn own(object: &EmailAlias, ctx: &Context, server: &str, catch: &Catch) -> Option<AliasHave> {
     let have = ctx.servers.get(server).ok()?.alias(catch, Age::Recent).await.ok()??;
     have.mark().is_some_and(|there| there.same_owner(&ctx.mark(object))).then_some(have)
 }
 
-/// Whether the alias waited for its domain or one of its mailboxes: Mailcow takes a mailbox that goes out of it, and
-/// nobody did that by hand.
+/// Whether the alias waited for its domain or one of its mailboxes. Mailcow removes a deleted mailbox from aliases, so
+/// this is no change by hand.
 fn waited_for_others(before: &EmailAliasStatus) -> bool {
     let waits = [Reason::DomainNotFound, Reason::DomainNotReady, Reason::MailboxNotFound, Reason::MailboxNotReady];
     let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready");
     ready.is_some_and(|ready| waits.iter().any(|reason| reason.as_str() == ready.reason))
 }
 
-/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
-/// another object.
+/// Stops before anything is created or taken in a domain that is not its own, and before anything is taken from another
+/// object.
 fn may_be_managed(
     ctx: &Context,
     domain: &EmailDomain,
@@ -180,12 +180,12 @@ fn may_be_managed(
     if is_ours { Ok(()) } else { address_claims::is_first(ctx, object, &want.catch) }
 }
 
-/// Stops while a mailbox that the alias goes to is missing on Mailcow and is to be made, as after a restore: Mailcow
-/// takes such an alias, and builds its groupware's view of everything anew for it, which keeps other writes waiting for half
-/// a minute where there is much (recordings `11_contention`).
+/// Stops while a target mailbox is missing on Mailcow and will be recreated, as after a restore. Mailcow accepts such
+/// an alias, but rebuilds its groupware's view of everything for it, which delays other writes for up to half a minute
+/// (recordings `11_contention`).
 async fn targets_are_there(ctx: &Context, server: &Inventory, object: &EmailAlias, want: &Alias) -> Result<(), Stop> {
     let Goto::Addresses(goto) = &want.goto else { return Ok(()) };
-    // Before it is asked: what is written meanwhile is not missed.
+    // Subscribe before asking, so that no write in between is missed.
     ctx.awaited.remember(object, want.goto.texts());
     for to in goto.iter().filter(|to| server.knows_domain(to.domain())) {
         if server.mailbox(to, Age::Recent).await.is_ok_and(|found| found.is_some()) {
@@ -194,7 +194,7 @@ async fn targets_are_there(ctx: &Context, server: &Inventory, object: &EmailAlia
         let address = to.to_string();
         let is_it = |mailbox: &EmailMailbox| {
             let status = mailbox.status.as_ref().filter(|status| status.address.as_ref() == Some(&address));
-            // One that never was there may never come: the alias does not wait for it.
+            // A mailbox that never existed may never appear: the alias doesn't wait for it.
             let was_there = status.is_some_and(|status| status.synced_generation.is_some());
             was_there && mailbox.metadata.deletion_timestamp.is_none()
         };
@@ -214,7 +214,7 @@ fn mailboxes(object: &EmailAlias, ctx: &Context) -> Result<Vec<Address>, Stop> {
     references.map(|reference| references::mailbox(ctx, object, reference).map(|(_, address)| address)).collect()
 }
 
-/// An alias waits for mailboxes that it does not go to yet: mail to one that is not there would bounce.
+/// An alias waits for mailboxes that are not among its targets yet: mail to a missing mailbox would bounce.
 fn mailboxes_are_there(object: &EmailAlias, ctx: &Context, have: Option<&AliasHave>) -> Result<(), Stop> {
     let mut references = object.spec.goto_mailbox_refs.iter().flatten();
     references.try_for_each(|reference| {
@@ -233,7 +233,7 @@ fn external(alias: &Alias) -> Vec<String> {
     goto.iter().filter(|to| to.domain() != own).map(ToString::to_string).collect()
 }
 
-/// Lets the alias go as the deletion policy says; works without its domain and on an invalid spec.
+/// Removes the alias as the deletion policy says; works without its domain and with an invalid spec.
 async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     let Some(catch) = known_catch(object, ctx).filter(|_| has_finalizer(object)) else { return Ok(()) };
     let policy = RemovalPolicy::from(policies::of(ctx, object).deletion.value);
@@ -260,7 +260,7 @@ fn server_name(object: &EmailAlias, ctx: &Context) -> String {
     references::server_name(references::domain(ctx, object, &object.spec.domain_ref).ok().as_deref(), reported)
 }
 
-/// What it catches, from the status or the references.
+/// Its address, from the status or the references.
 fn known_catch(object: &EmailAlias, ctx: &Context) -> Option<Catch> {
     let reported = object.status.as_ref().and_then(|status| status.address.as_deref());
     reported.and_then(|text| Catch::parse(text).ok()).or_else(|| {

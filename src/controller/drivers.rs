@@ -1,4 +1,4 @@
-//! Starts every driver with what triggers it.
+//! Starts every driver with its triggers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::controller::triggers::{self, changes};
 use crate::controller::{alias, domain, domain_dns, mailbox, provision, rules, shutdown};
 use crate::gates::Gate;
 
-/// A domain counts what is attached to it at most once in this time, however much is attached at once.
+/// A domain counts its objects at most once in this time, however many change at once.
 const RECOUNT: Duration = Duration::from_secs(1);
-/// DNS of so many domains is asked for at a time. Most of it is waiting; how many questions are under way has a limit of
-/// its own ([`crate::dns::Options`]).
+/// Number of domains whose DNS is checked in parallel. Most of this is waiting; the number of open queries has its own
+/// limit ([`crate::dns::Options`]).
 const DNS_CONCURRENCY: u16 = 32;
 
-/// Runs every driver until the process is told to end.
+/// Runs every driver until the process must stop.
 pub(crate) async fn run(ctx: &Arc<Context>) {
     if !ctx.has(Gate::EmailHosting) {
         return shutdown::requested(ctx.ending.clone()).await;
     }
-    // A reconcile before that would report of everything that it has no server.
+    // An earlier reconcile would report for every object that it has no server.
     tokio::select! {
         () = ctx.servers.known() => {}
         () = shutdown::requested(ctx.ending.clone()) => return,

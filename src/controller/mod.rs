@@ -1,4 +1,4 @@
-//! The shell: one driver per kind, and everything that waits.
+//! The shell: one driver for each kind, and everything that waits.
 //!
 //! A driver is a table of contents: what is wanted, what is there, what differs, do it, read it back, report it.
 

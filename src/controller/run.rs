@@ -1,4 +1,4 @@
-//! Starts everything: watches, drivers, the health server; and ends it in order.
+//! Starts everything: watches, drivers, the health server; and stops it in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,20 +38,20 @@ use crate::publisher::Publisher;
 use crate::telemetry::{self, Metrics, Readiness};
 use crate::tenancy::Reserved;
 
-/// After so long without an answer of the Kubernetes API the operator is not ready, or after as long as a Lease lasts
-/// where that is longer: it is renewed several times in that time.
+/// After this time without an answer of the Kubernetes API the operator is not ready; or after the duration of the
+/// Lease, if that is longer, because the Lease is renewed several times in it.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Why the operator could not start or go on.
+/// Why the operator could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No way to the Kubernetes API.
+    /// No connection to the Kubernetes API.
     #[error("no connection to the Kubernetes API: {0}")]
     Kubernetes(#[source] Box<kube::Error>),
-    /// It is not known which cluster to work on.
+    /// The cluster is unknown.
     #[error("{0}")]
     Config(String),
-    /// The CRDs are not there.
+    /// The CRDs do not exist.
     #[error("the CRDs of email.askrobots.com are not installed, or the operator may not list them: {0}")]
     NoCrds(#[source] Box<kube::Error>),
     /// The address for metrics and health can't be used.
@@ -62,18 +62,18 @@ pub enum Error {
         /// What the system says.
         error: std::io::Error,
     },
-    /// The file with the sinks can't be used.
+    /// The sinks file is invalid.
     #[error("the sinks file is invalid: {0}")]
     Sinks(String),
-    /// Another instance may lead by now.
+    /// Another instance may be the leader now.
     #[error("this instance is no longer the leader: {0}; it restarts on standby")]
     NotLeading(String),
-    /// DNS can't be asked.
+    /// No DNS resolver.
     #[error("no DNS resolver: {0}")]
     Resolver(String),
 }
 
-/// Runs the controllers until SIGTERM or Ctrl-C; what is running is finished first.
+/// Runs the controllers until SIGTERM or Ctrl-C; finishes current work first.
 ///
 /// # Errors
 /// When something that is needed at the start is missing.
@@ -99,7 +99,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let ending = shutdown::listen(inaccessible);
     let mut term = tokio::select! {
         term = Candidate::new(unguarded, &settings, permit.clone(), metrics.clone()).elected(|| {
-            // One that waits is ready: it could take over at any time.
+            // A standby is ready: it could become the leader at any time.
             ready.store(true, Ordering::Relaxed);
         }) => term,
         () = shutdown::requested(ending.clone()) => return Ok(()),
@@ -154,7 +154,7 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
     Ok(system.uid().unwrap_or_default().chars().take(8).collect())
 }
 
-/// Whether labels and annotations of namespaces can be read: with rights in single namespaces only they can't.
+/// Whether labels and annotations of namespaces can be read; not with rights in single namespaces only.
 async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
     if !settings.watch_namespaces.is_empty() {
         return false;
@@ -169,7 +169,7 @@ async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
     }
 }
 
-/// Starts every watch, and gathers the handles that drivers share; with the poll of Mailcow that has to run beside them.
+/// Starts every watch and creates the shared handles; returns the poll of Mailcow too, which must run beside them.
 async fn context(
     kube: kube::Client,
     settings: Settings,
@@ -213,7 +213,7 @@ async fn context(
     (Arc::new(ctx), poll)
 }
 
-/// Says that the operator is ready once everything is listed.
+/// Marks the operator as ready once everything is listed.
 async fn announce(ctx: &Context, ready: &AtomicBool) {
     ctx.stores.ready().await;
     ready.store(true, Ordering::Relaxed);

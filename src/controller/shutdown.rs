@@ -1,11 +1,11 @@
-//! How the process is told to end: SIGTERM, Ctrl-C, or a namespace that has become accessible.
+//! How the process is told to stop: SIGTERM, Ctrl-C, or a namespace that has become accessible.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::kubernetes::access::Inaccessible;
 
-/// Turns true at SIGTERM or Ctrl-C, or when a new start is needed.
+/// Becomes true at SIGTERM or Ctrl-C, or when a restart is needed.
 pub(crate) fn listen(inaccessible: Inaccessible) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
@@ -25,9 +25,9 @@ pub(crate) fn listen(inaccessible: Inaccessible) -> watch::Receiver<bool> {
     receiver
 }
 
-/// Waits until the process is told to end.
+/// Waits until the process must stop.
 pub(crate) async fn requested(mut ending: watch::Receiver<bool>) {
-    // Without its sender nobody can tell any more.
+    // Without its sender no stop can be requested.
     if ending.wait_for(|ending| *ending).await.is_err() {
         std::future::pending::<()>().await;
     }

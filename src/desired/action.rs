@@ -1,14 +1,14 @@
-//! Actions of a rule: targets read, sinks found, folders named, or refused with the place.
+//! Actions of a rule: parsed targets, sinks and folders, or an error with its field.
 
 use super::{Invalid, Unusable};
 use crate::crd::{self, EmailForwardingRuleSpec, IgnoreMode, ToSink};
 use crate::mail::rule::{Action, Queue, QueueKind, Target, Text};
 use crate::mail::{Address, NoSink, SinkKind, Sinks};
 
-/// What a title may hold in braces.
+/// Names allowed in braces in a title.
 const PLACEHOLDERS: [&str; 3] = ["subject", "sender", "recipient"];
 
-/// Where the actions take place.
+/// The context of the actions.
 struct Place<'a> {
     /// The rule's `namespace/name`.
     id: &'a str,
@@ -47,7 +47,7 @@ pub(super) fn actions(
 }
 
 impl Place<'_> {
-    /// One action; `None` where it has nothing to do.
+    /// One action; `None` if it has nothing to do.
     fn action(&self, path: &str, spec: &crd::Action, is_last: bool) -> Result<Option<Action>, Unusable> {
         let refuse = |why: &str| Err(Invalid::of(path.to_owned())(why.to_owned()).into());
         match (&spec.forward, &spec.create_task, &spec.create_note, &spec.ignore) {
@@ -73,7 +73,7 @@ impl Place<'_> {
             let target = Target::parse(text).map_err(|error| Invalid::of(field.clone())(error.to_string()))?;
             match (target.is_in(self.mailbox), self.is_of_domain) {
                 (false, _) => to.push(target),
-                // It is for the others: the mail is here already, and stays.
+                // The action is for the other mailboxes: the mail is here already, and stays.
                 (true, true) => {}
                 (true, false) => {
                     let mailbox = self.mailbox;
@@ -126,7 +126,7 @@ impl Place<'_> {
     }
 }
 
-/// A title whose braces hold only what is known.
+/// A title with known names in braces only.
 fn check_title(path: &str, title: &str) -> Result<String, Invalid> {
     let field = || format!("{path}.title");
     Text::parse(title).map_err(|error| Invalid::value(field(), title, error))?;

@@ -10,7 +10,7 @@ use crate::mail::{Address, Alias, Catch, Goto, Mark};
 /// The longest comment that a new alias takes, in bytes (recording `05_alias/add_comment_too_long`).
 const LONGEST_COMMENT: usize = 160;
 
-/// What the alias catches.
+/// The address of the alias.
 ///
 /// # Errors
 /// When the local part or the domain can't be used.

@@ -1,4 +1,4 @@
-//! Conditions of a rule: each value read as what its operator needs, or refused with its place.
+//! Conditions of a rule: each value parsed for its operator, or an error with its field.
 
 use super::Invalid;
 use crate::crd::{self, Field, Operator};
@@ -86,14 +86,14 @@ fn exists(path: &str, spec: &crd::Condition) -> Result<Test, Invalid> {
     Ok(Test::Exists)
 }
 
-/// The values of a condition and where it stands.
+/// The values of a condition and their path.
 struct Values<'a> {
     path: &'a str,
     given: &'a [String],
 }
 
 impl Values<'_> {
-    /// Reads each value; the same one is kept once.
+    /// Parses each value; drops duplicates.
     fn read<T: PartialEq>(&self, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Invalid> {
         let mut known = Vec::new();
         for (i, value) in self.given.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Values<'_> {
     }
 }
 
-/// A text without blanks at the ends that are looked at: header values come without them.
+/// A text without blanks at the compared ends: header values have none.
 fn trimmed(value: &str, start: bool, end: bool) -> Result<Text, String> {
     let text = Text::parse(value).map_err(|error| error.0)?;
     if start && value.starts_with(' ') {
@@ -128,7 +128,7 @@ fn filled(value: &str, start: bool, end: bool) -> Result<Text, String> {
     }
 }
 
-/// A whole address, or nothing for the sender of a bounce. A Unicode domain is written as mail has it.
+/// A whole address, or empty for the sender of a bounce. A Unicode domain becomes an A-label.
 fn address(value: &str) -> Result<Text, String> {
     let text = trimmed(value, true, true)?;
     match value.rsplit_once('@') {

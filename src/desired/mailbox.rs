@@ -6,7 +6,7 @@ use crate::crd::{EmailDomainSpec, EmailMailboxSpec, MailboxState};
 use crate::mail::{Access, Address, DomainName, Mailbox, Mark, Quota, Tags, Tls};
 use std::collections::BTreeSet;
 
-/// Quota of a mailbox when neither it nor its domain says.
+/// Default quota of a mailbox, if neither it nor its domain has one.
 const DEFAULT_QUOTA: Quota = Quota::gib(1);
 
 /// The whole address.

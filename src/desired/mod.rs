@@ -1,4 +1,4 @@
-//! Manifest → what should exist. Deciding only; what another object has to tell comes as a value.
+//! Manifest → what should exist. Only decisions; data of other objects comes as values.
 
 mod action;
 mod alias;
@@ -16,24 +16,24 @@ use std::borrow::Cow;
 
 use crate::outcome::{Outcome, Reason};
 
-/// A value of the spec that can't be used.
+/// An invalid value of the spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
 pub struct Invalid {
     /// The field's path in the manifest.
     pub field: Cow<'static, str>,
-    /// What is wrong with it and what to write.
+    /// What is wrong and what to write.
     pub why: String,
 }
 
 impl Invalid {
-    /// Of a field, from the error that reading it gave.
+    /// An error for a field, from its parse error.
     pub(crate) fn of(field: impl Into<Cow<'static, str>>) -> impl Fn(String) -> Self {
         let field = field.into();
         move |why| Self { field: field.clone(), why }
     }
 
-    /// Of a value: says what it is, cut when it is long, and what is wrong with it.
+    /// An error for a value, which is shortened if it is long.
     fn value(field: impl Into<Cow<'static, str>>, value: &str, why: impl std::fmt::Display) -> Self {
         let (shown, more) = match value.char_indices().nth(60) {
             Some((at, _)) => (&value[..at], "…"),
@@ -49,10 +49,10 @@ impl From<Invalid> for Outcome {
     }
 }
 
-/// Why a rule can't be in force.
+/// Why a rule can't be active.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// A value of its own.
+    /// An invalid value of the rule.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The installation has no sink of this name.
@@ -83,7 +83,7 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// The word for machines.
+    /// The reason for conditions.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Invalid(_) => Reason::InvalidSpec,

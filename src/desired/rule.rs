@@ -1,4 +1,4 @@
-//! `EmailForwardingRule`, its mailbox and the installation's sinks → the rule that should be in force.
+//! `EmailForwardingRule`, its mailbox and the installation's sinks → the rule that should be active.
 
 use super::action::actions;
 use super::condition::conditions;
@@ -22,7 +22,7 @@ pub fn rule(
 ) -> Result<Rule, Unusable> {
     let when = when(&spec.matches)?;
     let actions = actions(id, spec, mailbox, sinks)?;
-    // A domain's rule has nothing to do in the one mailbox that it forwards to.
+    // A domain's rule does nothing in the mailbox that it forwards to.
     let does_something = !actions.is_empty() || spec.on_match == OnMatch::Stop;
     Ok(Rule {
         id: id.to_owned(),
@@ -50,7 +50,7 @@ fn when(spec: &crd::Match) -> Result<When, Invalid> {
     Ok(When { all, any, spam: spec.spam, larger_than, smaller_than })
 }
 
-/// Refuses a condition that says the opposite of an earlier one.
+/// Refuses a condition that is the opposite of an earlier one.
 fn contradiction(all: &[Condition]) -> Result<(), Invalid> {
     for (i, one) in all.iter().enumerate() {
         let opposite = Condition { not: !one.not, ..one.clone() };

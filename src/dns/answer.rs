@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::name;
 use crate::crd::{DnsSource, DnsWarning};
 
-/// A record type that is asked for.
+/// A record type in a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// IPv4 addresses.
@@ -22,17 +22,17 @@ pub enum Kind {
     Srv,
     /// Certificate authorities that may issue.
     Caa,
-    /// Keys that a TLS server shows.
+    /// Keys of a TLS server.
     Tlsa,
     /// The MTA-STS policy that the host serves over HTTPS (RFC 8461, section 3.3).
     Policy,
-    /// The certificate that the host shows on port 25 (RFC 3207).
+    /// The certificate that the host presents on port 25 (RFC 3207).
     Certificate,
-    /// Whether a validating resolver vouches for the MX records.
+    /// Whether a validating resolver confirms the MX records.
     SecureMx,
-    /// Whether a validating resolver vouches for the addresses.
+    /// Whether a validating resolver confirms the addresses.
     SecureHost,
-    /// Whether a validating resolver vouches for the TLSA records.
+    /// Whether a validating resolver confirms the TLSA records.
     SecureTlsa,
 }
 
@@ -109,7 +109,7 @@ pub struct Page {
     pub body: Vec<u8>,
 }
 
-/// What came back.
+/// The outcome of a question.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// A or AAAA records.
@@ -128,11 +128,11 @@ pub enum Outcome {
     Tlsa(Vec<Tlsa>),
     /// What the HTTPS server sent.
     Page(Page),
-    /// The certificates that a server shows, its own first, in DER.
+    /// The certificates that a server presents, its own first, in DER.
     Certificates(Vec<Vec<u8>>),
-    /// The server's certificate can't be trusted, and why.
+    /// The server's certificate is not trusted, and why.
     Untrusted(String),
-    /// Whether the resolver vouches for the answer.
+    /// Whether the resolver confirms the answer.
     Secure(bool),
     /// The name exists, but has no record of this type.
     NoData,
@@ -140,7 +140,7 @@ pub enum Outcome {
     NxDomain,
     /// The CNAME records form a loop, or there are more than 8.
     CnameLoop,
-    /// No answer that can be trusted, and why.
+    /// No reliable answer, and why.
     Failed(String),
 }
 
@@ -155,7 +155,7 @@ pub struct Answer {
     pub source: DnsSource,
     /// The servers that gave this answer, as `host (address)`.
     pub servers: Vec<String>,
-    /// What else was seen on the way: lame servers, a fallback.
+    /// Other observations on the way: lame servers, a fallback.
     pub notes: Vec<DnsWarning>,
 }
 

@@ -1,4 +1,4 @@
-//! The BIMI row: a logo for the domain's mail, which counts only where DMARC is enforced (draft
+//! The BIMI row: a logo for the domain's mail, which receivers use only if DMARC is enforced (draft
 //! brand-indicators-for-message-identification).
 
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ const FAMILY: Family = Family { version: "v=BIMI1", title: "BIMI", readers: "rec
 /// Endings of images that are no SVG (section "Supported Image Formats").
 const OTHER_IMAGES: [&str; 10] = ["png", "jpg", "jpeg", "gif", "webp", "avif", "bmp", "ico", "tif", "tiff"];
 
-/// What the BIMI record is worth: the domain's own, else that of its organizational domain.
+/// Judges the BIMI record: the domain's own, otherwise that of its organizational domain.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -60,7 +60,7 @@ fn missing(verdict: Verdict, places: &str) -> Verdict {
     verdict.found(DnsVerdict::Missing, format!("there is no BIMI record at {places}")).hint(Some(hint))
 }
 
-/// Whether receivers take a text for a record: its first tag is `v` with exactly this version.
+/// Whether receivers accept a text as a record: its first tag is `v` with exactly this version.
 fn begins(text: &[u8], _: usize) -> bool {
     let Some(rest) = text.strip_prefix(b"v").map(<[u8]>::trim_ascii_start) else { return false };
     let Some(rest) = rest.strip_prefix(b"=").map(<[u8]>::trim_ascii_start) else { return false };
@@ -68,7 +68,7 @@ fn begins(text: &[u8], _: usize) -> bool {
     rest.is_empty() || rest.starts_with(b";")
 }
 
-/// Where the logo is; empty when the domain says that it has none.
+/// URL of the logo; empty when the domain declares that it has none.
 ///
 /// # Errors
 /// What is wrong, in words.

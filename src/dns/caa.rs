@@ -11,7 +11,7 @@ use crate::crd::{DnsRecordKind, DnsVerdict};
 /// Tags that an authority has to know (RFC 8659, sections 4.2 to 4.4; RFC 9495; RFC 8657 has only parameters).
 const KNOWN_TAGS: [&str; 6] = ["issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone"];
 
-/// What the CAA records are worth: those of the host and of each name that Mailcow has certificates for.
+/// Judges the CAA records of the host and of each name that Mailcow has certificates for.
 ///
 /// # Errors
 /// When something has to be asked first.

@@ -1,6 +1,6 @@
-//! Characters that come along when a record is copied from a web page or a zone file, by the names people know.
+//! Names of characters that are copied by accident from a web page or a zone file.
 
-/// Says which character is not allowed, and what stands before it; `None` when all are.
+/// Which character is not allowed, and what is before it; `None` when all are.
 pub(super) fn unexpected(text: &[u8], allowed: impl Fn(u8) -> bool) -> Option<String> {
     let place = text.iter().position(|byte| !allowed(*byte))?;
     let (before, rest) = text.split_at(place);
@@ -15,7 +15,7 @@ pub(super) fn unexpected(text: &[u8], allowed: impl Fn(u8) -> bool) -> Option<St
     })
 }
 
-/// The name of the character that a text begins with, and what to write in its place.
+/// The name of the character at the start of a text, and what to write instead.
 fn named(text: &[u8]) -> Option<(String, &'static str)> {
     let start = text.get(..text.len().min(4)).unwrap_or_default();
     let character = start.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
@@ -35,20 +35,20 @@ fn named(text: &[u8]) -> Option<(String, &'static str)> {
     Some((format!("{name} (U+{:04X})", u32::from(character)), instead))
 }
 
-/// A text in lower case, without blanks, quotation marks, backslashes and what is not ASCII: what a record was meant to
-/// be, however it is written.
+/// A text in lower case, without blanks, quotation marks, backslashes and non-ASCII characters: the intended record,
+/// however it is written.
 pub(super) fn bare(text: &[u8]) -> String {
     let kept = text.iter().filter(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
     kept.map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
 
-/// Whether a text holds a character that has no place in a URI (RFC 3986, section 2).
+/// Whether a text has a character that is not allowed in a URI (RFC 3986, section 2).
 pub(super) fn is_no_uri(text: &str) -> bool {
     text.contains(|c: char| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c))
 }
 
-/// Whether what follows `mailto:` in a URI holds a mail address with a host name, perhaps with header fields behind a `?`
-/// (RFC 6068, section 2).
+/// Whether the text after `mailto:` in a URI has a mail address with a host name, perhaps with header fields after a
+/// `?` (RFC 6068, section 2).
 pub(super) fn is_mailto(text: &str) -> bool {
     let address = text.split('?').next().unwrap_or_default();
     let Some((local, host)) = address.rsplit_once('@') else { return false };
@@ -57,7 +57,7 @@ pub(super) fn is_mailto(text: &str) -> bool {
     !local.is_empty() && !local.contains('@') && host.contains('.') && host.split('.').all(label)
 }
 
-/// What a web form was given that only a zone file needs, and what to write instead; for a record that can't be read.
+/// Zone file syntax in a record from a web form, and what to write instead; for a record that can't be parsed.
 pub(super) fn from_zone_file(text: &[u8]) -> Option<String> {
     if text.windows(2).any(|pair| pair == b"\\;") {
         return Some("write ; without the backslash, which is only for zone files".to_owned());

@@ -1,4 +1,4 @@
-//! The Autodiscover and Autoconfig rows, and the host of the MTA-STS row: a name of the domain's own leads to Mailcow.
+//! The Autodiscover and Autoconfig rows, and the host of the MTA-STS row: a name of the domain that points to Mailcow.
 
 use super::answer::{Answer, Kind, Outcome};
 use super::hosts::{addresses, failure, listed};
@@ -7,7 +7,7 @@ use super::verdict::Verdict;
 use super::wanted::{Wanted, own_host};
 use crate::crd::{DnsRecordKind, DnsVerdict};
 
-/// What `autodiscover.<domain>` is worth.
+/// Judges `autodiscover.<domain>`.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -15,7 +15,7 @@ pub fn autodiscover(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     leads_to_host(wanted, known, DnsRecordKind::Autodiscover)
 }
 
-/// What `autoconfig.<domain>` is worth.
+/// Judges `autoconfig.<domain>`.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -23,7 +23,7 @@ pub fn autoconfig(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     leads_to_host(wanted, known, DnsRecordKind::Autoconfig)
 }
 
-/// Whether a name leads to the mail host: by a CNAME, else by the same addresses.
+/// Whether a name points to the mail host: with a CNAME, otherwise with the same addresses.
 ///
 /// # Errors
 /// When something has to be asked first.

@@ -1,4 +1,4 @@
-//! As much of DER as keys and certificates need (X.690, section 8).
+//! The part of DER that keys and certificates need (X.690, section 8).
 
 /// The content of a DER element with this tag, and what follows it.
 pub(super) fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {

@@ -21,12 +21,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// RSA keys below this are refused by verifiers (RFC 8301, section 3.2); in bits.
+/// Verifiers refuse RSA keys below this size in bits (RFC 8301, section 3.2).
 const SHORTEST_RSA: usize = 1024;
-/// RSA keys below this are better replaced (RFC 8301, section 3.2); in bits.
+/// RSA keys below this size in bits should be replaced (RFC 8301, section 3.2).
 const ADVISED_RSA: usize = 2048;
 
-/// What the DKIM record is worth.
+/// Judges the DKIM record.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -58,7 +58,7 @@ pub fn dkim(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     }
 }
 
-/// Whether a text means to be a key: it has a version or a `p` tag, in whatever shape.
+/// Whether a text is meant as a key: it has a version or a `p` tag, in any form.
 fn is_key(text: &[u8]) -> bool {
     bare(text).split(';').any(|tag| tag.starts_with("p=") || tag.starts_with("v=dkim"))
 }
@@ -151,7 +151,7 @@ struct KeyTags {
 }
 
 impl KeyTags {
-    /// Mailcow's own; its key counts, of the record only the type.
+    /// Mailcow's own key; of the record only the type matters.
     fn wanted(key: &DkimKey) -> Self {
         let tags = Tags::parse(key.record.as_bytes()).unwrap_or_default();
         let data = if key.public_key.is_empty() { tags.get("p").unwrap_or_default() } else { &key.public_key };

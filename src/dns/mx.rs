@@ -10,10 +10,10 @@ use super::verdict::Verdict;
 use super::wanted::Wanted;
 use crate::crd::{DnsRecordKind, DnsVerdict};
 
-/// At most this many foreign targets are looked at.
+/// Number of other targets that are checked.
 const FOREIGN_TARGETS: usize = 4;
 
-/// What the MX records are worth.
+/// Judges the MX records.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -67,7 +67,7 @@ fn addresses(known: &Known, host: &str) -> Result<BTreeSet<IpAddr>, Need> {
     Ok(known.host(host)?.iter().flat_map(|answer| answer.addresses()).copied().collect())
 }
 
-/// Records that no sender can use, whoever they name.
+/// Records that no sender can use, whatever host they name.
 fn malformed(domain: &str, records: &[Mx]) -> Option<String> {
     let null = records.iter().any(|mx| mx.exchange.is_empty());
     if null && records.len() == 1 {
@@ -82,7 +82,7 @@ fn malformed(domain: &str, records: &[Mx]) -> Option<String> {
     Some(format!("an MX record must name a host, not the address {}", address.exchange))
 }
 
-/// What is behind a target.
+/// The host of a target.
 enum Target {
     Good(BTreeSet<IpAddr>),
     Bad(String),

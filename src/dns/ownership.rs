@@ -1,4 +1,4 @@
-//! The proof that whoever made an `EmailDomain` also has a say in the domain's zone.
+//! The proof that the creator of an `EmailDomain` controls the domain's zone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -14,7 +14,7 @@ const LABEL: &str = "_email-operator-challenge";
 /// What the record begins with.
 const TAG: &str = "email-operator=";
 
-/// Whose claim a value proves.
+/// The object whose claim a value proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimant<'a> {
     /// The name of the cluster, as in marks.
@@ -27,7 +27,7 @@ pub struct Claimant<'a> {
     pub uid: &'a str,
 }
 
-/// A record that is demanded.
+/// A required record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     /// The name of the TXT record.
@@ -41,14 +41,14 @@ pub struct Challenge {
 pub enum Proof {
     /// Every server that answered has the value.
     Found,
-    /// It is not there; why, in words.
+    /// It does not exist; why, in words.
     Absent(String),
     /// No answer; why, in words.
     Unknown(String),
 }
 
-/// The record that proves the claim. Its value is a hash over cluster, namespace, name and uid: copied elsewhere it
-/// proves nothing. It is no secret; only the zone's owner can publish it.
+/// The record that proves the claim. Its value is a hash over cluster, namespace, name and uid, so it proves nothing
+/// for another object. It is not secret, because only the zone's owner can publish it.
 pub fn challenge(domain: &DomainName, claimant: Claimant<'_>) -> Challenge {
     let mut hash = Sha256::new();
     for part in [claimant.cluster, claimant.namespace, claimant.name, claimant.uid, domain.as_str()] {
@@ -65,8 +65,8 @@ pub fn question(challenge: &Challenge) -> Question {
     Question::new(&challenge.name, Kind::Txt)
 }
 
-/// What the answers of a zone's servers prove: all that answer must have the record. Where `needs_authority`, what only
-/// a resolver says proves nothing.
+/// The result of the answers of a zone's servers: all that answer must have the record. With `needs_authority`, the
+/// answer of a resolver alone proves nothing.
 pub fn proof(challenge: &Challenge, answers: &[Answer], needs_authority: bool) -> Proof {
     let judged = answers.iter().map(|answer| judged(challenge, answer, needs_authority));
     judged.max_by_key(severity).unwrap_or_else(|| Proof::Unknown("no answer".to_owned()))
@@ -103,8 +103,8 @@ fn judged(challenge: &Challenge, answer: &Answer, needs_authority: bool) -> Proo
     })
 }
 
-/// The status after a check. What was proven lapses when the record was missing in three checks in a row over at least
-/// 30 minutes; checks without an answer change nothing. `jitter` from -1 to 1 moves the next check.
+/// The status after a check. A proof expires when the record is missing in three checks in a row over at least 30
+/// minutes; checks without an answer change nothing. `jitter` from -1 to 1 moves the next check.
 pub fn settle_ownership(
     before: Option<&OwnershipStatus>,
     challenge: Challenge,

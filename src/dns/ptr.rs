@@ -1,4 +1,4 @@
-//! The PTR row: each address that mail is sent from has the mail host's name, and the name has the address.
+//! The PTR row: each sending address has the mail host's name, and the name has the address.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use super::verdict::{Verdict, severity};
 use super::wanted::Wanted;
 use crate::crd::{DnsRecordKind, DnsSource, DnsVerdict};
 
-/// What the PTR records are worth: the worst of the addresses counts.
+/// Judges the PTR records; the worst address decides.
 ///
 /// # Errors
 /// When something has to be asked first.

@@ -1,4 +1,4 @@
-//! Which rows a domain has: the four that mail needs, and those that are asked for.
+//! The rows of a domain: the four that mail needs, and the optional ones.
 
 use super::answer::Kind;
 use super::known::{Known, Need};
@@ -11,7 +11,7 @@ use crate::crd::{DnsRecordKind, DnsVerdict};
 /// A row as a function.
 type Decide = fn(&Wanted, &Known) -> Result<Verdict, Need>;
 
-/// One record of the status: how it is judged.
+/// A record of the status: how it is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     wanted: &'a Wanted,
@@ -31,7 +31,7 @@ impl Row<'_> {
         self.kind
     }
 
-    /// The verdict; nothing of what may be absent and is.
+    /// The verdict; `None` for an optional record that does not exist.
     ///
     /// # Errors
     /// When something has to be asked first.

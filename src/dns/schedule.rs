@@ -1,4 +1,4 @@
-//! When a domain is checked again, and when a changed verdict counts.
+//! When a domain is checked again, and when a changed verdict takes effect.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -10,13 +10,13 @@ use crate::crd::{DnsPropagation, DnsReach, DnsRecordKind, DnsRecordStatus, DnsSo
 pub(super) const BAD_CHECKS: u32 = 3;
 /// The least time from the first of them to the last.
 pub(super) const BAD_FOR: SignedDuration = SignedDuration::from_mins(30);
-/// After this long without an answer the last verdict is worth nothing.
+/// Without an answer for this long, the last verdict is no longer valid.
 const UNANSWERED_FOR: SignedDuration = SignedDuration::from_hours(24);
-/// How often a record that is as wanted is looked at.
+/// How often a correct record is checked.
 const VERIFIED_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
-/// Up to an age of the trouble, how long to wait: 30 s, 1, 2, 5 and 10 minutes, then 10 minutes for a day, an hour for
-/// three, and 6 hours for ever.
+/// How long to wait, by the age of the problem: 30 s, 1, 2, 5 and 10 minutes, then 10 minutes for a day, an hour until
+/// the third day, and 6 hours after that.
 const STEPS: [(SignedDuration, SignedDuration); 6] = [
     (SignedDuration::from_secs(29), SignedDuration::from_secs(30)),
     (SignedDuration::from_secs(80), SignedDuration::from_mins(1)),
@@ -26,8 +26,8 @@ const STEPS: [(SignedDuration, SignedDuration); 6] = [
     (SignedDuration::from_hours(72), SignedDuration::from_hours(1)),
 ];
 
-/// When a domain with these records is checked again: the most urgent record counts. `jitter` from -1 to 1 moves it by
-/// up to a tenth of the wait. A record that was never looked up is due now.
+/// When a domain with these records is checked again: the most urgent record decides. `jitter` from -1 to 1 moves it by
+/// up to a tenth of the wait. A record that was never checked is due now.
 pub fn next_check(records: &[DnsRecordStatus], now: Timestamp, jitter: f64) -> Timestamp {
     let wait = records.iter().map(|record| wait(record.failing_since.as_ref(), now)).min();
     moved(wait.unwrap_or(SignedDuration::ZERO), now, jitter)
@@ -67,7 +67,7 @@ pub fn settle(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp
     }
 }
 
-/// The new verdict counts.
+/// The new verdict takes effect.
 fn accepted(before: Option<&DnsRecordStatus>, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
     let good = verdict.verdict == DnsVerdict::Verified;
     let since = before.and_then(|before| before.failing_since.clone()).unwrap_or(Time(now));
@@ -101,7 +101,7 @@ fn answered_at(record: &DnsRecordStatus) -> Option<Time> {
     record.last_answered.clone().or(last)
 }
 
-/// The time at which a cache forgets stays what it was while only seconds of rounding are between two checks.
+/// The expiry time in a cache stays the same between two checks that differ only by rounded seconds.
 fn propagation(reach: Reach, before: Option<&DnsRecordStatus>, now: Timestamp) -> DnsPropagation {
     let (state, seconds, servers) = match reach {
         Reach::Everywhere => (DnsReach::Everywhere, None, Vec::new()),
@@ -140,7 +140,7 @@ fn unanswered(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> Dns
     kept
 }
 
-/// Bad after good: it counts when it lasts. What a resolver says counts only when it is always the one asked.
+/// Bad after good takes effect only when it lasts. The answer of a resolver counts only if resolvers are always asked.
 fn suspicious(before: &DnsRecordStatus, verdict: Verdict, now: Timestamp) -> DnsRecordStatus {
     let trusted = verdict.source == DnsSource::Authoritative || before.source == DnsSource::Recursive;
     let failures = before.failures + u32::from(trusted);

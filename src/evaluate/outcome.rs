@@ -7,7 +7,7 @@ use crate::crd::{OnMatch, Spam};
 use crate::mail::Quota;
 use crate::mail::rule::{Action, Condition, Part, Queue, Rule, Target, Test, When};
 
-/// Where a message comes from and goes to, as Dovecot is told.
+/// Envelope of a message, as Dovecot gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// The address of MAIL FROM; empty for a bounce.
@@ -17,12 +17,12 @@ pub struct Envelope {
     pub to: String,
 }
 
-/// What becomes of a message. Scripts that come after the operator's may do more with what stays in the inbox.
+/// What happens to a message. Scripts after the operator's may do more with mail that stays in the inbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The rules that match, as `namespace/name`, in the order they run.
     pub matched: Vec<String>,
-    /// Where it is sent on to, each address once.
+    /// Forward targets, each once.
     pub forwards: Vec<Target>,
     /// The folders that get a copy for a task or a note, each once.
     pub queues: Vec<Queue>,
@@ -35,7 +35,7 @@ pub struct Outcome {
     pub came_back: bool,
 }
 
-/// Says what the rules of one mailbox, given in any order, do with a message.
+/// Evaluates the rules of one mailbox, given in any order, for a message.
 pub fn evaluate(rules: &[Rule], envelope: &Envelope, message: &Message) -> Outcome {
     let mut order: Vec<&Rule> = rules.iter().filter(|rule| rule.enabled).collect();
     order.sort_by(|a, b| (a.priority, a.created, &a.id).cmp(&(b.priority, b.created, &b.id)));

@@ -1,5 +1,5 @@
-//! Writing: whatever a change touches on Mailcow beside the thing it names is out of date at once, and is published as
-//! changed, so that the objects that share it are triggered.
+//! Writing: everything that a change affects on Mailcow, in addition to its own entry, is outdated at once and is
+//! published as changed, so that the objects concerned are triggered.
 
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -14,9 +14,9 @@ use crate::plan::Change;
 use crate::shrink::shrink;
 
 impl Inventory {
-    /// Carries changes out in order and stops at the first that fails. What they touch beside the things they name is
-    /// asked for again, published, and remembered as the operator's own doing ([`Inventory::touched`]), also where
-    /// it is not known whether they were done.
+    /// Applies changes in order and stops at the first failure. Other entries that they affect are read again,
+    /// published, and remembered as the operator's own change ([`Inventory::touched`]), also when the result is
+    /// unknown.
     ///
     /// # Errors
     /// As [`crate::mailcow::Client::execute`].
@@ -24,7 +24,7 @@ impl Inventory {
         let done = self.client.execute(changes, password).await;
         let mut moved = Moved::default();
         for change in changes {
-            // What is not known to be done is found out by whoever asks next, and published.
+            // An unknown result is found and published by the next read.
             if done.is_ok() {
                 self.written(change);
             }
@@ -37,7 +37,7 @@ impl Inventory {
         done
     }
 
-    /// Notes that a difference of the thing which a change names is our own doing.
+    /// Notes that a difference of the change's entry is our own change.
     fn written(&self, change: &Change) {
         match change {
             Change::AddDomain { name, .. }
@@ -69,13 +69,13 @@ impl Inventory {
         }
     }
 
-    /// When a write to something else last touched the mailbox or alias of this address; `None` where no write did since
-    /// it was last seen to be as its object wants it.
+    /// When a write to another entry last affected the mailbox or alias with this address; `None` if no write did since
+    /// it last matched its object.
     pub fn touched(&self, address: &impl ToString) -> Option<Instant> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).get(&address.to_string()).copied()
     }
 
-    /// The mailbox or alias of this address is as its object wants it, by what was read after it was touched `at`.
+    /// Notes that the mailbox or alias with this address matches its object, by a read after it was affected `at`.
     pub fn settle(&self, address: &impl ToString, at: Option<Instant>) {
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
         let address = address.to_string();
@@ -87,19 +87,19 @@ impl Inventory {
 
     fn remember_touched(&self, moved: &Moved) {
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        // Things that no object of ours wants are never settled.
+        // Entries that no object of ours manages are never settled.
         touched.retain(|_, at| at.elapsed() < self.forget);
         let now = Instant::now();
         touched.extend(moved.mailboxes.iter().chain(&moved.aliases).map(|address| (address.clone(), now)));
     }
 
-    /// Outdates what a change touches beside the thing it names.
+    /// Outdates the other entries that a change affects.
     fn outdate_shared(&self, change: &Change, moved: &mut Moved) {
         match change {
             Change::DeleteMailbox(address) => self.outdate_deleted_mailbox(address, moved),
             Change::DeleteDomain(name) => self.outdate_deleted_domain(name, moved),
-            // With every edit of an alias Mailcow forgets that the mailboxes it goes to may send as it (recordings
-            // `17_sender_acl/get_after_*`), and with its deletion that anybody may.
+            // At every edit of an alias, Mailcow forgets that its target mailboxes may send as it (recordings
+            // `17_sender_acl/get_after_*`), and at its deletion that anybody may.
             Change::EditAlias { catch, .. } | Change::DeleteAlias { catch, .. } => {
                 self.outdate_senders(&catch.to_string(), moved);
             }
@@ -125,8 +125,9 @@ impl Inventory {
         }
     }
 
-    /// A mailbox goes with its filters, out of every alias that leads to it, with the aliases that lead to it alone, and
-    /// out of what others may send as (recordings `04_mailbox/aliases_after_delete`, `filters_after_delete`).
+    /// A deleted mailbox takes its filters along. Mailcow also removes it from every alias, deletes the aliases that
+    /// forward only to it, and removes it from the senders of others (recordings `04_mailbox/aliases_after_delete`,
+    /// `filters_after_delete`).
     fn outdate_deleted_mailbox(&self, address: &Address, moved: &mut Moved) {
         let text = address.to_string();
         for (_, page) in all(&self.aliases) {
@@ -141,7 +142,7 @@ impl Inventory {
         moved.mailboxes.insert(text);
     }
 
-    /// A domain goes with its aliases (recording `02_domain/delete_with_only_aliases`).
+    /// A deleted domain takes its aliases along (recording `02_domain/delete_with_only_aliases`).
     fn outdate_deleted_domain(&self, name: &DomainName, moved: &mut Moved) {
         if let Some(page) = known_page(&self.aliases, name) {
             moved.aliases.extend(texts(&page.outdate_where(|_, _| true)));

@@ -1,4 +1,4 @@
-//! How all mailboxes of a domain are listed.
+//! How to list all mailboxes of a domain.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::mail::{Address, DomainName, MailboxHave, Version};
 use crate::mailcow::{Client, Error};
 
-/// From so many mailboxes on a domain is listed page by page. Mailcow takes 2 to 6 ms for each mailbox in a list of all, the
-/// longer the more there are, until it takes longer than anybody waits; and 1.2 to 4.6 ms on a page (recordings
-/// `29_big_lists/all_domain`, `search_paging_whole`).
+/// A domain with at least this many mailboxes is listed in pages. In a list of all, Mailcow needs 2 to 6 ms for each
+/// mailbox, more with their number, until it takes longer than any time limit; on a page it needs 1.2 to 4.6 ms
+/// (recordings `29_big_lists/all_domain`, `search_paging_whole`).
 const MANY: u32 = 400;
 
-/// Lists that could not be brought to their ends: the next try goes on from there.
+/// Unfinished lists: the next try continues there.
 #[derive(Debug)]
 pub(super) struct Listings {
     keep: Duration,
@@ -27,12 +27,12 @@ struct Listing {
 }
 
 impl Listings {
-    /// None yet; what was seen is good for `keep`.
+    /// None yet; entries stay valid for `keep`.
     pub(super) fn keep_for(keep: Duration) -> Self {
         Self { keep, begun: Mutex::default() }
     }
 
-    /// Lists the mailboxes of a domain that exists and holds `expected` of them.
+    /// Lists the mailboxes of a domain that exists and has `expected` of them.
     ///
     /// # Errors
     /// Any [`Error`]; what was seen until then is not asked for again.

@@ -1,4 +1,4 @@
-//! What Mailcow holds, remembered for a while, so that ten thousand objects in sync don't cost ten thousand requests.
+//! A cache of what Mailcow has, so that ten thousand objects in sync don't cost ten thousand requests.
 //!
 //! What is remembered is only good for doing nothing: a driver that finds a difference asks again, for now, before it
 //! writes. Where few of our objects belong they are asked for one by one, where many do all is listed once, and every
@@ -24,24 +24,24 @@ use crate::shrink::shrink;
 use listing::Listings;
 use page::{Entered, Next, Page};
 
-/// So many mailboxes in a list take Mailcow as long as one asked for by itself: 4.6 ms each on a page against 13 ms (recordings
-/// `29_big_lists/search_paging_whole`, `single_get`), 2.3 against 7 on another machine.
+/// Mailcow needs as long for this many mailboxes in a list as for a single request: 4.6 ms each on a page against 13 ms
+/// (recordings `29_big_lists/search_paging_whole`, `single_get`), 2.3 against 7 on another machine.
 const MAILBOXES_FOR_ONE: usize = 3;
 /// The same for aliases: 5 to 8 ms against 0.2 to 0.7 ms.
 const ALIASES_FOR_ONE: usize = 20;
-/// The same for domains, whose list counts what is in each.
+/// The same for domains, whose list counts the entries of each.
 const DOMAINS_FOR_ONE: usize = 4;
 
-/// How recent an answer has to be.
+/// How recent an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
-    /// Asked now.
+    /// Read now.
     Now,
-    /// Asked now or within the inventory's time.
+    /// Read now or within the inventory's time.
     Recent,
 }
 
-/// How many objects of ours there are, by the domain that they belong to.
+/// Number of our objects, by domain.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectCounts {
     /// Domains.
@@ -52,13 +52,13 @@ pub struct ObjectCounts {
     pub aliases: BTreeMap<DomainName, usize>,
 }
 
-/// What one Mailcow server holds.
+/// What one Mailcow server has.
 #[derive(Debug)]
 pub struct Inventory {
     client: Arc<Client>,
-    /// Time between two looks; what is remembered is good for twice as long.
+    /// Time between two polls; the cache is valid for twice as long.
     interval: Duration,
-    /// What nobody asked for within it is not looked at again.
+    /// Entries that nobody asked for within this time are not polled.
     forget: Duration,
     domains: Page<DomainName, DomainHave>,
     dkim: Page<DomainName, DkimKey>,
@@ -66,9 +66,9 @@ pub struct Inventory {
     aliases: Pages<Catch, AliasHave>,
     listings: Listings,
     prepared: Once,
-    /// What is not as it was, but for what a write of ours changed.
+    /// Changed entries, except those that our own writes changed.
     changes: Publisher<Arc<Moved>>,
-    /// The same by address, and when.
+    /// Entries that our own writes affected, by address, and when.
     touched: Mutex<HashMap<String, Instant>>,
 }
 
@@ -76,8 +76,8 @@ pub struct Inventory {
 type Pages<K, V> = Mutex<HashMap<DomainName, Arc<Page<K, V>>>>;
 
 impl Inventory {
-    /// An empty inventory whose [`Inventory::refresh`] is called every `interval`; what nobody asked for within
-    /// `forget` is left out of it.
+    /// An empty inventory whose [`Inventory::refresh`] is called every `interval`; it skips entries that nobody asked
+    /// for within `forget`.
     pub fn new(client: Arc<Client>, interval: Duration, forget: Duration) -> Self {
         Self {
             client,
@@ -94,24 +94,24 @@ impl Inventory {
         }
     }
 
-    /// Publishes what is not as it was.
+    /// Publishes changed entries.
     #[must_use]
     pub fn publishing_to(self, changes: Publisher<Arc<Moved>>) -> Self {
         Self { changes, ..self }
     }
 
-    /// The server itself, for writing and for what is not remembered.
+    /// The server itself, for writes and for data that is not cached.
     pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// Says, before the first question, how many objects of ours there are: the right way to look at them is taken from
-    /// the start. Counts only once.
+    /// Sets, before the first question, the number of our objects, so that the cheapest way to read is used from the
+    /// start. Counts only once.
     pub fn prepare(&self, counts: impl FnOnce() -> ObjectCounts) {
         self.prepared.call_once(|| self.count_ours(&counts()));
     }
 
-    /// Says how many objects of ours there are.
+    /// Sets the number of our objects.
     pub fn count_ours(&self, counts: &ObjectCounts) {
         self.domains.count_ours(counts.domains);
         counts.mailboxes.keys().for_each(|domain| drop(self.mailbox_page(domain)));
@@ -137,17 +137,17 @@ impl Inventory {
         Ok(found)
     }
 
-    /// Whether a domain was seen to be there, and not to be missing since; asks nothing.
+    /// Whether a domain was last seen to exist; sends nothing.
     pub fn knows_domain(&self, name: &DomainName) -> bool {
         self.domains.remembered(name, |_| ()).is_some()
     }
 
-    /// Whether a domain was seen to be missing and not seen since; asks nothing.
+    /// Whether a domain was last seen to be missing; sends nothing.
     pub fn misses_domain(&self, name: &DomainName) -> bool {
         self.domains.is_missing(name)
     }
 
-    /// Whether there is a domain, or an alias domain, of this name.
+    /// Whether a domain, or an alias domain, with this name exists.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
@@ -155,14 +155,14 @@ impl Inventory {
         Ok(self.domain_alone(name, Age::Recent).await?.is_some() || self.client.is_alias_domain(name).await?)
     }
 
-    /// Another mailbox of the same domain that carries the mark, as far as all of them are remembered.
+    /// Another mailbox of the same domain with the mark, as far as all of them are cached.
     pub fn marked_mailbox(&self, address: &Address, mark: &Mark) -> Option<Address> {
         let page = known_page(&self.mailboxes, address.domain())?;
         let found = page.find(|have| have.mark().is_some_and(|there| there.same_owner(mark)))?;
         (found != *address).then_some(found)
     }
 
-    /// What a domain says of how much is in it is out of date when a thing in it is not as it was.
+    /// The counts of a domain are outdated when an entry in it changed.
     fn counted<V>(&self, domain: &DomainName, found: Result<(V, bool), Error>) -> Result<V, Error> {
         let (thing, is_same) = found?;
         if !is_same {
@@ -224,8 +224,8 @@ impl Inventory {
         self.counted(catch.domain(), Ok((have, is_same)))
     }
 
-    /// With every edit of an alias Mailcow forgets that the mailboxes it goes to may send as it (recordings
-    /// `17_sender_acl/get_after_*`), and their `modified` does not move.
+    /// At every edit of an alias, Mailcow forgets that its target mailboxes may send as it (recordings
+    /// `17_sender_acl/get_after_*`), and their `modified` does not change.
     fn outdate_targets<'a>(&self, aliases: impl Iterator<Item = &'a AliasHave>) {
         for address in aliases.flat_map(|alias| &alias.goto).filter_map(|goto| Address::parse(goto).ok()) {
             if let Some(page) = known_page(&self.mailboxes, address.domain()) {
@@ -234,20 +234,19 @@ impl Inventory {
         }
     }
 
-    /// Whether the mailbox of this address was seen to be missing, as far as is remembered; nothing is asked.
+    /// Whether the mailbox with this address was last seen to be missing; sends nothing.
     pub fn misses_mailbox(&self, catch: &Catch) -> bool {
         let Catch::One(address) = catch else { return false };
         known_page(&self.mailboxes, address.domain())
             .is_some_and(|page| page.is_missing_within(address, self.interval * 2))
     }
 
-    /// The same of an alias.
+    /// The same for an alias.
     pub fn misses_alias(&self, catch: &Catch) -> bool {
         known_page(&self.aliases, catch.domain()).is_some_and(|page| page.is_missing_within(catch, self.interval * 2))
     }
 
-    /// As [`Inventory::single`], but lists all first when that is the cheaper way. One list at a time: whoever comes
-    /// meanwhile waits for it.
+    /// Like [`Inventory::single`], but lists all first when that is cheaper. One list at a time: others wait for it.
     async fn thing<K, V, L, S>(
         &self,
         question: &Question<'_, K, V>,
@@ -276,7 +275,7 @@ impl Inventory {
         self.single(question, single).await
     }
 
-    /// What is remembered, else what is asked for now, and whether it is as it was remembered.
+    /// The cached entry, otherwise a read now, and whether it has changed.
     async fn single<K, V, S>(
         &self,
         question: &Question<'_, K, V>,
@@ -308,7 +307,7 @@ impl Inventory {
         Ok((have, is_same))
     }
 
-    /// Publishes what is not as it was, if anything is.
+    /// Publishes changed entries, if there are any.
     fn publish(&self, moved: Moved) {
         if moved != Moved::default() {
             self.changes.publish(&Arc::new(moved));
@@ -316,12 +315,12 @@ impl Inventory {
     }
 }
 
-/// What is asked about one thing.
+/// A question for one entry.
 struct Question<'a, K, V> {
     page: &'a Page<K, V>,
     key: &'a K,
     age: Age,
-    /// How things of this kind are published.
+    /// How entries of this kind are published.
     moved: fn(&[K]) -> Moved,
 }
 
@@ -342,7 +341,7 @@ fn known_page<K, V>(pages: &Pages<K, V>, domain: &DomainName) -> Option<Arc<Page
     pages.lock().unwrap_or_else(PoisonError::into_inner).get(domain).cloned()
 }
 
-/// Every domain's page as it is now.
+/// The current page of every domain.
 fn all<K, V>(pages: &Pages<K, V>) -> Vec<(DomainName, Arc<Page<K, V>>)> {
     let pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
     pages.iter().map(|(domain, page)| (domain.clone(), page.clone())).collect()
@@ -356,7 +355,7 @@ where
     for (domain, page) in all(pages) {
         page.count_ours(counts.get(&domain).copied().unwrap_or_default());
     }
-    // Of a domain that nobody asks about any more nothing is kept.
+    // Forgets domains that nobody asks about any more.
     let mut pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
     pages.retain(|domain, page| counts.contains_key(domain) || !page.is_empty());
     shrink(&mut *pages);

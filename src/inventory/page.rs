@@ -1,4 +1,4 @@
-//! What is remembered of things that can be listed together: one kind in one domain, say.
+//! The cache for entries that can be listed together, for example one kind in one domain.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -7,82 +7,82 @@ use std::time::{Duration, Instant};
 
 use crate::shrink::shrink;
 
-/// So many things are asked for one by one before all are listed.
+/// Number of entries that are read one by one before all are listed.
 const SINGLES: usize = 8;
 
-/// What to do for a question.
+/// How to answer a question.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<V> {
-    /// Nothing: this is the answer.
+    /// From the cache: this is the answer.
     Known(Option<V>),
-    /// Ask for it by itself.
+    /// Read this entry.
     Single,
     /// List all.
     List,
 }
 
-/// How what is remembered is looked at again.
+/// How to poll the cached entries.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Again<K> {
-    /// By a list.
+    /// With a list.
     List,
     /// One by one.
     Singles(Vec<K>),
 }
 
-/// What was seen of a thing, beside what was remembered of it.
+/// A read of an entry, compared with the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entered {
-    /// Whether it is as it was remembered, if it was.
+    /// Whether it is the same as cached, if it was cached.
     pub(super) is_same: bool,
-    /// Whether its objects don't know: its settings are not as they were and no write of ours explains that, or it could
-    /// not be read before.
+    /// Whether its objects don't know: its settings changed and no write of ours explains that, or it was not readable
+    /// before.
     pub(super) is_news: bool,
 }
 
-/// Things of one kind, by what they are called.
+/// Entries of one kind, by name.
 #[derive(Debug)]
 pub(super) struct Page<K, V> {
     state: Mutex<State<K, V>>,
     turn: tokio::sync::Mutex<()>,
-    /// Whether two differ in nothing but figures, such as how much mail there is.
+    /// Whether two differ only in figures, such as the amount of mail.
     same_settings: fn(&V, &V) -> bool,
 }
 
 #[derive(Debug)]
 struct State<K, V> {
-    /// So many in a list take Mailcow as long as one asked for by itself; 0 where there is no list of them.
+    /// Mailcow needs as long for this many entries in a list as for a single request; 0 if there is no list.
     for_one: usize,
     /// When all were last listed.
     listed: Option<Instant>,
-    /// Whether a question failed since then: until it is listed again nothing of it counts.
+    /// Whether a question failed since then: the list is not valid until it is read again.
     is_doubted: bool,
-    /// How many the last list held.
+    /// Number of entries in the last list.
     total: usize,
-    /// How many objects of ours are known to belong here.
+    /// Number of our objects that belong here.
     ours: usize,
-    /// All that was listed.
+    /// All listed entries.
     things: HashMap<K, V>,
-    /// What was asked for by itself, and when it was last seen and last asked for.
+    /// Entries that were read singly, and when each was last read and last asked for.
     singles: HashMap<K, Single<V>>,
-    /// What is known to be otherwise by now.
+    /// Entries known to be outdated.
     stale: HashSet<K>,
-    /// What could not be read when it was last asked for: its objects wait for that.
+    /// Entries that were not readable: their objects wait for them.
     unread: HashSet<K>,
-    /// What a write of ours changed that was not seen since.
+    /// Entries that our own write changed and that were not read since.
     written: HashSet<K>,
     /// What happened while all are being listed.
     meanwhile: Option<Meanwhile<K>>,
 }
 
-/// What a list that is coming in may not know yet.
+/// What a list in progress may not contain yet.
 #[derive(Debug)]
 struct Meanwhile<K> {
-    /// What was seen by itself, as often as it was.
+    /// Entries read singly, once for each read.
     seen: Vec<K>,
-    /// What became otherwise.
+    /// Entries that became outdated.
     outdated: HashSet<K>,
-    /// Whether more may have become otherwise than is known.
+    /// Whether more may be outdated than is known.
     is_doubted: bool,
 }
 
@@ -93,8 +93,8 @@ struct Single<V> {
 }
 
 impl<K, V> Page<K, V> {
-    /// Of things of which `for_one` in a list take Mailcow as long as one asked for by itself. `same_settings` tells whether
-    /// two differ in nothing but figures.
+    /// For entries of which Mailcow needs as long for `for_one` in a list as for a single request. `same_settings`
+    /// tells whether two differ only in figures.
     pub(super) fn of(for_one: usize, same_settings: fn(&V, &V) -> bool) -> Self {
         let state = State {
             for_one,
@@ -112,19 +112,19 @@ impl<K, V> Page<K, V> {
         Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default(), same_settings }
     }
 
-    /// Of things that can only be asked for one by one.
+    /// For entries that can only be read one by one.
     pub(super) fn without_list(same_settings: fn(&V, &V) -> bool) -> Self {
         Self::of(0, same_settings)
     }
 }
 
 impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
-    /// Says how many objects of ours belong here.
+    /// Sets the number of our objects that belong here.
     pub(super) fn count_ours(&self, ours: usize) {
         self.state().ours = ours;
     }
 
-    /// Decides how a question is answered, with what is remembered for `keep`.
+    /// Decides how to answer a question, with a cache time of `keep`.
     pub(super) fn next(&self, key: &K, keep: Duration) -> Next<V> {
         let mut state = self.state();
         if state.stale.contains(key) {
@@ -143,18 +143,18 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         if state.is_worth_a_list() { Next::List } else { Next::Single }
     }
 
-    /// Whether nothing is remembered, and nothing is on its way.
+    /// Whether nothing is cached, and nothing is being read.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.state();
         state.listed.is_none() && state.singles.is_empty() && state.meanwhile.is_none()
     }
 
-    /// What was last seen of a thing, however long ago.
+    /// The last read of an entry, however old.
     pub(super) fn remembered<T>(&self, key: &K, what: impl FnOnce(&V) -> T) -> Option<T> {
         self.state().last_seen(key).map(what)
     }
 
-    /// Whether a thing was seen to be missing and not seen since.
+    /// Whether an entry was last seen to be missing.
     pub(super) fn is_missing(&self, key: &K) -> bool {
         let state = self.state();
         let seen = || state.singles.get(key).and_then(|single| single.seen.as_ref());
@@ -165,7 +165,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
     }
 
-    /// Whether the thing was last seen to be missing, within `keep`.
+    /// Whether the entry was last seen to be missing, within `keep`.
     pub(super) fn is_missing_within(&self, key: &K, keep: Duration) -> bool {
         let state = self.state();
         if state.stale.contains(key) {
@@ -178,12 +178,12 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         single.is_some_and(|(seen, thing)| seen.elapsed() < keep && thing.is_none())
     }
 
-    /// A thing of a list that is remembered, by what it is like.
+    /// An entry of a cached list, by its content.
     pub(super) fn find(&self, is_it: impl Fn(&V) -> bool) -> Option<K> {
         self.state().things.iter().find(|(_, thing)| is_it(thing)).map(|(key, _)| key.clone())
     }
 
-    /// Says how many things there are, as is known before any list.
+    /// Sets the number of entries, known before any list.
     pub(super) fn expect_total(&self, total: usize) {
         let mut state = self.state();
         if state.listed.is_none() {
@@ -191,12 +191,12 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
     }
 
-    /// Has a thing asked for by itself the next time.
+    /// Makes the next question read this entry.
     pub(super) fn outdate(&self, key: &K) {
         self.state().outdate(key.clone());
     }
 
-    /// A thing, or the list that was asked for in its stead, could not be read: its objects wait until it can be.
+    /// An entry, or the list read in its place, was not readable: its objects wait for it.
     pub(super) fn unread(&self, key: &K) {
         let mut state = self.state();
         state.unread.insert(key.clone());
@@ -207,13 +207,13 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
     }
 
-    /// A write of ours changed the thing: what is seen of it next is no news.
+    /// Our own write changed the entry: its next read is no news.
     pub(super) fn written(&self, key: &K) {
         self.state().written.insert(key.clone());
     }
 
-    /// Has everything of which this is true asked for by itself the next time, because a write of ours touched it; gives
-    /// what is known to be so. A list that is coming in may show more of it as it was, so it won't count.
+    /// Makes the next question read every entry for which this is true, because our own write affected it; returns the
+    /// known ones. A list in progress may have older data, so it will not count.
     pub(super) fn outdate_where(&self, is_so: impl Fn(&K, &V) -> bool) -> Vec<K> {
         let mut state = self.state();
         let singles = state.singles.iter().filter_map(|(key, single)| Some((key, single.seen.as_ref()?.1.as_ref()?)));
@@ -229,18 +229,18 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         found
     }
 
-    /// Has everything that was listed, or the thing alone, asked for again: a question about it got no answer, and what
-    /// is remembered must not pass for one.
+    /// Makes the next question read again everything that was listed, or this entry: a question about it got no answer,
+    /// so the cache is not valid.
     pub(super) fn doubt(&self, key: &K) {
         let mut state = self.state();
         state.is_doubted = true;
-        // What was seen stays for comparison.
+        // The last read stays for comparison.
         if state.singles.get(key).is_some_and(|single| single.seen.is_some()) {
             state.stale.insert(key.clone());
         }
     }
 
-    /// How to look at it again. What nobody asked for by itself within `forget` is forgotten.
+    /// How to poll again. Forgets single entries that nobody asked for within `forget`.
     pub(super) fn again(&self, forget: Duration) -> Again<K> {
         let mut state = self.state();
         state.unlist();
@@ -249,7 +249,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
         state.singles.retain(|_, single| single.asked.elapsed() < forget);
         let State { stale, unread, written, singles, .. } = &mut *state;
-        // What is not remembered is asked for anyway.
+        // Entries that are not cached are read anyway.
         for keys in [stale, unread, written] {
             keys.retain(|key| singles.contains_key(key));
             shrink(keys);
@@ -258,7 +258,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         Again::Singles(state.singles.keys().cloned().collect())
     }
 
-    /// How to look again at what could not be read; `None` where all of it could.
+    /// How to poll what was not readable; `None` if everything was.
     pub(super) fn again_unread(&self) -> Option<Again<K>> {
         let state = self.state();
         if state.unread.is_empty() {
@@ -268,14 +268,14 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         Some(if state.is_worth_a_list() { Again::List } else { singles() })
     }
 
-    /// Says that all are about to be listed.
+    /// Marks the beginning of a list.
     pub(super) fn begin_list(&self) {
-        // What came in since a try that failed still counts: the next one goes on from there.
+        // Entries read since a failed try still count: the next try continues there.
         let new = || Meanwhile { seen: Vec::new(), outdated: HashSet::new(), is_doubted: false };
         self.state().meanwhile.get_or_insert_with(new);
     }
 
-    /// Enters a whole list; gives what its objects don't know. What was seen by itself since the list began stays.
+    /// Stores a whole list; returns what its objects don't know. Single reads since the list began stay.
     pub(super) fn fill(&self, things: Vec<(K, V)>) -> Vec<K> {
         let mut state = self.state();
         let mut new: HashMap<K, V> = things.into_iter().collect();
@@ -306,7 +306,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         news.into_iter().collect()
     }
 
-    /// Enters what was seen of one thing.
+    /// Stores a read of one entry.
     pub(super) fn enter(&self, key: K, thing: Option<&V>) -> Entered {
         let mut state = self.state();
         state.stale.remove(&key);
@@ -333,7 +333,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         Entered { is_same, is_news: was_unread || !(has_same_settings || is_ours) }
     }
 
-    /// Waits for the right to list.
+    /// Waits for the lock for listing.
     pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await
     }
@@ -357,18 +357,18 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
 
     fn is_worth_a_list(&self) -> bool {
         let ours = self.ours.max(self.singles.len());
-        // Once listed, those that were asked for by themselves are not counted any more.
+        // Once listed, single reads are no longer counted.
         let is_many = ours > SINGLES || (self.listed.is_some() && self.ours == 0);
         self.for_one > 0 && is_many && self.total <= self.for_one * ours.max(SINGLES)
     }
 
-    /// What was last seen of a thing, however long ago; `None` also when it was seen to be missing.
+    /// The last read of an entry, however old; `None` also if it was missing.
     fn last_seen(&self, key: &K) -> Option<&V> {
         let single = || self.singles.get(key)?.seen.as_ref()?.1.as_ref();
         self.things.get(key).or_else(single)
     }
 
-    /// What of all that is remembered is otherwise in a whole list, and what of a whole list that is remembered is new.
+    /// Cached entries that differ from a whole list, and new entries if a list was cached.
     fn not_as_remembered(&self, new: &HashMap<K, V>, same_settings: fn(&V, &V) -> bool) -> Vec<K> {
         let differs = |key: &K, before: Option<&V>| match (before, new.get(key)) {
             (Some(before), Some(now)) => !same_settings(before, now),
@@ -389,7 +389,7 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
         }
     }
 
-    /// After a list that will not be repeated: remembers of it what was asked for.
+    /// After a list that will not be repeated: keeps only the entries that were asked for.
     fn keep_only_singles(&mut self, mut things: HashMap<K, V>) {
         let now = Instant::now();
         self.singles.iter_mut().for_each(|(key, single)| single.seen = Some((now, things.remove(key))));

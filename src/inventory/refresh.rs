@@ -1,4 +1,4 @@
-//! Polling: everything that is remembered is asked for again, and what is not as it was is published.
+//! Polling: reads all cached entries again and publishes the changed ones.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -10,16 +10,16 @@ use super::{Inventory, all};
 use crate::mail::{Address, Catch, DomainName};
 use crate::mailcow::{Client, Error};
 
-/// What is not as it was when it was last seen: names and addresses as a status has them.
+/// Changed entries: names and addresses as in statuses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Names of domains.
     pub domains: HashSet<String>,
     /// Addresses of mailboxes.
     pub mailboxes: HashSet<String>,
-    /// What aliases catch.
+    /// Addresses of aliases.
     pub aliases: HashSet<String>,
-    /// Names of domains that were missing and are made again: what is in them waits for that.
+    /// Names of domains that were missing and were recreated: their mailboxes and aliases wait for this.
     pub made: HashSet<String>,
 }
 
@@ -51,12 +51,12 @@ impl Moved {
     }
 }
 
-/// What is asked for again.
+/// What to read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// Everything that is remembered.
+    /// All cached entries.
     All,
-    /// What could not be read.
+    /// Entries that were not readable.
     Unread,
 }
 
@@ -126,14 +126,14 @@ impl Inventory {
     }
 }
 
-/// Whether a list could not be read: it must not keep the others from being asked for.
+/// Whether a list was not readable: the others must still be read.
 struct Lists<'a> {
     client: &'a Client,
     unread: Result<(), Error>,
 }
 
 impl Lists<'_> {
-    /// Goes on after a list that could not be read, unless nothing can be.
+    /// Continues after a list that was not readable, unless nothing is.
     ///
     /// # Errors
     /// What keeps from going on.
@@ -184,13 +184,13 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Poll<'_, K, V> {
         for key in keys {
             match single(key.clone()).await {
                 Ok(thing) => changed.extend(self.page.enter(key.clone(), thing.as_ref()).is_news.then_some(key)),
-                // What can't be shown, such as a half-deleted mailbox, is something to report.
+                // An entry that can't be shown, such as a half-deleted mailbox, must be reported.
                 Err(Error::Refused { .. }) => changed.push(key),
                 Err(error) if error.is_unreadable() => {
                     warn(&error);
                     self.page.outdate(&key);
                     self.page.unread(&key);
-                    // Who waits for it knows.
+                    // Objects that wait for it know this already.
                     changed.extend((self.extent == Extent::All).then_some(key));
                 }
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! Where the operator may look: of the namespaces that are listed, one that is gone must not keep it from the others.
+//! Which namespaces the operator can read: a deleted namespace in the list must not block the others.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::config::Settings;
 use crate::crd::EmailDomain;
 use crate::kubernetes::stores::scoped;
 
-/// How often a namespace that may not be looked at is tried again.
+/// How often an inaccessible namespace is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Namespaces that the operator may not look at.
+/// Namespaces that the operator can't read.
 pub(crate) struct Inaccessible(Vec<Api<EmailDomain>>);
 
-/// One cheap list in each place, which fails with a clear reason where watches would only try again. Listed namespaces
-/// that may not be looked at, as when they don't exist, are taken out of the settings.
+/// One cheap list in each namespace, which fails with a clear reason where watches would only retry. Listed namespaces
+/// that are not accessible, for example because they don't exist, are removed from the settings.
 ///
 /// # Errors
 /// When the kinds are not there, or none of the namespaces may be looked at.
@@ -53,8 +53,8 @@ fn left_out(closed: Vec<Api<EmailDomain>>, settings: &mut Settings) -> Inaccessi
 }
 
 impl Inaccessible {
-    /// Waits until one of them may be looked at: for ever if there is none. Its objects are known only after a new
-    /// start, which lists all kinds before anything is done.
+    /// Waits until one of them is accessible; for ever if there is none. Its objects are known only after a restart,
+    /// which lists all kinds first.
     pub(crate) async fn wait_until_accessible(self) {
         let opening = self.0.into_iter().map(|place| Box::pin(accessible(place)));
         let opening: Vec<_> = opening.collect();

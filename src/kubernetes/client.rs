@@ -1,5 +1,5 @@
-//! The client of the Kubernetes API: every call has a deadline, writes need the permit of the leader, and it is known when
-//! a call last succeeded.
+//! The client of the Kubernetes API: every call has a timeout, writes need the leader's permit, and the time of the
+//! last successful call is known.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use crate::leader::permit::Permit;
 
-/// How long a call may take; an admission webhook may take 30 s of it. A watch has to begin in that time, and goes on.
+/// Timeout of a call; an admission webhook may use 30 s of it. A watch must begin in this time, and then continues.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,12 +31,12 @@ impl Default for LastAnswer {
 }
 
 impl LastAnswer {
-    /// How long ago that was; from the start, where none did yet.
+    /// Time since then; since the start, if there was none yet.
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// The API answered, whatever it said; one that is broken does not count.
+    /// Notes an answer of the API; a server error does not count.
     fn note(&self, status: http::StatusCode) {
         if !status.is_server_error() {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
@@ -44,12 +44,12 @@ impl LastAnswer {
     }
 }
 
-/// Said of what was not sent.
+/// The error for a call that was not sent.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was sent, because another instance may be the leader now")]
 struct NotLeading;
 
-/// Said of a call whose answer did not come.
+/// The error for a call without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?}")]
 struct TooLate(Duration);
@@ -69,7 +69,7 @@ fn with_deadline(config: kube::Config, permit: Permit, deadlines: &Deadlines) ->
     Ok(ClientBuilder::try_from(config)?.with_layer(deadlines).with_layer(&FilterLayer::new(check)).build())
 }
 
-/// Gives each call its deadline.
+/// Sets the timeout of each call.
 struct Deadlines {
     limit: Duration,
     last: LastAnswer,

@@ -1,21 +1,21 @@
-//! Which cluster to work on: the one that the operator runs in, or the one of a kubeconfig that somebody names. A
-//! kubeconfig that merely lies around is never used.
+//! Which cluster to use: the one that the operator runs in, or the one of a given kubeconfig. A kubeconfig at its
+//! default path is never used.
 
 use std::ffi::OsStr;
 
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-/// Why it is not known which cluster to work on.
+/// Why the cluster is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Outside of a cluster, and none is named.
+    /// Outside a cluster, and none is given.
     #[error("no cluster is given, and this is not a pod: use --kubeconfig FILE, or set KUBECONFIG ({0})")]
     NotNamed(#[source] kube::config::InClusterError),
-    /// A kubeconfig can't be used.
+    /// A kubeconfig is invalid.
     #[error("the kubeconfig {file} is invalid: {error}")]
     Kubeconfig {
-        /// As it was named.
+        /// As given.
         file: String,
         /// What is wrong with it.
         error: Box<kube::config::KubeconfigError>,

@@ -7,11 +7,11 @@ use kube::runtime::events::{self, EventType, Recorder, Reporter};
 
 use crate::status::Event;
 
-/// So many events are remembered at most, to count repetitions.
+/// Number of events that are remembered to count repetitions.
 const REMEMBERED: usize = 500;
 
-/// Publishes events. kube's recorder keeps each of them for six minutes, about 2 KiB: after a change of ten thousand
-/// objects it would hold more than all else. So it is replaced by a new one from time to time.
+/// Publishes events. kube's recorder keeps each event for six minutes, about 2 KiB: after a change of ten thousand
+/// objects it would need more memory than everything else. So it is replaced from time to time.
 pub(crate) struct Events {
     kube: kube::Client,
     current: Mutex<(usize, Recorder)>,

@@ -1,24 +1,24 @@
-//! Texts of conditions that many objects share are held once: three conditions with texts of its own would be half of
-//! an object.
+//! Condition texts that many objects share are stored once: separate texts for three conditions would double the size
+//! of an object.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::crd::{ConditionText, StatusCondition};
 
-/// So many are kept at least before those that nobody says any more are looked for.
+/// At least this many texts are kept before unused ones are removed.
 const FEW: usize = 1000;
 
-/// What the objects of one kind say.
+/// The texts of the objects of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     known: HashSet<Arc<ConditionText>>,
-    /// How many there were when they were last looked through.
+    /// Number of texts after the last cleanup.
     used: usize,
 }
 
 impl Interner {
-    /// Has the conditions share their text with those that came before.
+    /// Makes the conditions share their text with earlier ones.
     pub(crate) fn intern(&mut self, conditions: &mut [StatusCondition]) {
         if self.known.len() > FEW.max(self.used * 2) {
             self.known.retain(|text| Arc::strong_count(text) > 1);

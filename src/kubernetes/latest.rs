@@ -1,5 +1,5 @@
 //! The statuses that were just written. The watch shows our own writes a moment later; a reconcile in between must not
-//! decide from the older status: it would set a password twice, for example.
+//! use the older status: it would set a password twice, for example.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -24,14 +24,14 @@ type Recent = HashMap<(String, TypeId), Written>;
 #[derive(Debug)]
 struct Written {
     when: Instant,
-    /// The version of the object with it, where that is known.
+    /// The version of the object with it, if known.
     version: Option<String>,
     part: Box<dyn Any + Send>,
 }
 
 impl LatestStatuses {
-    /// Keeps the status and the version of an object that was just written, as the API server gave it back. Answers may
-    /// overtake each other: an older version takes no newer one's place.
+    /// Stores the status and version of an object that was just written, from the API server's answer. Answers may
+    /// overtake each other: an older version does not replace a newer one.
     pub(crate) fn remember<K>(&self, object: &K)
     where
         K: ResourceExt + HasStatus<Status: Clone + Default + Send + 'static>,
@@ -49,7 +49,7 @@ impl LatestStatuses {
         self.versioned(object).map(|(_, status)| status)
     }
 
-    /// The same with the version that the object has been of since.
+    /// The same with the version of the object.
     pub(crate) fn versioned<K>(&self, object: &K) -> Option<(Option<String>, K::Status)>
     where
         K: ResourceExt + HasStatus<Status: Clone + 'static>,
@@ -62,7 +62,7 @@ impl LatestStatuses {
         Some((written.version.clone(), written.part.downcast_ref().cloned()?))
     }
 
-    /// Keeps a part of a status that was written, by its type.
+    /// Stores a part of a status that was written, by its type.
     pub(crate) fn put<T: Send + 'static>(&self, uid: &str, part: T) {
         self.keep(uid, None, part);
     }
@@ -89,7 +89,7 @@ impl LatestStatuses {
         }
     }
 
-    /// What is still needed; the rest is forgotten.
+    /// The recent entries; forgets the rest.
     fn recent(&self) -> MutexGuard<'_, Recent> {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         latest.retain(|_, written| written.when.elapsed() < LAG);

@@ -1,5 +1,5 @@
-//! Watches of several namespaces as one: a store forgets everything else when a list ends, so one namespace's list may
-//! never reach it as it is.
+//! Watches of several namespaces as one: a store forgets everything else when a list ends, so the list of one namespace
+//! must not reach it unchanged.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 
-/// A watch of one namespace, and the events it gives.
+/// A watch of one namespace, and its events.
 pub(crate) struct Watch<S> {
     pub(crate) namespace: String,
     pub(crate) events: S,
@@ -19,7 +19,7 @@ pub(crate) struct Watch<S> {
 /// What a watch gives.
 type Given<K> = Result<Event<K>, watcher::Error>;
 
-/// Follows all the watches; `store` is the one that what comes out is written to, before more is asked for.
+/// Follows all the watches; the output is written to `store` before more is read.
 pub(crate) fn merged<K, S>(watches: Vec<Watch<S>>, store: Store<K>) -> impl Stream<Item = Given<K>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -36,8 +36,8 @@ where
     })
 }
 
-/// Turns the events of several namespaces into those of one watch: a first list, once each namespace's is in, and
-/// changes ever after.
+/// Turns the events of several namespaces into those of one watch: a first list, once all namespaces are listed, and
+/// then changes.
 struct Merge<K> {
     places: Vec<Place<K>>,
     /// Whether the first list was given.
@@ -47,9 +47,9 @@ struct Merge<K> {
 /// What is known of one namespace.
 struct Place<K> {
     namespace: String,
-    /// The list in the making, or, before the first list was given, what there is.
+    /// The list in progress; before the first list was published, all known objects.
     objects: Vec<K>,
-    /// Whether its first list is in.
+    /// Whether its first list is complete.
     listed: bool,
 }
 
@@ -62,7 +62,7 @@ where
         Self { places: namespaces.map(place).collect(), whole: false }
     }
 
-    /// What an event of one place means for the whole. `held` has everything that was given before.
+    /// What an event of one namespace means for the whole. `held` has everything that was published before.
     fn step(&mut self, place: usize, event: Event<K>, held: &Store<K>) -> Vec<Event<K>> {
         let whole = self.whole;
         let Some(place) = self.places.get_mut(place) else { return Vec::new() };
@@ -81,7 +81,7 @@ where
         self.first_list()
     }
 
-    /// The first list, once it is whole.
+    /// The first list, once it is complete.
     fn first_list(&mut self) -> Vec<Event<K>> {
         if self.whole || !self.places.iter().all(|place| place.listed) {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! What is read and written in Kubernetes: watched stores with subscriptions, status and finalizers, events.
+//! Kubernetes: watched stores with subscriptions, status and finalizers, events.
 
 pub(crate) mod access;
 pub(crate) mod client;

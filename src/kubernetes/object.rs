@@ -1,4 +1,4 @@
-//! Our kinds as Kubernetes objects: what their metadata says.
+//! Our kinds as Kubernetes objects: their metadata.
 
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
@@ -51,7 +51,7 @@ pub(crate) fn request(object: &impl Resource<DynamicType = ()>) -> ReconcileRequ
     }
 }
 
-/// Whether the object carries our finalizer.
+/// Whether the object has our finalizer.
 pub(crate) fn has_finalizer(object: &impl Resource) -> bool {
     object.meta().finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }

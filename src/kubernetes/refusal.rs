@@ -1,13 +1,13 @@
-//! What the Kubernetes API says when it does not take a write: told from trouble that passes, and cleaned for a status.
+//! Refusals of writes by the Kubernetes API: distinguished from temporary trouble, and cleaned for a status.
 
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::outcome::{Outcome, Reason, Why};
 
-/// Answers that stay the same until somebody changes the object, a right, a quota or a policy: admission webhooks answer
-/// with any of them.
+/// Status codes that stay the same until somebody changes the object, a right, a quota or a policy: admission webhooks
+/// use any of them.
 const REFUSALS: [u16; 5] = [400, 403, 405, 413, 422];
-/// The longest part of an answer that is shown; characters.
+/// The longest shown part of an answer; characters.
 const LONGEST: usize = 400;
 /// Shorter values in a Secret are no secrets, and would cut words to pieces.
 const SHORTEST_VALUE: usize = 6;
@@ -29,13 +29,13 @@ pub(crate) fn why(error: &kube::Error) -> Why {
     }
 }
 
-/// The same as what became of a reconcile.
+/// The same as the outcome of a reconcile.
 pub(crate) fn outcome(error: &kube::Error) -> Outcome {
     let why = why(error);
     if why.reason == Reason::RefusedByKubernetes { Outcome::Stalled(why) } else { Outcome::Unknown(why) }
 }
 
-/// An answer without the values that it quotes, and not too long: whatever was sent may be in them.
+/// An answer without the values that it quotes, and shortened: they may contain anything that was sent.
 pub(crate) fn cleaned(message: &str) -> String {
     let mut cleaned = String::new();
     let mut rest = message;
@@ -65,7 +65,7 @@ fn after_value(text: &str) -> &str {
     end.and_then(|end| quoted.get(end + 1..)).unwrap_or_default()
 }
 
-/// The error without anything that the Secret holds, plain or as it travels: a policy may answer with what it judged.
+/// The error without any data of the Secret, plain or encoded: a policy may repeat what it judged.
 pub(crate) fn without_values(error: kube::Error, secret: &Secret) -> kube::Error {
     let kube::Error::Api(mut answer) = error else { return error };
     for value in secret.data.iter().flat_map(|data| data.values()).filter(|value| value.0.len() >= SHORTEST_VALUE) {

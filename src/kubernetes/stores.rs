@@ -1,6 +1,6 @@
-//! What the Kubernetes API holds of our kinds: one watch each, interner by all drivers.
+//! Our kinds in the Kubernetes API: one watch each, shared by all drivers.
 //!
-//! kube's own interner streams are not used: one that is handed the name of an object that is gone answers `Pending`
+//! kube's own shared streams are not used: with the name of a deleted object they answer `Pending`
 //! without being triggered again (kube-runtime 5.0, `ReflectHandle::poll_next`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ use crate::kubernetes::object::Object;
 use crate::publisher::Publisher;
 use crate::status::Conditioned;
 
-/// So many objects are listed at a time: what is being read takes several times the memory of what is kept of it.
+/// Number of objects in a page of a list: objects being read need several times the memory of stored ones.
 const PAGE: u32 = 100;
 
 /// The changes of a kind, for one subscriber.
@@ -36,11 +36,11 @@ pub(crate) type Changes<K> = UnboundedReceiver<Change<K>>;
 /// What happened to an object.
 #[derive(Debug)]
 pub(crate) enum Change<K> {
-    /// It was there when the operator started, or when the subscription began.
+    /// It existed when the operator started, or when the subscription began.
     Listed(Arc<K>),
-    /// It was created or changed; the store has it so.
+    /// It was created or changed; the store has this version.
     Applied(Arc<K>),
-    /// It is no longer there; as it last was.
+    /// It was deleted; the last version.
     Deleted(Arc<K>),
 }
 
@@ -63,7 +63,7 @@ impl<K> Clone for Change<K> {
     }
 }
 
-/// The store of a kind, which can be subscribed to. Cloning shares it.
+/// The store of a kind, with subscriptions. Clones share it.
 pub(crate) struct Watched<K: Resource<DynamicType = ()> + 'static> {
     store: Store<K>,
     changes: Publisher<Change<K>>,
@@ -90,7 +90,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Watched<K> {
         self.store.clone()
     }
 
-    /// What there is now, and every change after that.
+    /// All current objects, and then every change.
     pub(crate) fn subscribe(&self) -> Changes<K> {
         self.changes.subscribe_after(|| {
             let is_listed = *self.listed.borrow();
@@ -99,7 +99,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Watched<K> {
         })
     }
 
-    /// Waits until the first list is in. (`Store::wait_until_ready` lets only the last of several that wait go on.)
+    /// Waits until the first list is complete. (`Store::wait_until_ready` wakes only the last of several waiters.)
     async fn ready(&self) {
         // An error only says that the watch has ended with the process.
         let _ = self.listed.clone().wait_for(|listed| *listed).await;
@@ -113,7 +113,7 @@ pub(crate) struct Stores {
     pub(crate) mailboxes: Watched<EmailMailbox>,
     pub(crate) aliases: Watched<EmailAlias>,
     pub(crate) rules: Watched<EmailForwardingRule>,
-    /// Labels and annotations of namespaces; `None` where the operator may not read them.
+    /// Labels and annotations of namespaces; `None` if the operator may not read them.
     pub(crate) namespaces: Option<Watched<PartialObjectMeta<Namespace>>>,
 }
 
@@ -140,13 +140,13 @@ impl Stores {
         }
     }
 
-    /// Labels and annotations of a namespace, where they may be read.
+    /// Labels and annotations of a namespace, if they are readable.
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
         self.namespaces.as_ref()?.get(&ObjectRef::new(name))
     }
 }
 
-/// The API of a kind wherever the operator looks: one for each namespace that is listed, or one for all of them.
+/// The API of a kind for all watched namespaces: one for each listed namespace, or one for all.
 pub(crate) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Vec<Api<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -181,12 +181,12 @@ fn watch<K: Object + 'static>(apis: Vec<Api<K>>) -> Watched<K> {
 /// Starts to watch labels and annotations of namespaces.
 fn watch_namespaces(kube: &kube::Client) -> Watched<PartialObjectMeta<Namespace>> {
     let metadata = Api::<PartialObjectMeta<Namespace>>::all(kube.clone());
-    // Selectors go by any label, and a domain may take a name from any annotation.
+    // Selectors can use any label, and a domain can take a name from any annotation.
     let events = watched(metadata).modify(|namespace| namespace.metadata.managed_fields = None).boxed();
     watch_events(|_| events)
 }
 
-/// A watch that goes on for ever.
+/// A watch that never ends.
 fn watched<K>(api: Api<K>) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -197,7 +197,7 @@ where
 /// What a watch gives.
 type Events<K> = BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>;
 
-/// Fills a store with events; those of several watches are told apart by what the store has.
+/// Fills a store with events.
 fn watch_events<K>(events: impl FnOnce(Store<K>) -> Events<K>) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -246,13 +246,13 @@ async fn fill<K>(
     }
 }
 
-/// Publishes a list that is whole: what is there, and what vanished since the last one.
+/// Publishes a complete list: existing objects, and objects that vanished since the last one.
 fn publish_list<K>(store: &Store<K>, before: Vec<Arc<K>>, changes: &Publisher<Change<K>>, all_in: &watch::Sender<bool>)
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let is_first = !*all_in.borrow();
-    // Before it is published: whoever subscribes in between gets the list from the store, and no object is missed.
+    // Before it is published: a subscriber in between gets the list from the store, so no object is missed.
     all_in.send_replace(true);
     for object in store.state() {
         changes.publish(&if is_first { Change::Listed(object) } else { Change::Applied(object) });
@@ -264,8 +264,8 @@ where
     }
 }
 
-/// Drops what no driver reads: half of an object is who set which field, and a map takes half a KiB for one entry. Labels
-/// are read of mailboxes that domains made only.
+/// Drops what no driver reads: managed fields are half of an object, and a map needs half a KiB for one entry. Labels
+/// are needed only of automatic mailboxes.
 fn slim<K: Object>(object: &mut K, interner: &mut Interner) {
     let meta = object.meta_mut();
     meta.managed_fields = None;

@@ -1,4 +1,4 @@
-//! The one place that writes to our objects: status (only when it differs), our finalizer, events.
+//! The single writer of our objects: status (only when it differs), our finalizer, events.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::status::{self, Conditioned, Event, Occurrence, ReconcileRequest};
 pub(crate) const MANAGER: &str = "mailcow-operator";
 /// Field manager of the finalizer alone.
 const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
-/// Field manager of the script in a mailbox's status, which another driver writes than the rest.
+/// Field manager of the script in a mailbox's status, because another driver writes the rest.
 const SCRIPT_MANAGER: &str = "mailcow-operator-script";
 /// A new object whose first reconcile takes longer than this gets a status meanwhile.
 const PENDING_AFTER: Duration = Duration::from_secs(3);
-/// How often a finalizer is read again that others change at the same time.
+/// How often a finalizer is read again when others change it at the same time.
 const ATTEMPTS: u32 = 10;
 
 /// Writes to our objects. Holds handles only.
@@ -170,7 +170,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Publishes why a status is refused: there is no other place for it.
+    /// Reports the refusal of a status in an event: there is no other place.
     async fn report_refusal<K: Object>(&self, object: &K, error: &kube::Error) {
         let why = refusal::why(error);
         if why.reason == Reason::RefusedByKubernetes {
@@ -230,7 +230,7 @@ impl Writer {
         }
     }
 
-    /// Whether the object is there and nobody has deleted it, as the API server says now.
+    /// Asks the API server whether the object exists and is not being deleted.
     ///
     /// # Errors
     /// When the Kubernetes API fails.
@@ -244,19 +244,19 @@ impl Writer {
         self.latest.forget(object);
     }
 
-    /// Publishes an event; one that can't be published is only logged.
+    /// Publishes an event; a failure is only logged.
     pub(crate) async fn publish<K: Object>(&self, object: &K, event: &Event) {
         self.publish_on(&object.object_ref(&()), event).await;
     }
 
-    /// Publishes an event on something that is not ours; one that can't be published is only logged.
+    /// Publishes an event on an object that is not ours; a failure is only logged.
     pub(crate) async fn publish_on(&self, reference: &ObjectReference, event: &Event) {
         if let Err(error) = self.events.publish(event, reference).await {
             tracing::warn!(%error, "publishing an event failed");
         }
     }
 
-    /// Adds our finalizer, before the first write to Mailcow. The uid keeps a successor of the same name safe.
+    /// Adds our finalizer, before the first write to Mailcow. The uid protects a successor with the same name.
     ///
     /// # Errors
     /// When the Kubernetes API fails.
@@ -274,8 +274,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes our finalizer, whoever put it there: a restored manifest makes kubectl its owner, and applying without it
-    /// would take only our own share away. Finalizers of others stay. What changes meanwhile makes it read again.
+    /// Removes our finalizer, whoever added it: after a restore kubectl owns it, and a server-side apply would remove
+    /// only our own share. Finalizers of others stay. A concurrent change makes it read again.
     ///
     /// # Errors
     /// When the Kubernetes API fails.
@@ -306,7 +306,7 @@ impl Writer {
     }
 }
 
-/// Logs that `Ready` changed. A server's outage is logged once where it is noticed, not once for each object.
+/// Logs a change of `Ready`. A server's outage is logged once where it is noticed, not for each object.
 fn log(event: &Event, before: &[Condition]) {
     let outages = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected];
     let is_outage = |reason: &str| outages.iter().any(|outage| outage.as_str() == reason);

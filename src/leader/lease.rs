@@ -1,4 +1,4 @@
-//! What a Lease says, and for how long that counts. Decides without a call and without a clock.
+//! The content of a Lease, and how long it is valid. Decides without I/O and without a clock.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,21 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
 
-/// The longest time between two looks of one that waits.
+/// The longest time between two checks of a standby.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// The times that follow from a lease's duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// Between two looks of one that waits.
+    /// Time between two checks of a standby.
     pub(crate) look: Duration,
     /// Between two renewals.
     pub(crate) renew: Duration,
     /// How long one renewal may take, so that there is time for another when it hangs.
     pub(crate) attempt: Duration,
-    /// How long a confirmed renewal is good for.
+    /// How long a confirmed renewal is valid.
     pub(crate) good: Duration,
-    /// How long a record has to stay unchanged until another takes it.
+    /// How long a record must stay unchanged before another instance takes the Lease.
     patience: Duration,
 }
 
@@ -33,13 +33,13 @@ impl Times {
     }
 }
 
-/// What the Lease last said of another, and since when this process has known that.
+/// The last record of another holder, and since when this process has known it.
 #[derive(Debug, Default)]
 pub(crate) struct Record(Option<(LeaseSpec, Instant)>);
 
 impl Record {
-    /// Who has to be respected at `now`, when the Lease says this; nobody, when it is free. One that was deleted frees
-    /// nobody's hands: who held it may not know yet. Of two durations the longer one counts.
+    /// The holder at `now`; nobody if the Lease is free. A deleted Lease is not free at once, because its holder may
+    /// not know yet. Of two durations the longer one applies.
     pub(crate) fn holder(
         &mut self,
         said: Option<&LeaseSpec>,

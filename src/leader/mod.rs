@@ -1,4 +1,4 @@
-//! Which of several operators works: the one that holds a Lease; one that is alone, too.
+//! Leader election: only the holder of a Lease works, also with a single operator.
 //!
 //! Nobody compares the clocks of two machines. A leader counts from the moment it *sent* its last renewal that was
 //! confirmed, and stops after two thirds of the lease's duration. Another takes the Lease only after it has watched it
@@ -35,7 +35,7 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// A candidate that was not elected yet: `permit` is taken back.
+    /// A candidate that is not elected yet: revokes `permit`.
     pub(crate) fn new(kube: kube::Client, settings: &Settings, permit: Permit, metrics: Metrics) -> Self {
         let leader = &settings.leader;
         permit.revoke();
@@ -51,7 +51,8 @@ impl Candidate {
         }
     }
 
-    /// Waits until this process leads. `looked` is called when the Lease was read: from then on it is a good standby.
+    /// Waits until this process is the leader. `looked` is called when the Lease was read: from then on it is a valid
+    /// standby.
     pub(crate) async fn elected(mut self, looked: impl Fn()) -> Term {
         let times = Times::of(self.duration);
         let mut told = String::new();
@@ -73,7 +74,7 @@ impl Candidate {
         }
     }
 
-    /// One look, and an attempt where the Lease is free.
+    /// Checks the Lease, and tries to take it if it is free.
     async fn look(&mut self, times: Times) -> Result<Look, kube::Error> {
         let asked = Instant::now();
         let there = self.leases.get_opt(&self.name).await?;
@@ -99,11 +100,11 @@ impl Candidate {
         tracing::info!(lease = self.name, me = self.me, "this instance is the leader");
         self.metrics.leading(true);
         let (resign, resigned) = oneshot::channel();
-        // A task of its own: passes that take long must not keep it from renewing.
+        // A task of its own, so that long reconciles don't block the renewal.
         Term { resign, keeping: tokio::spawn(self.keep(*lease, resigned)) }
     }
 
-    /// Renews until it is told to resign, or says why the Lease is lost.
+    /// Renews until it must resign; returns why the Lease is lost.
     async fn keep(self, mut lease: Lease, mut resigned: oneshot::Receiver<()>) -> Option<String> {
         let why = self.renewed(&mut lease, &mut resigned).await;
         if why.is_none() {
@@ -127,7 +128,7 @@ impl Candidate {
             let Some(left) = self.permit.left() else { return late(trouble) };
             let sent = Instant::now();
             wait = times.look;
-            // One that hangs must not cost the term: each try has its part of it.
+            // A hanging renewal must not use up the whole term: each try has a part of it.
             let failed = match timeout(times.attempt.min(left), self.renew(lease)).await {
                 Ok(Ok(Renewed::Yes(renewed))) => {
                     *lease = *renewed;
@@ -166,7 +167,8 @@ impl Candidate {
         }
     }
 
-    /// The Lease is not as it was last seen: an earlier renewal whose answer was lost, a hand, or another leader.
+    /// The Lease differs from its last state: an earlier renewal whose answer was lost, a change by hand, or another
+    /// leader.
     async fn again(&self) -> Result<Renewed, kube::Error> {
         let lease = self.leases.get(&self.name).await?;
         match lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) {
@@ -176,7 +178,7 @@ impl Candidate {
         }
     }
 
-    /// Frees the Lease; nothing is written from here on. One that can't be freed runs out.
+    /// Releases the Lease; nothing is written after that. If this fails, the Lease expires.
     async fn release(&self, lease: Lease) {
         let limit = self.permit.left().unwrap_or_default();
         self.permit.revoke();
@@ -187,7 +189,7 @@ impl Candidate {
         }
     }
 
-    /// Writes the Lease if it is still as it was read.
+    /// Writes the Lease if it is unchanged.
     async fn write(&self, lease: Lease, holder: Option<&str>) -> Result<Lease, kube::Error> {
         self.leases.replace(&self.name, &PostParams::default(), &self.written(lease, holder)).await
     }
@@ -207,15 +209,15 @@ impl Candidate {
     }
 }
 
-/// What a look at the Lease gave.
+/// Result of a check of the Lease.
 enum Look {
     /// It is ours.
     Taken(Box<Lease>),
-    /// Who has it.
+    /// The holder.
     Held(String),
 }
 
-/// What a renewal gave.
+/// Result of a renewal.
 enum Renewed {
     /// It is still ours.
     Yes(Box<Lease>),
@@ -223,7 +225,7 @@ enum Renewed {
     Lost(String),
 }
 
-/// The time of a leader.
+/// The term of a leader.
 pub(crate) struct Term {
     resign: oneshot::Sender<()>,
     keeping: JoinHandle<Option<String>>,
@@ -235,9 +237,9 @@ impl Term {
         (&mut self.keeping).await.ok().flatten().unwrap_or_else(|| "the task that renews the Lease failed".to_owned())
     }
 
-    /// Frees the Lease, so that another may start at once.
+    /// Releases the Lease, so that another instance can start at once.
     pub(crate) async fn resign(self) {
-        // Whoever has stopped listening has lost it, and it can't be freed.
+        // If the receiver is closed, the Lease is lost and can't be released.
         let _ = self.resign.send(());
         let _ = self.keeping.await;
     }
@@ -247,7 +249,7 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
 }
 
-/// The name of the host, with letters that no other process has.
+/// The host name with random letters.
 fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "mailcow-operator" } else { host.trim() };

@@ -1,9 +1,9 @@
-//! The right to write, asked at both doors: before each write to Mailcow and before each to the Kubernetes API.
+//! The right to write, checked before each write to Mailcow and to the Kubernetes API.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Until when this process may write. Cloning shares it.
+/// Until when this process may write. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit(Arc<Mutex<Until>>);
 
@@ -15,17 +15,17 @@ enum Until {
 }
 
 impl Permit {
-    /// The right of one that is alone.
+    /// The permit of a process without leader election.
     pub(crate) fn always() -> Self {
         Self(Arc::new(Mutex::new(Until::Always)))
     }
 
-    /// Gives it until then.
+    /// Grants it until then.
     pub(crate) fn grant(&self, until: Instant) {
         self.set(Until::Then(until));
     }
 
-    /// Takes it back.
+    /// Revokes it.
     pub(crate) fn revoke(&self) {
         self.set(Until::Never);
     }

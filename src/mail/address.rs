@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// Why a text is no domain name or address; the text is part of the message.
+/// Why a text is not a domain name or address; the message has the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Not a domain name that mail can go to.
+    /// Not a domain name for mail.
     #[error("{0:?} is not a domain name: {1}")]
     Domain(String, &'static str),
-    /// Not an address that Mailcow takes.
+    /// Not an address that Mailcow accepts.
     #[error("{0:?} is not an email address: {1}")]
     Address(String, &'static str),
 }

@@ -1,30 +1,30 @@
-//! Aliases: what is wanted and what is there.
+//! Aliases: desired and observed.
 
 use std::collections::BTreeSet;
 
 use super::{Address, Catch, Mark};
 use crate::crd::Sink;
 
-/// An alias as it should be.
+/// The desired alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
-    /// What it catches.
+    /// Its address.
     pub catch: Catch,
-    /// Where its mail goes.
+    /// Its targets.
     pub goto: Goto,
-    /// Whether it takes mail.
+    /// Whether it receives mail.
     pub active: bool,
     /// Whether the groupware offers it as a sender.
     pub visible_in_sogo: Option<bool>,
-    /// Whether those it goes to may send as it; not on every version of Mailcow.
+    /// Whether its targets may send as it; not on every version of Mailcow.
     pub sender_allowed: Option<bool>,
-    /// The comment that the domain's people see; empty is none.
+    /// The comment that the domain's users see; empty: none.
     pub public_comment: Option<String>,
-    /// Who manages it.
+    /// Its ownership mark.
     pub mark: Mark,
 }
 
-/// Where the mail of an alias goes.
+/// The targets of an alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goto {
     /// To these addresses; never empty.
@@ -34,7 +34,7 @@ pub enum Goto {
 }
 
 impl Goto {
-    /// As Mailcow shows it (recordings `05_alias/add_goto_null` and the like).
+    /// As Mailcow shows them (recordings `05_alias/add_goto_null` and similar).
     pub fn texts(&self) -> BTreeSet<String> {
         match self {
             Self::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect(),
@@ -51,40 +51,40 @@ const fn written(sink: Sink) -> &'static str {
     }
 }
 
-/// An alias as Mailcow has it.
+/// An alias on Mailcow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasHave {
-    /// Its number; never used again (recording `05_alias/add_readd_gets_new_id`).
+    /// Its number; never reused (recording `05_alias/add_readd_gets_new_id`).
     pub id: u64,
-    /// What it catches.
+    /// Its address.
     pub catch: Catch,
-    /// Where its mail goes, as Mailcow writes it in lower case: addresses, or `null@localhost` and the like.
+    /// Its targets as Mailcow writes them, in lower case: addresses, or `null@localhost` and similar.
     pub goto: BTreeSet<String>,
-    /// Whether it takes mail.
+    /// Whether it receives mail.
     pub active: bool,
     /// Whether the groupware offers it as a sender.
     pub visible_in_sogo: bool,
-    /// Whether those it goes to may send as it; true where the server's version does not ask.
+    /// Whether its targets may send as it; true if the server's version has no such field.
     pub sender_allowed: bool,
-    /// The comment that the domain's people see; empty when there is none.
+    /// The comment that the domain's users see; empty: none.
     pub public_comment: String,
-    /// The comment for administrators, the mark's place.
+    /// The comment for administrators, with the mark.
     pub private_comment: String,
 }
 
 impl AliasHave {
-    /// Who manages it, if anybody does.
+    /// Its ownership mark, if any.
     pub fn mark(&self) -> Option<Mark> {
         Mark::find(&self.private_comment)
     }
 
-    /// Whether it lets the mailbox send as it, so that Mailcow does not keep the same in the mailbox's own list (recordings
-    /// `17_sender_acl/get_set_own_allowed`, `get_set_own_blocked`).
+    /// Whether it allows the mailbox to send as it, so that Mailcow does not keep the same entry in the mailbox's own
+    /// list (recordings `17_sender_acl/get_set_own_allowed`, `get_set_own_blocked`).
     pub fn lets_send(&self, mailbox: &Address) -> bool {
         self.sender_allowed && self.goto.contains(&mailbox.to_string())
     }
 
-    /// The mailbox that had its address until it was renamed, as Mailcow notes it (recording
+    /// The new address of the mailbox that had this address before a rename, as Mailcow notes it (recording
     /// `24_rename_mailbox/alias_of_old_after_second`).
     pub fn renamed_to(&self) -> Option<Address> {
         let note = self.private_comment.strip_prefix("Mailbox was renamed from ")?;
@@ -92,7 +92,7 @@ impl AliasHave {
         (Catch::One(Address::parse(from).ok()?) == self.catch).then(|| Address::parse(to).ok())?
     }
 
-    /// The sink that it goes to, if any.
+    /// Its sink, if any.
     pub fn sink(&self) -> Option<Sink> {
         let only = self.goto.first().filter(|_| self.goto.len() == 1)?;
         [Sink::Discard, Sink::LearnSpam, Sink::LearnHam].into_iter().find(|sink| written(*sink) == only)

@@ -1,8 +1,8 @@
-//! Hashes in words, and names cut to a length without becoming one.
+//! Hashes as text, and shortened names.
 
 use sha2::{Digest, Sha256};
 
-/// Two lower-case digits a byte.
+/// Two lower-case digits for each byte.
 pub fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()

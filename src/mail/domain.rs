@@ -1,72 +1,72 @@
-//! Domains: what is wanted and what is there.
+//! Domains: desired and observed.
 
 use super::{DomainName, Mark, Quota, RateLimit, Tags};
 
-/// A domain as it should be; `None` is not managed.
+/// The desired domain; `None`: not managed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {
     /// Its name.
     pub name: DomainName,
-    /// Text for people; Mailcow can't clear it.
+    /// Its description; Mailcow can't clear it.
     pub description: Option<String>,
-    /// Whether it takes mail.
+    /// Whether it receives mail.
     pub active: bool,
-    /// How much it may hold; each limit by itself may be unmanaged.
+    /// Its limits; each can be unmanaged.
     pub limits: Limits<Option<u32>, Option<Quota>>,
     /// The limit of each of its senders.
     pub rate_limit: Option<RateLimit>,
-    /// Whether its mailboxes find each other in the address book.
+    /// Whether its users find each other in the address book.
     pub address_list: Option<bool>,
     /// How its mail is relayed.
     pub relay: Relay<Option<bool>, Option<u32>>,
-    /// Its tags, but for the mark.
+    /// Its tags, without the mark.
     pub tags: Tags,
-    /// The DKIM key to make where there is none.
+    /// The DKIM key to create if it has none.
     pub dkim: Dkim,
-    /// Who manages it.
+    /// Its ownership mark.
     pub mark: Mark,
 }
 
-/// A domain as Mailcow has it.
+/// A domain on Mailcow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainHave {
     /// Its name.
     pub name: DomainName,
-    /// Text for people.
+    /// Its description.
     pub description: String,
-    /// Whether it takes mail.
+    /// Whether it receives mail.
     pub active: bool,
-    /// How much it may hold.
+    /// Its limits.
     pub limits: Limits<u32, Quota>,
     /// The limit of each of its senders.
     pub rate_limit: RateLimit,
-    /// Whether its mailboxes find each other in the address book.
+    /// Whether its users find each other in the address book.
     pub address_list: bool,
     /// How its mail is relayed.
     pub relay: Relay<bool, u32>,
-    /// Its tags, the mark's among them.
+    /// Its tags, including the mark.
     pub tags: Vec<String>,
     /// The DKIM key; `None` when it has none.
     pub dkim: Option<DkimKey>,
-    /// Mailboxes in it.
+    /// Number of mailboxes.
     pub mailboxes: u32,
-    /// Aliases in it.
+    /// Number of aliases.
     pub aliases: u32,
-    /// The most that a new mailbox may hold of what the domain may hold.
+    /// The largest possible quota of a new mailbox within the domain's limit.
     pub quota_left: Quota,
-    /// Bytes of mail in it.
+    /// Size of its mail, in bytes.
     pub used: Quota,
-    /// Messages in it.
+    /// Number of messages.
     pub messages: u64,
 }
 
 impl DomainHave {
-    /// Who manages it, if anybody does.
+    /// Its ownership mark, if any.
     pub fn mark(&self) -> Option<Mark> {
         self.tags.iter().find_map(|tag| Mark::find(tag))
     }
 
-    /// Whether nothing differs but how much is in it.
+    /// Whether only its usage differs.
     #[must_use]
     pub fn same_settings(&self, other: &Self) -> bool {
         let Self { mailboxes, aliases, quota_left, used, messages, .. } = *other;
@@ -74,14 +74,14 @@ impl DomainHave {
     }
 }
 
-/// How much a domain may hold.
+/// Limits of a domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits<N, Q> {
     /// Number of mailboxes.
     pub mailboxes: N,
     /// Number of aliases.
     pub aliases: N,
-    /// Quota of a mailbox that does not say.
+    /// Default quota of a mailbox.
     pub default_quota: Q,
     /// The largest quota of a mailbox.
     pub mailbox_quota: Q,
@@ -93,24 +93,24 @@ pub struct Limits<N, Q> {
 /// `02_domain`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relay<B, N> {
-    /// Whether this server hands all of it on.
+    /// Whether this server relays all of its mail.
     pub backup_mx: B,
-    /// Whether any recipient will do.
+    /// Whether mail to any recipient is relayed.
     pub all_recipients: B,
-    /// Whether only recipients without a mailbox here are handed on.
+    /// Whether only recipients without a mailbox here are relayed.
     pub unknown_only: B,
-    /// The number of the relay host for mail that leaves; 0 is none.
+    /// Number of the relay host for outgoing mail; 0: none.
     pub host: N,
 }
 
-/// A DKIM key to make.
+/// A DKIM key to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dkim {
     /// The selector.
     pub selector: String,
     /// RSA key size in bits.
     pub key_size: u16,
-    /// Whether a key of this kind is asked for; else one that exists will do, whatever it is.
+    /// Whether the spec asks for this key; otherwise any existing key is accepted.
     pub is_demanded: bool,
 }
 
@@ -119,7 +119,7 @@ pub struct Dkim {
 pub struct DkimKey {
     /// The selector.
     pub selector: String,
-    /// Key size in bits as Mailcow says it; 0 when it doesn't.
+    /// Key size in bits as Mailcow reports it; 0 if it doesn't.
     pub key_size: u16,
     /// The TXT record's value, unquoted and in one piece.
     pub record: String,

@@ -2,7 +2,7 @@
 
 use super::Mark;
 
-/// A prefilter of a mailbox as Mailcow has it.
+/// A prefilter of a mailbox on Mailcow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// Its number.
@@ -16,8 +16,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Who manages it: the mark in the script's first line, or, where the script was replaced as a whole, in the
-    /// description.
+    /// Its ownership mark: in the script's first line, or, if the whole script was replaced, in the description.
     pub fn mark(&self) -> Option<Mark> {
         self.script.lines().next().and_then(Mark::find).or_else(|| Mark::find(&self.description))
     }

@@ -1,14 +1,14 @@
-//! The ownership mark that the operator leaves on Mailcow: who manages this thing.
+//! The ownership mark that the operator writes to Mailcow.
 
 use std::fmt;
 
 use super::digest::cut;
 
-/// How long a mark may get in bytes: `private_comment` of an alias takes 160 (recording `05_alias/add_comment_too_long`).
+/// Largest size of a mark in bytes: `private_comment` of an alias has 160 (recording `05_alias/add_comment_too_long`).
 const LONGEST: usize = 150;
 const PREFIX: &str = "mailcow-operator";
 
-/// Who manages a thing on Mailcow: `mailcow-operator/<cluster>/<namespace>/<name>/<uid>`.
+/// The owner of an entry on Mailcow: `mailcow-operator/<cluster>/<namespace>/<name>/<uid>`.
 ///
 /// Two marks are of the same owner when all but the uid is equal: an object that was deleted and made again takes up
 /// what its predecessor left.
@@ -26,7 +26,7 @@ impl Mark {
         Self { owner: cut(&full, room), uid: uid.to_owned() }
     }
 
-    /// Finds a mark in a text that may hold other things; `None` when there is none.
+    /// Finds a mark in a text with other content; `None` when there is none.
     pub fn find(text: &str) -> Option<Self> {
         let start = text.find(PREFIX)? + PREFIX.len();
         let rest = text.get(start..)?.strip_prefix('/')?;
@@ -36,7 +36,7 @@ impl Mark {
             .then(|| Self { owner: owner.to_owned(), uid: uid.to_owned() })
     }
 
-    /// Whether both marks are of the same owner.
+    /// Whether both marks have the same owner.
     pub fn same_owner(&self, other: &Self) -> bool {
         self.owner == other.owner
     }

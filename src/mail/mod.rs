@@ -1,4 +1,4 @@
-//! What mail things are: one canonical type on both sides of a plan.
+//! The types of mail entries: one canonical type on both sides of a plan.
 //!
 //! A manifest and Mailcow's answer are both parsed into these types once; after that nobody compares strings.
 //! `None` in a wanted value means *not managed*: it is never touched.

@@ -1,4 +1,4 @@
-//! Quotas: bytes inside, whole MiB towards Mailcow, Kubernetes quantities towards people.
+//! Quotas: bytes inside, whole MiB for Mailcow, Kubernetes quantities for users.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ const MI: u64 = 1 << 20;
 const GI: u64 = 1 << 30;
 const TI: u64 = 1 << 40;
 
-/// Why a text is no quota.
+/// Why a text is not a quota.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a quota: write a whole number of Ki, Mi, Gi or Ti, such as 1Gi")]
 pub struct InvalidQuota(pub String);

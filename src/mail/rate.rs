@@ -2,16 +2,16 @@
 
 use crate::crd::Per;
 
-/// How many messages may be sent in a time; 0 messages is no limit.
+/// How many messages may be sent in a period; 0 messages: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
     /// No limit of its own.
     Unlimited,
-    /// At most so many messages in the time.
+    /// At most this many messages in the period.
     Limit {
         /// Number of messages, at least 1.
         messages: u32,
-        /// The time in which they are counted.
+        /// The period.
         per: Per,
     },
 }

@@ -1,4 +1,4 @@
-//! Rules in canonical form: parsed, checked values that a script can be compiled from.
+//! Rules in canonical form: parsed and checked, ready to compile.
 
 mod pattern;
 mod queue;
@@ -13,28 +13,28 @@ pub use text::{Glob, HeaderName, InvalidText, LONGEST_TEXT, Text};
 use super::{DomainName, Quota};
 use crate::crd::{OnMatch, Spam};
 
-/// What happens to some of a mailbox's mail.
+/// A rule for the mail of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The object's `namespace/name`.
     pub id: String,
     /// A lower number runs first.
     pub priority: u32,
-    /// When the object was made, in seconds since 1970; the elder of two equal priorities runs first.
+    /// Creation time of the object, in seconds since 1970; of two equal priorities the older runs first.
     pub created: i64,
-    /// Whether it is in force.
+    /// Whether it is active.
     pub enabled: bool,
-    /// Which mail it is for.
+    /// Which mail it applies to.
     pub when: When,
-    /// What happens, in order; empty only where a domain's rule meets the mailbox that it forwards to.
+    /// What happens, in order; empty only for a domain's rule in the mailbox that it forwards to.
     pub actions: Vec<Action>,
     /// Whether later rules see the mail too.
     pub on_match: OnMatch,
 }
 
 impl Rule {
-    /// Every forward target with whether the mailbox keeps its copy, each once, in the order of the actions. Of two
-    /// forwards to one target the one that keeps no copy counts.
+    /// Every forward target, each once, with whether the mailbox keeps its copy, in the order of the actions. Of two
+    /// forwards to one target the one without a copy counts.
     pub fn forwards(&self) -> Vec<(&Target, bool)> {
         let mut found: Vec<(&Target, bool)> = Vec::new();
         for action in &self.actions {
@@ -49,8 +49,8 @@ impl Rule {
         found
     }
 
-    /// Leaves out forwards: their mail is in the mailbox already, and stays there. A rule that then has nothing to do is
-    /// switched off.
+    /// Leaves out forwards: their mail is in the mailbox already, and stays there. A rule without any action left is
+    /// disabled.
     pub fn leave_out(&mut self, is_left_out: impl Fn(&Target) -> bool) {
         for action in &mut self.actions {
             let Action::Forward { to, keep_copy } = action else { continue };
@@ -71,40 +71,40 @@ impl Rule {
     }
 }
 
-/// Which mail a rule is for.
+/// Which mail a rule applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct When {
-    /// Every one must hold.
+    /// All must match.
     pub all: Vec<Condition>,
-    /// One must hold, if there are any.
+    /// One must match, if there are any.
     pub any: Vec<Condition>,
-    /// What it sees of spam.
+    /// How it treats spam.
     pub spam: Spam,
-    /// Only mail of more than this, in whole KiB.
+    /// Only mail larger than this, in whole KiB.
     pub larger_than: Option<Quota>,
-    /// Only mail of less than this, in whole KiB.
+    /// Only mail smaller than this, in whole KiB.
     pub smaller_than: Option<Quota>,
 }
 
-/// One thing that can be true of a message.
+/// A condition on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// What is looked at.
+    /// The part of the message to compare.
     pub part: Part,
-    /// How, and with what it is compared.
+    /// The comparison and its values.
     pub test: Test,
-    /// Whether it holds when the test does not.
+    /// Whether the result is inverted.
     pub not: bool,
 }
 
-/// What a condition looks at.
+/// The part of a message that a condition compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The addresses of the From header.
     Sender,
     /// The address of MAIL FROM; empty for bounces.
     EnvelopeSender,
-    /// The address of RCPT TO, or the one that an alias was reached by.
+    /// The address of RCPT TO, or of the alias that the mail was sent to.
     Recipient,
     /// The decoded subject.
     Subject,
@@ -112,35 +112,35 @@ pub enum Part {
     Header(HeaderName),
 }
 
-/// A comparison; of several values one that fits is enough. The case of ASCII letters makes no difference.
+/// A comparison; it is enough if one of several values matches. The case of ASCII letters does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
-    /// The header is there.
+    /// The header exists.
     Exists,
-    /// The whole value; the only one with a use for the empty text.
+    /// The whole value is equal; only here the empty text is useful.
     Equals(Vec<Text>),
-    /// Some part of it.
+    /// The value contains the text.
     Contains(Vec<Text>),
-    /// Its beginning.
+    /// The value begins with the text.
     StartsWith(Vec<Text>),
-    /// Its end.
+    /// The value ends with the text.
     EndsWith(Vec<Text>),
     /// The domain of an address.
     Domain(Vec<DomainName>),
     /// A pattern for the whole value.
     Glob(Vec<Glob>),
-    /// An expression that some part of the value fits.
+    /// An expression that matches some part of the value.
     Regex(Vec<Pattern>),
 }
 
 /// What happens to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It is sent on.
+    /// It is forwarded.
     Forward {
-        /// Where to; never empty.
+        /// The targets; never empty.
         to: Vec<Target>,
-        /// Whether this action leaves the copy in the mailbox.
+        /// Whether this action keeps the copy in the mailbox.
         keep_copy: bool,
     },
     /// A copy waits in a folder until it has become a task or a note.

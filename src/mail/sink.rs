@@ -1,4 +1,5 @@
-//! Sinks: tools outside that make tasks and notes of messages. The installation names them; rules use the names.
+//! Sinks: external tools that make tasks and notes from messages. The installation configures them; rules use their
+//! names.
 
 use serde::Deserialize;
 
@@ -13,42 +14,42 @@ pub struct Sinks(Vec<Sink>);
 pub struct Sink {
     /// Its name.
     pub name: String,
-    /// How it is reached.
+    /// How to reach it.
     pub kind: SinkKind,
-    /// Namespaces whose rules may use it; `*` stands for every one.
+    /// Namespaces whose rules may use it; `*`: all.
     namespaces: Vec<String>,
 }
 
-/// How a sink is reached.
+/// How to reach a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkKind {
-    /// By HTTP; copies wait for the worker in a folder.
+    /// By HTTP; copies wait in a folder for the worker.
     Webhook {
-        /// Where to; holds no secret.
+        /// The URL; it has no secret.
         url: String,
     },
     /// By email: the message is forwarded.
     Email {
-        /// Where to.
+        /// The address.
         address: Target,
     },
 }
 
-/// Why a sink can't be used.
+/// Why a rule can't use a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoSink {
-    /// There is none of this name.
+    /// There is no sink with this name.
     Unknown,
-    /// The namespace is not one that may use it.
+    /// The namespace may not use it.
     NotAllowed,
 }
 
-/// Why the list of sinks can't be used.
+/// Why the list of sinks is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the list of sinks is invalid: {0}")]
 pub struct InvalidSinks(String);
 
-/// A sink as the file has it.
+/// A sink in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -92,7 +93,7 @@ impl Sinks {
         Ok(Self(sinks))
     }
 
-    /// The sink of this name, for a rule of this namespace.
+    /// The sink with this name, for a rule of this namespace.
     ///
     /// # Errors
     /// [`NoSink`].
@@ -109,7 +110,7 @@ impl Sinks {
     }
 }
 
-/// A complaint about a value of the wrong type, without the value: a URL may hold a password.
+/// An error about a value of the wrong type, without the value: a URL may have a password.
 fn without_value(complaint: &str) -> String {
     let value = complaint.split_once("string \"").and_then(|(head, rest)| Some((head, rest.rsplit_once('"')?.1)));
     value.map_or_else(|| complaint.to_owned(), |(head, tail)| format!("{head}a text{tail}"))

@@ -1,12 +1,12 @@
-//! Tags that a spec puts on a thing on Mailcow, among those of others.
+//! Tags of a spec on an entry on Mailcow, among those of others.
 
 /// Tags of a thing; compared without regard to case. No recording shows how Mailcow compares them; this is
 /// the careful side, since a tag that a domain gets twice breaks the call off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
-    /// Those that should be there.
+    /// Tags that should exist.
     pub wanted: Vec<String>,
-    /// Those that an earlier spec put there.
+    /// Tags from an earlier spec.
     pub placed: Vec<String>,
 }
 
@@ -23,12 +23,12 @@ impl Tags {
         missing
     }
 
-    /// Tags in `have` that an earlier spec put there and this one does not want.
+    /// Tags in `have` from an earlier spec that this one no longer has.
     pub fn stale(&self, have: &[String]) -> Vec<String> {
         have.iter().filter(|tag| holds(&self.placed, tag) && !holds(&self.wanted, tag)).cloned().collect()
     }
 
-    /// Tags in `have` that are this spec's, now or from before, sorted.
+    /// Tags in `have` from this spec or an earlier one, sorted.
     pub fn ours(&self, have: &[String]) -> Vec<String> {
         let is_ours = |tag: &&String| holds(&self.placed, tag) || holds(&self.wanted, tag);
         let mut ours: Vec<String> = have.iter().filter(is_ours).cloned().collect();

@@ -1,4 +1,4 @@
-//! Mailcow's versions, such as `2026-07a`, and what came with which (mailcow.md, section 11: from its git history).
+//! Mailcow's versions, such as `2026-07a`, and which version added what (from Mailcow's git history).
 
 use std::fmt;
 
@@ -20,12 +20,12 @@ impl Version {
         Some(Self { year: year.parse().ok()?, month, letter: letter.chars().next() })
     }
 
-    /// Whether a server of this version shows mailboxes page by page.
+    /// Whether a server with this version lists mailboxes in pages.
     pub fn has_pages(self) -> bool {
         self >= Self { year: 2026, month: 3, letter: None }
     }
 
-    /// Whether a server of this version has the field.
+    /// Whether a server with this version has the field.
     pub fn has(self, feature: Feature) -> bool {
         self >= feature.since()
     }
@@ -47,7 +47,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// The first release that has it.
+    /// The first release with this field.
     pub const fn since(self) -> Version {
         match self {
             Self::SenderAllowed | Self::EasAndDav => Version { year: 2026, month: 1, letter: None },

@@ -1,4 +1,4 @@
-//! Fields as Mailcow takes them: the `attr` of an edit, and the body of an add.
+//! Fields in Mailcow's format: the `attr` of an edit, and the body of an add.
 
 use std::collections::BTreeSet;
 
@@ -80,7 +80,7 @@ pub(super) fn password_attr(password: Option<&SecretString>) -> Value {
     json!({"password": password, "password2": password})
 }
 
-/// A value of 0 clears the limit; the frame is needed all the same.
+/// A value of 0 clears the limit; the period is required anyway.
 pub(super) fn rate_attr(rate: RateLimit) -> Value {
     let (messages, per) = match rate {
         RateLimit::Unlimited => (0, Per::Second),

@@ -1,5 +1,5 @@
-//! When nothing is sent: after a rejected key, and while the server is in trouble. And when only one call is sent: while
-//! it is not known that the key is right, since Mailcow counts each wrong one.
+//! When nothing is sent: after a rejected key, and while the server is in trouble. And when only one request is sent:
+//! while the key is not confirmed yet, because Mailcow counts each wrong one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use crate::clock;
 
 /// How long nothing is sent after a 401. Mailcow bans an address after ten of them.
 pub(super) const REJECTED_WAIT: Duration = Duration::from_mins(15);
-/// So many failures in a row, whatever was asked, and the server is in trouble.
+/// After this many failures in a row, of any requests, the server is in trouble.
 const TROUBLE: u32 = 3;
 /// Longest time between two tries of a server in trouble.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Lets calls through or not; one for a server.
+/// Admits requests or not; one for each server.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: Mutex<State>,
     recoveries: watch::Sender<u64>,
-    /// Held by the one call that tries a key.
+    /// Held by the one request that tests a key.
     probing: AsyncMutex<()>,
 }
 
-/// The right to send one call; to be kept until its answer is known.
+/// The right to send one request; kept until its answer is known.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Admission<'a> {
@@ -42,15 +42,15 @@ struct State {
     failures: u32,
     last: Option<Error>,
     next: Option<Instant>,
-    /// Whether the server took the key.
+    /// Whether the server accepted the key.
     is_proven: bool,
-    /// How many calls that tried the key have ended, and why the last one did not prove it.
+    /// Number of finished requests that tested the key, and why the last one did not confirm it.
     probes: u64,
     unproven: Option<Error>,
 }
 
 impl State {
-    /// Notes that a call did not prove the key.
+    /// Notes that a request did not confirm the key.
     fn probed(&mut self, error: &Error) {
         self.probes += 1;
         self.unproven = Some(error.clone());
@@ -64,8 +64,8 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Lets a call through, if it may be sent. While the key is not known to be right, one call tries it, and the others
-    /// wait and share what became of it.
+    /// Admits a request, if it may be sent. While the key is not confirmed, one request tests it, and the others wait
+    /// and share its result.
     ///
     /// # Errors
     /// What keeps it from being sent.
@@ -88,7 +88,7 @@ impl Breaker {
         }
     }
 
-    /// Whether a call may be sent. Of a server in trouble one call tries, and the others share what was last seen.
+    /// Whether a request may be sent. For a server in trouble one request tries, and the others share the last result.
     ///
     /// # Errors
     /// What keeps it from being sent.
@@ -109,7 +109,7 @@ impl Breaker {
         }
     }
 
-    /// The key or the address was rejected. Gives whether this is news: several calls may have been on their way.
+    /// The key or the address was rejected. Returns whether this is news: several requests may have been in progress.
     pub(super) fn rejected(&self, error: Error) -> bool {
         let mut state = self.state();
         let is_known = state.rejected.as_ref().is_some_and(|(since, _)| since.elapsed() < REJECTED_WAIT);
@@ -120,7 +120,8 @@ impl Breaker {
         !is_known
     }
 
-    /// The server could not be reached, broke down, or something else answers in its place. Once it is in trouble by that, gives since when.
+    /// The server was not reachable, failed, or something else answers in its place. If it is now in trouble, returns
+    /// since when.
     pub(super) fn failed(&self, error: &Error, jitter: f64) -> Option<Timestamp> {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
@@ -131,7 +132,7 @@ impl Breaker {
         (state.failures == TROUBLE).then_some(since)
     }
 
-    /// The server answered. Where that ends a trouble, gives since when it was in it.
+    /// The server answered. If that ends its trouble, returns since when it was in trouble.
     pub(super) fn answered(&self) -> Option<Timestamp> {
         let mut state = self.state();
         let was_in_trouble = state.failures >= TROUBLE || state.rejected.is_some();
@@ -143,7 +144,7 @@ impl Breaker {
         before.since.filter(|_| was_in_trouble)
     }
 
-    /// Its state in one word.
+    /// The state.
     pub(super) fn word(&self) -> &'static str {
         let state = self.state();
         match &state.rejected {

@@ -16,12 +16,12 @@ use super::location::{base_url, without_credentials};
 use super::roots::certificates;
 use super::writers::{Lane, Writers};
 
-/// Time limit of a read; that of a list grows with what is in it.
+/// Time limit of a read; that of a list grows with its size.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit of a write: one that rebuilds the groupware's view takes half a minute at 5,000 mailboxes, and others
 /// wait for it.
 const WRITE_LIMIT: Duration = Duration::from_mins(5);
-/// Reads at once; the server itself gains nothing above.
+/// Number of parallel reads; the server gains nothing from more.
 const READERS: usize = 4;
 
 /// How long a call may take.
@@ -34,27 +34,27 @@ struct Limits {
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// It looks; `more_time` than any other read may take is for long lists.
+    /// A read; long lists may take `more_time` than other reads.
     Read { more_time: Duration },
-    /// It changes something.
+    /// A write.
     Write,
 }
 
-/// What Mailcow is asked.
+/// A question to Mailcow.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
     /// The route.
     pub(super) action: &'static str,
     /// More parts of its path.
     pub(super) parts: &'a [&'a str],
-    /// The body, for a route that is not read by its path alone.
+    /// The body, for a route that needs more than its path.
     pub(super) body: Option<Value>,
-    /// How much longer than any other read it may take.
+    /// How much longer than other reads it may take.
     pub(super) more_time: Duration,
 }
 
 impl<'a> Question<'a> {
-    /// One that has nothing but a path.
+    /// A question with only a path.
     pub(super) const fn of(action: &'static str, parts: &'a [&'a str]) -> Self {
         Self { action, parts, body: None, more_time: Duration::ZERO }
     }
@@ -138,12 +138,12 @@ impl Client {
         self
     }
 
-    /// Counts how often the server answered again after it was in trouble.
+    /// Counts how often the server answered again after trouble.
     pub fn recoveries(&self) -> watch::Receiver<u64> {
         self.breaker.recoveries()
     }
 
-    /// Whether calls are sent, in one word: `closed` for all, `open` for one at a time, `rejected` for none.
+    /// The state of the breaker: `closed` sends all requests, `open` one at a time, `rejected` none.
     pub fn breaker(&self) -> &'static str {
         self.breaker.word()
     }
@@ -153,12 +153,12 @@ impl Client {
         self.breaker() != "closed"
     }
 
-    /// Scheme, host and port, for people.
+    /// Scheme, host and port.
     pub fn server(&self) -> String {
         self.base.origin().ascii_serialization()
     }
 
-    /// Host name of the mail server as MX records name it, where the connection says so.
+    /// Host name of the mail server in MX records, if the connection has one.
     pub fn mail_host(&self) -> Option<&str> {
         self.mail_host.as_deref()
     }
@@ -176,7 +176,7 @@ impl Client {
         self.read(&Question::of(action, parts), |body, path| self.parsed(body, path)).await
     }
 
-    /// Asks, and has the answer read by `parse` from its body and its path.
+    /// Asks, and parses the answer with `parse` from its body and its path.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
@@ -199,7 +199,7 @@ impl Client {
         read
     }
 
-    /// Writes, and has the answer judged.
+    /// Writes, and judges the answer.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] when the connection broke after the request was sent; what the judge says.
@@ -234,7 +234,7 @@ impl Client {
         url
     }
 
-    /// The one place that talks to the server.
+    /// The single place that sends requests to the server.
     async fn send(&self, kind: Kind, url: Url, body: Option<&Value>) -> Result<Vec<u8>, Error> {
         let (path, is_write) = (url.path().to_owned(), kind == Kind::Write);
         let limit = match kind {
@@ -256,7 +256,7 @@ impl Client {
         asked.await
     }
 
-    /// Tells the breaker how a call ended, and the log, once, when the server's trouble begins and ends.
+    /// Tells the breaker how a request ended, and logs once when the server's trouble begins and ends.
     fn note(&self, error: Option<&Error>) {
         let server = self.server();
         match error {
@@ -284,13 +284,13 @@ impl Client {
         Error::KeyRejected { server: self.server(), why, wait_minutes }
     }
 
-    /// Reads the status. Refusals of single things come with 200 and are not seen here.
+    /// Judges the status. Refusals of single entries have status 200 and are not seen here.
     fn judged(&self, status: StatusCode, body: &[u8], path: &str) -> Result<(), Error> {
         match status.as_u16() {
             200 => Ok(()),
             401 => Err(self.key_rejected(&message_of(body).unwrap_or_else(|| "status 401".to_owned()))),
             403 => Err(Error::ReadOnlyKey { server: self.server() }),
-            // Without PHP the web server takes a write for a request of a page (recording `30_php_down`).
+            // Without PHP the web server treats a write as a request for a page (recording `30_php_down`).
             405 | 502 if is_page(body) => Err(self.unreachable(format!(
                 "it answered with status {status} and a page of its web server: PHP does not answer; check the container php-fpm-mailcow"
             ))),
@@ -349,8 +349,8 @@ fn label(error: &Error) -> &'static str {
     error.reason().as_str()
 }
 
-/// A part of a path, encoded once more than the URL will be: Mailcow's web server and its PHP decode it one after the other
-/// (recording `16_path_encoding`). What is the same decoded twice stays readable.
+/// A part of a path, encoded once more than the URL will be: Mailcow's web server and its PHP decode it one after the
+/// other (recording `16_path_encoding`). Parts that are the same when decoded twice stay readable.
 fn encoded(part: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => char::from(byte).to_string(),
@@ -373,7 +373,7 @@ fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// What Mailcow itself can't reach, as its page names it (recordings `10_backend_trouble/*_down_get`).
+/// The backend that Mailcow itself can't reach, as named on its page (recordings `10_backend_trouble/*_down_get`).
 fn failed_backend(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let (_, rest) = text.split_once("Connection to ")?;

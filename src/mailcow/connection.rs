@@ -1,4 +1,4 @@
-//! How a Mailcow server is reached, and who is asked and told about it.
+//! The connection to a Mailcow server, its observer and its permit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ pub struct Connection {
     pub url: String,
     /// The read-write API key.
     pub api_key: SecretString,
-    /// A private certificate authority in PEM, trusted beside the public ones.
+    /// A private certificate authority in PEM, in addition to the public ones.
     pub ca: Option<String>,
-    /// Host name of the mail server as MX records name it, where it is not that of the URL.
+    /// Host name of the mail server in MX records, if it is not that of the URL.
     pub mail_host: Option<String>,
 }
 
@@ -34,8 +34,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Is told of every call that was sent: action (`add/mailbox`), outcome (one static word) and how long it took.
+/// Called for every request: action (`add/mailbox`), outcome (one static word) and duration.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
 
-/// Is asked before each write is sent.
+/// Called before each write is sent.
 pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -1,11 +1,11 @@
-//! What can go wrong with Mailcow, told so that a person knows what to do. No text here ever holds a key or a password.
+//! Errors of Mailcow, with texts that say what to do. They never have a key or a password.
 
 use crate::outcome::{Outcome, Reason, Why};
 
-/// A call that did not do what was asked.
+/// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The configured URL is none.
+    /// The configured URL is invalid.
     #[error("the Mailcow URL {url:?} is invalid: {why}; use a URL such as https://mail.example.com")]
     InvalidUrl {
         /// As configured.
@@ -13,7 +13,7 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// What is configured beside the URL can't be used.
+    /// Another part of the connection is invalid.
     #[error("the connection to Mailcow at {url} is invalid: {why}")]
     InvalidConnection {
         /// As configured, without credentials.
@@ -21,7 +21,7 @@ pub enum Error {
         /// What is wrong, and what to do.
         why: String,
     },
-    /// No connection, no answer in time, a reset, or a server error.
+    /// No connection, a timeout, a reset, or a server error.
     #[error("Mailcow at {server} can't be reached: {why}")]
     Unreachable {
         /// Scheme, host and port.
@@ -29,19 +29,19 @@ pub enum Error {
         /// What happened.
         why: String,
     },
-    /// 401: the key or the address it is used from.
+    /// 401: Mailcow refuses the key, or the IP address.
     #[error(
         "Mailcow at {server} refuses the API key or the operator's IP address ({why}); check the key, that API access is on, and the allowed addresses. The operator sends nothing until the key changes or {wait_minutes} minutes have passed, because Mailcow bans addresses"
     )]
     KeyRejected {
         /// Scheme, host and port.
         server: String,
-        /// Mailcow's own words.
+        /// Mailcow's own message.
         why: String,
-        /// Minutes until it is tried again.
+        /// Minutes until the next try.
         wait_minutes: u64,
     },
-    /// 403: the key may only read.
+    /// 403: the key is read-only.
     #[error("the API key for Mailcow at {server} is read-only; give the operator the read-write key")]
     ReadOnlyKey {
         /// Scheme, host and port.
@@ -50,40 +50,40 @@ pub enum Error {
     /// A refusal inside a success answer.
     #[error("Mailcow refused to {action}: {message}")]
     Refused {
-        /// What was asked, with the thing's name.
+        /// The action, with the name of the entry.
         action: String,
-        /// Mailcow's code; `password_complexity` and the like.
+        /// Mailcow's code, such as `password_complexity`.
         code: String,
         /// The same in words.
         message: String,
     },
-    /// A write was cut off or answered nothing: it may be done, half done or not done.
+    /// A write was interrupted or got an empty answer: it may be done, half done or not done.
     #[error("Mailcow did not confirm the request to {action}: {why}; the operator checks the result before it retries")]
     OutcomeUnknown {
-        /// What was asked, with the thing's name.
+        /// The action, with the name of the entry.
         action: String,
         /// What happened.
         why: String,
     },
-    /// A database deadlock; trying again is right.
+    /// A database deadlock; a retry is right.
     #[error("Mailcow was too busy to {action}: {why}")]
     Busy {
-        /// What was asked, with the thing's name.
+        /// The action, with the name of the entry.
         action: String,
-        /// Mailcow's own words.
+        /// Mailcow's own message.
         why: String,
     },
-    /// An answer about something else.
+    /// An answer about another entry.
     #[error(
         "Mailcow at {server} answered {asked:?} with data of another entry; the operator ignores the answer and writes nothing"
     )]
     OtherThing {
         /// Scheme, host and port.
         server: String,
-        /// What was asked; never what was answered.
+        /// The question; never the answer.
         asked: String,
     },
-    /// Something that is no answer of Mailcow's API, such as a page.
+    /// Something that is not from Mailcow's API, such as a page.
     #[error("the answer of {server} to {path} is not from Mailcow's API ({why}); check the URL")]
     NotTheApi {
         /// Scheme, host and port.
@@ -93,7 +93,7 @@ pub enum Error {
         /// What was seen; never the answer's text.
         why: String,
     },
-    /// JSON that is not what the API answers.
+    /// JSON that the API does not use.
     #[error("the answer of Mailcow at {server} to {path} is not readable ({why}); check that its version is supported")]
     Unexpected {
         /// Scheme, host and port.
@@ -106,7 +106,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The word for conditions, events and metrics.
+    /// The reason for conditions, events and metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidConnection { .. } => Reason::MailcowNotConfigured,
@@ -121,7 +121,7 @@ impl Error {
         }
     }
 
-    /// The same where Mailcow's own words don't hold the secret.
+    /// The same, with the secret removed from Mailcow's message.
     pub(super) fn without(mut self, secret: &str) -> Self {
         let words = match &mut self {
             Self::Refused { message, .. } => message,
@@ -141,12 +141,12 @@ impl Error {
         self
     }
 
-    /// Whether there was an answer, and one that can't be read.
+    /// Whether there was an answer that was not readable.
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::NotTheApi { .. } | Self::Unexpected { .. } | Self::OtherThing { .. })
     }
 
-    /// Whether the same call may well succeed later without anybody doing anything.
+    /// Whether the same request may succeed later without any change.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -169,7 +169,7 @@ impl From<Error> for Outcome {
         let why = Why::new(error.reason(), error.to_string());
         match error {
             Error::Refused { .. } => Self::Stalled(why),
-            // The object itself is fine: what Mailcow holds can't be known now.
+            // The object itself is fine: the state of Mailcow is unknown now.
             _ => Self::Unknown(why),
         }
     }

@@ -1,4 +1,4 @@
-//! Carries changes out, one request each, and says whether Mailcow confirmed them.
+//! Applies changes, one request each, and checks that Mailcow confirmed them.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,14 +13,14 @@ use crate::plan::Change;
 const DEADLOCK_TRIES: u32 = 3;
 
 impl Client {
-    /// Carries changes out in order and stops at the first that fails. `password` is for changes that set one.
+    /// Applies changes in order and stops at the first failure. `password` is for changes that set one.
     ///
     /// # Errors
     /// [`Error::Refused`], or any other of the calls.
     pub async fn execute(&self, changes: &[Change], password: Option<&SecretString>) -> Result<(), Error> {
         for change in changes {
             let done = self.write(&request(change, password), &lane(change)).await;
-            // Mailcow's own words may repeat what it was sent.
+            // Mailcow's own message may repeat what it was sent.
             done.map_err(|error| password.map_or(error.clone(), |password| error.without(password.expose_secret())))?;
         }
         Ok(())
@@ -45,7 +45,7 @@ impl Client {
     }
 }
 
-/// A broken connection knows only the path; the act in words is better.
+/// A broken connection knows only the path; the action in words is better.
 fn named(error: Error, action: &str) -> Error {
     match error {
         Error::OutcomeUnknown { why, .. } => Error::OutcomeUnknown { action: action.to_owned(), why },

@@ -1,5 +1,5 @@
-//! Whether Mailcow's answer is about the thing that was asked for. Its answers are not trusted in that: it compares names
-//! as its database does, so an alias of another domain may answer for `3rd@example.com` (recording `15_alias_id_lookup`).
+//! Whether Mailcow's answer is about the entry in question. This is not trusted: Mailcow compares names as its database
+//! does, so an alias of another domain may answer for `3rd@example.com` (recording `15_alias_id_lookup`).
 
 use serde::de::DeserializeOwned;
 
@@ -9,12 +9,12 @@ use super::observe::is_nothing;
 use super::wire::{WireAlias, WireDomain, WireFilter, WireMailbox};
 use crate::mail::{Address, Catch, DomainName};
 
-/// An object that says what it is called.
+/// An object with its own name.
 pub(super) trait Named {
-    /// What it is asked for by.
+    /// The name in a question.
     type Name: PartialEq;
 
-    /// Its own name; `None` when it is none that could be asked for.
+    /// Its own name; `None` when it is not a valid name.
     fn name(&self) -> Option<Self::Name>;
 }
 
@@ -43,7 +43,7 @@ impl Named for WireAlias {
 }
 
 impl Named for WireFilter {
-    /// The mailbox: a filter is asked for by it.
+    /// The mailbox: filters are read by mailbox.
     type Name = Address;
 
     fn name(&self) -> Option<Address> {
@@ -51,13 +51,13 @@ impl Named for WireFilter {
     }
 }
 
-/// What Mailcow answered to the question for one thing.
+/// Mailcow's answer to a question for one entry.
 pub(super) enum Answer<T> {
-    /// There is no such thing.
+    /// The entry does not exist.
     Nothing,
-    /// The thing.
+    /// The entry.
     Asked(T),
-    /// Something else.
+    /// Another entry.
     Other(T),
 }
 
@@ -109,7 +109,7 @@ impl Client {
         Err(self.other_thing(action, name))
     }
 
-    /// Says that the answer was about something else.
+    /// The error for an answer about another entry.
     pub(super) fn other_thing(&self, action: &str, name: &impl ToString) -> Error {
         Error::OtherThing { server: self.server(), asked: format!("{action} {}", name.to_string()) }
     }

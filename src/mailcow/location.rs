@@ -1,4 +1,4 @@
-//! The URL of a server as people write it.
+//! The URL of a server in configuration.
 
 use reqwest::Url;
 

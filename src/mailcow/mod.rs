@@ -1,4 +1,4 @@
-//! The only door to Mailcow: how it is asked, and what its answers mean.
+//! The only access to Mailcow: its requests, and the meaning of its answers.
 //!
 //! Nothing outside this room knows a URL, a JSON key or a message text of Mailcow.
 

@@ -1,4 +1,4 @@
-//! What Mailcow has, as mail types: everything is normalised here and nowhere else.
+//! Reads Mailcow into mail types: all normalisation is here.
 
 use std::time::Duration;
 
@@ -31,22 +31,22 @@ pub(super) const PROTOCOLS: [(Protocol, &str); 7] = [
 const TIME_FOR_A_MAILBOX: Duration = Duration::from_millis(25);
 /// The same for an alias: up to 1.2 ms.
 const TIME_FOR_AN_ALIAS: Duration = Duration::from_millis(5);
-/// How many mailboxes a page shows: a second's work for Mailcow.
+/// Number of mailboxes in a page: a second's work for Mailcow.
 const PAGE: u32 = 200;
-/// So many are shown by two pages: what is deleted meanwhile moves the later ones up.
+/// Two pages overlap by this number, because deletions in between move later entries up.
 const OVERLAP: u32 = 10;
 
 /// Some mailboxes of a domain.
 #[derive(Clone, Debug)]
 pub struct MailboxPage {
-    /// What it shows, by address.
+    /// The mailboxes, by address.
     pub mailboxes: Vec<(Address, MailboxHave)>,
     /// The number that the next page starts with; `None` when this is the last.
     pub next: Option<u32>,
 }
 
 impl Client {
-    /// Looks a domain up, without its DKIM key; `None` when it does not exist.
+    /// Reads a domain, without its DKIM key; `None` when it does not exist.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
@@ -93,13 +93,13 @@ impl Client {
         self.shaped("get/dkim", value).map(|wire| Some(dkim_key(wire)))
     }
 
-    /// Looks a mailbox up; `None` when it does not exist.
+    /// Reads a mailbox; `None` when it does not exist.
     ///
     /// # Errors
     /// Any [`Error`]; [`Error::Refused`] for a half-deleted one.
     pub async fn mailbox(&self, address: &Address) -> Result<Option<MailboxHave>, Error> {
         if !is_found_by_name(address) {
-            // By a list, in which nothing is to be overlooked.
+            // With a list, which must be complete.
             let all =
                 self.list::<WireMailbox>(&Question::of("get/mailbox", &["all", address.domain().as_str()])).await?;
             let all = of_domain(all, address.domain());
@@ -136,7 +136,7 @@ impl Client {
         {
             return Ok(Some(alias_have(catch.clone(), alias)));
         }
-        // Nothing in it is to be overlooked.
+        // The list must be complete.
         let parts = ["all", catch.domain().as_str()];
         let all: Vec<WireAlias> = self.list(&Question::of("get/alias", &parts)).await?;
         let found = all.into_iter().find(|alias| alias.name().as_ref() == Some(catch));
@@ -216,12 +216,12 @@ impl Client {
             .collect())
     }
 
-    /// An object of the shape that is expected.
+    /// An object in the expected format.
     pub(super) fn shaped<T: DeserializeOwned>(&self, action: &'static str, value: Value) -> Result<T, Error> {
         serde_json::from_value(value).map_err(|error| self.unexpected(action, shape(&error)))
     }
 
-    /// A list; Mailcow writes `{}` for an empty one. It is read without a tree of all its values, which would take many
+    /// A list; Mailcow writes `{}` for an empty one. It is parsed without a tree of all values, which would need many
     /// times the memory of a long list.
     pub(super) async fn list<T: DeserializeOwned>(&self, question: &Question<'_>) -> Result<Vec<T>, Error> {
         let parse = |body: &[u8], path: &str| {
@@ -234,7 +234,7 @@ impl Client {
         self.read(question, parse).await
     }
 
-    /// The same without those that can't be read: one odd domain must not hide all others.
+    /// The same without unreadable entries: one odd domain must not hide all others.
     async fn list_readable<T: DeserializeOwned>(&self, question: &Question<'_>) -> Result<Vec<T>, Error> {
         let parse = |body: &[u8], path: &str| {
             self.not_empty(body, path)?;
@@ -249,8 +249,8 @@ impl Client {
         self.read(question, parse).await
     }
 
-    /// What can be read of a list; `None` where nothing can. The rest is left out: whoever wants it asks for it by itself, and
-    /// is told what is wrong with it.
+    /// The readable entries of a list; `None` if there are none. A question for one of the others reads it singly and
+    /// gets the error.
     fn readable<T: DeserializeOwned>(&self, action: &str, items: Vec<Value>) -> Option<Vec<T>> {
         let is_empty = items.is_empty();
         let read = |item: Value| {
@@ -272,7 +272,7 @@ impl Client {
         (is_empty || !readable.is_empty()).then_some(readable)
     }
 
-    /// An answer of the shape that is expected.
+    /// An answer in the expected format.
     pub(super) fn parsed_as<T: DeserializeOwned>(&self, action: &str, body: &[u8], path: &str) -> Result<T, Error> {
         serde_json::from_slice(body).map_err(|error| match error.classify() {
             Category::Data => self.unexpected(action, shape(&error)),
@@ -290,7 +290,7 @@ fn of_domain(all: Vec<WireMailbox>, domain: &DomainName) -> Vec<(Address, Mailbo
     named.collect()
 }
 
-/// What Mailcow's own page sends for its table of mailboxes: the address is column 2, and is looked through with the
+/// The request of Mailcow's own page for its table of mailboxes: the address is column 2, and the search covers it, the
 /// display name and the tags (recordings `29_big_lists/search_*`).
 fn page_body(domain: &DomainName, start: u32) -> Value {
     let column = |n: u32| {
@@ -308,7 +308,7 @@ pub(super) fn is_nothing(value: &Value) -> bool {
     value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// What is wrong with an answer's shape, without any of its values.
+/// What is wrong with an answer's format, without any of its values.
 fn shape(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.split_once("missing field") {

@@ -1,4 +1,4 @@
-//! Mail that Mailcow holds back: listed, released, deleted (recordings `08_others/q*`).
+//! Quarantined mail: listed, released, deleted (recordings `08_others/q*`).
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::request::Request;
 use super::wire::WireQuarantined;
 use super::writers::quarantine_lane;
 
-/// A mail that is held back.
+/// A quarantined mail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantined {
     /// Its number.
@@ -23,14 +23,14 @@ pub struct Quarantined {
     pub recipient: String,
     /// The envelope sender, as it was given.
     pub sender: String,
-    /// What the spam filter wanted done: `reject`, `add header` and the like.
+    /// The action of the spam filter: `reject`, `add header` and similar.
     pub action: String,
     /// When it came in, in seconds since 1970.
     pub created: u64,
 }
 
 impl Client {
-    /// Every mail that is held back, for all domains, by number.
+    /// All quarantined mail of all domains, by number.
     ///
     /// # Errors
     /// Any [`Error`] but a refusal.
@@ -41,7 +41,7 @@ impl Client {
         Ok(all)
     }
 
-    /// Delivers a mail to its recipient and takes it out of the quarantine.
+    /// Delivers a mail to its recipient and removes it from the quarantine.
     ///
     /// # Errors
     /// [`Error::Refused`] with the code `access_denied` when it is not there, or `release_send_failed` when it could not
@@ -58,7 +58,7 @@ impl Client {
         self.write(&request, &quarantine_lane(id)).await
     }
 
-    /// Deletes a mail that is held back. One that is not there counts as deleted.
+    /// Deletes a quarantined mail. A missing one counts as deleted.
     ///
     /// # Errors
     /// Any of a call.

@@ -1,4 +1,4 @@
-//! Reads what Mailcow answered to a write. The only place that looks at message texts.
+//! Reads Mailcow's answers to writes. Only this module reads message texts.
 //!
 //! A write is answered with status 200 whatever came of it, in one of four shapes: an array of entries, a bare success
 //! object, a bare error object, or nothing at all (an uncaught exception: the outcome is unknown).
@@ -31,7 +31,7 @@ impl Entry {
     }
 }
 
-/// Whether a write was done: no refusal anywhere, and the success that was expected for the thing that was meant.
+/// Whether a write was done: no refusal, and the expected success for the right entry.
 ///
 /// # Errors
 /// [`Error::Refused`], [`Error::Busy`], or [`Error::OutcomeUnknown`] for an answer that tells nothing.
@@ -67,7 +67,7 @@ pub(super) fn write_outcome(body: &[u8], request: &Request) -> Result<(), Error>
     }
 }
 
-/// Whether an answer names the thing: some of them are escaped for HTML (recording `16_path_encoding/delete_*`).
+/// Whether an answer names the entry: some answers are escaped for HTML (recording `16_path_encoding/delete_*`).
 fn is_same(named: &str, thing: &str) -> bool {
     let plain = named.replace("&#039;", "'").replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
     plain.replace("&amp;", "&").eq_ignore_ascii_case(thing)
@@ -86,10 +86,10 @@ fn refused(words: &[String], action: &str) -> Error {
     Error::Refused { action, message: in_words(&code, words.get(1..).unwrap_or_default()), code }
 }
 
-/// Mailcow's codes in plain words; a code that is not known here is shown as it is.
+/// Mailcow's codes in plain words; an unknown code is shown unchanged.
 fn in_words(code: &str, args: &[String]) -> String {
     let arg = |n: usize| args.get(n).map_or("?", String::as_str);
-    // Mailcow speaks of MiB; a spec has it as a quantity.
+    // Mailcow uses MiB; a spec uses quantities.
     let quantity =
         |n: usize| arg(n).trim().parse().map_or_else(|_| format!("{} MiB", arg(n)), |mib| Quota::mib(mib).to_string());
     match code {

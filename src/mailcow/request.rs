@@ -1,4 +1,4 @@
-//! Changes as requests: the routes and bodies that Mailcow takes.
+//! Changes as requests: Mailcow's routes and bodies.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ pub(super) struct Request {
     pub(super) body: Value,
     /// The code of the expected success.
     pub(super) success: &'static str,
-    /// What that success has to name.
+    /// The name that this success must have.
     pub(super) about: String,
-    /// The act in words.
+    /// The action in words.
     pub(super) action: String,
 }
 
 impl Request {
-    /// Of a thing that its item does not name.
+    /// For an entry that its item does not name.
     fn about(self, thing: &impl ToString) -> Self {
         Self { about: thing.to_string(), ..self }
     }
 }
 
-/// The request that carries a change out. `password` is for changes that set one.
+/// The request for a change. `password` is for changes that set one.
 pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Request {
     match change {
         Change::AddDomain { name, edit, dkim, rate } => add_domain(name, edit, dkim, *rate),
@@ -183,11 +183,11 @@ fn add_mailbox(mailbox: &Mailbox, password: Option<&SecretString>) -> Request {
         protocols: mailbox.protocols.clone(),
         force_password_change: mailbox.force_password_change,
         sender_acl: None,
-        // It is ours from its first moment: whatever breaks off after this call finds it marked.
+        // It is marked as ours from the start, even if a later request fails.
         tags: [mailbox.mark.to_string()].into_iter().chain(mailbox.tags.missing(&[])).collect(),
     };
     let mut body = mailbox_attr(&edit);
-    // All tags are said: else those of the template would be taken (recording `18_templates/get_mailbox_full`).
+    // All tags are given; otherwise those of the template would be used (recording `18_templates/get_mailbox_full`).
     extend(&mut body, json!({"local_part": address.local(), "domain": address.domain().as_str(), "tags": edit.tags}));
     extend(&mut body, tls_attr(mailbox.tls));
     extend(&mut body, password_attr(password));

@@ -1,4 +1,4 @@
-//! The certificate authority that is given with a connection.
+//! The certificate authority of a connection.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;

@@ -1,4 +1,4 @@
-//! The server's version, asked for now and then: a server is updated while the operator runs.
+//! The server's version, read now and then, because a server is updated while the operator runs.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::client::Client;
 use super::error::Error;
 
-/// How long an answer is good.
+/// How long an answer is valid.
 const KEEP: Duration = Duration::from_mins(5);
 
 /// The last answer and when it came.

@@ -1,5 +1,5 @@
-//! Objects exactly as Mailcow writes them, with only the keys that are read. Unknown keys are ignored, and keys that
-//! releases lack have defaults.
+//! Objects exactly as Mailcow writes them, with only the keys that are used. Unknown keys are ignored, and keys that
+//! some releases lack have defaults.
 
 use std::collections::BTreeMap;
 

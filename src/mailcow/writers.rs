@@ -8,7 +8,7 @@ use crate::keyed_lock::KeyedLock;
 use crate::mail::{Access, Alias, Goto};
 use crate::plan::Change;
 
-/// Writes at once; more gain nothing.
+/// Number of parallel writes; more gain nothing.
 const WRITERS: usize = 2;
 
 /// What a write does to the groupware's view of all mailboxes.
@@ -22,20 +22,20 @@ enum View {
     Rebuilds,
 }
 
-/// Where a write has to queue.
+/// The queues of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lane {
     view: View,
-    /// What no other write may be at: objects, and a domain for what its limits count.
+    /// Keys that no other write may use: objects, and a domain because of its limits.
     things: Vec<String>,
 }
 
-/// The lane of an act on a mail that is held back.
+/// The queue of an action on a quarantined mail.
 pub(super) fn quarantine_lane(id: u64) -> Lane {
     Lane { view: View::Leaves, things: vec![format!("quarantined mail {id}")] }
 }
 
-/// The lane of a change.
+/// The queue of a change.
 pub(super) fn lane(change: &Change) -> Lane {
     let (view, things) = match change {
         Change::AddDomain { name, .. } | Change::UntagDomain { name, .. } | Change::UnmarkDomain { name, .. } => {
@@ -99,8 +99,8 @@ impl Default for Writers {
 }
 
 impl Writers {
-    /// Waits for the turn. Things come before the view and that before a slot, so that nobody keeps a slot while it
-    /// waits for something else.
+    /// Waits for its turn. Keys come before the view, and the view before a slot, so that a waiting write never blocks
+    /// a slot.
     pub(super) async fn turn(&self, lane: &Lane) -> Turn<'_> {
         let mut things = Vec::new();
         for thing in &lane.things {

@@ -1,4 +1,4 @@
-//! Aliases: what differs, and how an alias goes.
+//! Aliases: differences and removal.
 
 use super::Removal;
 use super::change::{AliasEdit, Change, differs};
@@ -6,7 +6,7 @@ use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, RemovalPolicy};
 use crate::mail::{Alias, AliasHave, Mark};
 
-/// Changes that bring an alias to what is wanted.
+/// Changes that make an alias match the desired one.
 ///
 /// # Errors
 /// [`Refusal`] when the alias exists and may not be touched.
@@ -28,13 +28,13 @@ pub fn alias(want: &Alias, have: Option<&AliasHave>, policy: AdoptionPolicy) -> 
     Ok(changed.then_some(edited(have, edit)).into_iter().collect())
 }
 
-/// An edit says again what sink the alias goes to, where it is to stay with it.
+/// An edit repeats the alias' sink if that stays.
 fn edited(have: &AliasHave, edit: AliasEdit) -> Change {
     let kept_sink = have.sink().filter(|_| edit.goto.is_none());
     Change::EditAlias { id: have.id, catch: have.catch.clone(), edit: AliasEdit { kept_sink, ..edit } }
 }
 
-/// Changes that let an alias go as the policy says. Nothing without our mark is touched.
+/// Changes that remove an alias as the policy says. Only entries with our mark are changed.
 ///
 /// # Errors
 /// None so far; the type is that of the other kinds.

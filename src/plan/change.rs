@@ -1,4 +1,4 @@
-//! Changes as data: what is to be asked of Mailcow, one request each.
+//! Changes as data: requests to Mailcow, one each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::mail::{
 /// One request to Mailcow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Make a domain, with its DKIM key, its rate limit and the mark.
+    /// Create a domain, with its DKIM key, its rate limit and the mark.
     AddDomain {
         /// Its name.
         name: DomainName,
@@ -28,14 +28,14 @@ pub enum Change {
         /// The fields that differ.
         edit: DomainEdit,
     },
-    /// Take the mark off a domain.
+    /// Remove the mark from a domain.
     UnmarkDomain {
         /// Its name.
         name: DomainName,
         /// The mark's tag.
         tag: String,
     },
-    /// Take tags off a domain.
+    /// Remove tags from a domain.
     UntagDomain {
         /// Its name.
         name: DomainName,
@@ -49,16 +49,16 @@ pub enum Change {
         /// The limit.
         rate: RateLimit,
     },
-    /// Make a DKIM key where there is none.
+    /// Create a DKIM key if there is none.
     AddDkim {
         /// The domain.
         name: DomainName,
         /// The key.
         dkim: Dkim,
     },
-    /// Remove a domain; its DKIM key stays.
+    /// Delete a domain; its DKIM key stays.
     DeleteDomain(DomainName),
-    /// Make a mailbox.
+    /// Create a mailbox.
     AddMailbox(Mailbox),
     /// Change fields of a mailbox.
     EditMailbox {
@@ -74,21 +74,21 @@ pub enum Change {
         /// The limit.
         rate: RateLimit,
     },
-    /// Set whether a mailbox's mail must be encrypted on its way.
+    /// Set whether a mailbox's mail must be encrypted in transit.
     EncryptMailbox {
         /// Its address.
         address: Address,
-        /// What differs; `None` is left alone.
+        /// The differences; `None`: unchanged.
         tls: Tls<Option<bool>>,
     },
-    /// Take the marks off a mailbox that are tags.
+    /// Remove marks that are tags from a mailbox.
     UnmarkMailbox {
         /// Its address.
         address: Address,
         /// The marks' tags.
         tags: Vec<String>,
     },
-    /// Take tags off a mailbox.
+    /// Remove tags from a mailbox.
     UntagMailbox {
         /// Its address.
         address: Address,
@@ -102,29 +102,29 @@ pub enum Change {
         /// All of them.
         attributes: BTreeMap<String, String>,
     },
-    /// Set a mailbox's password; the password itself travels beside the plan.
+    /// Set a mailbox's password; the password itself is not in the plan.
     SetPassword(Address),
-    /// Remove a mailbox and the mail in it.
+    /// Delete a mailbox and its mail.
     DeleteMailbox(Address),
-    /// Make an alias.
+    /// Create an alias.
     AddAlias(Alias),
     /// Change fields of an alias.
     EditAlias {
-        /// Its number, as it was seen with this address.
+        /// Its number, as read with this address.
         id: u64,
-        /// What it catches.
+        /// Its address.
         catch: Catch,
         /// The fields that differ.
         edit: AliasEdit,
     },
-    /// Remove an alias.
+    /// Delete an alias.
     DeleteAlias {
-        /// Its number, as it was seen with this address.
+        /// Its number, as read with this address.
         id: u64,
-        /// What it catches.
+        /// Its address.
         catch: Catch,
     },
-    /// Make an active prefilter; this switches every other prefilter of the mailbox off.
+    /// Create an active prefilter; this deactivates every other prefilter of the mailbox.
     AddFilter {
         /// The mailbox.
         mailbox: Address,
@@ -144,14 +144,14 @@ pub enum Change {
         /// Its description.
         description: String,
     },
-    /// Activate a prefilter as it is; this switches every other prefilter of the mailbox off.
+    /// Activate a prefilter as it is; this deactivates every other prefilter of the mailbox.
     ActivateFilter {
         /// Its number.
         id: u64,
         /// The mailbox.
         mailbox: Address,
     },
-    /// Remove a filter.
+    /// Delete a filter.
     DeleteFilter {
         /// Its number.
         id: u64,
@@ -160,71 +160,71 @@ pub enum Change {
     },
 }
 
-/// Fields of a domain to set; `None` is left alone.
+/// Fields of a domain to set; `None`: unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DomainEdit {
-    /// Text for people.
+    /// Its description.
     pub description: Option<String>,
-    /// Whether it takes mail.
+    /// Whether it receives mail.
     pub active: Option<bool>,
     /// The limits that differ.
     pub limits: Limits<Option<u32>, Option<Quota>>,
-    /// Whether its mailboxes find each other in the address book.
+    /// Whether its users find each other in the address book.
     pub address_list: Option<bool>,
-    /// How its mail is relayed. `host` is not taken for a new domain (recording `02_domain`).
+    /// How its mail is relayed. Mailcow does not accept `host` for a new domain (recording `02_domain`).
     pub relay: Relay<Option<bool>, Option<u32>>,
     /// The mark to add as a tag.
     pub mark: Option<String>,
-    /// Tags to add; none of them may be there yet (recording `02_domain/edit_tags_duplicate`).
+    /// Tags to add; none of them may exist yet (recording `02_domain/edit_tags_duplicate`).
     pub tags: Vec<String>,
 }
 
-/// Fields of a mailbox to set; `None` is left alone.
+/// Fields of a mailbox to set; `None`: unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxEdit {
-    /// The name that people see.
+    /// The user's full name.
     pub name: Option<String>,
-    /// How much it may hold.
+    /// Its quota.
     pub quota: Option<Quota>,
-    /// Who gets in.
+    /// Its state.
     pub access: Option<Access>,
-    /// The ways in which it can be reached.
+    /// Its protocols.
     pub protocols: Option<BTreeSet<Protocol>>,
-    /// Whether its owner has to choose a new password.
+    /// Whether the user must choose a new password.
     pub force_password_change: Option<bool>,
-    /// All that it may send as. Not taken for a new mailbox (recording `04_mailbox`).
+    /// All sender addresses. Mailcow does not accept them for a new mailbox (recording `04_mailbox`).
     pub sender_acl: Option<BTreeSet<String>>,
     /// Tags to add.
     pub tags: Vec<String>,
 }
 
-/// Fields of an alias to set; `None` is left alone.
+/// Fields of an alias to set; `None`: unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AliasEdit {
-    /// Where its mail goes.
+    /// Its targets.
     pub goto: Option<Goto>,
-    /// The sink that it goes to and stays with: every edit has to say it again, else nothing of it is saved (recording
+    /// The sink that stays: every edit must repeat it, otherwise nothing is saved (recording
     /// `05_alias/edit_null_alias_other_field`).
     pub kept_sink: Option<Sink>,
-    /// Whether it takes mail.
+    /// Whether it receives mail.
     pub active: Option<bool>,
     /// Whether the groupware offers it as a sender.
     pub visible_in_sogo: Option<bool>,
-    /// Whether those it goes to may send as it.
+    /// Whether its targets may send as it.
     pub sender_allowed: Option<bool>,
-    /// The comment that the domain's people see; empty takes it away.
+    /// The comment that the domain's users see; empty removes it.
     pub public_comment: Option<String>,
     /// The comment for administrators.
     pub private_comment: Option<String>,
 }
 
 impl Change {
-    /// Whether it makes anew what holds mail: where it was there before, that mail is lost.
+    /// Whether it creates an entry that stores mail: if the entry existed before, its mail is lost.
     pub fn makes_a_store_of_mail(&self) -> bool {
         matches!(self, Self::AddDomain { .. } | Self::AddMailbox(_))
     }
 
-    /// The fields of the spec that the change sets, for people.
+    /// The fields of the spec that the change sets, for messages.
     pub fn fields(&self) -> Vec<&'static str> {
         match self {
             Self::AddDomain { .. } | Self::DeleteDomain(_) => vec!["domain"],
@@ -252,7 +252,7 @@ impl Change {
     }
 }
 
-/// The names of those that are there.
+/// The names of the fields that are set.
 fn named(fields: &[(bool, &'static str)]) -> Vec<&'static str> {
     fields.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect()
 }

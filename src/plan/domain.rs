@@ -1,4 +1,4 @@
-//! Domains: what differs, and how a domain goes.
+//! Domains: differences and removal.
 
 use super::Removal;
 use super::change::{Change, DomainEdit, differs};
@@ -7,9 +7,9 @@ use crate::crd::{AdoptionPolicy, DeletionPolicy};
 use crate::mail::{Domain, DomainHave, Limits, Mark, Quota, RateLimit, Relay};
 use crate::outcome::{Outcome, Reason};
 
-/// How much a new domain may hold where the spec says nothing. Mailcow's own template is not asked: an administrator may
-/// change it, and a part of it may contradict what the spec says (recordings
-/// `02_domain/add_partial_quota_conflicts_with_template`, `18_templates/get_domain_min`).
+/// Limits of a new domain if the spec has none. Mailcow's own template is not used: an administrator may change it, and
+/// a part of it may contradict the spec (recordings `02_domain/add_partial_quota_conflicts_with_template`,
+/// `18_templates/get_domain_min`).
 const NEW: Limits<u32, Quota> = Limits {
     mailboxes: 10,
     aliases: 400,
@@ -18,7 +18,7 @@ const NEW: Limits<u32, Quota> = Limits {
     total_quota: Quota::gib(10),
 };
 
-/// Changes that bring a domain to what is wanted.
+/// Changes that make a domain match the desired one.
 ///
 /// # Errors
 /// [`Refusal`] when the domain exists and may not be touched.
@@ -55,13 +55,13 @@ pub fn domain(want: &Domain, have: Option<&DomainHave>, policy: AdoptionPolicy) 
     Ok(changes)
 }
 
-/// Whether an existing key is another than the one that is asked for.
+/// Whether an existing key differs from the one that the spec asks for.
 ///
 /// # Errors
 /// [`Reason::DkimKeyDiffers`]: an existing key is never replaced, so a human has to decide.
 pub fn dkim_agrees(want: &Domain, have: Option<&DomainHave>) -> Result<(), Outcome> {
     let Some(key) = have.and_then(|have| have.dkim.as_ref()).filter(|_| want.dkim.is_demanded) else { return Ok(()) };
-    // Mailcow guesses the size from the key's text, and says none where it can't.
+    // Mailcow guesses the size from the key's text, and gives none if it can't.
     let is_size = key.key_size == want.dkim.key_size || key.key_size == 0;
     if key.selector == want.dkim.selector && is_size {
         return Ok(());
@@ -73,7 +73,7 @@ pub fn dkim_agrees(want: &Domain, have: Option<&DomainHave>) -> Result<(), Outco
     Err(Outcome::stalled(Reason::DkimKeyDiffers, message))
 }
 
-/// Changes that let a domain go as the policy says. Nothing without our mark is touched, and neither is the DKIM key.
+/// Changes that remove a domain as the policy says. Only entries with our mark are changed; the DKIM key never is.
 ///
 /// # Errors
 /// What has to come first: mailboxes that must go, or a confirmation.
@@ -156,18 +156,18 @@ fn changed_relay(want: Relay<Option<bool>, Option<u32>>, have: Relay<bool, u32>)
     }
 }
 
-/// The tag that carries our owner's mark.
+/// The tag with our owner's mark.
 fn owned_tag(have: &DomainHave, mark: &Mark) -> Option<String> {
     have.tags.iter().find(|tag| Mark::find(tag).is_some_and(|there| there.same_owner(mark))).cloned()
 }
 
-/// A tag with any mark that is not ours to the letter.
+/// A tag with a mark that is not exactly ours.
 fn stale_tag(have: &DomainHave, mark: &Mark) -> Option<String> {
     have.tags.iter().find(|tag| Mark::find(tag).is_some_and(|there| there != *mark)).cloned()
 }
 
-/// The wanted limits over those that are there, bent so that Mailcow's rule holds: the default is at most the
-/// mailbox's largest, and that at most the whole. What is wanted is never bent, only what is not managed.
+/// The desired limits over the existing ones, adjusted to Mailcow's rule: the default is at most the mailbox quota, and
+/// that at most the total. Only unmanaged limits are adjusted.
 fn fitted(want: &Limits<Option<u32>, Option<Quota>>, base: Limits<u32, Quota>) -> Limits<u32, Quota> {
     let floor = want.mailbox_quota.or(want.default_quota).unwrap_or_default();
     let total_quota = want.total_quota.unwrap_or_else(|| base.total_quota.max(floor));

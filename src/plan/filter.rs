@@ -1,10 +1,10 @@
-//! Filters: our one active prefilter of a mailbox, beside those that people made.
+//! Filters: our one active prefilter of a mailbox, beside those that users made.
 
 use super::change::Change;
 use crate::mail::{Address, Filter, Mark};
 use crate::outcome::{Outcome, Reason};
 
-/// Begins the number of a filter that was switched off by consent, in the description of ours.
+/// Prefix of the number of a replaced filter, in the description of ours.
 const DISPLACED: &str = " displaced=";
 
 /// Changes that make `script` the mailbox's active prefilter; `script` is its text and its description. `may_displace`:
@@ -47,7 +47,7 @@ fn slot_taken(mailbox: &Address, taken: &Filter) -> Outcome {
     Outcome::stalled(Reason::FilterSlotTaken, message)
 }
 
-/// The filter that ours took the place of, as long as it is there.
+/// The filter that ours replaced, while it exists.
 fn displaced<'a>(have: &'a [Filter], mark: &Mark) -> Option<&'a Filter> {
     let of_ours = |filter: &Filter| filter.description.split_once(DISPLACED)?.1.parse::<u64>().ok();
     let id = have.iter().filter(|filter| owned(filter, mark)).find_map(of_ours)?;
@@ -67,7 +67,7 @@ pub fn filter_was_changed((text, hash): (&str, &str), shown: Option<&str>, have:
     same.any(|filter| !filter.active || filter.script != text)
 }
 
-/// Changes that take our prefilter away; a person's stays, and the one that ours took the place of comes back.
+/// Changes that remove our prefilter; filters of users stay, and the one that ours replaced becomes active again.
 pub fn filter_removal(mailbox: &Address, have: &[Filter], mark: &Mark) -> Vec<Change> {
     let is_free = !have.iter().any(|filter| filter.active && !owned(filter, mark));
     let back = displaced(have, mark).filter(|_| is_free);

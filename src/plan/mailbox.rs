@@ -1,4 +1,4 @@
-//! Mailboxes: what differs, and how a mailbox goes.
+//! Mailboxes: differences and removal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy, Protocol};
 use crate::mail::{Access, Login, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tls};
 use crate::outcome::{Outcome, Reason};
 
-/// What the mark's attribute says when nobody manages the mailbox any more. Mailcow replaces all attributes at once,
-/// and no recording shows that an empty set is taken.
+/// Value of the mark's attribute when nobody manages the mailbox any more. Mailcow replaces all attributes at once, and
+/// no recording shows that it accepts an empty set.
 const RELEASED: &str = "none";
 
-/// Whether the mailbox may hold more than is wanted. By a default nobody's mailbox becomes too small for what is in it.
+/// Whether the mailbox has a larger quota than the desired one. A default never makes a mailbox too small for its mail.
 fn has_more(have: &MailboxHave, want: &Mailbox) -> bool {
     have.quota == Quota::UNLIMITED || (have.quota > want.quota && want.quota != Quota::UNLIMITED)
 }
 
-/// Changes that bring a mailbox to what is wanted; `password` is whether a new password is to be set.
+/// Changes that make a mailbox match the desired one; `password`: whether to set a new password.
 ///
 /// # Errors
 /// [`Refusal`] when the mailbox exists and may not be touched.
@@ -69,7 +69,7 @@ pub fn mailbox(
     Ok(changes)
 }
 
-/// What Mailcow keeps of what a mailbox may send as: not the mailbox itself, and nothing beside `*` (recordings
+/// The sender addresses that Mailcow keeps: not the mailbox itself, and nothing beside `*` (recordings
 /// `17_sender_acl/get_set_own_name`, `get_set_star_and_team`).
 fn kept_senders(want: &Mailbox) -> Option<BTreeSet<String>> {
     let mut kept = want.sender_acl.clone()?;
@@ -80,8 +80,8 @@ fn kept_senders(want: &Mailbox) -> Option<BTreeSet<String>> {
     Some(kept)
 }
 
-/// Changes that take away what a mailbox may still send as after it was written. Mailcow does not take away what is no
-/// address any more, but for `*` (recordings `17_sender_acl/get_set_empty_with_stuck`, `get_set_empty_after_star`).
+/// Changes that remove sender addresses that are left after a write. Mailcow does not remove entries that are no longer
+/// an address, except with `*` (recordings `17_sender_acl/get_set_empty_with_stuck`, `get_set_empty_after_star`).
 pub fn stuck_senders(want: &Mailbox, have: Option<&MailboxHave>) -> Vec<Change> {
     let (Some(want_acl), Some(have_acl)) = (kept_senders(want), have.and_then(|have| have.sender_acl.as_ref())) else {
         return Vec::new();
@@ -96,7 +96,7 @@ pub fn stuck_senders(want: &Mailbox, have: Option<&MailboxHave>) -> Vec<Change> 
     vec![set(["*".to_owned()].into()), set(want_acl)]
 }
 
-/// Changes that let a mailbox go as the policy says. Nothing without our mark is touched.
+/// Changes that remove a mailbox as the policy says. Only entries with our mark are changed.
 ///
 /// # Errors
 /// [`Reason::ConfirmationNeeded`] when mail would be destroyed unconfirmed, [`Reason::SystemMailbox`] when it is
@@ -136,8 +136,8 @@ pub fn mailbox_removal(
     }
 }
 
-/// A new mailbox is made with everything said that a spec can say: Mailcow's template, which an administrator may change,
-/// would fill in the rest (recordings `18_templates/get_mailbox_min`, `get_mailbox_full`).
+/// A new mailbox is created with every field that a spec can have; otherwise Mailcow's template, which an administrator
+/// may change, would fill in the rest (recordings `18_templates/get_mailbox_min`, `get_mailbox_full`).
 fn new(want: &Mailbox) -> Mailbox {
     let Tls { incoming, outgoing } = want.tls;
     Mailbox {
@@ -159,7 +159,7 @@ fn added(want: &Mailbox) -> Vec<Change> {
     [Change::AddMailbox(new(want))].into_iter().chain(senders).collect()
 }
 
-/// Takes every mark off.
+/// Removes every mark.
 fn released(have: &MailboxHave) -> Vec<Change> {
     let address = || have.address.clone();
     let is_marked = have.attributes.iter().any(|(name, text)| name == MailboxHave::MARK && Mark::find(text).is_some());
@@ -169,12 +169,12 @@ fn released(have: &MailboxHave) -> Vec<Change> {
     attribute.into_iter().chain(tag).collect()
 }
 
-/// Tags with a mark that is not ours to the letter.
+/// Tags with a mark that is not exactly ours.
 fn stale_marks(have: &MailboxHave, ours: &Mark) -> Vec<String> {
     have.tags.iter().filter(|tag| Mark::find(tag).is_some_and(|there| there != *ours)).cloned().collect()
 }
 
-/// All attributes that are there, with the mark's set to `text`.
+/// All existing attributes, with the mark's set to `text`.
 fn marked(have: &MailboxHave, text: String) -> Change {
     let mut attributes: BTreeMap<_, _> = have.attributes.iter().cloned().collect();
     attributes.insert(MailboxHave::MARK.to_owned(), text);

@@ -1,4 +1,4 @@
-//! Wanted × observed → changes. Deciding only: nothing here waits, calls or looks at a clock.
+//! Desired × observed → changes. Only decisions: no waiting, no I/O, no clock.
 //!
 //! A plan is empty when Mailcow already shows what is wanted. After executing one, the same function is asked again
 //! about what was read back: what it still wants then is what Mailcow did not apply.
@@ -21,5 +21,5 @@ pub use vanished::{DomainCounts, Held, Vanished};
 
 use crate::outcome::Outcome;
 
-/// What has to be done for a thing that goes: changes, or something that has to come first.
+/// The changes for a removal, or an outcome that must come first.
 pub type Removal = Result<Vec<Change>, Outcome>;

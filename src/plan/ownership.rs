@@ -1,22 +1,22 @@
-//! Who may touch what: the mark on Mailcow against the object that wants it.
+//! Ownership: the mark on Mailcow against the object that wants the entry.
 
 use crate::crd::AdoptionPolicy;
 use crate::mail::Mark;
 use crate::outcome::{Outcome, Reason};
 
-/// Whether a thing that exists on Mailcow may be managed.
+/// Whether an entry that exists on Mailcow may be managed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It carries our mark, to the letter.
+    /// It has exactly our mark.
     Ours,
-    /// It may be taken; our mark has to be written.
+    /// It may be adopted; our mark must be written.
     Adopt,
 }
 
-/// Why a thing may not be touched.
+/// Why an entry may not be changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It carries another owner's mark.
+    /// It has another owner's mark.
     #[error(
         "{thing} on Mailcow belongs to another owner (it has the mark of another object or cluster); delete it on Mailcow, or set adoptionPolicy: Force to adopt it"
     )]
@@ -24,17 +24,17 @@ pub enum Refusal {
         /// Its name or address.
         thing: String,
     },
-    /// It carries the mark of another object that still exists.
+    /// It has the mark of another object that still exists.
     #[error(
         "{thing} on Mailcow belongs to {owner}, which still exists; delete that object first (adoptionPolicy: Force does not apply)"
     )]
     OwnerLives {
         /// Its name or address.
         thing: String,
-        /// The other object, as it may be told.
+        /// The other object, as far as it may be named.
         owner: String,
     },
-    /// It exists and the policy says to leave it alone.
+    /// It exists and the policy does not allow adoption.
     #[error(
         "{thing} already exists on Mailcow, and adoptionPolicy is Never; set adoptionPolicy: IfUnowned to adopt it"
     )]
@@ -54,7 +54,7 @@ impl From<Refusal> for Outcome {
     }
 }
 
-/// Decides whether the thing that carries `there` may be managed by the owner of `ours`.
+/// Decides whether the owner of `ours` may manage the entry with the mark `there`.
 ///
 /// # Errors
 /// [`Refusal`] when the policy forbids it. The other owner is not named: it may be of another namespace.
@@ -75,8 +75,8 @@ pub fn claim(
     }
 }
 
-/// Spares what another object holds that still exists: no policy takes from it. `living` gives, as it may be told, the
-/// object that a mark names, if it exists.
+/// Protects the entry of another object that still exists: no policy takes it. `living` returns the object of a mark,
+/// as far as it may be named, if it exists.
 ///
 /// # Errors
 /// [`Refusal::OwnerLives`].

@@ -1,18 +1,18 @@
-//! What of ours is missing on a server: a few things are made again, many at once are not. An old dump, an empty database
-//! and a wrong URL look like that, and making everything anew, empty, would hide what was lost.
+//! Our entries that are missing on a server: a few are recreated, many at once are not. An old dump, an empty database
+//! or a wrong URL look like that, and recreating everything, empty, would hide the loss.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::mail::sha256;
 
-/// So many things may be missing and are made again, however few there are.
+/// Up to this many missing entries are always recreated.
 const FEW: usize = 10;
-/// More than one in so many of all that a server held of ours is many.
+/// More than one in this many of our entries on a server is many.
 const SHARE: usize = 10;
-/// How long a consent holds; it names a day.
+/// How long a confirmation is valid; it names a day.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// What one domain holds of ours.
+/// Our entries in one domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Mailboxes.
@@ -21,27 +21,27 @@ pub struct Held {
     pub aliases: usize,
 }
 
-/// One domain on one server: what statuses say was in sync, and what Mailcow shows.
+/// One domain on one server: what statuses report as in sync, and what Mailcow has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainCounts {
     /// Whether an `EmailDomain` was in sync.
     pub is_expected: bool,
-    /// What was in sync in it.
+    /// Entries that were in sync in it.
     pub expected: Held,
-    /// How much Mailcow says is in it, of whoever; `None` when it does not show the domain.
+    /// Number of entries on Mailcow, of any owner; `None` if it does not have the domain.
     pub shown: Option<Held>,
-    /// What was seen to be missing, thing by thing.
+    /// Entries that were seen to be missing, one by one.
     pub seen_missing: Held,
 }
 
 impl DomainCounts {
-    /// How many things were in sync.
+    /// Number of entries that were in sync.
     fn expected(&self) -> usize {
         usize::from(self.is_expected) + self.expected.mailboxes + self.expected.aliases
     }
 
-    /// How many of them are missing that hold mail, and how many aliases; at least: what others have in the domain may hide
-    /// some.
+    /// Number of missing entries that store mail, and of aliases; a lower bound, because entries of others in the
+    /// domain may hide some.
     fn missing(&self) -> (usize, usize) {
         let Some(shown) = self.shown else {
             return (usize::from(self.is_expected) + self.expected.mailboxes, self.expected.aliases);
@@ -54,18 +54,18 @@ impl DomainCounts {
     }
 }
 
-/// How much of ours a server held, and how much of it is missing: domains, mailboxes and aliases.
+/// Number of our entries on a server, and of the missing ones: domains, mailboxes and aliases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vanished {
-    /// Things that were in sync.
+    /// Entries that were in sync.
     pub expected: usize,
-    /// Those of them that Mailcow does not show.
+    /// Entries of these that Mailcow no longer has.
     pub missing: usize,
 }
 
 impl Vanished {
-    /// Of all domains of a server. Aliases alone hold no mail, and go with a mailbox that was deleted on purpose: they count
-    /// only beside something that holds mail.
+    /// For all domains of a server. Aliases alone store no mail, and are deleted with a mailbox on purpose: they count
+    /// only together with an entry that stores mail.
     pub fn count<'a>(domains: impl IntoIterator<Item = &'a DomainCounts>) -> Self {
         let (mut expected, mut of_mail, mut aliases) = (0, 0, 0);
         for domain in domains {
@@ -77,18 +77,18 @@ impl Vanished {
         Self { expected, missing: if of_mail == 0 { 0 } else { of_mail + aliases } }
     }
 
-    /// Whether so much is missing that nothing is made again before a person looked.
+    /// Whether so many are missing that nothing is recreated before somebody confirms it.
     pub fn is_many(self) -> bool {
         self.missing > FEW && self.missing * SHARE > self.expected
     }
 
-    /// What a person writes to let it all be made again: how many things, when, and a digest of both with the server's URL.
-    /// It holds for this day and the next, for no more things than it names, and for no other server.
+    /// The value that confirms the recreation: the number of entries, the day, and a digest of both with the server's
+    /// URL. It is valid for this day and the next, for at most this number of entries, and for this server only.
     pub fn consent(self, url: &str, now: Timestamp) -> String {
         consent(self.missing, url, now)
     }
 
-    /// Whether a person let it all be made again.
+    /// Whether somebody confirmed the recreation.
     pub fn is_consented(self, consented: Option<&str>, url: &str, now: Timestamp) -> bool {
         let Some(consented) = consented.map(str::trim) else { return false };
         let named = consented.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);

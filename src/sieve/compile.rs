@@ -1,4 +1,4 @@
-//! All rules of one mailbox → one script, as much as fits, and what became of each rule.
+//! All rules of one mailbox → one script, as far as they fit, and the result for each rule.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,18 @@ use crate::crd::OnMatch;
 use crate::mail::rule::Rule;
 use crate::mail::{Address, Mark, sha256};
 
-/// The longest script in bytes: the column that Mailcow keeps it in.
+/// The longest script in bytes: the size of Mailcow's database column.
 const LONGEST: usize = 65_535;
-/// How many addresses and queue folders one message may go to. Dovecot counts what a message meets, not what the script
-/// holds: from 100 on it drops all actions, or files spam wrongly (`sieve_max_redirects`, `sieve_max_actions`).
+/// How many addresses and queue folders one message may go to. Dovecot counts what a message meets, not the whole
+/// script: from 100 on it drops all actions, or files spam wrongly (`sieve_max_redirects`, `sieve_max_actions`).
 pub const MOST_TARGETS: usize = 99;
 /// Every extension that a script may require.
 const EXTENSIONS: [&str; 6] = ["copy", "envelope", "fileinto", "index", "mailbox", "regex"];
 
-/// What became of the rules of a mailbox.
+/// The result for the rules of a mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
-    /// The script; `None` when no rule is in force, so that the filter goes away.
+    /// The script; `None` when no rule is active, so that the filter is deleted.
     pub script: Option<Script>,
     /// The rules in the script, in its order.
     pub placed: Vec<Placed>,
@@ -31,9 +31,9 @@ pub struct Compiled {
 /// A script for Mailcow's prefilter slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// The script; its first line holds the owner's mark and the SHA-256 of the lines below.
+    /// The script; its first line has the owner's mark and the SHA-256 of the lines below.
     pub text: String,
-    /// What Mailcow shows beside it; holds the mark too.
+    /// The description on Mailcow; it has the mark too.
     pub description: String,
     /// SHA-256 of the whole text, in hex.
     pub hash: String,
@@ -44,9 +44,9 @@ pub struct Script {
 pub struct Placed {
     /// Its `namespace/name`.
     pub id: String,
-    /// Its place, from 1.
+    /// Its position, from 1.
     pub position: u32,
-    /// An earlier rule that surely takes all its mail.
+    /// An earlier rule that certainly takes all its mail.
     pub shadowed_by: Option<String>,
 }
 
@@ -64,7 +64,7 @@ pub fn compile(mark: &Mark, mailbox: &Address, rules: &[Rule]) -> Compiled {
     Compiled { script: draft.script(mark), placed: draft.placed(), refused }
 }
 
-/// Whether a script of ours holds the rule `id`.
+/// Whether a script of ours has the rule `id`.
 pub fn holds(script: &str, id: &str) -> bool {
     let line = format!("# {}", print::comment(&translate::comment(id)));
     script.lines().any(|known| known == line)
@@ -78,7 +78,7 @@ struct Draft<'a> {
     needs: BTreeSet<&'static str>,
     /// Bytes left for the body.
     room: usize,
-    /// Targets of the rules that let later rules see the mail.
+    /// Targets of the rules that continue.
     passed: usize,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Draft<'a> {
         Self { mailbox, rules: vec![], body: String::new(), needs: BTreeSet::new(), room, passed: 0 }
     }
 
-    /// Adds a rule, or says why it does not fit.
+    /// Adds a rule, or returns why it does not fit.
     fn take(&mut self, rule: &'a Rule) -> Result<(), String> {
         let most = self.passed + rule.forwards().len() + rule.queues().count();
         if most > MOST_TARGETS {

@@ -1,4 +1,4 @@
-//! Writes scripts. Nothing else quotes.
+//! Prints scripts. Only this module quotes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,8 +1,8 @@
 //! A script as a value: what the compiler builds and the printer writes.
 
-/// What one rule becomes: a test and what happens when it holds.
+/// The result of one rule: a test and what happens when it is true.
 pub(super) struct Block {
-    /// What a reader of the script is told.
+    /// A comment for readers of the script.
     pub(super) comment: String,
     /// When it applies.
     pub(super) test: Test,
@@ -12,14 +12,14 @@ pub(super) struct Block {
 
 /// A command of the subset.
 pub(super) enum Command {
-    /// `redirect`, which takes the mail out of the inbox unless it is a copy.
+    /// `redirect`, which removes the mail from the inbox unless it is a copy.
     Redirect {
         /// The address.
         to: String,
         /// `:copy`
         copy: bool,
     },
-    /// `fileinto :create`, which takes the mail out of the inbox unless it is a copy.
+    /// `fileinto :create`, which removes the mail from the inbox unless it is a copy.
     FileInto {
         /// The folder.
         folder: String,
@@ -28,7 +28,7 @@ pub(super) enum Command {
     },
     /// `discard`
     Discard,
-    /// `discard` where the test does not hold.
+    /// `discard` unless the test is true.
     DiscardUnless(Test),
     /// `stop`
     Stop,
@@ -61,7 +61,7 @@ pub(super) enum Test {
     },
 }
 
-/// What a comparison looks at.
+/// The part of a message that a comparison uses.
 pub(super) enum What {
     /// `header`
     Header(String),

@@ -1,9 +1,9 @@
-//! Whether an earlier rule surely takes all mail of a later one. In doubt it does not.
+//! Whether an earlier rule certainly takes all mail of a later one. In doubt it does not.
 
 use crate::crd::{OnMatch, Spam};
 use crate::mail::rule::{Condition, Rule, Test, Text};
 
-/// Whether no mail that `later` is for comes past `earlier`.
+/// Whether no mail of `later` gets past `earlier`.
 pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
     let (wide, narrow) = (&earlier.when, &later.when);
     earlier.on_match == OnMatch::Stop
@@ -14,14 +14,14 @@ pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
         && (wide.any.is_empty() || ensures(later, &wide.any))
 }
 
-/// Whether all mail of the rule meets one of the conditions.
+/// Whether all mail of the rule matches one of the conditions.
 fn ensures(rule: &Rule, wanted: &[Condition]) -> bool {
     let meets_one = |given: &Condition| wanted.iter().any(|wanted| implies(given, wanted));
     let when = &rule.when;
     when.all.iter().any(meets_one) || (!when.any.is_empty() && when.any.iter().all(meets_one))
 }
 
-/// Whether all mail that meets `given` meets `wanted`.
+/// Whether all mail that matches `given` matches `wanted`.
 fn implies(given: &Condition, wanted: &Condition) -> bool {
     given.part == wanted.part
         && match (given.not, wanted.not) {
@@ -31,7 +31,7 @@ fn implies(given: &Condition, wanted: &Condition) -> bool {
         }
 }
 
-/// Whether each value that meets `narrow` meets `wide`.
+/// Whether each value that matches `narrow` matches `wide`.
 fn narrower(narrow: &Test, wide: &Test) -> bool {
     use Test::{Contains, Domain, EndsWith, Equals, Exists, Glob, Regex, StartsWith};
     match (narrow, wide) {

@@ -10,7 +10,7 @@ pub(super) fn block(rule: &Rule, mailbox: &Address) -> Block {
     Block { comment: comment(&rule.id), test: test(&rule.when), commands: commands(rule, mailbox) }
 }
 
-/// What a reader of the script is told of the rule.
+/// The comment on a rule for readers of the script.
 pub(super) fn comment(id: &str) -> String {
     format!("rule {id}")
 }

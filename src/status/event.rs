@@ -1,4 +1,4 @@
-//! What events tell. `Normal` is for what went well; a `Warning` names what was lost, or what a person has to look at.
+//! Events. `Normal` events report success; a `Warning` names what was lost, or what somebody must check.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::conditions::{is_true, ready};
 use crate::crd::StatusCondition as Condition;
 use crate::outcome::Reason;
 
-/// The longest note that is published, in characters: Kubernetes takes 1024 bytes.
+/// The longest note in characters: Kubernetes allows 1024 bytes.
 const LONGEST: usize = 1000;
 
 /// An event before it is published.
@@ -14,42 +14,42 @@ const LONGEST: usize = 1000;
 pub struct Event {
     /// Whether it is of type `Warning` and not `Normal`.
     pub is_warning: bool,
-    /// CamelCase word for machines.
+    /// The reason, in CamelCase.
     pub reason: &'static str,
-    /// What was done when it happened.
+    /// The action at that time.
     pub action: &'static str,
-    /// The sentence for people; never holds a secret.
+    /// The note; never has a secret.
     pub note: String,
 }
 
-/// What is worth an event beside a change of `Ready`.
+/// Events in addition to a change of `Ready`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occurrence {
-    /// What was changed by hand on Mailcow was put back; the fields of the spec.
+    /// A change by hand on Mailcow was corrected; the fields of the spec.
     DriftCorrected(String),
-    /// An alias was gone from Mailcow and was made again; nothing is lost.
+    /// An alias vanished from Mailcow and was recreated; nothing is lost.
     MadeAgain(String),
-    /// Something that holds mail was gone from Mailcow, and a new, empty one was made.
+    /// An entry that stores mail vanished from Mailcow and was recreated, empty.
     Recreated(String),
-    /// The DKIM key of a domain was gone from Mailcow, and another one was made.
+    /// The DKIM key of a domain vanished from Mailcow, and another one was created.
     DkimKeyLost(String),
-    /// Something was removed from Mailcow, as its object asked, with what was in it.
+    /// An entry was deleted on Mailcow, as its object asked, with its content.
     Deleted {
         /// The domain or the address.
         thing: String,
-        /// What was in it, such as `12 messages`.
+        /// Its content, such as `12 messages`.
         lost: String,
     },
-    /// An object was let go while Mailcow still holds its thing.
+    /// An object was deleted while Mailcow still has its entry.
     Orphaned,
-    /// Much of what a server held is gone at once; how much, and what to do.
+    /// Many entries of a server vanished at once; how many, and what to do.
     VanishedFromMailcow(String),
-    /// Kubernetes refuses a status; in its own words.
+    /// Kubernetes refuses a status; its own message.
     StatusRefused(String),
 }
 
 impl Occurrence {
-    /// The event that tells of it.
+    /// The event for it.
     pub fn event(&self) -> Event {
         let (is_warning, reason, action) = match self {
             Self::DriftCorrected(_) => (false, "DriftCorrected", "Reconcile"),
@@ -87,10 +87,10 @@ impl fmt::Display for Occurrence {
     }
 }
 
-/// The event that tells of a change of `Ready`, if it is not as it was before.
+/// The event for a change of `Ready`, if it changed.
 pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Event> {
     let now = ready(after)?;
-    // Other fields that drift are news too.
+    // A change of the drifted fields is news too.
     let drifted = |c: &Condition| (c.reason == Reason::Drifted.as_str()).then(|| c.message.clone());
     let shown = |c: &Condition| (c.status.clone(), c.reason.clone(), drifted(c));
     let reason = Reason::parse(&now.reason)?;
@@ -106,7 +106,7 @@ pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Event>
     Some(Event { is_warning: !is_normal, reason: reason.as_str(), action: "Reconcile", note })
 }
 
-/// Whether what is waited for is on its way, or was asked for, and no more is lost than time.
+/// Whether the missing part is on its way, or was requested, and nothing but time is lost.
 fn is_in_order(reason: Reason, was_ready: bool) -> bool {
     match reason {
         Reason::Paused => true,

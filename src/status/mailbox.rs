@@ -8,43 +8,43 @@ use crate::crd::{EmailMailboxStatus, LastLogin, Policies, QuotaStatus, RefusedWr
 use crate::mail::{Address, MailboxHave, Quota, Tags};
 use crate::outcome::{Outcome, Reason};
 
-/// So much of its quota is in use when a mailbox is nearly full; percent.
+/// A mailbox is nearly full from this usage of its quota on; percent.
 const NEARLY_FULL: u32 = 90;
 
-/// What a pass over a mailbox found out.
+/// Result of a reconcile of a mailbox.
 #[derive(Clone, Debug)]
 pub struct MailboxSeen {
-    /// Where it stands.
+    /// The outcome.
     pub outcome: Outcome,
     /// What Mailcow refused, in this reconcile or before.
     pub refused: Option<RefusedWrite>,
-    /// The server that it is looked for on.
+    /// Its server.
     pub server: String,
-    /// The policies that hold for it.
+    /// The policies in effect.
     pub policies: Policies,
     /// Its address, once its domain is known.
     pub address: Option<Address>,
-    /// The mailbox on Mailcow, if it was looked up.
+    /// The mailbox on Mailcow, if it was read.
     pub have: Option<MailboxHave>,
-    /// Whether it was looked up and is not there, or not ours.
+    /// Whether it was read and does not exist, or is not ours.
     pub is_absent: bool,
-    /// When it was made again after it was gone, in this reconcile or before.
+    /// When it was recreated after it vanished, in this reconcile or before.
     pub recreated: Option<Time>,
-    /// The tags of the spec, and those of earlier ones.
+    /// The tags of the spec and of earlier ones.
     pub tags: Tags,
     /// The generation of its domain.
     pub domain_generation: Option<i64>,
-    /// What `senderAcl` was set to, where Mailcow can't show it.
+    /// The last written `senderAcl`, if Mailcow can't show it.
     pub sender_acl: Option<Vec<String>>,
-    /// Whether a password change was asked for.
+    /// Whether a password change was requested.
     pub password_change_asked: bool,
     /// The Secret with its credentials.
     pub secret_name: Option<String>,
-    /// The version of the Secret that Mailcow has, if it was set in this pass or before.
+    /// The version of the Secret whose password Mailcow has, if it was set in this reconcile or before.
     pub password_version: Option<String>,
 }
 
-/// What is said after a pass; what was not looked up keeps its last value.
+/// The status after a reconcile; fields that were not read keep their last value.
 pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &ReconcileRequest) -> EmailMailboxStatus {
     let mut after = before.clone();
     after.observed_generation = request.generation;

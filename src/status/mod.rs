@@ -1,4 +1,4 @@
-//! What happened → what is reported. Pure: status is a function of what was there, what was seen, and `now`.
+//! Result → status. Pure: the status is a function of its last value, the result, and `now`.
 
 mod alias;
 mod conditions;

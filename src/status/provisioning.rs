@@ -1,23 +1,23 @@
-//! What an `EmailDomain` says of the mailboxes that it makes by itself.
+//! The status of the automatic mailboxes of an `EmailDomain`.
 
 use super::conditions::NewCondition;
 use crate::crd::ProvisionedStatus;
 use crate::outcome::{Reason, Why};
 
-/// What became of the mailboxes that a domain makes by itself.
+/// Result for the automatic mailboxes of a domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Provisioning {
-    /// It makes none.
+    /// There are none.
     #[default]
     Off,
-    /// What was found and done.
+    /// The numbers.
     Known(ProvisionedStatus),
     /// Nothing is done, and why.
     Not(Why),
 }
 
 impl Provisioning {
-    /// What the status shows; the last figures where nothing is done.
+    /// The numbers in the status; the last ones if nothing is done.
     pub(super) fn shown(&self, before: Option<&ProvisionedStatus>) -> Option<ProvisionedStatus> {
         match self {
             Self::Off => None,

@@ -5,54 +5,54 @@ use crate::crd::{EmailForwardingRuleStatus, StatusCondition as Condition};
 use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason, Why};
 
-/// How many mailboxes a status lists.
+/// Number of mailboxes in a status.
 const LISTED: usize = 20;
 
-/// How a rule fares in the script of one mailbox.
+/// State of a rule in the script of one mailbox.
 #[derive(Clone, Debug)]
 pub struct InScript {
     /// The mailbox.
     pub mailbox: Address,
-    /// Where the whole script stands.
+    /// The outcome of the whole script.
     pub outcome: Outcome,
     /// Why the rule was left out, if so.
     pub refused: Option<Why>,
-    /// Its place in the script, from 1; `None` when it is not in it.
+    /// Its position in the script, from 1; `None` when it is not in it.
     pub position: Option<u32>,
-    /// The rule that takes all its mail before it, as `namespace/name`.
+    /// The earlier rule that takes all its mail, as `namespace/name`.
     pub shadowed_by: Option<String>,
     /// SHA-256 of the script, in hex; `None` when there is none.
     pub script_hash: Option<String>,
 }
 
-/// What a pass over a rule found out.
+/// Result of a reconcile of a rule.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSeen {
-    /// Where it stands.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why the rule itself can't be taken, if so.
+    /// Why the rule itself is refused, if so.
     pub refused: Option<Why>,
-    /// The first mailboxes, sorted; empty when they are not known.
+    /// The first mailboxes, sorted; empty when they are unknown.
     pub mailboxes: Vec<String>,
-    /// How many there are.
+    /// Their number.
     pub mailbox_count: Option<u32>,
-    /// In how many of their scripts it is.
+    /// Number of scripts with the rule.
     pub placed: usize,
-    /// Its place in the script, from 1, if it is the same in all.
+    /// Its position in the script, from 1, if it is the same in all.
     pub position: Option<u32>,
-    /// The rule that takes all its mail before it, as `namespace/name`, if it is the same in all.
+    /// The earlier rule that takes all its mail, as `namespace/name`, if it is the same in all.
     pub shadowed_by: Option<String>,
     /// SHA-256 of the script, or of the hashes of all.
     pub script_hash: Option<String>,
 }
 
 impl RuleSeen {
-    /// Only this; nothing is known of scripts.
+    /// Only this outcome; nothing is known about scripts.
     pub fn of(outcome: Outcome) -> Self {
         Self { outcome, ..Self::default() }
     }
 
-    /// What was said of the scripts before.
+    /// The last state of the scripts.
     pub fn of_before(before: &EmailForwardingRuleStatus) -> Self {
         Self {
             position: before.position,
@@ -62,7 +62,7 @@ impl RuleSeen {
         }
     }
 
-    /// Of a domain's rule as long as the domain has no managed mailbox.
+    /// For a domain's rule without a managed mailbox.
     pub fn without_mailbox(refused: Option<Why>) -> Self {
         Self {
             outcome: refused.as_ref().map_or(Outcome::InSync, of_rule),
@@ -72,7 +72,7 @@ impl RuleSeen {
         }
     }
 
-    /// What the scripts of all its mailboxes say together.
+    /// The combined state of all its scripts.
     pub fn in_scripts(mut scripts: Vec<InScript>) -> Self {
         scripts.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
         let hashes: Vec<&str> = scripts.iter().filter_map(|script| script.script_hash.as_deref()).collect();
@@ -99,7 +99,7 @@ fn common_to_all<T: PartialEq>(scripts: &[InScript], of: impl Fn(&InScript) -> O
     scripts.iter().all(|script| of(script).as_ref() == Some(&first)).then_some(first)
 }
 
-/// Where a rule stands that is left out.
+/// The outcome of a rule that is left out.
 fn of_rule(why: &Why) -> Outcome {
     match why.reason {
         Reason::SinkNotFound | Reason::SinkNotAllowed | Reason::Paused => Outcome::Waiting(why.clone()),
@@ -107,7 +107,7 @@ fn of_rule(why: &Why) -> Outcome {
     }
 }
 
-/// The worst of all, with how many mailboxes it is true of. A rule that is left out says so, whatever the scripts say.
+/// The worst of all, with the number of mailboxes. A rule that is left out reports it, whatever the scripts report.
 fn together(scripts: &[InScript]) -> Outcome {
     let own = |script: &InScript| script.refused.as_ref().map_or_else(|| script.outcome.clone(), of_rule);
     let all: Vec<Outcome> = scripts.iter().map(own).collect();
@@ -117,7 +117,7 @@ fn together(scripts: &[InScript]) -> Outcome {
         Outcome::Waiting(_) => 1,
         Outcome::InSync => 0,
     };
-    // Of equals the first, so that the words stay the same.
+    // Of equals the first, so that the text stays the same.
     let worst = all.iter().rev().max_by_key(|outcome| rank(outcome)).cloned().unwrap_or_default();
     let many = all.iter().filter(|outcome| rank(outcome) == rank(&worst)).count();
     if scripts.len() < 2 {
@@ -134,7 +134,7 @@ fn together(scripts: &[InScript]) -> Outcome {
     }
 }
 
-/// What is said after a request.
+/// The status after a reconcile.
 pub fn rule(
     before: &EmailForwardingRuleStatus,
     seen: &RuleSeen,
@@ -145,7 +145,7 @@ pub fn rule(
     after.last_handled_reconcile_at.clone_from(&request.requested_at);
     let said = common(&seen.outcome, request.paused).into_iter().chain(own(seen, &before.conditions, request));
     after.conditions = settled(&before.conditions, said.collect(), request);
-    // Those that are gone are remembered: a script is still on Mailcow, and the rule's removal has to find it.
+    // Deleted mailboxes are remembered: their script is still on Mailcow, and the rule's removal must find it.
     if seen.mailbox_count.is_some() {
         after.mailboxes.clone_from(&seen.mailboxes);
         after.mailbox_count = seen.mailbox_count;
@@ -154,7 +154,7 @@ pub fn rule(
         after.position = seen.position;
         after.shadowed_by.clone_from(&seen.shadowed_by);
     }
-    // What Mailcow never showed can't have been changed there by hand.
+    // A script that Mailcow never had can't have been changed by hand.
     if seen.outcome == Outcome::InSync {
         after.script_hash.clone_from(&seen.script_hash);
     }

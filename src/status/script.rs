@@ -1,11 +1,11 @@
-//! What became of the script of a mailbox's rules, in the mailbox's status: the rules read it there.
+//! The script of a mailbox's rules in the mailbox's status, where the rules read it.
 
 use super::InScript;
 use crate::crd::{ScriptRule, ScriptState, ScriptStatus};
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason, Why};
 
-/// A rule as a script was made from it.
+/// A version of a rule in a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleVersion {
     /// Its name.
@@ -20,12 +20,12 @@ pub struct RuleVersion {
     pub is_paused: bool,
 }
 
-/// A rule that a script was made from.
+/// A rule in a script.
 #[derive(Clone, Debug, Default)]
 pub struct SeenRule {
-    /// The rule as it was.
+    /// Its version.
     pub version: RuleVersion,
-    /// Its place in the script, from 1; `None` when it is left out.
+    /// Its position in the script, from 1; `None` when it is left out.
     pub position: Option<u32>,
     /// The earlier rule that takes all its mail, as `namespace/name`.
     pub shadowed_by: Option<String>,
@@ -33,18 +33,18 @@ pub struct SeenRule {
     pub refused: Option<Why>,
 }
 
-/// What a reconcile of a script found out.
+/// Result of a reconcile of a script.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptSeen {
     /// Every rule of the mailbox.
     pub rules: Vec<SeenRule>,
-    /// SHA-256 of the script that they make, in hex; `None` when none of them is in force.
+    /// SHA-256 of their script, in hex; `None` when none of them is active.
     pub hash: Option<String>,
-    /// Where the whole script stands.
+    /// The outcome of the whole script.
     pub outcome: Outcome,
 }
 
-/// The status after a reconcile; `None` where there is nothing to say.
+/// The status after a reconcile; `None` if there is no script.
 pub fn script(before: Option<&ScriptStatus>, seen: &ScriptSeen) -> Option<ScriptStatus> {
     let is_known = is_out(&seen.outcome);
     let is_shown = seen.outcome == Outcome::InSync;
@@ -66,7 +66,7 @@ pub fn script(before: Option<&ScriptStatus>, seen: &ScriptSeen) -> Option<Script
         }
     };
     let mut rules: Vec<ScriptRule> = seen.rules.iter().map(made).collect();
-    // Rules that are no longer the mailbox's, but may still be in its script.
+    // Rules that no longer belong to the mailbox, but may still be in its script.
     let is_left = |rule: &&ScriptRule| rule.in_force && !seen.rules.iter().any(|known| known.version.uid == rule.uid);
     let left = before.iter().flat_map(|before| &before.rules).filter(is_left).filter(|_| !is_known);
     rules.extend(left.map(|rule| ScriptRule { position: None, shadowed_by: None, ..rule.clone() }));
@@ -85,7 +85,7 @@ pub fn script(before: Option<&ScriptStatus>, seen: &ScriptSeen) -> Option<Script
     Some(ScriptStatus { hash, state, reason, message, rules })
 }
 
-/// The status before a script is written: from then on Mailcow may have its rules in force.
+/// The status before a script is written: from then on its rules may be active on Mailcow.
 pub fn script_to_be_written(before: Option<&ScriptStatus>, seen: &ScriptSeen) -> ScriptStatus {
     let mut status = before.cloned().unwrap_or_else(|| ScriptStatus {
         state: ScriptState::Waiting,
@@ -96,7 +96,7 @@ pub fn script_to_be_written(before: Option<&ScriptStatus>, seen: &ScriptSeen) ->
     for SeenRule { version, .. } in seen.rules.iter().filter(|rule| rule.position.is_some()) {
         match status.rules.iter_mut().find(|known| known.uid == version.uid) {
             Some(known) => known.in_force = true,
-            // Without a generation no rule takes it for its own result.
+            // Without a generation, no rule uses it as its own result.
             None => status.rules.push(ScriptRule {
                 name: version.name.clone(),
                 uid: version.uid.clone(),
@@ -108,18 +108,18 @@ pub fn script_to_be_written(before: Option<&ScriptStatus>, seen: &ScriptSeen) ->
     status
 }
 
-/// Whether an outcome says that no script of ours is in force but the one that was just shown.
+/// Whether an outcome means that only the script that was just read can be active.
 pub fn is_out(outcome: &Outcome) -> bool {
     let out = [Reason::FilterSlotTaken, Reason::MailboxNotReady];
     outcome.why().is_none_or(|why| out.contains(&why.reason))
 }
 
-/// Whether a script on Mailcow has the rule of this uid in force, or may have it.
+/// Whether the rule with this uid is, or may be, active in a script on Mailcow.
 pub fn holds(script: &ScriptStatus, uid: &str) -> bool {
     script.rules.iter().any(|rule| rule.in_force && rule.uid == uid)
 }
 
-/// Where a script stands.
+/// The outcome of a script.
 pub fn script_outcome(script: &ScriptStatus) -> Outcome {
     let reason = script.reason.as_deref().and_then(Reason::parse).unwrap_or(Reason::Pending);
     let why = Why::new(reason, script.message.clone().unwrap_or_default());
@@ -131,7 +131,7 @@ pub fn script_outcome(script: &ScriptStatus) -> Outcome {
     }
 }
 
-/// Whether a script was made from the rule as it is now.
+/// Whether a script was made from the current rule.
 pub fn is_made_from(script: &ScriptStatus, rule: &RuleVersion) -> bool {
     script.rules.iter().any(|made| {
         made.uid == rule.uid
@@ -142,7 +142,7 @@ pub fn is_made_from(script: &ScriptStatus, rule: &RuleVersion) -> bool {
     })
 }
 
-/// How a rule fares in the script of a mailbox; `None` until the script was made from the rule as it is now.
+/// State of a rule in the script of a mailbox; `None` until the script was made from the current rule.
 pub fn in_script(mailbox: Address, script: &ScriptStatus, rule: &RuleVersion) -> Option<InScript> {
     let made = script.rules.iter().find(|made| made.uid == rule.uid)?;
     let refused = made.reason.as_deref().and_then(Reason::parse);

@@ -1,4 +1,4 @@
-//! What is counted when somebody looks, not kept by hand.
+//! Counts that are made at each scrape, not updated continuously.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,29 +10,29 @@ use k8s_openapi::jiff::SignedDuration;
 use crate::crd::StatusCondition;
 use crate::outcome::Reason;
 
-/// States of an object, of which each has one.
+/// States of an object; each object has one.
 pub const STATES: [&str; 5] = ["Ready", "NotReady", "Stalled", "Paused", "Deleting"];
 
-/// How long something that was made again is counted.
+/// How long a recreated entry is counted.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// What `DNSVerified` may say.
+/// Values of `DNSVerified`.
 const VERIFIED: [&str; 3] = ["True", "False", "Unknown"];
 
-/// How things stand.
+/// The current counts.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// How many objects there are, by kind and state.
+    /// Number of objects, by kind and state.
     pub objects: BTreeMap<(&'static str, &'static str), i64>,
-    /// How many domains there are, by what `DNSVerified` says.
+    /// Number of domains, by `DNSVerified`.
     pub domains: BTreeMap<&'static str, i64>,
-    /// How many mailboxes are nearly full.
+    /// Number of mailboxes that are nearly full.
     pub nearly_full: i64,
-    /// How many objects' things were gone from Mailcow with their mail and were made again within a day, by kind.
+    /// Number of objects whose entries vanished with their mail and were recreated within a day, by kind.
     pub recreated: BTreeMap<&'static str, i64>,
-    /// How many objects' things are gone from Mailcow with much else and are not made again, by kind.
+    /// Number of objects whose entries vanished together with many others and are not recreated, by kind.
     pub vanished: BTreeMap<&'static str, i64>,
-    /// Whether calls to Mailcow are sent, by the name of each configured server.
+    /// State of the breaker, by server.
     pub breakers: BTreeMap<String, &'static str>,
 }
 
@@ -45,7 +45,7 @@ impl Counts {
         *self.vanished.entry(kind).or_default() += i64::from(conditions.iter().any(is_vanished));
     }
 
-    /// Counts an object whose thing was made again at some time, or never.
+    /// Counts an object whose entry was recreated at some time, or never.
     pub fn count_recreated(&mut self, kind: &'static str, recreated: Option<&Time>, now: &Time) {
         let is_new = recreated.is_some_and(|at| now.0.duration_since(at.0) < DAY);
         *self.recreated.entry(kind).or_default() += i64::from(is_new);
@@ -57,14 +57,14 @@ impl Counts {
         self.nearly_full += i64::from(is_nearly_full);
     }
 
-    /// Counts what is said of a domain's DNS records.
+    /// Counts a domain by its DNS conditions.
     pub fn count_dns(&mut self, conditions: &[StatusCondition]) {
         let said = conditions.iter().find(|c| c.type_ == "DNSVerified").map(|c| c.status.as_str());
         let said = VERIFIED.into_iter().find(|word| said == Some(word)).unwrap_or("Unknown");
         *self.domains.entry(said).or_default() += 1;
     }
 
-    /// Says of a kind that there may be none in any state, and of domains that nothing may be said.
+    /// Adds a kind with zero objects in each state, and domains with zero of each value.
     pub fn of_kind(&mut self, kind: &'static str) {
         self.vanished.entry(kind).or_default();
         for state in STATES {
@@ -76,7 +76,7 @@ impl Counts {
     }
 }
 
-/// The state of an object, as its conditions have it.
+/// The state of an object, from its conditions.
 fn state(conditions: &[StatusCondition], is_deleting: bool) -> &'static str {
     let is = |kind: &str| conditions.iter().any(|c| c.type_ == kind && c.status == "True");
     match () {
@@ -88,20 +88,20 @@ fn state(conditions: &[StatusCondition], is_deleting: bool) -> &'static str {
     }
 }
 
-/// Looks how things stand; nothing is known until it is told how.
+/// Makes the counts; none until it knows how.
 #[derive(Clone, Default)]
 pub(super) struct Watcher(Arc<RwLock<Option<Look>>>);
 
-/// How things are looked at.
+/// How to make the counts.
 type Look = Box<dyn Fn() -> Counts + Send + Sync>;
 
 impl Watcher {
-    /// Tells how to look.
+    /// Sets how to make the counts.
     pub(super) fn set(&self, look: impl Fn() -> Counts + Send + Sync + 'static) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(look));
     }
 
-    /// How things stand now.
+    /// The current counts.
     pub(super) fn look(&self) -> Counts {
         self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|look| look()).unwrap_or_default()
     }

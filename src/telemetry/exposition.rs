@@ -1,4 +1,4 @@
-//! All metrics as text: names, what they mean, and the figures of this moment.
+//! All metrics as text: names, descriptions, and current values.
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +12,7 @@ use super::metrics::{Labels, Metrics, OfServer, of};
 
 /// States of the breaker towards Mailcow.
 const BREAKER: [&str; 3] = ["closed", "open", "rejected"];
-/// What this was built from, when the build was told.
+/// The revision of this build, if it was given.
 const REVISION: Option<&str> = option_env!("REVISION");
 
 /// All metrics in the `OpenMetrics` text format.
@@ -31,7 +31,7 @@ pub(super) fn text(metrics: &Metrics, counts: &Counts) -> Result<String, std::fm
     Ok(text)
 }
 
-/// The names that metrics go by.
+/// The registered metrics.
 struct Names(Registry);
 
 impl Names {

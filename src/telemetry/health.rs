@@ -13,8 +13,8 @@ use super::Metrics;
 /// Whether the operator is ready, or why it is not.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Serves until the process ends. `/healthz` answers as long as the process does: a restart mends neither Kubernetes nor
-/// Mailcow. `/readyz` says what `readiness` says.
+/// Serves until the process ends. `/healthz` answers while the process runs, because a restart repairs neither
+/// Kubernetes nor Mailcow. `/readyz` returns the result of `readiness`.
 ///
 /// # Errors
 /// When the address can't be bound.

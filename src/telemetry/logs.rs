@@ -1,10 +1,10 @@
-//! Logs, as text or JSON, on standard error. The lines of a pass carry its object.
+//! Logs, as text or JSON, on standard error. The lines of a reconcile have its object.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// The Kubernetes client's own lines say the same as ours, for each request again; a filter that names it shows them.
+/// The Kubernetes client's own lines repeat ours for each request; a filter that names it shows them.
 const QUIET: &str = "kube_runtime=warn,kube_client::client=off";
 
 /// Starts logging for the whole process.

@@ -1,4 +1,4 @@
-//! What people watch: counted as it happens. What has a state is looked up when it is asked for, in [`super::counts`].
+//! Metrics that are counted as events happen. Current states are counted at each scrape, in [`super::counts`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,15 +18,15 @@ use crate::outcome::Reason;
 /// The labels of a metric.
 pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The label of a metric that each configured server has.
+/// The label of a metric for each configured server.
 pub(super) type OfServer = [(&'static str, String); 1];
 
-/// What is known of a server that is configured.
+/// The state of a configured server.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    /// Its version, once it was told.
+    /// Its version, if known.
     pub(super) version: Option<String>,
-    /// When it was last looked at whole, or when it was configured.
+    /// When it was last polled completely, or when it was configured.
     pub(super) looked_at: Instant,
 }
 
@@ -70,29 +70,29 @@ impl Default for Metrics {
     }
 }
 
-/// From a single get (5 ms) to a rebuilding write (30 s).
+/// From a single read (5 ms) to a write with a rebuild (30 s).
 fn histogram() -> Histogram {
     Histogram::new([0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0])
 }
 
 impl Metrics {
-    /// Counts a pass over an object of `kind` and what came of it.
+    /// Counts a reconcile of an object of `kind` and its outcome.
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
         self.reconcile_seconds.get_or_create(&[("kind", kind)]).observe(took.as_secs_f64());
     }
 
-    /// What waits for a pass, and what has one.
+    /// Waiting and running reconciles.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    /// Tells how to look at how things stand.
+    /// Sets how to make the counts.
     pub fn count_with(&self, look: impl Fn() -> Counts + Send + Sync + 'static) {
         self.watcher.set(look);
     }
 
-    /// Counts a request to a Mailcow server: the action, what came of it, and how long it took.
+    /// Counts a request to a Mailcow server: the action, the outcome and the duration.
     pub fn asked_mailcow(&self, server: &str, action: &'static str, outcome: &'static str, took: Duration) {
         self.mailcow_requests.get_or_create(&[("action", action), ("outcome", outcome)]).inc();
         self.mailcow_seconds.get_or_create(&[("action", action)]).observe(took.as_secs_f64());
@@ -119,12 +119,12 @@ impl Metrics {
         self.dns_verdicts.get_or_create(&[("record", record), ("verdict", verdict)]).inc();
     }
 
-    /// Whether this instance leads.
+    /// Whether this instance is the leader.
     pub fn leading(&self, yes: bool) {
         self.leader.set(i64::from(yes));
     }
 
-    /// Whether the connection to the server of this name is configured.
+    /// Whether the connection to the server with this name is configured.
     pub fn configured(&self, server: &str, yes: bool) {
         self.mailcow_configured.get_or_create(&of(server)).set(i64::from(yes));
         let seen = yes.then(|| Seen { version: None, looked_at: Instant::now() });
@@ -134,12 +134,12 @@ impl Metrics {
         }
     }
 
-    /// How often all that is remembered of Mailcow is looked at again.
+    /// The interval between two polls of Mailcow.
     pub fn polls_every(&self, interval: Duration) {
         self.poll_interval.set(i64::try_from(interval.as_secs()).unwrap_or(i64::MAX));
     }
 
-    /// Notes that all that is remembered of a server was looked at again.
+    /// Notes a complete poll of a server.
     pub fn polled(&self, server: &str, took: Duration) {
         self.poll_seconds.observe(took.as_secs_f64());
         if let Some(seen) = self.lock().get_mut(server) {

@@ -1,4 +1,4 @@
-//! How much there is to do: objects that were woken and had no pass since, and passes that run.
+//! The work of drivers: waiting objects and running reconciles.
 //!
 //! The runtime keeps its queue to itself, so both of its ends are counted: what goes in, and what begins.
 
@@ -14,14 +14,14 @@ pub type Key = (String, String);
 #[derive(Clone, Debug, Default)]
 pub struct Queue(Arc<Mutex<BTreeMap<&'static str, Work>>>);
 
-/// The work of a driver.
+/// The work of one driver.
 #[derive(Clone, Debug, Default)]
 struct Work {
     triggered: HashSet<Key>,
     running: i64,
 }
 
-/// A pass that runs; it ends when this is dropped.
+/// A running reconcile; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     queue: Queue,
@@ -29,12 +29,12 @@ pub struct Running {
 }
 
 impl Queue {
-    /// The object needs a pass.
+    /// The object waits for a reconcile.
     pub fn triggered(&self, driver: &'static str, object: Key) {
         self.work().entry(driver).or_default().triggered.insert(object);
     }
 
-    /// The object has its pass now. Woken during it, it gets another.
+    /// The reconcile of the object starts. If it is triggered meanwhile, it gets another one.
     pub fn started(&self, driver: &'static str, object: &Key) -> Running {
         let mut work = self.work();
         let work = work.entry(driver).or_default();
@@ -44,7 +44,7 @@ impl Queue {
         Running { queue: self.clone(), driver }
     }
 
-    /// The object is gone, and with it its need.
+    /// The object was deleted and no longer waits.
     pub fn deleted(&self, driver: &'static str, object: &Key) {
         let mut work = self.work();
         let triggered = &mut work.entry(driver).or_default().triggered;
@@ -52,7 +52,7 @@ impl Queue {
         shrink(triggered);
     }
 
-    /// Of each driver, how many objects wait and how many passes run.
+    /// For each driver, the number of waiting objects and of running reconciles.
     pub fn depths(&self) -> Vec<(&'static str, i64, i64)> {
         let waiting = |work: &Work| i64::try_from(work.triggered.len()).unwrap_or(i64::MAX);
         self.work().iter().map(|(driver, work)| (*driver, waiting(work), work.running)).collect()

@@ -1,4 +1,4 @@
-//! Which namespaces may attach to a domain.
+//! Which namespaces may use a domain.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use kube::core::{Selector, SelectorExt};
 
 use crate::crd::{AllowedNamespaces, NamespaceSelector, NamespacesFrom};
 
-/// Whether a namespace other than the domain's own may attach to it; `labels` are that namespace's, where they are
-/// known. In doubt it may not.
+/// Whether a namespace other than the domain's own may use it; `labels` are that namespace's, if known. In doubt it may
+/// not.
 pub fn admits(allowed: Option<&AllowedNamespaces>, labels: Option<&BTreeMap<String, String>>) -> bool {
     let Some(allowed) = allowed else { return false };
     match allowed.from {
@@ -18,7 +18,7 @@ pub fn admits(allowed: Option<&AllowedNamespaces>, labels: Option<&BTreeMap<Stri
     }
 }
 
-/// Whether a selector matches labels; none matches nothing.
+/// Whether a selector matches labels; no selector matches nothing.
 pub(super) fn matches(selector: Option<&NamespaceSelector>, labels: &BTreeMap<String, String>) -> bool {
     let selector = selector.and_then(|selector| Selector::try_from(LabelSelector::from(selector)).ok());
     selector.is_some_and(|selector| selector.matches(labels))

@@ -1,12 +1,12 @@
-//! Which of several objects that want the same domain has it.
+//! Which of several objects that want the same domain owns it.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// How long a domain is kept for the namespace that had it, after its object went: whoever deletes and applies it anew finds
-/// it free.
+/// How long a domain is reserved for its namespace after its object is deleted, so that an object that is deleted and
+/// applied again gets it back.
 pub const KEPT: SignedDuration = SignedDuration::from_mins(15);
 
-/// What an `EmailDomain` brings forward for its claim on a domain.
+/// The claim of an `EmailDomain` on a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The object's uid.
@@ -15,13 +15,13 @@ pub struct Claim {
     pub namespace: String,
     /// Whether the domain was seen on Mailcow with this object's mark.
     pub is_held: bool,
-    /// Whether its ownership is proven, or need not be.
+    /// Whether its ownership is proven, or needs no proof.
     pub is_proven: bool,
-    /// When the object was made.
+    /// Creation time of the object.
     pub created: Option<Timestamp>,
-    /// The object's `namespace/name`, for those made in the same second.
+    /// The object's `namespace/name`, for objects created in the same second.
     pub id: String,
-    /// Whom it waits for, as its status says.
+    /// The namespace that it waits for, from its status.
     pub waits_for: Option<WaitsFor>,
 }
 
@@ -30,30 +30,30 @@ pub struct Claim {
 pub struct WaitsFor {
     /// A digest of the namespace.
     pub namespace: String,
-    /// Until when the domain is kept for it; `None` while an object of it had the better claim.
+    /// Until when the domain is reserved for it; `None` while an object of it has the better claim.
     pub until: Option<Timestamp>,
 }
 
-/// Where a claim stands among others.
+/// Rank of a claim among others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing<'a> {
     /// It is the first.
     First,
     /// Another one is better.
     Rival(&'a Claim),
-    /// It is the best, and the domain is kept for the namespace that had it.
+    /// It is the best, but the domain is reserved for the namespace that had it.
     Kept(WaitsFor),
 }
 
 impl Claim {
-    /// Smaller is better: who holds it, for whose namespace it is kept, who has proven it, who came first.
+    /// Smaller is better: the owner, then the namespace of a reservation, then a proof, then age.
     fn rank(&self, kept_for: Option<&str>) -> (bool, bool, bool, Option<Timestamp>, &str) {
         let is_kept = kept_for == Some(&self.namespace);
         (!self.is_held, !is_kept, !self.is_proven, self.created, &self.id)
     }
 }
 
-/// Where `own` stands among the others.
+/// The rank of `own` among the others.
 pub fn standing<'a>(own: &Claim, others: &'a [Claim], now: Timestamp) -> Standing<'a> {
     let kept = kept(own, others, now);
     let kept_for = kept.as_ref().map(|kept| kept.namespace.as_str());
@@ -65,8 +65,8 @@ pub fn standing<'a>(own: &Claim, others: &'a [Claim], now: Timestamp) -> Standin
     }
 }
 
-/// For whom the domain is kept: any of those that wait for it may remember. Its time begins when the last object of that
-/// namespace is seen to be gone.
+/// The namespace that the domain is reserved for, from any of the waiting objects. The time begins when the last object
+/// of that namespace is deleted.
 fn kept(own: &Claim, others: &[Claim], now: Timestamp) -> Option<WaitsFor> {
     let all = || others.iter().chain([own]);
     let remembered = all().filter_map(|claim| claim.waits_for.as_ref());

@@ -1,11 +1,11 @@
-//! Local parts of mailboxes that are made by themselves: what a namespace asks for, and what nobody gets.
+//! Local parts of automatic mailboxes: the requested and the reserved ones.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// What nobody gets, whatever the installation says: the names of RFC 2142 (sections 3 to 5), those that certificate
-/// authorities write to, and those that look like the platform's own.
+/// Names that are always reserved: those of RFC 2142 (sections 3 to 5), those that certificate authorities write to,
+/// and those that look like the platform's own.
 const RESERVED: [&str; 44] = [
     // RFC 2142: business, network operations, services.
     "info",
@@ -23,7 +23,7 @@ const RESERVED: [&str; 44] = [
     "www",
     "uucp",
     "ftp",
-    // Who reads their mail gets certificates for the domain.
+    // Whoever reads this mail can get certificates for the domain.
     "admin",
     "administrator",
     "root",
@@ -56,39 +56,39 @@ const RESERVED: [&str; 44] = [
     "mta-sts",
 ];
 
-/// Local parts that nobody gets.
+/// Reserved local parts.
 #[derive(Clone, Debug)]
 pub struct Reserved(BTreeSet<String>);
 
 impl Reserved {
-    /// Those that are reserved everywhere, and these of the installation.
+    /// The names that are always reserved, and these of the installation.
     pub fn with(more: &[String]) -> Self {
         let everywhere = RESERVED.into_iter().map(ToOwned::to_owned);
         Self(everywhere.chain(more.iter().map(|name| name.trim().to_ascii_lowercase())).collect())
     }
 
-    /// Whether a guest in another namespace's domain may not have it: also with a tag behind `+`, which is delivered to
-    /// the same person. Such names belong to the namespace of the domain.
+    /// Whether it is reserved for the namespace of the domain, so that a guest may not use it; also with a `+tag`,
+    /// which is delivered to the same mailbox.
     pub fn is_kept_from_guests(&self, local_part: &str) -> bool {
         let lower = local_part.to_ascii_lowercase();
         self.has(lower.split('+').next().unwrap_or_default())
     }
 
-    /// Whether this one is; in lower case.
+    /// Whether this local part is reserved; in lower case.
     pub(super) fn has(&self, local_part: &str) -> bool {
         self.0.contains(local_part)
     }
 }
 
-/// The local part that a namespace asks for, in lower case: its annotation, or its name where that is missing or empty.
+/// The local part that a namespace requests, in lower case: its annotation, or its name if that is missing or empty.
 pub fn asked(namespace: &ObjectMeta, annotation: &str) -> String {
     let said = namespace.annotations.as_ref().and_then(|all| all.get(annotation)).map(|text| text.trim());
     let name = namespace.name.as_deref().unwrap_or_default();
     said.filter(|text| !text.is_empty()).unwrap_or(name).to_lowercase()
 }
 
-/// Whether it can be the local part of a mailbox. What `EmailMailbox` takes, but for `+`: what follows that is a tag of
-/// somebody else's address.
+/// Whether it can be the local part of a mailbox: as in `EmailMailbox`, but without `+`, because that begins a tag of
+/// another address.
 pub(super) fn is_usable(local_part: &str) -> bool {
     let is_taken = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._&'%/-".contains(&b);
     let has_dots_within = !local_part.split('.').any(str::is_empty);

@@ -1,6 +1,5 @@
-//! Who may do what where several share an installation: which namespace may attach to a domain, who of several that
-//! claim a domain has it, which policies hold where a spec says none, which namespace gets a mailbox by itself. Deciding
-//! only.
+//! Rights between namespaces: which namespace may use a domain, who owns a domain, which policies apply, which
+//! namespace gets an automatic mailbox. Only decisions.
 
 mod admission;
 mod claim;

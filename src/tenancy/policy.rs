@@ -1,4 +1,4 @@
-//! Which policies hold for an object: its spec, its namespace, the installation, its kind; the most specific wins.
+//! The policies in effect for an object: its spec, its namespace, the installation, its kind; the most specific wins.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::crd::{
     PolicySource,
 };
 
-/// What an object's spec says.
+/// The policies in an object's spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
     /// `spec.deletionPolicy`.
@@ -19,11 +19,11 @@ pub struct Given {
     pub adoption: Option<AdoptionPolicy>,
     /// `spec.driftPolicy`.
     pub drift: Option<DriftPolicy>,
-    /// What its kind does about a deletion when nobody says anything.
+    /// The deletion policy of its kind.
     pub of_kind: DeletionPolicy,
 }
 
-/// What the installation says.
+/// The policies of the installation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// Option `--default-deletion-policy`.
@@ -37,14 +37,14 @@ pub struct Defaults {
 /// Annotations of a namespace.
 pub type Annotated<'a> = Option<&'a BTreeMap<String, String>>;
 
-/// The policies that hold.
+/// The policies in effect.
 pub fn policies(given: Given, namespace: Annotated<'_>, installation: Defaults) -> Policies {
     let deletion = annotation(namespace, DEFAULT_DELETION);
     let adoption = annotation(namespace, DEFAULT_ADOPTION);
     let drift = annotation(namespace, DEFAULT_DRIFT);
     let bad = [error_of(deletion.as_ref()), error_of(adoption.as_ref()), error_of(drift.as_ref())];
     let warnings: Vec<String> = bad.into_iter().flatten().collect();
-    // Somebody meant to say something about deletions: in doubt nothing is lost.
+    // Somebody set a deletion policy, but it is invalid: in doubt nothing is lost.
     let deletion = deletion.map(|said| said.unwrap_or(DeletionPolicy::Retain));
     let (adoption, drift) = (adoption.and_then(Result::ok), drift.and_then(Result::ok));
     Policies {
@@ -66,7 +66,7 @@ fn choose<T>(spec: Option<T>, namespace: Option<T>, installation: Option<T>, of_
     first.unwrap_or(Chosen { value: of_kind, from: PolicySource::Kind })
 }
 
-/// What an annotation says, or why it can't be read.
+/// The value of an annotation, or why it is invalid.
 fn annotation<T: DeserializeOwned>(namespace: Annotated<'_>, name: &str) -> Option<Result<T, String>> {
     let text = namespace?.get(name)?;
     let read = serde_json::from_value(Value::String(text.clone()));

@@ -1,5 +1,5 @@
-//! Mailboxes that a domain makes by itself: which namespaces are entitled to one, which address each gets, what has to
-//! be done, and what such a mailbox may do.
+//! Automatic mailboxes of a domain: which namespaces are entitled, which address each gets, the steps, and the rights
+//! of such a mailbox.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,51 +18,51 @@ use crate::crd::{
     RefusedReason, WhenRevoked,
 };
 
-/// What is known when it is decided. What does not bear on an address may be left out of all lists.
+/// The input of the decision. Objects that don't affect an address may be left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The domain that makes mailboxes.
+    /// The domain with automatic mailboxes.
     pub domain: &'a EmailDomain,
-    /// What is said of namespaces.
+    /// The metadata of namespaces.
     pub namespaces: &'a [Arc<PartialObjectMeta<Namespace>>],
-    /// Mailboxes of the domain, and others of the name that provisioned ones get.
+    /// Mailboxes of the domain, and others with the name of automatic ones.
     pub mailboxes: &'a [Arc<EmailMailbox>],
     /// Aliases of the domain.
     pub aliases: &'a [Arc<EmailAlias>],
-    /// Local parts that nobody gets.
+    /// Reserved local parts.
     pub reserved: &'a Reserved,
 }
 
-/// What has to be done, and what can't be.
+/// The steps, and the refusals.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
-    /// Namespaces that are entitled.
+    /// Number of entitled namespaces.
     pub entitled: usize,
-    /// Those of them that have their mailbox, before the steps.
+    /// Number of entitled namespaces with a mailbox, before the steps.
     pub mailboxes: usize,
-    /// Mailboxes of namespaces that are no longer entitled.
+    /// Number of mailboxes of namespaces that are no longer entitled.
     pub revoked: usize,
-    /// What has to be done, in the order of namespaces.
+    /// The steps, in the order of namespaces.
     pub steps: Vec<Step>,
     /// Entitled namespaces that get no mailbox, in their order.
     pub refused: Vec<RefusedNamespace>,
-    /// Whether a mailbox is being deleted, after which there may be more to do.
+    /// Whether a mailbox is being deleted, after which there may be more steps.
     pub is_leaving: bool,
 }
 
-/// What has to be done about one mailbox.
+/// A step for one mailbox.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// It has to be made.
+    /// Create it.
     Create(Provisioned),
-    /// Its namespace is no longer entitled: nobody may log in.
+    /// Its namespace is no longer entitled: disable its login.
     Deactivate(Provisioned),
-    /// Its namespace is entitled, and it is not as it should be.
+    /// Its namespace is entitled, and it differs: correct it.
     Reactivate(Provisioned),
 }
 
 impl Step {
-    /// What the mailbox has to be.
+    /// The desired mailbox.
     pub fn mailbox(&self) -> &Provisioned {
         match self {
             Self::Create(mailbox) | Self::Deactivate(mailbox) | Self::Reactivate(mailbox) => mailbox,
@@ -70,7 +70,7 @@ impl Step {
     }
 }
 
-/// Decides for every namespace. Nothing is done about namespaces that are not known or that are being deleted.
+/// Decides for every namespace. Namespaces that are unknown or being deleted are skipped.
 pub fn decide(facts: &Facts<'_>) -> Decision {
     let mut decision = Decision::default();
     let Some(spec) = &facts.domain.spec.auto_provision else { return decision };
@@ -106,14 +106,14 @@ impl Decision {
     }
 }
 
-/// Switches the login off, unless it is to be kept. One that takes no mail either stays so.
+/// Disables the login, unless the mailbox must be kept. An inactive mailbox stays inactive.
 fn revoke(spec: &AutoProvision, own: &EmailMailbox) -> Option<Step> {
     let is_on = own.spec.state == MailboxState::Active && own.metadata.deletion_timestamp.is_none();
     let wanted = || Step::Deactivate(Provisioned::from(own).in_state(MailboxState::LoginDisabled));
     (spec.when_revoked == WhenRevoked::Deactivate && is_on).then(wanted)
 }
 
-/// Whether the object says something else than the operator made it say.
+/// Whether the object differs from what the operator applies.
 fn differs(domain: &EmailDomain, own: &EmailMailbox, state: MailboxState) -> bool {
     let is_labelled = labels(domain).iter().all(|(key, value)| own.labels().get(*key) == Some(value));
     let is_as_made = own.spec.system && own.spec.deletion_policy == Some(DeletionPolicy::Retain) && is_labelled;
@@ -138,7 +138,8 @@ pub(super) fn name_of(namespace: &ObjectMeta) -> &str {
     namespace.name.as_deref().unwrap_or_default()
 }
 
-/// How good a claim on a local part is; the smallest wins: who has it, whose mailbox is made already, who was there first.
+/// Rank of a claim on a local part; the smallest wins: the current user of the name, then an existing mailbox, then
+/// age.
 type Rank<'a> = (u8, Option<Timestamp>, &'a str);
 
 /// Who claims an address.
@@ -167,7 +168,7 @@ fn namespace_of(object: &impl ResourceExt) -> String {
 pub(super) struct Claims<'a> {
     spec: &'a AutoProvision,
     facts: &'a Facts<'a>,
-    /// Mailboxes of the name that provisioned ones get, by namespace.
+    /// Mailboxes with the name of automatic ones, by namespace.
     own: HashMap<&'a str, &'a EmailMailbox>,
     best: HashMap<String, (Rank<'a>, Claimant<'a>)>,
 }
@@ -195,7 +196,7 @@ impl<'a> Claims<'a> {
         claims
     }
 
-    /// Objects in the domain's own namespace need nobody's leave; others count when they were let in.
+    /// Objects in the domain's own namespace are always allowed; others count if they were allowed.
     fn is_at_home(&self, object: &impl ResourceExt) -> bool {
         object.meta().namespace == self.facts.domain.metadata.namespace
     }
@@ -223,7 +224,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// The local part that an entitled namespace gets, or why it gets none. What it has it keeps.
+    /// The local part of an entitled namespace, or why it gets none. An existing one stays.
     pub(super) fn judge(&self, namespace: &ObjectMeta) -> Result<String, RefusedNamespace> {
         let (id, annotation) = (name_of(namespace), &self.spec.local_part_annotation);
         let local = asked(namespace, annotation);

@@ -1,4 +1,4 @@
-//! A mailbox that was made by its domain: what it says, and whether it may attach to the domain.
+//! An automatic mailbox: its fields, and whether it may use the domain.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use crate::mail::sha256;
 /// The longest label value; bytes.
 const LONGEST: usize = 63;
 
-/// What the operator says of a mailbox that it makes; everything else is others'.
+/// The operator's fields of an automatic mailbox; all others are free.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Provisioned {
-    /// The namespace that it is for.
+    /// Its namespace.
     pub namespace: String,
     /// Its name there.
     pub name: String,
     /// Its local part.
     pub local_part: String,
-    /// The domain that makes it.
+    /// Its domain.
     pub domain_ref: DomainRef,
-    /// Whether people can log in.
+    /// Whether the user can log in.
     pub state: MailboxState,
 }
 
@@ -44,7 +44,7 @@ impl Provisioned {
         Self { state, ..self }
     }
 
-    /// The object as it is applied: only the fields that are the operator's.
+    /// The object as applied: only the operator's fields.
     pub fn manifest(&self, domain: &EmailDomain) -> Value {
         json!({
             "apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailMailbox",
@@ -58,7 +58,7 @@ impl Provisioned {
 }
 
 impl From<&EmailMailbox> for Provisioned {
-    /// Of one that is there: what can't be changed stays as it is written.
+    /// From an existing one: immutable fields stay.
     fn from(there: &EmailMailbox) -> Self {
         Self {
             namespace: there.namespace().unwrap_or_default(),
@@ -70,8 +70,8 @@ impl From<&EmailMailbox> for Provisioned {
     }
 }
 
-/// The name of every mailbox that the domain makes: `namespace.name` of the domain; of a long one the beginning and a
-/// hash. A namespace has no dot in its name, so that no two domains have the same.
+/// The name of every automatic mailbox of the domain: the domain's `namespace.name`; a long one is shortened with a
+/// hash. A namespace has no dot in its name, so two domains never have the same.
 pub fn name(domain: &EmailDomain) -> String {
     let whole = format!("{}.{}", domain.namespace().unwrap_or_default(), domain.name_any());
     if whole.len() <= LONGEST {
@@ -82,19 +82,19 @@ pub fn name(domain: &EmailDomain) -> String {
     format!("{}-{digits}", start.trim_end_matches(['-', '.']))
 }
 
-/// The labels of mailboxes that the domain makes. Anybody may set them: nothing is decided by them.
+/// The labels of automatic mailboxes of the domain. Anybody may set them, so they decide nothing.
 pub(super) fn labels(domain: &EmailDomain) -> BTreeMap<&'static str, String> {
     BTreeMap::from([("app.kubernetes.io/managed-by", "mailcow-operator".to_owned()), (PROVISIONED_BY, name(domain))])
 }
 
-/// Whether it was let in to its domain once; only the operator writes statuses.
+/// Whether its domain allowed it once; only the operator writes statuses.
 pub fn is_placed(mailbox: &EmailMailbox) -> bool {
     let address = mailbox.status.as_ref().and_then(|status| status.address.as_deref());
     let local = address.and_then(|address| address.rsplit_once('@')).map(|(local, _)| local);
     local.is_some_and(|local| local == mailbox.spec.local_part.to_lowercase())
 }
 
-/// Whether its claim on its address depends on this namespace: the facts need not hold others.
+/// Whether its claim on its address depends on this namespace; the input need not have others.
 pub fn asks_for(namespace: &impl ResourceExt, domain: &EmailDomain, mailbox: &EmailMailbox) -> bool {
     let spec = domain.spec.auto_provision.as_ref();
     let is_own = Some(namespace.name_any()) == mailbox.namespace();
@@ -102,20 +102,20 @@ pub fn asks_for(namespace: &impl ResourceExt, domain: &EmailDomain, mailbox: &Em
     is_own || spec.is_some_and(|spec| asked(namespace.meta(), &spec.local_part_annotation) == local)
 }
 
-/// What a mailbox may do at the domain that made it.
+/// The rights of an automatic mailbox in its domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entitlement {
-    /// It may attach.
+    /// It may use the domain.
     Admitted,
-    /// Its namespace is no longer entitled, and its login is about to be switched off.
+    /// Its namespace is no longer entitled, and its login will be disabled.
     Leaving,
-    /// It may not attach: the domain did not make it, or would not.
+    /// It may not use the domain: the domain did not create it, or would not.
     Refused,
 }
 
-/// Whether a mailbox may attach to the domain because the domain makes mailboxes by itself, though nobody lets its
-/// namespace in. What its labels and its `system` say proves nothing: it needs the name and the address that the domain
-/// would give it, and a namespace that is entitled or was when it got them.
+/// Whether a mailbox may use the domain because it is an automatic one, although its namespace is not allowed. Its
+/// labels and its `system` prove nothing: it must have the name and the address that the domain would give it, and a
+/// namespace that is entitled or was when it got them.
 pub fn entitlement(facts: &Facts<'_>, mailbox: &EmailMailbox) -> Entitlement {
     let Some(spec) = &facts.domain.spec.auto_provision else { return Entitlement::Refused };
     let mut namespaces = facts.namespaces.iter().map(|namespace| &namespace.metadata);

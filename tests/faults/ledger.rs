@@ -494,8 +494,9 @@ impl Ledger {
     fn charge_suspects(&self, patience: Duration) {
         let due: Vec<Suspicion> = {
             let mut inner = self.inner();
-            let (due, rest) =
-                std::mem::take(&mut inner.suspicions).into_iter().partition(|(since, _)| pace::elapsed(*since) >= patience);
+            let (due, rest) = std::mem::take(&mut inner.suspicions)
+                .into_iter()
+                .partition(|(since, _)| pace::elapsed(*since) >= patience);
             inner.suspicions = rest;
             let due: Vec<(Instant, Suspicion)> = due;
             due.into_iter().map(|(_, suspicion)| suspicion).collect()

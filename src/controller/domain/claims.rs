@@ -1,4 +1,4 @@
-//! Which of several `EmailDomain` objects of one domain has it.
+//! Which of several `EmailDomain` objects of one domain owns it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -12,7 +12,7 @@ use crate::mail::{DomainName, sha256};
 use crate::outcome::{Outcome, Reason};
 use crate::tenancy::{Claim, Standing, WaitsFor, standing};
 
-/// Stops where another object has the better claim on the domain.
+/// Stops if another object has the better claim on the domain.
 ///
 /// # Errors
 /// [`Reason::Conflict`]; an object of another namespace is not named.
@@ -44,7 +44,7 @@ pub(crate) fn is_first(
         }
         Standing::Rival(better) => better,
     };
-    // One that is kept for somebody stays so; who waits for its own namespace takes nothing away from another.
+    // A reserved domain stays reserved: an object that waits for its own namespace takes nothing from another.
     let is_kept = waits_for
         .as_ref()
         .is_some_and(|waits| waits.kept_until.is_some() && waits.namespace_digest != better.namespace);
@@ -62,8 +62,8 @@ pub(crate) fn is_first(
     Err(Outcome::stalled(Reason::Conflict, message).into())
 }
 
-/// Whether an object's domain has this name. Every domain asks this of all others: names are read only where they may be
-/// written in several ways.
+/// Whether an object's domain has this name. Every domain compares with all others, so names are parsed only if they
+/// can be written in several ways.
 fn is_named(domain: &EmailDomain, name: &DomainName) -> bool {
     let written = &domain.spec.domain;
     if written.is_ascii() {
@@ -84,12 +84,12 @@ fn claim(ctx: &Context, object: &EmailDomain) -> Claim {
     }
 }
 
-/// Whom a claim waits for, as its status remembers it.
+/// The namespace that a claim waits for, from its status.
 fn remembered(status: &ClaimStatus) -> WaitsFor {
     WaitsFor { namespace: status.namespace_digest.clone(), until: status.kept_until.as_ref().map(|until| until.0) }
 }
 
-/// A namespace in a status that those of another namespace read: they are not told its name.
+/// A digest of a namespace for statuses that other namespaces can read: its name is confidential.
 fn digest(ctx: &Context, namespace: &str) -> String {
     sha256(&format!("{}/{namespace}", ctx.cluster)).chars().take(16).collect()
 }

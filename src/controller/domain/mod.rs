@@ -1,4 +1,4 @@
-//! The driver of `EmailDomain`: what Mailcow has of it. Its DNS has a driver of its own.
+//! The driver of `EmailDomain` for Mailcow. DNS has its own driver.
 
 pub(crate) mod claims;
 pub(crate) mod ownership;
@@ -50,7 +50,7 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
     Ok((Action::requeue(ctx.next(object.as_ref(), &seen.outcome)), seen.outcome))
 }
 
-/// What is known before anything was looked up.
+/// The state before anything was read.
 fn start(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> DomainSeen {
     DomainSeen {
         outcome: Outcome::InSync,
@@ -84,7 +84,7 @@ async fn steps(
     let age = age(object, before.observed_generation, handled);
     let mut have = server.domain(&want.name, age).await?;
     let is_gated = seen.gate == DnsGate::Activate && before.dns_verified_at.is_none();
-    // A domain that is active is never switched off for DNS.
+    // An active domain is never deactivated because of DNS.
     want.active &= !is_gated || have.as_ref().is_some_and(|have| have.active);
     if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.domain(&want.name, Age::Now).await?;
@@ -97,12 +97,12 @@ async fn steps(
         &want.name,
     )?;
     let changes = plan::domain(&want, have.as_ref(), policy)?;
-    // Only now is it known that it may be shown: another owner's domain is nobody's business.
+    // Only now it is safe to show: a domain of another owner is confidential.
     let is_gate_open = seen.gate == DnsGate::Activate && have.as_ref().is_some_and(|have| !have.active);
     seen.have = have;
     seen.version = server.client().known_version().await.ok();
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled);
-    // A domain that the gate lets become active was not changed by hand.
+    // When the gate activates a domain, that is no change by hand.
     let drift = drift.and(!is_gate_open);
     let (changes, drifted) = drift.separate(changes);
     let is_recreated = changes.iter().any(Change::makes_a_store_of_mail) && before.synced_generation.is_some();
@@ -134,7 +134,7 @@ async fn steps(
     Ok(plan::dkim_agrees(&want, seen.have.as_ref())?)
 }
 
-/// Reports that the domain has another DKIM key than it had: mail is signed with one that DNS does not know.
+/// Reports that the domain has another DKIM key than before: Mailcow signs with a key that DNS doesn't have.
 async fn report_new_key(
     ctx: &Context,
     object: &EmailDomain,
@@ -149,7 +149,7 @@ async fn report_new_key(
     }
 }
 
-/// What is attached to the domain in Kubernetes.
+/// The objects in Kubernetes that refer to the domain.
 fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     let (namespace, name) = (object.namespace(), object.name_any());
     let mailboxes = ctx.stores.mailboxes.state_filter(|m| belongs_to(m, namespace.as_deref(), &name));
@@ -165,7 +165,7 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     }
 }
 
-/// Lets the domain go as the deletion policy says; works on an invalid spec.
+/// Removes the domain as the deletion policy says; works with an invalid spec.
 async fn remove(object: &EmailDomain, ctx: &Context) -> Result<(), Stop> {
     let Some(name) = known_name(object).filter(|_| has_finalizer(object)) else { return Ok(()) };
     let policy = policies::of(ctx, object).deletion.value;

@@ -1,4 +1,5 @@
-//! Who waits for the proof of a domain's ownership. DNS is asked for it by [`crate::controller::domain_dns`].
+//! Stops reconciles until the ownership of a domain is proven. [`crate::controller::domain_dns`] asks DNS for the
+//! proof.
 
 use kube::ResourceExt;
 
@@ -17,7 +18,7 @@ fn is_demanded(object: &EmailDomain, settings: &Settings) -> bool {
     settings.dns.require_ownership || method == OwnershipMethod::Txt
 }
 
-/// The record that proves the ownership; `None` where no proof is demanded.
+/// The record that proves the ownership; `None` if no proof is required.
 pub(crate) fn challenge(ctx: &Context, object: &EmailDomain) -> Option<Challenge> {
     if !is_demanded(object, &ctx.settings) {
         return None;
@@ -28,7 +29,7 @@ pub(crate) fn challenge(ctx: &Context, object: &EmailDomain) -> Option<Challenge
     Some(dns::challenge(&domain, claimant))
 }
 
-/// What a status knows of this very record.
+/// The status of this record.
 pub(crate) fn known<'a>(status: &'a EmailDomainStatus, challenge: &Challenge) -> Option<&'a OwnershipStatus> {
     status.ownership.as_ref().filter(|known| known.value == challenge.value && known.name == challenge.name)
 }
@@ -51,7 +52,7 @@ pub(crate) fn is_proven(ctx: &Context, object: &EmailDomain, before: &EmailDomai
     Err(Outcome::waiting(Reason::OwnershipNotVerified, message).into())
 }
 
-/// Stops what belongs to a domain until the domain's ownership is proven.
+/// Stops what belongs to a domain until its ownership is proven.
 ///
 /// # Errors
 /// [`Reason::OwnershipNotVerified`].

@@ -1,4 +1,4 @@
-//! `DNSEndpoint` objects of external-dns: one for each purpose, written where they differ.
+//! `DNSEndpoint` objects of external-dns: one for each purpose, written when they differ.
 
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch};
 use kube::core::GroupVersionKind;
@@ -18,7 +18,7 @@ const GROUP: &str = "externaldns.k8s.io";
 const VERSION: &str = "v1alpha1";
 const KIND: &str = "DNSEndpoint";
 
-/// Brings the objects to what is expected; what is held back is left as it is.
+/// Applies the objects; records that are held back stay as they are.
 ///
 /// # Errors
 /// [`NotPublished`].
@@ -46,7 +46,7 @@ pub(crate) async fn apply(ctx: &Context, object: &EmailDomain, wanted: &Wanted) 
     Err(NotPublished(Why::new(*reason, format!("not published: {words}"))))
 }
 
-/// Writes one object where it differs; gives why it is held back, if so.
+/// Writes one object if it differs; returns why it is held back, if it is.
 async fn apply_one(
     ctx: &Context,
     api: &Api<DynamicObject>,
@@ -74,7 +74,7 @@ async fn apply_one(
     Ok(held)
 }
 
-/// Why the records may not go to external-dns now, by what DNS holds.
+/// Why the records may not go to external-dns now, because of the current DNS answers.
 async fn hold(ctx: &Context, wanted: &Wanted, purpose: &Purpose, standing: &[Endpoint]) -> Option<Why> {
     let mut known = Known::default();
     for question in questions(wanted, purpose) {
@@ -91,16 +91,16 @@ async fn hold(ctx: &Context, wanted: &Wanted, purpose: &Purpose, standing: &[End
     })
 }
 
-/// Takes back what was published, as the policy says: nothing, or all of it.
+/// Removes what was published, if the policy says so.
 ///
 /// # Errors
 /// [`NotPublished`].
 pub(crate) async fn leave(ctx: &Context, object: &EmailDomain) -> Result<(), NotPublished> {
     match is_installed(ctx).await {
         Ok(()) => {}
-        // With the CRD its objects went, too.
+        // The objects were deleted with their CRD.
         Err(NotPublished(why)) if why.reason == Reason::DnsEndpointNotInstalled => return Ok(()),
-        // What has to be taken back is not forgotten.
+        // Published objects that still have to be removed are not forgotten.
         Err(hindered) => return Err(hindered),
     }
     let api = api(ctx, object);
@@ -110,7 +110,7 @@ pub(crate) async fn leave(ctx: &Context, object: &EmailDomain) -> Result<(), Not
     Ok(())
 }
 
-/// Deletes an object, or cuts the tie by which it would go with the domain.
+/// Deletes an object, or removes the owner reference that would delete it with the domain.
 async fn leave_one(api: &Api<DynamicObject>, object: &EmailDomain, found: &DynamicObject) -> Result<(), NotPublished> {
     if is_tied(object) {
         return Ok(remove(api, found).await?);
@@ -143,7 +143,7 @@ async fn write(
     Ok(())
 }
 
-/// Whether published records go with the domain.
+/// Whether published records are deleted with the domain.
 fn is_tied(object: &EmailDomain) -> bool {
     object.spec.dns.as_ref().is_some_and(|dns| dns.published_policy == RemovalPolicy::Delete)
 }
@@ -152,13 +152,13 @@ fn is_below(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// The sets that an object holds.
+/// The endpoints of an object.
 fn endpoints(found: &DynamicObject) -> Vec<Endpoint> {
     let all = found.data.pointer("/spec/endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
     all.into_iter().filter_map(|endpoint| serde_json::from_value(endpoint).ok()).collect()
 }
 
-/// Asks the API server each time: the CRD may come later.
+/// Asks the API server each time, because the CRD may be installed later.
 async fn is_installed(ctx: &Context) -> Result<(), NotPublished> {
     let missing = || {
         let message = "the CRD DNSEndpoint of external-dns is not installed in this cluster; install it, or set spec.dns.publish: ConfigMap";
@@ -167,7 +167,7 @@ async fn is_installed(ctx: &Context) -> Result<(), NotPublished> {
     match ctx.kube.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {
         Ok(list) if list.resources.iter().any(|resource| resource.kind == KIND) => Ok(()),
         Ok(_) => Err(missing()),
-        // A group that nobody serves is answered in plain text.
+        // The API server answers in plain text for an unknown group.
         Err(kube::Error::Api(error)) if error.code == 404 => Err(missing()),
         Err(error) => Err(error.into()),
     }

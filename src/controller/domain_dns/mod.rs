@@ -1,5 +1,5 @@
-//! The driver of a domain's DNS: the proof of its ownership, verification of its records, and their publication. It has
-//! a queue of its own, so that slow name servers hold up nothing that is Mailcow's.
+//! The driver of a domain's DNS: proof of ownership, verification of its records, and publishing. It has its own queue,
+//! so that slow name servers don't delay Mailcow's drivers.
 
 pub(crate) mod endpoints;
 pub(crate) mod ownership;
@@ -33,7 +33,7 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
         ownership::check(&ctx, &object, &before, &request),
         verification::records(wanted.as_ref(), &ctx, &before, &request),
     );
-    // Only for a domain of ours that was just seen: another owner's gets no records.
+    // Only for a domain of ours that was just seen: records of another owner's domain are not published.
     let published =
         publish::publish(&ctx, &object, &before, wanted.as_ref().filter(|_| status::is_ours(&before))).await;
     let seen = DomainDnsSeen { records, ownership, published };
@@ -45,7 +45,7 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
     Ok((Action::requeue(next.min(publish::wait(&seen.published))), outcome))
 }
 
-/// What keeps the records from being published, if anything does. What DNS says of them is no failure of a reconcile.
+/// Why the records are not published, if so. A bad DNS verdict is not a failed reconcile.
 fn outcome(published: &Publishing) -> Outcome {
     match published {
         Publishing::Off | Publishing::Done(..) => Outcome::InSync,

@@ -1,4 +1,4 @@
-//! The proof of a domain's ownership: when it is looked for, and what is kept of it.
+//! The proof of a domain's ownership: when it is checked, and what is stored.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::crd::{EmailDomain, EmailDomainStatus, OwnershipStatus};
 use crate::dns::{self, Proof};
 use crate::status::ReconcileRequest;
 
-/// How long a lookup may take; as a whole check of records.
+/// The limit for a lookup, the same as for a whole check of records.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// What is known of the proof after looking, when it is time to look; `None` where none is demanded.
+/// The state of the proof, after a check if one is due; `None` if no proof is required.
 pub(crate) async fn check(
     ctx: &Context,
     object: &EmailDomain,

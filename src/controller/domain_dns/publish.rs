@@ -1,4 +1,4 @@
-//! Hands a domain's records on: into `DNSEndpoint` objects of external-dns, or into a `ConfigMap`.
+//! Publishes a domain's records: into `DNSEndpoint` objects of external-dns, or into a `ConfigMap`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::kubernetes::object::is_paused;
 use crate::outcome::{Reason, Why};
 use crate::status::Publishing;
 
-/// Brings what is published to what the spec asks, and says how that went.
+/// Publishes as the spec says, and returns the result.
 pub(crate) async fn publish(
     ctx: &Context,
     object: &EmailDomain,
@@ -46,7 +46,7 @@ pub(crate) async fn publish(
     }
 }
 
-/// How long until it is tried again: a minute for a CRD that is not there yet.
+/// Time until the next try: a minute if the CRD is missing.
 pub(crate) fn wait(published: &Publishing) -> Duration {
     match published {
         Publishing::Not(_, why) if why.reason == Reason::DnsEndpointNotInstalled => Duration::from_mins(1),
@@ -107,7 +107,7 @@ async fn config_map(ctx: &Context, object: &EmailDomain, wanted: &Wanted) -> Res
     Ok(format!("{} records are in the ConfigMap {name}", records.len()))
 }
 
-/// Removes the `ConfigMap`; one of another is left alone.
+/// Removes the `ConfigMap`; does not touch one of another owner.
 async fn leave_config_map(ctx: &Context, object: &EmailDomain) -> Result<(), NotPublished> {
     let (api, name) = (config_maps(ctx, object), config_map_name(object));
     if let Some(map) = api.get_opt(&name).await?.filter(|map| is_ours(map, object)) {

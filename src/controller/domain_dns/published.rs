@@ -1,4 +1,4 @@
-//! The objects that a domain's records are published in: their names, labels, owners, and why one could not be written.
+//! The objects with a domain's published records: their names, labels, owners, and why one could not be written.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,16 @@ use crate::kubernetes::writer::MANAGER;
 use crate::mail::hex;
 use crate::outcome::{Reason, Why};
 
-/// Label that names the domain a published object belongs to.
+/// Label with the domain of a published object.
 const DOMAIN_LABEL: &str = "email.askrobots.com/domain";
-/// Label that says who made it.
+/// Label with the manager of the object.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The longest label value; bytes.
 const LONGEST_LABEL: usize = 63;
 /// The longest name; bytes.
 const LONGEST_NAME: usize = 253;
 
-/// Why records could not be handed on; it is reported in the status.
+/// Why records could not be published; the status reports it.
 #[derive(Debug)]
 pub(crate) struct NotPublished(pub(crate) Why);
 
@@ -36,7 +36,7 @@ impl From<kube::Error> for NotPublished {
     }
 }
 
-/// Whether a right is missing, which the chart gives; a quota or a policy forbids, too.
+/// Whether a right is missing that the chart can give. A quota or a policy also forbids.
 fn is_missing_right(response: &Status) -> bool {
     response.is_forbidden() && response.message.contains(" cannot ")
 }
@@ -65,14 +65,14 @@ where
     }
 }
 
-/// A thing of the name exists and is not ours.
+/// An object with the name exists and is not ours.
 pub(crate) fn taken(kind: &str, name: &str) -> Why {
     let message =
         format!("a {kind} {name} exists that the operator did not create for this domain; rename or delete it");
     Why::new(Reason::PublishedNameTaken, message)
 }
 
-/// How a write is made: what is ours is state back by force; what was not there a moment ago is not.
+/// Parameters of a write: our own object is applied by force; an object that did not exist a moment ago is not.
 pub(crate) fn applied(is_ours: bool) -> PatchParams {
     let params = PatchParams::apply(MANAGER);
     if is_ours { params.force() } else { params }
@@ -102,7 +102,7 @@ pub(crate) fn metadata(object: &EmailDomain, name: &str, purpose: Option<&str>) 
     json!({"name": name, "labels": labels})
 }
 
-/// The domain as an owner. It blocks nothing, so that no further right is needed.
+/// The domain as an owner. It does not block deletion, so no further right is needed.
 pub(crate) fn owner(object: &EmailDomain) -> Value {
     json!({
         "apiVersion": EmailDomain::api_version(&()), "kind": EmailDomain::kind(&()),
@@ -110,7 +110,7 @@ pub(crate) fn owner(object: &EmailDomain) -> Value {
     })
 }
 
-/// Whether it carries the labels that we give.
+/// Whether it has the labels that we set.
 pub(crate) fn is_ours(thing: &impl ResourceExt, object: &EmailDomain) -> bool {
     labels(object).iter().all(|(key, value)| thing.labels().get(*key) == Some(value))
 }

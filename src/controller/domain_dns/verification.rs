@@ -1,4 +1,4 @@
-//! DNS verification of a domain: when it is due, what it is asked for, what is kept of it.
+//! DNS verification of a domain: when it is due, what is checked, what is stored.
 
 use std::time::Duration;
 
@@ -27,14 +27,14 @@ pub(crate) fn options(settings: &DnsSettings) -> Options {
     }
 }
 
-/// Whether the spec is new to DNS, or somebody asks.
+/// Whether the spec is new to DNS, or a check is requested.
 pub(crate) fn is_asked(before: &EmailDomainStatus, request: &ReconcileRequest) -> bool {
     before.dns.as_ref().is_none_or(|dns| {
         dns.last_handled_reconcile_at != request.requested_at || dns.observed_generation != request.generation
     })
 }
 
-/// What DNS says of the records: looked up when that is due, and what was last found otherwise.
+/// The results for the records: checked again if due, otherwise the last ones.
 pub(crate) async fn records(
     wanted: Option<&Wanted>,
     ctx: &Context,
@@ -48,7 +48,7 @@ pub(crate) async fn records(
     }
 }
 
-/// Whether it is time to look, something that is expected changed, or somebody asks.
+/// Whether a check is due, an expected value changed, or a check is requested.
 fn is_due(wanted: &Wanted, known: &[DnsRecordStatus], before: &EmailDomainStatus, request: &ReconcileRequest) -> bool {
     let key = dns::expected(wanted).into_iter().find(|record| record.kind == DnsRecordKind::Dkim);
     let is_known = |key: Expected| {
@@ -58,7 +58,7 @@ fn is_due(wanted: &Wanted, known: &[DnsRecordStatus], before: &EmailDomainStatus
     is_asked(before, request) || is_time(known, request) || !key.is_none_or(is_known)
 }
 
-/// Looks the records up and settles what counts.
+/// Checks the records and settles the verdicts.
 async fn check(wanted: &Wanted, ctx: &Context, known: &[DnsRecordStatus]) -> Vec<DnsRecordStatus> {
     let verdicts = dns::check(&ctx.lookup, wanted).await;
     let (now, jitter) = (crate::clock::now().0, rand::random_range(-1.0..1.0));
@@ -80,7 +80,7 @@ fn is_time(records: &[DnsRecordStatus], request: &ReconcileRequest) -> bool {
     records.is_empty() || records.iter().any(|r| r.next_check.as_ref().is_none_or(|next| next.0 <= request.now.0))
 }
 
-/// What DNS has to say; nothing while the mail host is not known.
+/// The expected records; empty while the mail host is unknown.
 pub(crate) fn wanted(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Option<Wanted> {
     Some(Wanted {
         domain: desired::domain_name(&object.spec).ok()?,
@@ -92,7 +92,7 @@ pub(crate) fn wanted(object: &EmailDomain, ctx: &Context, before: &EmailDomainSt
     })
 }
 
-/// The key that Mailcow last showed.
+/// The DKIM key last read from Mailcow.
 fn key_of(status: &EmailDomainStatus) -> Option<DkimKey> {
     let dkim = status.dkim.as_ref()?;
     let public_key = dkim.record.split(';').find_map(|tag| tag.trim().strip_prefix("p="))?;

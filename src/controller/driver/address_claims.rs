@@ -1,4 +1,5 @@
-//! Which of several mailboxes and aliases of one address has it: who holds it, else the first by time and name.
+//! Which of several mailboxes and aliases owns an address: the one that has it already, otherwise the oldest, then by
+//! name.
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -12,8 +13,8 @@ use crate::outcome::{Outcome, Reason};
 use crate::status::{self, Conditioned};
 use crate::tenancy::{Claim, Standing, standing};
 
-/// Stops what does not have the address yet where another object has the better claim on it. An object that may not
-/// attach to the domain claims nothing.
+/// Stops an object without the address if another object has the better claim on it. An object that may not use the
+/// domain claims nothing.
 ///
 /// # Errors
 /// [`Reason::Conflict`]; an object of another namespace is not named.
@@ -31,7 +32,7 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
         .map(|mailbox| claim(mailbox.as_ref(), &address))
         .chain(aliases.map(|alias| claim(alias.as_ref(), &address)))
         .collect();
-    // Nothing is kept for anybody here: an address goes to the next claimant at once.
+    // Addresses are never reserved: the next claimant gets a free address at once.
     let own = claim(object, &address);
     let Standing::Rival(better) = standing(&own, &claims, crate::clock::now().0) else { return Ok(()) };
     let own = format!("{}/", object.namespace().unwrap_or_default());
@@ -41,8 +42,8 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
     Err(Outcome::stalled(Reason::Conflict, message).into())
 }
 
-/// When the object is looked at again. One that lost its address to another is, with back-off: no deletion tells that the
-/// other gave it up, and what Mailcow refused may have been the other's in the making.
+/// Time until the next reconcile. An object that lost its address retries with back-off: no deletion shows that the
+/// other object gave the address up, and the entry that Mailcow refused may just have been created for the other.
 pub(crate) fn again<K: Addressed>(ctx: &Context, object: &K, outcome: &Outcome) -> Action {
     match outcome {
         Outcome::Stalled(_) if ctx.addresses.has_others(object) => {

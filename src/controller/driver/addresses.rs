@@ -1,4 +1,4 @@
-//! Which mailboxes and aliases want the same address, known without looking through all of them.
+//! Which mailboxes and aliases want the same address, without a search through all of them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,9 +15,9 @@ use crate::shrink::shrink;
 
 /// An object that wants an address.
 pub(crate) trait Addressed: Object + Refers {
-    /// Before the `@`; `None` for all that nothing else takes.
+    /// The local part; `None` for a catch-all.
     fn local_part(&self) -> Option<&str>;
-    /// The whole, as the status has it.
+    /// The full address in the status.
     fn address(&self) -> Option<&str>;
 }
 
@@ -53,11 +53,11 @@ pub(crate) fn reported(object: &impl Addressed) -> Option<u64> {
     Some(hashed(&object.address()?))
 }
 
-/// The objects that want each address. Cloning shares them. Hashes only: there may be 200,000.
+/// The objects that want each address. Clones share them. Only hashes, because there may be 200,000.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Addresses(Arc<Mutex<HashMap<u64, Claimants>>>);
 
-/// Those that want one address: nearly always one.
+/// The objects that want one address: nearly always one.
 #[derive(Debug)]
 enum Claimants {
     One(u64),
@@ -65,7 +65,7 @@ enum Claimants {
 }
 
 impl Addresses {
-    /// Those of the stores, from now on.
+    /// Follows the objects of the stores from now on.
     pub(crate) fn follow(stores: &Stores) -> Self {
         let addresses = Self::default();
         tokio::spawn(addresses.clone().follow_both(stores.mailboxes.subscribe(), stores.aliases.subscribe()));
@@ -119,7 +119,7 @@ impl Claimants {
         }
     }
 
-    /// Removes one; gives whether none is left.
+    /// Removes one; returns whether none is left.
     fn remove(&mut self, id: u64) -> bool {
         match self {
             Self::One(only) => *only == id,

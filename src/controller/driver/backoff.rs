@@ -1,4 +1,4 @@
-//! How long to wait after how many failures of one object.
+//! How long to wait after failures of an object.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,13 @@ use crate::shrink::shrink;
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Failures in a row, by object.
+/// Number of failures in a row, by object.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// Counts a failure and says how long to wait: 2 s, doubled each time up to 5 min, and up to a quarter more by
-    /// `jitter` (0 to 1).
+    /// Counts a failure and returns the wait: 2 s, doubled each time up to 5 min, plus up to a quarter by `jitter` (0
+    /// to 1).
     pub(crate) fn failed(&self, object: &str, jitter: f64) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
@@ -31,7 +31,7 @@ impl Backoff {
     }
 }
 
-/// 0.9 to 1.1 times as long, at random.
+/// The time, multiplied by 0.9 to 1.1 at random.
 pub(crate) fn jittered(time: Duration) -> Duration {
     time.mul_f64(0.9 + rand::random::<f64>() / 5.0)
 }

@@ -1,4 +1,4 @@
-//! What every driver holds: handles only.
+//! What every driver has: only handles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,29 +32,29 @@ use crate::publisher::Publisher;
 use crate::telemetry::Metrics;
 use crate::tenancy::Reserved;
 
-/// How long something that has to come first is waited for when no watch tells.
+/// How long an object waits for another one when no watch reports it.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// Handles that drivers share.
 pub(crate) struct Context {
     pub(crate) kube: kube::Client,
     pub(crate) settings: Settings,
-    /// Names this cluster in marks.
+    /// Name of this cluster in marks.
     pub(crate) cluster: String,
     pub(crate) servers: Servers,
     pub(crate) stores: Stores,
-    /// Who wants which address.
+    /// Which objects want which address.
     pub(crate) addresses: Addresses,
     pub(crate) lookup: Lookup,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Backoff,
-    /// Turns true when the process is told to end.
+    /// Becomes true when the process must stop.
     pub(crate) ending: watch::Receiver<bool>,
     /// Writes statuses, finalizers and events.
     pub(crate) writer: Writer,
-    /// What was changed on Mailcow itself, or by a write to something else.
+    /// Changes on Mailcow that came from outside, or from a write to another entry.
     pub(crate) mailcow_changes: Publisher<Arc<Moved>>,
-    /// What vanished from servers.
+    /// Entries that vanished from servers.
     pub(crate) vanished: VanishedCounts,
     /// Which passwords Mailcow has.
     pub(crate) passwords: Passwords,
@@ -62,15 +62,15 @@ pub(crate) struct Context {
     pub(crate) senders: NamedAddresses<EmailMailbox>,
     /// Aliases by the mailboxes that they wait for.
     pub(crate) awaited: NamedAddresses<EmailAlias>,
-    /// One reconcile at a time for the script of a mailbox.
+    /// One task at a time for the script of a mailbox.
     pub(crate) script_locks: KeyedLock,
     /// When scripts were last read.
     pub(crate) script_reads: ScriptReads,
-    /// What rules do to each other.
+    /// Forwarding loops between rules.
     pub(crate) links: KnownLinks,
-    /// What is known of the mailboxes that domains make by themselves.
+    /// State of automatic mailboxes.
     pub(crate) provisioned: Provisions,
-    /// Local parts that they never get.
+    /// Local parts that automatic mailboxes never get.
     pub(crate) reserved: Reserved,
     /// The installation's sinks.
     pub(crate) sinks: watch::Receiver<Arc<Sinks>>,
@@ -82,7 +82,7 @@ impl Context {
         self.servers.mail_host(server, self.settings.dns.mail_host.as_deref())
     }
 
-    /// Whether a part of the operator is on.
+    /// Whether a feature gate is on.
     pub(crate) fn has(&self, gate: Gate) -> bool {
         self.settings.feature_gates.has(gate)
     }
@@ -95,8 +95,8 @@ impl Context {
         Mark::new(&self.cluster, namespace, name, meta.uid.as_deref().unwrap_or_default())
     }
 
-    /// The owner that a mark names, if it is among the objects of a store: its kind and name where `object` is of the
-    /// same namespace, and no more than that it is there otherwise.
+    /// The owner in a mark, if it is an object of a store: its kind and name if `object` is in the same namespace,
+    /// otherwise only that it exists.
     pub(crate) fn living_owner<K: Object + 'static>(
         &self,
         store: &Store<K>,
@@ -109,12 +109,13 @@ impl Context {
         Some(name.map_or("another object".to_owned(), |name| format!("the {} {name}", K::KIND)))
     }
 
-    /// How long until the object is looked at again.
+    /// Time until the next reconcile of the object.
     pub(crate) fn next(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Duration {
         self.next_of(&key(object), outcome)
     }
 
-    /// When the object is looked at again, where its kind has its turns ([`crate::controller::triggers::changes::in_turn`]).
+    /// Time until the next reconcile, for kinds that are reconciled in turn
+    /// ([`crate::controller::triggers::changes::in_turn`]).
     pub(crate) fn again(&self, object: &impl Resource<DynamicType = ()>, outcome: &Outcome) -> Action {
         let next = self.next(object, outcome);
         match outcome {
@@ -124,17 +125,17 @@ impl Context {
         }
     }
 
-    /// How long until what has this key is looked at again.
+    /// Time until the next reconcile of the object with this key.
     pub(crate) fn next_of(&self, key: &str, outcome: &Outcome) -> Duration {
         match outcome {
             Outcome::Unknown(_) => self.backoff.failed(key, rand::random()),
-            // No watch tells that a quota or a policy was changed.
+            // No watch reports a change of a quota or a policy.
             Outcome::Stalled(why) if why.reason == Reason::RefusedByKubernetes => {
                 self.backoff.failed(key, rand::random())
             }
             // A change of the connection triggers every object.
             Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
-            // Watches wake nearly all that waits, so thousands that wait must not be what keeps the operator busy.
+            // Watches trigger nearly all waiting objects, so retries of thousands must not keep the operator busy.
             Outcome::Waiting(_) => jittered(WAIT).max(self.backoff.failed(key, rand::random())),
             Outcome::InSync | Outcome::Stalled(_) => {
                 self.backoff.succeeded(key);

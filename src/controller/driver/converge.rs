@@ -1,4 +1,4 @@
-//! What the drivers share between plan and read-back.
+//! The steps between plan and read-back that the drivers share.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
@@ -37,12 +37,12 @@ impl From<kube::Error> for Failed {
     }
 }
 
-/// Why a reconcile went no further.
+/// Why a reconcile stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It is reported in the status.
+    /// An outcome for the status.
     Outcome(Outcome),
-    /// It can't be reported: the API to report it to failed.
+    /// A failure of the API that would store the status.
     Failed(Failed),
 }
 
@@ -59,12 +59,12 @@ impl From<Failed> for Stop {
 }
 
 impl Stop {
-    /// Whether something else has to come first.
+    /// Whether the object waits for something.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Self::Outcome(Outcome::Waiting(_)))
     }
 
-    /// Of an error of the Kubernetes API: it is reported with all that was found out before.
+    /// From an error of the Kubernetes API, so that the status reports it with everything found before.
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(crate) fn api(error: kube::Error) -> Self {
         Self::Outcome(refusal::outcome(&error))
@@ -83,7 +83,7 @@ pub(crate) fn outcome(steps: Result<(), Stop>) -> Result<Outcome, Failed> {
     }
 }
 
-/// The server of a name, or why there is none.
+/// The server with this name, or why there is none.
 ///
 /// # Errors
 /// Why there is none.
@@ -91,9 +91,9 @@ pub(crate) fn server(ctx: &Context, name: &str) -> Result<Arc<Inventory>, Stop> 
     ctx.servers.get(name).map_err(Stop::Outcome)
 }
 
-/// What a write depends on, beside what is written.
+/// What a write depends on, in addition to its content.
 pub(crate) struct DependsOn<'a> {
-    /// The domain whose limits it has to keep.
+    /// The domain with the limits.
     pub(crate) domain: &'a DomainName,
     /// The generation of the domain's object.
     pub(crate) domain_generation: Option<i64>,
@@ -101,9 +101,9 @@ pub(crate) struct DependsOn<'a> {
     pub(crate) password_version: Option<&'a str>,
 }
 
-/// Carries out what differs, and says whether anything was written. Nothing is written while the object is paused, where
-/// Mailcow was seen to take the same fields of the same spec without applying them, or where it `refused` the same
-/// within a day and nothing changed that it depends on.
+/// Applies the changes, and returns whether anything was written. Writes nothing while the object is paused, if Mailcow
+/// accepted the same fields of the same spec before without applying them, or if it `refused` the same within a day and
+/// nothing changed that the write depends on.
 ///
 /// # Errors
 /// [`Stop`] when it can't be done.
@@ -161,24 +161,25 @@ pub(crate) async fn apply<K: Object>(
     }
 }
 
-/// Whether Mailcow refused for want of something that was there, or was about to be, when it was last asked: a domain that
-/// is made again, or a mailbox that was deleted a moment ago (recordings `04_mailbox/add_domain_missing`,
+/// Whether Mailcow refused because of a missing entry that existed at the last read or is being created: a domain that
+/// is recreated, or a mailbox that was just deleted (recordings `04_mailbox/add_domain_missing`,
 /// `05_alias/add_domain_missing`).
 fn is_of_something_missing(error: &mailcow::Error) -> bool {
     matches!(error, mailcow::Error::Refused { code, .. } if code == "access_denied" || code == "domain_not_found")
 }
 
-/// Whether the same write would be refused again as long as nothing changes. Trouble of Mailcow's database passes.
+/// Whether Mailcow would refuse the same write again until something changes. Trouble of Mailcow's database is
+/// temporary.
 fn is_worth_remembering(error: &mailcow::Error) -> bool {
     matches!(error, mailcow::Error::Refused { code, .. } if code != "mysql_error")
 }
 
-/// Whether a refusal is not a day old.
+/// Whether a refusal is less than a day old.
 fn is_recent(time: &Time) -> bool {
     crate::clock::now().0.duration_since(time.0) < SignedDuration::from_hours(24)
 }
 
-/// A digest of what is written and of what it depends on.
+/// A digest of the write and of what it depends on.
 async fn digest(
     server: &Inventory,
     object: &impl Resource<DynamicType = ()>,
@@ -193,7 +194,7 @@ async fn digest(
     Ok(sha256(&format!("{all:?}")).chars().take(16).collect())
 }
 
-/// How recent what is known of Mailcow has to be: for a changed spec, or when somebody asks, it is asked now.
+/// How recent the data of Mailcow must be: for a changed spec or a request it is read now.
 pub(crate) fn age(object: &impl Resource<DynamicType = ()>, observed: Option<i64>, handled: Option<&str>) -> Age {
     let request = request(object);
     // A new object has no status, or the default of its CRD.
@@ -202,7 +203,7 @@ pub(crate) fn age(object: &impl Resource<DynamicType = ()>, observed: Option<i64
     if is_changed || is_requested { Age::Now } else { Age::Recent }
 }
 
-/// Ends a reconcile that wrote all that it may: what was not written is reported.
+/// Ends a reconcile that wrote everything it may; reports the rest.
 ///
 /// # Errors
 /// What is reported.
@@ -210,7 +211,7 @@ pub(crate) fn report_rest(left: impl IntoIterator<Item = Outcome>) -> Result<(),
     left.into_iter().next().map_or(Ok(()), |outcome| Err(outcome.into()))
 }
 
-/// Says that the server's version lacks a field; `None` when it has it, or when its version is no release.
+/// Reports that the server's version lacks a field; `None` if it has the field, or its version is not a release.
 ///
 /// # Errors
 /// When the version can't be asked for.
@@ -226,7 +227,7 @@ pub(crate) async fn unsupported(server: &Inventory, feature: Feature) -> Result<
     }))
 }
 
-/// What is left after reading back.
+/// Reports what is left after reading back.
 ///
 /// # Errors
 /// [`Reason::FieldNotApplied`] when anything is.
@@ -234,7 +235,7 @@ pub(crate) fn read_back(rest: &[Change]) -> Result<(), Stop> {
     if rest.is_empty() { Ok(()) } else { Err(not_applied(rest).into()) }
 }
 
-/// What Mailcow took without showing it.
+/// The outcome for fields that Mailcow accepted but does not show.
 pub(crate) fn not_applied(rest: &[Change]) -> Outcome {
     Outcome::stalled(
         Reason::FieldNotApplied,
@@ -245,7 +246,7 @@ pub(crate) fn not_applied(rest: &[Change]) -> Outcome {
     )
 }
 
-/// Whether a condition says the same of the same spec.
+/// Whether a condition has the same content for the same spec.
 pub(crate) fn is_same_stall(condition: &Condition, object: &impl Resource, stuck: &Outcome) -> bool {
     condition.type_ == "Stalled"
         && condition.reason == Reason::FieldNotApplied.as_str()
@@ -253,7 +254,7 @@ pub(crate) fn is_same_stall(condition: &Condition, object: &impl Resource, stuck
         && stuck.why().is_some_and(|why| why.message == condition.message)
 }
 
-/// The fields that changes set, for people.
+/// The names of the changed fields, for messages.
 pub(crate) fn fields(changes: &[Change]) -> String {
     let mut names: Vec<&str> = changes.iter().flat_map(Change::fields).collect();
     names.dedup();
@@ -265,7 +266,7 @@ pub(crate) fn is_confirmed(object: &impl Resource<DynamicType = ()>, thing: &str
     annotation(object, CONFIRM_DELETE) == Some(thing)
 }
 
-/// Stops a removal while the object is paused; one that leaves the thing where it is goes on.
+/// Stops a removal while the object is paused, except one that keeps the entry.
 ///
 /// # Errors
 /// [`Reason::Paused`].
@@ -290,13 +291,13 @@ pub(crate) fn may_remove_all(object: &impl Resource<DynamicType = ()>) -> Result
     Ok(())
 }
 
-/// Mailcow confirmed a deletion and shows the thing all the same.
+/// Mailcow confirmed a deletion but still has the entry.
 pub(crate) fn still_shown(thing: &impl std::fmt::Display) -> Stop {
     let message = format!("Mailcow still has {thing} after its deletion; the operator retries");
     Outcome::Unknown(Why::new(Reason::MailcowUnreachable, message)).into()
 }
 
-/// Ends a deletion: the finalizer goes when the steps were done, and stays otherwise.
+/// Ends a deletion: removes the finalizer if all steps were done.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -325,7 +326,7 @@ pub(crate) async fn finish_deletion<K: Object>(
     Ok(left)
 }
 
-/// What to do after a reconcile that the Kubernetes API failed.
+/// What to do after a reconcile in which the Kubernetes API failed.
 pub(crate) fn after_failure<K: Object>(object: &K, ctx: &Context) -> Action {
     Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
 }

@@ -1,4 +1,4 @@
-//! What is done about changes by hand: a difference that no change of the spec explains.
+//! Drift: a difference that no change of the spec explains.
 
 use std::fmt::Display;
 
@@ -13,18 +13,18 @@ use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use crate::status::Occurrence;
 
-/// Whether Mailcow once showed this very spec, so that a difference is somebody's work there.
+/// Whether Mailcow matched this spec before, so that a difference is a change by hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drift {
     policy: DriftPolicy,
     was_in_sync: bool,
-    /// Whether somebody asks for the spec's values to be written once.
+    /// Whether a request asks to write the spec once.
     is_correction_asked: bool,
 }
 
 impl Drift {
-    /// Of an object that was last in sync at generation `synced`, and whose last request that was acted on is `handled`. A new
-    /// request looks, and lifts `Report` once when its value begins with [`CORRECT`].
+    /// For an object that was last in sync at generation `synced`, and whose last handled request is `handled`. A new
+    /// request only checks; with a value that begins with [`CORRECT`] it ignores `Report` once.
     pub(crate) fn new(
         object: &impl Resource<DynamicType = ()>,
         policy: DriftPolicy,
@@ -32,18 +32,18 @@ impl Drift {
         handled: Option<&str>,
     ) -> Self {
         let request = request(object);
-        // An annotation that was taken away, as GitOps tools do it, asks for nothing.
+        // Removing the annotation, as GitOps tools do, requests nothing.
         let asked = request.requested_at.as_deref().filter(|asked| handled != Some(*asked));
         let was_in_sync = synced.is_some() && synced == request.generation;
         Self { policy, was_in_sync, is_correction_asked: asked.is_some_and(|asked| asked.starts_with(CORRECT)) }
     }
 
-    /// The same where what the object inherits may have changed, or something that it shares with others.
+    /// The same, if inherited or shared settings may have changed.
     pub(crate) fn and(self, is_unchanged: bool) -> Self {
         Self { was_in_sync: self.was_in_sync && is_unchanged, ..self }
     }
 
-    /// What to write, and what to say of that which is not written.
+    /// What to write, and the outcome for what is not written.
     pub(crate) fn separate(self, changes: Vec<Change>) -> (Vec<Change>, Option<Outcome>) {
         let is_written = !self.was_in_sync || self.is_correction_asked || self.policy == DriftPolicy::Correct;
         if changes.is_empty() || is_written {
@@ -61,12 +61,12 @@ impl Drift {
         (Vec::new(), Some(Outcome::Stalled(Why::new(Reason::Drifted, message))))
     }
 
-    /// Whether somebody asks for this very object to be written as its spec says.
+    /// Whether a request asks to write this object's spec.
     pub(crate) fn is_correction_asked(self) -> bool {
         self.is_correction_asked
     }
 
-    /// Reports in an event what was put back.
+    /// Reports the corrected fields in an event.
     pub(crate) async fn report_correction<K: Object>(
         self,
         ctx: &Context,
@@ -77,7 +77,7 @@ impl Drift {
         if !self.was_in_sync {
             return;
         }
-        // A key that was lost is reported by itself.
+        // A lost DKIM key has its own event.
         let put_back: Vec<Change> =
             changes.iter().filter(|change| !matches!(change, Change::AddDkim { .. })).cloned().collect();
         let occurrence = match put_back.first() {

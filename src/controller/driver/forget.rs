@@ -1,4 +1,4 @@
-//! The one place where what is known of an object is forgotten when the object is gone.
+//! The single place that forgets what is known of a deleted object.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
 use crate::kubernetes::stores::{Change, Changes};
 
-/// Forgets objects that are deleted, for ever: what is known by their uid.
+/// Forgets deleted objects, by their uid. Runs for ever.
 pub(crate) async fn run(ctx: &Context) {
     let domains = deleted(ctx.stores.domains.subscribe()).map(|domain| {
         ctx.writer.forget(domain.as_ref());
@@ -41,8 +41,8 @@ fn deleted<K>(changes: Changes<K>) -> impl Stream<Item = Arc<K>> {
     })
 }
 
-/// Forgets what is known by kind and name of an object that was to be reconciled and is not there. Each deletion comes to
-/// this, and so does each retry of an object that went while it was reconciled.
+/// Forgets an object, by kind and name, that should be reconciled but no longer exists. Each deletion comes here, and
+/// so does each retry of an object that was deleted meanwhile.
 pub(crate) fn if_gone<T, Q>(ctx: &Context, result: &Result<T, Error<Failed, Q>>) {
     let Err(Error::ObjectNotFound(gone)) = result else { return };
     let (kind, namespace) = (&gone.dyntype.kind, gone.namespace.as_deref().unwrap_or_default());

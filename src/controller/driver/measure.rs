@@ -1,4 +1,4 @@
-//! What surrounds every reconcile: who is triggered for it, its log lines' object, its count and its time.
+//! What surrounds every reconcile: its trigger, the object in its log lines, its count and its time.
 
 use std::future::{Future, Ready};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::outcome::Outcome;
 use crate::status::Conditioned;
 use crate::telemetry::{Counts, Key, Metrics};
 
-/// Counts and times a reconcile; every line that it logs names its object.
+/// Counts and times a reconcile; each of its log lines names its object.
 pub(crate) async fn counted<K: Object>(
     metrics: &Metrics,
     driver: &'static str,
@@ -34,7 +34,7 @@ pub(crate) async fn counted<K: Object>(
     let outcome = done.as_ref().map_or("error", |(_, outcome)| outcome.label());
     metrics.reconciled(driver, outcome, started.elapsed());
     if let Err(error) = &done {
-        // An API that can't be reached is reported once, by the renewal of the Lease.
+        // An unreachable API is reported once, by the renewal of the Lease.
         span.in_scope(|| {
             if error.is_answer() {
                 tracing::warn!(%error, "the reconcile is retried");
@@ -46,7 +46,7 @@ pub(crate) async fn counted<K: Object>(
     done.map(|(action, _)| action)
 }
 
-/// Notes of objects that they are triggered.
+/// Counts objects as triggered.
 pub(crate) fn counted_triggers<K: Object + 'static>(
     metrics: &Metrics,
     driver: &'static str,
@@ -56,7 +56,7 @@ pub(crate) fn counted_triggers<K: Object + 'static>(
     triggers.inspect(move |object| queue.triggered(driver, key_of(object.namespace.as_deref(), &object.name)))
 }
 
-/// Notes of a driver's own objects that they are triggered.
+/// Counts a driver's own objects as triggered.
 pub(crate) fn counted_own<K: Object + 'static>(
     metrics: &Metrics,
     driver: &'static str,
@@ -66,7 +66,7 @@ pub(crate) fn counted_own<K: Object + 'static>(
     own.inspect(move |change| queue.triggered(driver, key(change.object().as_ref())))
 }
 
-/// Notes of all objects that they are triggered.
+/// Counts all objects as triggered.
 pub(crate) fn counted_all<K: Object + 'static>(
     metrics: &Metrics,
     driver: &'static str,
@@ -77,7 +77,7 @@ pub(crate) fn counted_all<K: Object + 'static>(
     triggers.inspect(move |()| store.state().iter().for_each(|object| queue.triggered(driver, key(object.as_ref()))))
 }
 
-/// Notes of an object that was triggered and is gone that it waits no more.
+/// Counts a triggered object that no longer exists as done.
 pub(crate) fn ended<Q>(metrics: &Metrics, driver: &'static str, result: Result<(), Error<Failed, Q>>) -> Ready<()> {
     if let Err(Error::ObjectNotFound(gone)) = result {
         metrics.queue().deleted(driver, &key_of(gone.namespace.as_deref(), &gone.name));
@@ -93,7 +93,7 @@ fn key_of(namespace: Option<&str>, name: &str) -> Key {
     (namespace.unwrap_or_default().to_owned(), name.to_owned())
 }
 
-/// How things stand now, for metrics.
+/// The current counts, for metrics.
 pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
     let breakers = servers.reachable().into_iter().map(|(name, server)| (name, server.client().breaker())).collect();
     let mut counts = Counts { breakers, ..Counts::default() };

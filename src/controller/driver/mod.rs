@@ -1,4 +1,4 @@
-//! What every driver is made of: its queue, its context, and the steps that all share.
+//! The parts of every driver: queue, context, and shared steps.
 
 pub(crate) mod address_claims;
 pub(crate) mod addresses;

@@ -1,5 +1,5 @@
-//! Which objects name which addresses of Mailcow: they are due when something is written there. It saves a search through
-//! all objects; what it does not know of is looked at in its turn.
+//! Which objects name which addresses on Mailcow: they are due when such an address is written. This only saves a
+//! search through all objects; objects that it doesn't know are reconciled at the resync.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -36,12 +36,12 @@ impl<K: Resource<DynamicType = ()>> fmt::Debug for NamedAddresses<K> {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone> NamedAddresses<K> {
-    /// Objects that are due because something that they name was written on Mailcow.
+    /// Objects that are due because an address that they name was written on Mailcow.
     pub(crate) fn subscribe(&self) -> UnboundedReceiver<ObjectRef<K>> {
         self.due.subscribe()
     }
 
-    /// Remembers what an object names now, in place of what it named before.
+    /// Stores the addresses that an object names now.
     pub(crate) fn remember(&self, object: &K, now: BTreeSet<String>) {
         let object = ObjectRef::from_obj(object);
         let mut named = self.named();
@@ -63,7 +63,7 @@ impl<K: Resource<DynamicType = ()> + Clone> NamedAddresses<K> {
         }
     }
 
-    /// Has the objects that name an address looked at: it was written on Mailcow.
+    /// Triggers the objects that name an address that was written on Mailcow.
     pub(crate) fn written(&self, address: &impl ToString) {
         let due: Vec<_> = self.named().by_address.get(&address.to_string()).into_iter().flatten().cloned().collect();
         for object in &due {

@@ -1,4 +1,4 @@
-//! The policies that hold for an object of ours.
+//! The policies in effect for an object.
 
 use kube::{Resource, ResourceExt};
 
@@ -8,7 +8,7 @@ use crate::tenancy::{self, Given};
 
 /// An object whose spec may name policies.
 pub(crate) trait Governed: Resource<DynamicType = ()> {
-    /// What its spec says.
+    /// The policies in its spec.
     fn given(&self) -> Given;
 }
 
@@ -35,7 +35,7 @@ governed!(
     EmailForwardingRule => DeletionPolicy::Delete
 );
 
-/// The policies that hold for the object now.
+/// The policies in effect for the object now.
 pub(crate) fn of(ctx: &Context, object: &impl Governed) -> Policies {
     let namespace = ctx.stores.namespace(&object.namespace().unwrap_or_default());
     let annotations = namespace.as_ref().and_then(|namespace| namespace.metadata.annotations.as_ref());

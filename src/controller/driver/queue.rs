@@ -21,21 +21,20 @@ use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::Watched;
 use crate::outcome::Outcome;
 
-/// Reconciles of one kind at a time.
+/// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// At the start so many objects of a kind wait in kube's queue, which keeps the room that it once took;
-/// the others wait outside.
+/// At the start, at most this many objects of a kind are in kube's queue, which never shrinks; the others wait outside.
 const QUEUE: usize = 500;
 
-/// What a driver is, beside its reconciles.
+/// A driver, without its reconcile function.
 pub(crate) struct Driver<K: Object> {
-    /// For metrics.
+    /// Its name in metrics.
     pub(crate) name: &'static str,
-    /// How many reconciles at a time.
+    /// Number of parallel reconciles.
     pub(crate) concurrency: u16,
-    /// What of its own objects it acts on.
+    /// Hash of the parts of its own objects that it acts on.
     pub(crate) matters: fn(&K) -> u64,
-    /// What is due, beside its own objects that change.
+    /// Further triggers, in addition to changes of its own objects.
     pub(crate) triggers: Vec<Triggers<K>>,
 }
 
@@ -49,11 +48,10 @@ impl<K: Object> Driver<K> {
 pub(crate) type Triggers<K> = BoxStream<'static, ObjectRef<K>>;
 /// One reconcile of an object.
 pub(crate) type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
-/// A driver that runs until the process is told to end.
+/// A driver that runs until the process must stop.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs a driver: triggered by changes of its own objects, by `triggers`, and for all of them by a change of a connection from
-/// now on.
+/// Runs a driver. Triggers are changes of its own objects, `triggers`, and for all objects a change of a connection.
 pub(crate) fn drive<K, F>(
     watched: &Watched<K>,
     ctx: &Arc<Context>,
@@ -86,7 +84,7 @@ where
     Box::pin(running)
 }
 
-/// Counts and times a reconcile, once everything that it leans on is listed.
+/// Counts and times a reconcile, after everything it needs is listed.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -98,7 +96,7 @@ where
     K: Object,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
 {
-    // What is not listed yet must not be taken for missing.
+    // Objects that are not listed yet must not count as missing.
     ctx.stores.ready().await;
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));

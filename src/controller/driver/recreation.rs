@@ -1,5 +1,5 @@
-//! What is gone from Mailcow and is made again: loudly where it held mail, and not at all where much is gone at once, until a
-//! person says so on the Secret with the connection.
+//! Recreation of entries that vanished from Mailcow: with a Warning if they had mail, and not at all if many vanished
+//! at once, until somebody confirms it on the Secret with the connection.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -19,17 +19,17 @@ use crate::outcome::{Outcome, Reason};
 use crate::plan::{DomainCounts, Held, Vanished};
 use crate::status::Occurrence;
 
-/// Thousands that are gone at once are counted once.
+/// If thousands vanish at once, they are counted once.
 const KEEP: Duration = Duration::from_secs(2);
 
-/// Reports that something was gone with its mail and was made again, empty.
+/// Reports that an entry vanished with its mail and was recreated, empty.
 pub(crate) async fn report<K: Object>(ctx: &Context, object: &K, thing: &impl Display) {
     let event = Occurrence::Recreated(thing.to_string()).event();
     tracing::warn!("{}", event.note);
     ctx.writer.publish(object, &event).await;
 }
 
-/// Stops before something is made again that was in sync and is gone from its server, where much else is gone too.
+/// Stops before an entry is recreated that was in sync, if many others vanished from its server too.
 ///
 /// # Errors
 /// [`Reason::VanishedFromMailcow`], or why the server can't be asked.
@@ -80,7 +80,7 @@ pub(crate) async fn may_be_made_again(
     Err(Outcome::stalled(Reason::VanishedFromMailcow, message).into())
 }
 
-/// Says once how many things are missing and what to do.
+/// Reports once how many entries are missing and what to do.
 async fn report_vanished(ctx: &Context, name: &str, vanished: Vanished, url: &str, secret: Option<&ConnectionSecret>) {
     let Vanished { missing, expected } = vanished;
     let looks = format!(
@@ -114,7 +114,7 @@ async fn report_vanished(ctx: &Context, name: &str, vanished: Vanished, url: &st
     ctx.writer.publish_on(&reference, &Occurrence::VanishedFromMailcow(note).event()).await;
 }
 
-/// Counts what statuses say was in sync on the server against what it shows.
+/// Compares the entries that statuses report as in sync with those on the server.
 async fn count(ctx: &Context, name: &str, server: &Inventory) -> Result<Vanished, mailcow::Error> {
     let shown = server.client().domains().await?;
     let mut domains: HashMap<DomainName, DomainCounts> = shown

@@ -1,4 +1,4 @@
-//! Finds what an object refers to, in the stores.
+//! Finds the objects that an object refers to, in the stores.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::status;
 use crate::tenancy::{self, Entitlement};
 
-/// The domain that `object` refers to, if it may.
+/// The domain that `object` refers to, if it is allowed.
 ///
 /// # Errors
 /// [`Reason::DomainNotFound`]; for a domain of another namespace [`Reason::NamespaceNotAllowed`], whether it is there or
@@ -44,7 +44,7 @@ pub(crate) fn domain(ctx: &Context, object: &impl Resource, reference: &DomainRe
     })
 }
 
-/// The domain of a mailbox, which lets its namespace in or made the mailbox by itself.
+/// The domain of a mailbox that allows its namespace, or that created the mailbox automatically.
 ///
 /// # Errors
 /// As [`domain`].
@@ -56,7 +56,7 @@ pub(crate) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDom
     })
 }
 
-/// Stops a guest from taking a reserved name in another namespace's domain.
+/// Stops a guest namespace from using a reserved name in another namespace's domain.
 ///
 /// # Errors
 /// [`Reason::AddressReserved`].
@@ -76,7 +76,7 @@ pub(crate) fn may_have_name(
     Err(Outcome::stalled(Reason::AddressReserved, message).into())
 }
 
-/// The server that holds what belongs to `domain`, or, where that is not known, what was last looked for on `said`.
+/// The server of `domain`; if unknown, the server in the status (`said`).
 pub(crate) fn server_name(domain: Option<&EmailDomain>, said: Option<&str>) -> String {
     domain.map(|domain| domain.spec.server.as_str()).or(said).unwrap_or(DEFAULT_SERVER).to_owned()
 }
@@ -101,12 +101,12 @@ pub(crate) fn mailbox(
     Ok((mailbox, address))
 }
 
-/// The address of a mailbox; `None` while its domain is missing, or when it can't be an address.
+/// The address of a mailbox; `None` if its domain is missing or it is not a valid address.
 pub(crate) fn address(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> {
     desired::mailbox_address(&mailbox.spec, &home(ctx, mailbox).ok()?.spec).ok()
 }
 
-/// A domain of ours that was seen on Mailcow and can't be brought to all that its spec asks still takes mailboxes.
+/// A domain of ours that exists on Mailcow but can't match its whole spec still accepts mailboxes.
 fn is_there_but_differs(domain: &EmailDomain) -> bool {
     let harmless = [Reason::DkimKeyDiffers, Reason::RefusedByMailcow, Reason::FieldNotApplied, Reason::Drifted];
     let Some(status) = domain.status.as_ref().filter(|status| status.usage.is_some()) else { return false };
@@ -134,7 +134,7 @@ pub(crate) fn domain_is_there(domain: &EmailDomain) -> Result<(), Stop> {
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
 
-/// Stops while the domain was seen to be missing on Mailcow, as after a restore: what is in it would be refused.
+/// Stops while the domain is missing on Mailcow, as after a restore: Mailcow would refuse its mailboxes and aliases.
 ///
 /// # Errors
 /// [`Reason::DomainNotReady`].
@@ -146,7 +146,7 @@ pub(crate) fn domain_is_still_there(server: &Inventory, name: &DomainName) -> Re
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
 
-/// Why something could not be made in a domain: it may be gone.
+/// Why a write in a domain failed, if the domain is missing.
 pub(crate) async fn unless_domain_is_gone(server: &Inventory, name: &DomainName, failed: Stop) -> Stop {
     let refused = match &failed {
         Stop::Outcome(Outcome::Stalled(_)) => true,
@@ -164,7 +164,7 @@ pub(crate) async fn unless_domain_is_gone(server: &Inventory, name: &DomainName,
 /// # Errors
 /// [`Reason::MailboxNotReady`].
 pub(crate) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
-    // It was seen there: whatever else is not as its spec asks, mail reaches it.
+    // Mail reaches a mailbox that exists, even if it differs from its spec.
     if mailbox.status.as_ref().is_some_and(|status| status.quota.is_some()) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! What an object refers to, as both sides write it.
+//! The references of an object, as both sides write them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,28 +45,28 @@ impl Refers for EmailForwardingRule {
     }
 }
 
-/// Objects of one kind by namespace and name: what thousands that changed at once matter to is found in one go.
+/// Objects of one kind by namespace and name, so that those affected by thousands of changes are found in one search.
 #[derive(Debug, Default)]
 pub(crate) struct Names(HashMap<String, HashSet<String>>);
 
 impl Names {
-    /// Whether there is one with this name in this namespace.
+    /// Whether it has this name in this namespace.
     pub(crate) fn contains(&self, namespace: Option<&str>, name: &str) -> bool {
         namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
     }
 
-    /// Whether one of them is in this namespace.
+    /// Whether it has any object in this namespace.
     pub(crate) fn has_any_in(&self, namespace: Option<&str>) -> bool {
         namespace.is_some_and(|namespace| self.0.contains_key(namespace))
     }
 
-    /// Whether one of them is the domain of `object`.
+    /// Whether it has the domain of `object`.
     pub(crate) fn contain_domain_of(&self, object: &impl Refers) -> bool {
         let own = object.meta().namespace.as_deref();
         object.domain().is_some_and(|domain| self.contains(own.map(|own| domain.namespace_from(own)), &domain.name))
     }
 
-    /// Whether one of them is a mailbox that `object` needs.
+    /// Whether it has a mailbox that `object` needs.
     pub(crate) fn contain_mailbox_of(&self, object: &impl Refers) -> bool {
         object.mailboxes().iter().any(|mailbox| self.contains(object.meta().namespace.as_deref(), &mailbox.name))
     }

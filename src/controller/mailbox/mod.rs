@@ -40,7 +40,7 @@ use crate::status::{self, MailboxSeen, Occurrence};
 /// When the Kubernetes API fails.
 pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     if let Some(soon) = provision::is_switched_off_soon(&ctx, &object) {
-        // The write that switches it off triggers it.
+        // The write that deactivates it triggers it.
         return Ok((Action::requeue(soon), Outcome::InSync));
     }
     ctx.senders.remember(&object, senders::named(&object));
@@ -65,7 +65,7 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
     Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
 }
 
-/// What is known before anything was looked up.
+/// The state before anything was read.
 fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> MailboxSeen {
     MailboxSeen {
         outcome: Outcome::InSync,
@@ -110,20 +110,21 @@ async fn steps(
     let age = age(object, before.observed_generation, handled);
     let touched = server.touched(&want.address);
     let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
-    // Until it is known to be there and ours.
+    // Until it is known to exist and to be ours.
     seen.is_absent = true;
     may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
     if have.is_none() {
         references::domain_is_still_there(&server, want.address.domain())?;
         was_not_renamed(&server, &want, before).await?;
     }
-    // Asked before a Secret is made and before anything is shown: what is not ours gets none, and is nobody's business.
+    // Checked before a Secret is created and before anything is shown: a mailbox that is not ours gets no Secret and is
+    // confidential.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
     let drift = Drift::new(object, seen.policies.drift.value, before.synced_generation, handled)
         .and(before.synced_domain_generation == domain.metadata.generation && touched.is_none());
     let (mut changes, drifted) = drift.separate(changes);
     if have.is_none() && changes.is_empty() {
-        // It is gone, and only reported so: it takes no password, and gets no Secret.
+        // The mailbox vanished and is only reported: it gets no password and no Secret.
         return report_rest(drifted);
     }
     let is_recreated = have.is_none() && before.synced_generation.is_some();
@@ -152,21 +153,21 @@ async fn steps(
         domain_generation: domain.metadata.generation,
         password_version: password.as_ref().map(|password| password.version.as_str()),
     };
-    // Objects of the same file may have come in meanwhile.
+    // Objects of the same file may have arrived meanwhile.
     may_be_managed(ctx, &domain, object, &want, seen.have.as_ref())?;
     let applied =
         apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, secret).await;
     let applied = match applied {
         Err(failed) if have.is_none() => {
             let stop = references::unless_domain_is_gone(&server, want.address.domain(), failed).await;
-            // What is refused for want of a domain is tried again when the domain is back.
+            // A refusal because of a missing domain is retried when the domain is back.
             seen.refused.take_if(|_| stop.is_waiting());
             Err(stop)
         }
         applied => applied,
     };
     if applied? {
-        // A mailbox that is gone and only to be reported so takes no password.
+        // A mailbox that vanished and is only reported gets no password.
         password.as_ref().inspect(|password| ctx.passwords.remember(object, &password.value));
         seen.password_version = password.map(|password| password.version);
         if is_recreated {
@@ -182,7 +183,7 @@ async fn steps(
         seen.is_absent = shown.is_none();
         ctx.senders.written(&want.address);
         ctx.awaited.written(&want.address);
-        // What can't be shown is known from its being taken.
+        // A field that Mailcow can't show counts as written once Mailcow accepted it.
         let is_hidden = shown.as_ref().is_some_and(|have| have.sender_acl.is_none());
         seen.sender_acl = want.sender_acl.as_ref().filter(|_| is_hidden).map(|acl| acl.iter().cloned().collect());
         seen.have = recalled(shown, seen.sender_acl.as_deref());
@@ -199,7 +200,7 @@ async fn steps(
     report_rest(elsewhere.into_iter().chain(left_out).chain(missing).chain(lacking))
 }
 
-/// Says that the server has no switch for a way to reach the mailbox that the spec switches off.
+/// Reports that the server can't turn off a protocol that the spec turns off.
 async fn lacking_switches(server: &Inventory, want: &Mailbox) -> Result<Option<Outcome>, Stop> {
     let has_both = |wanted: &BTreeSet<Protocol>| wanted.contains(&Protocol::Eas) && wanted.contains(&Protocol::Dav);
     match &want.protocols {
@@ -208,7 +209,7 @@ async fn lacking_switches(server: &Inventory, want: &Mailbox) -> Result<Option<O
     }
 }
 
-/// Stops where a mailbox that was on Mailcow is there under another name: an empty one must not take its place.
+/// Stops if the mailbox was renamed on Mailcow: an empty one must not take its place.
 ///
 /// # Errors
 /// [`Reason::MailboxRenamed`].
@@ -226,15 +227,15 @@ async fn was_not_renamed(server: &Inventory, want: &Mailbox, before: &EmailMailb
     Err(Outcome::stalled(Reason::MailboxRenamed, message).into())
 }
 
-/// What is reported of a mailbox whose password an identity provider checks: Mailcow takes a password and applies none, so
-/// that none is written and no Secret is made. Whatever asks for one all the same is named.
+/// The outcome for a mailbox whose password an identity provider checks. Mailcow accepts a password without applying
+/// it, so the operator writes none and creates no Secret. The message names every field that asks for a password.
 async fn password_elsewhere(
     object: &EmailMailbox,
     ctx: &Context,
     address: &Address,
     seen: &mut MailboxSeen,
 ) -> Result<Option<Outcome>, Stop> {
-    // Once Mailcow checks it again, it is to be set.
+    // When Mailcow checks the password again, it must be set.
     ctx.passwords.forget(object);
     seen.password_version = None;
     let mut asks = Vec::new();
@@ -253,7 +254,7 @@ async fn password_elsewhere(
     Ok((!asks.is_empty()).then(|| Outcome::stalled(Reason::PasswordManagedElsewhere, message)))
 }
 
-/// The mailbox on Mailcow. What is remembered will do while it is as it should be.
+/// The mailbox on Mailcow. The cached state is enough while it matches.
 async fn observed(
     server: &Inventory,
     domain: &EmailDomain,
@@ -262,7 +263,7 @@ async fn observed(
     age: Age,
     sender_acl: Option<&[String]>,
 ) -> Result<Option<MailboxHave>, Stop> {
-    // What waits for its domain does not ask again and again: it is enough that it was missing a while ago.
+    // An object that waits for its domain doesn't ask Mailcow again each time: a slightly older answer is enough.
     let may_be_made = references::domain_is_there(domain);
     if may_be_made.is_err() && server.mailbox(&want.address, Age::Recent).await?.is_none() {
         may_be_made?;
@@ -274,8 +275,8 @@ async fn observed(
     Ok(recalled(server.mailbox(&want.address, Age::Now).await?, sender_acl))
 }
 
-/// Stops before anything is made in, or taken from, a domain that is not its own, and before anything is taken from
-/// another object.
+/// Stops before anything is created or taken in a domain that is not its own, and before anything is taken from another
+/// object.
 fn may_be_managed(
     ctx: &Context,
     domain: &EmailDomain,
@@ -297,8 +298,7 @@ fn may_be_managed(
     if is_ours { Ok(()) } else { address_claims::is_first(ctx, object, &want.address) }
 }
 
-/// The mailbox that should exist. A password change that was asked for once is not asked for again: its owner may have
-/// done it.
+/// The mailbox that should exist. A password change is requested only once: the user may already have done it.
 fn wanted(
     object: &EmailMailbox,
     before: &EmailMailboxStatus,
@@ -313,7 +313,7 @@ fn wanted(
     Ok(want)
 }
 
-/// Makes the Secret of a mailbox that is to be made once there is a Mailcow: whoever deploys a client needs it now.
+/// Creates the Secret of a mailbox before Mailcow is available, for whoever deploys a mail client now.
 async fn prepare(object: &EmailMailbox, ctx: &Context, want: &Mailbox, seen: &mut MailboxSeen) -> Result<(), Stop> {
     if let Some(given) = &object.spec.password_secret_ref {
         return secrets::given(ctx, object, given).await.map(|_| ());
@@ -327,7 +327,7 @@ async fn prepare(object: &EmailMailbox, ctx: &Context, want: &Mailbox, seen: &mu
     Ok(())
 }
 
-/// What Mailcow's version can't show of a mailbox is what it was last set to.
+/// Fields that this version of Mailcow can't show are taken from the last write.
 fn recalled(have: Option<MailboxHave>, sender_acl: Option<&[String]>) -> Option<MailboxHave> {
     let mut have = have?;
     if have.sender_acl.is_none() {
@@ -336,8 +336,8 @@ fn recalled(have: Option<MailboxHave>, sender_acl: Option<&[String]>) -> Option<
     Some(have)
 }
 
-/// The password to set, if passwords of this mailbox are managed: one is given, or one was generated, or the mailbox is
-/// ours from its beginning. A mailbox that is taken over keeps the password that its owner knows.
+/// The password to set, if the operator manages it: a given or generated password, or the mailbox was created by the
+/// operator. An adopted mailbox keeps the password that its user knows.
 async fn credentials(
     object: &EmailMailbox,
     before: &EmailMailboxStatus,
@@ -352,7 +352,7 @@ async fn credentials(
     match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}
         Generated::InUse(password) => return Ok(Some(password)),
-        // Its owner's password went with it.
+        // The user's password was lost with the mailbox.
         Generated::OfOwner(secret) if have.is_none() && !is_paused(object) => {
             return secrets::renew(ctx, object, &secret).await.map(Some);
         }
@@ -368,7 +368,7 @@ async fn credentials(
     secrets::generate(ctx, object, &want.address).await.map(Some)
 }
 
-/// Whether Mailcow lacks the password; one whose Secret changed only otherwise counts as set.
+/// Whether the password must be set. A Secret that changed otherwise counts as set.
 fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
     let is_set = match (ctx.passwords.is_set(object, &password.value), seen.password_version.as_deref()) {
         (_, Some(set)) if set == password.version => true,
@@ -383,7 +383,7 @@ fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password
     !is_set
 }
 
-/// Lets the mailbox go as the deletion policy says; works without its domain and on an invalid spec.
+/// Removes the mailbox as the deletion policy says; works without its domain and with an invalid spec.
 async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let Some(address) = known_address(object, ctx).filter(|_| has_finalizer(object)) else { return Ok(()) };
     let policy = policies::of(ctx, object).deletion.value;
@@ -394,7 +394,7 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let server = server(ctx, &name)?;
     let (changes, messages) = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
-    // Its filters go with a mailbox that is deleted; a pause only lets it go as it is.
+    // A deleted mailbox takes its filters along; a paused mailbox can only be removed as it is.
     if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
         script::retire(ctx, object, &address).await?;
     }
@@ -412,7 +412,8 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What the removal takes, and how many messages the mailbox holds; a deletion of ours that stopped half-way is repeated.
+/// The steps of the removal, and the number of messages in the mailbox. An own deletion that stopped half-way is
+/// repeated.
 async fn removal(
     object: &EmailMailbox,
     policy: DeletionPolicy,

@@ -1,4 +1,4 @@
-//! Which passwords Mailcow has, for as long as this process runs: a Secret whose labels changed is no new password.
+//! Which passwords Mailcow has, while this process runs: a changed label of a Secret is no new password.
 //!
 //! The status names the version of the Secret whose password was set, and nothing that was made from the password. What is
 //! compared here is a hash under a key that this process draws at its start, and it never leaves its memory. After a
@@ -31,7 +31,7 @@ impl Passwords {
         self.set().insert(self.of(mailbox), self.hash(password));
     }
 
-    /// Forgets a mailbox that went.
+    /// Forgets a deleted mailbox.
     pub(crate) fn forget(&self, mailbox: &impl Resource) {
         let mut set = self.set();
         set.remove(&self.of(mailbox));

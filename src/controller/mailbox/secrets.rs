@@ -1,5 +1,4 @@
-//! Passwords: the Secret that somebody gives, or the one that is generated. They are held as `SecretString` and go
-//! nowhere but to Mailcow.
+//! Passwords: from a given Secret, or generated into one. They are `SecretString`s and go only to Mailcow.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -21,18 +20,19 @@ use crate::kubernetes::writer::MANAGER;
 use crate::mail::{Address, sha256};
 use crate::outcome::{Outcome, Reason};
 
-/// Of [`PASSWORD`]: the password is not on Mailcow yet.
+/// Value of [`PASSWORD`]: the password is not on Mailcow yet.
 const PREPARED: &str = "prepared";
 
 /// A password and the version of the Secret it came from.
 pub(crate) struct Password {
     pub(crate) value: SecretString,
     pub(crate) version: String,
-    /// Whether an earlier object of the mailbox left it: it was set then, and its owner may have chosen another since.
+    /// Whether an earlier object of the mailbox left it: it was set then, and the user may have chosen another one
+    /// since.
     pub(crate) is_left: bool,
 }
 
-/// Name of the Secret that a mailbox's password is in.
+/// Name of the Secret with a mailbox's password.
 pub(crate) fn name(mailbox: &EmailMailbox) -> String {
     match (&mailbox.spec.password_secret_ref, &mailbox.spec.credentials_secret_name) {
         (Some(given), _) => given.name.clone(),
@@ -41,7 +41,7 @@ pub(crate) fn name(mailbox: &EmailMailbox) -> String {
     }
 }
 
-/// The password that somebody gives.
+/// The password from a given Secret.
 ///
 /// # Errors
 /// [`Reason::SecretNotFound`] or [`Reason::SecretKeyInvalid`].
@@ -57,15 +57,15 @@ pub(crate) async fn given(ctx: &Context, mailbox: &EmailMailbox, reference: &Sec
     password(&secret, &reference.key)
 }
 
-/// A generated Secret, as it stands.
+/// State of a generated Secret.
 pub(crate) enum Generated {
-    /// There is none.
+    /// It does not exist.
     Missing,
-    /// Its password is the mailbox's.
+    /// It has the mailbox's password.
     InUse(Password),
-    /// It was made before Mailcow could be asked.
+    /// It was generated before Mailcow was available.
     Prepared(Box<Secret>),
-    /// The mailbox was there before: its owner knows the password.
+    /// The mailbox existed before: its user knows the password.
     OfOwner(Box<Secret>),
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &A
     }
 }
 
-/// Generates a password and keeps it in a Secret with what a mail client needs.
+/// Generates a password into a Secret with all that a mail client needs.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -104,7 +104,7 @@ pub(crate) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Ad
     password(&created, "password")
 }
 
-/// The same while Mailcow can't be asked yet.
+/// The same, before Mailcow is available.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -112,7 +112,7 @@ pub(crate) async fn prepare(ctx: &Context, mailbox: &EmailMailbox, address: &Add
     create(ctx, mailbox, address, Some(PREPARED)).await.map(|_| ())
 }
 
-/// Takes a prepared Secret into use: what was not known when it was made is filled in.
+/// Starts to use a prepared Secret: fills in what was unknown when it was created.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -122,7 +122,7 @@ pub(crate) async fn take_up(ctx: &Context, mailbox: &EmailMailbox, secret: &Secr
     password(&patched(ctx, mailbox, secret, patch).await?, "password")
 }
 
-/// Puts a new password into the Secret of a mailbox that is to be made again: the one that its owner knew went with it.
+/// Puts a new password into the Secret of a mailbox that is recreated, because the old password was lost with it.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -133,7 +133,7 @@ pub(crate) async fn renew(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret
     password(&patched(ctx, mailbox, secret, patch).await?, "password")
 }
 
-/// Takes the password out of a prepared Secret: the mailbox was there before, and keeps the one that its owner knows.
+/// Removes the password from a prepared Secret: the mailbox existed before, and its user keeps the password.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -150,7 +150,7 @@ async fn patched(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret, patch: 
     patched.map_err(|error| Stop::api(without_values(error, secret)))
 }
 
-/// The hosts that a mail client needs; empty while the mail host is not known.
+/// The hosts for a mail client; empty while the mail host is unknown.
 fn hosts(ctx: &Context, mailbox: &EmailMailbox) -> [(&'static str, String); 4] {
     let server = references::server_name(references::home(ctx, mailbox).ok().as_deref(), None);
     let host = ctx.mail_host(&server).unwrap_or_default();
@@ -185,13 +185,13 @@ async fn create(ctx: &Context, mailbox: &EmailMailbox, address: &Address, state:
         data: Some(data),
         ..Secret::default()
     };
-    // The same manager as of later patches: whoever else changes what is in it stands out.
+    // The same field manager as later patches, so that changes by others are visible.
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let created = api(ctx, mailbox).create(&params, &secret).await;
     created.map_err(|error| Stop::api(without_values(error, &secret)))
 }
 
-/// The Secret goes with the mailbox only where the mailbox goes from Mailcow too.
+/// The Secret is deleted with the mailbox only if the mailbox is deleted on Mailcow too.
 fn owner(
     ctx: &Context,
     mailbox: &EmailMailbox,
@@ -200,7 +200,7 @@ fn owner(
     is_owned.then(|| mailbox.controller_owner_ref(&()).into_iter().collect())
 }
 
-/// The deletion policy may have changed since the Secret was made.
+/// Adjusts the owner reference: the deletion policy may have changed since the Secret was created.
 async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) -> Result<(), Stop> {
     let wanted = owner(ctx, mailbox).unwrap_or_default();
     if secret.owner_references() == wanted {
@@ -212,7 +212,7 @@ async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) ->
     patched.map(|_| ()).map_err(|error| Stop::api(without_values(error, secret)))
 }
 
-/// Whether an earlier object of the same address left the generated Secret, and nobody changed what is in it.
+/// Whether an earlier object with the same address left the generated Secret, and nobody changed its data.
 fn is_left(secret: &Secret, mailbox: &EmailMailbox, address: &Address) -> bool {
     let is_older = secret.creation_timestamp() < mailbox.creation_timestamp();
     let username = secret.data.as_ref().and_then(|data| data.get("username"));
@@ -237,14 +237,14 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     Ok(Password { value: SecretString::from(text), version: version(&secret.metadata), is_left: false })
 }
 
-/// Which state of which Secret: its uid, its resourceVersion, and a digest of who last wrote what is in it, and when. Nothing
-/// of the password is in it.
+/// Version of a Secret: its uid, its resourceVersion, and a digest of the last writers of its data and their times. It
+/// contains nothing of the password.
 pub(crate) fn version(secret: &ObjectMeta) -> String {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     format!("{}/{}/{}", text(&secret.uid), text(&secret.resource_version), data_writes(secret))
 }
 
-/// Whether two versions are of one Secret in which nobody wrote anything between them: a label or an annotation is no new
+/// Whether two versions are of one Secret without a write to its data in between: a label or an annotation is no new
 /// password.
 pub(crate) fn is_same_data(one: &str, other: &str) -> bool {
     let parts = |version: &str| -> Option<(String, String)> {
@@ -255,8 +255,8 @@ pub(crate) fn is_same_data(one: &str, other: &str) -> bool {
     parts(one).is_some_and(|one| parts(other) == Some(one))
 }
 
-/// A digest of who wrote what is in the Secret, and when, as Kubernetes keeps account of it (`metadata.managedFields`, to
-/// the second); empty where it does not.
+/// A digest of the writers of the Secret's data and their times, from `metadata.managedFields` (to the second); empty
+/// without them.
 fn data_writes(secret: &ObjectMeta) -> String {
     let entries = secret.managed_fields.iter().flatten();
     let of_data =
@@ -272,7 +272,7 @@ fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {
     Api::namespaced(ctx.kube.clone(), &mailbox.namespace().unwrap_or_default())
 }
 
-/// 24 characters with every class that Mailcow's password policy may ask for.
+/// A password of 24 characters, with every class that Mailcow's password policy may require.
 fn random_password() -> SecretString {
     const CLASSES: [&[u8]; 4] =
         [b"abcdefghijkmnopqrstuvwxyz", b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"23456789", b"-_.,:;+*#=!?"];

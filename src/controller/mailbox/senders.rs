@@ -1,5 +1,5 @@
-//! What a mailbox may send as: nothing of a domain that another namespace has, but for what its own namespace has there;
-//! and only what Mailcow knows, which it would not keep otherwise.
+//! Sender addresses of a mailbox: none in a domain of another namespace, except those of the mailbox's own namespace
+//! there; and only addresses that Mailcow knows, because it drops others.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::mailcow::Error;
 use crate::outcome::{Outcome, Reason};
 use crate::status;
 
-/// Leaves out of what the mailbox may send as what would be in another namespace's name, and says so.
+/// Removes sender addresses that belong to other namespaces, and reports them.
 pub(crate) fn leave_out_others(
     ctx: &Context,
     object: &EmailMailbox,
@@ -33,8 +33,8 @@ pub(crate) fn leave_out_others(
     (!left_out.is_empty()).then(|| report(&left_out))
 }
 
-/// Takes out of what the mailbox may send as what Mailcow would not keep: what an alias lets it anyway, and what is not
-/// there yet. The latter is reported.
+/// Removes sender addresses that Mailcow would not keep: those that an alias allows anyway, and those that don't exist
+/// yet. Reports the latter.
 ///
 /// # Errors
 /// When Mailcow can't be asked.
@@ -52,20 +52,20 @@ pub(crate) async fn take_out_unkept(server: &Inventory, want: &mut Mailbox) -> R
     Ok((!missing.is_empty()).then(|| not_found(&missing)))
 }
 
-/// What becomes of an entry on Mailcow.
+/// What Mailcow does with an entry.
 enum Entry {
-    /// It is kept.
+    /// It keeps the entry.
     Kept,
-    /// An alias lets the mailbox send as it: nothing is kept.
+    /// An alias allows the sender already: Mailcow keeps nothing.
     Redundant,
-    /// It is no mailbox, alias or domain: it is refused.
+    /// It is not a mailbox, alias or domain: Mailcow refuses it.
     Missing,
 }
 
 async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entry, Error> {
     let found = |is_there: bool| if is_there { Entry::Kept } else { Entry::Missing };
     match Catch::parse(entry) {
-        // `*` is no address.
+        // `*` is not an address.
         Err(_) => Ok(Entry::Kept),
         Ok(Catch::All(domain)) => Ok(found(server.has_domain_or_alias_domain(&domain).await?)),
         Ok(Catch::One(address)) if address == *mailbox => Ok(Entry::Redundant),
@@ -74,7 +74,7 @@ async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entr
             Some(_) => Ok(Entry::Kept),
             None => match server.mailbox(&address, Age::Recent).await {
                 Ok(found_there) => Ok(found(found_there.is_some())),
-                // Half of one is none.
+                // A half-deleted mailbox doesn't count.
                 Err(Error::Refused { .. }) => Ok(Entry::Missing),
                 Err(error) => Err(error),
             },
@@ -90,14 +90,14 @@ fn not_found(missing: &BTreeSet<String>) -> Outcome {
     Outcome::waiting(Reason::SenderNotFound, message)
 }
 
-/// What the mailbox names now; nothing of one that is being deleted.
+/// The entries that the mailbox names now; none if it is being deleted.
 pub(crate) fn named(object: &EmailMailbox) -> BTreeSet<String> {
     let is_deleted = object.metadata.deletion_timestamp.is_some();
     let entries = object.spec.sender_acl.iter().flatten().filter(|_| !is_deleted);
     entries.map(|entry| entry.to_lowercase()).collect()
 }
 
-/// Those entries that are, or take in, addresses of these domains.
+/// The entries that are in these domains, or include them.
 fn of_others(wanted: &BTreeSet<String>, others: &BTreeSet<&str>) -> BTreeSet<String> {
     let is_theirs = |entry: &&String| match entry.rsplit_once('@') {
         Some((_, domain)) => others.contains(domain),
@@ -106,7 +106,7 @@ fn of_others(wanted: &BTreeSet<String>, others: &BTreeSet<&str>) -> BTreeSet<Str
     wanted.iter().filter(is_theirs).cloned().collect()
 }
 
-/// What the mailbox's namespace has on Mailcow.
+/// The addresses of the mailbox's namespace on Mailcow.
 fn addresses_of(ctx: &Context, object: &EmailMailbox) -> BTreeSet<String> {
     let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_beside(object, other));
     let aliases = ctx.stores.aliases.state_filter(|other| is_beside(object, other));
@@ -118,7 +118,7 @@ fn addresses_of(ctx: &Context, object: &EmailMailbox) -> BTreeSet<String> {
         let status = alias.status.as_ref()?;
         status.address.clone().filter(|_| is_synced(&status.conditions))
     });
-    // A catch-all is no address.
+    // A catch-all is not an address.
     mailboxes.chain(aliases).filter(|address| !address.starts_with('@')).collect()
 }
 
@@ -138,7 +138,7 @@ fn report(left_out: &BTreeSet<String>) -> Outcome {
     Outcome::stalled(Reason::OwnedByAnother, message)
 }
 
-/// Whether the domain was seen on Mailcow as this object's.
+/// Whether the domain was seen on Mailcow and is this object's.
 fn was_there(domain: &EmailDomain) -> bool {
     domain.status.as_ref().is_some_and(|status| status.usage.is_some())
 }

@@ -1,4 +1,4 @@
-//! The driver of the mailboxes that domains make by themselves, one for each entitled namespace.
+//! The driver of automatic mailboxes, one for each entitled namespace.
 
 pub(crate) mod state;
 
@@ -23,24 +23,24 @@ use crate::outcome::{Outcome, Reason, Why};
 use crate::status::Provisioning;
 use crate::tenancy::{self, Decision, Entitlement, Facts, Reserved, Step, decide, is_placed, provisioned_name};
 
-/// Field manager of the fields of provisioned mailboxes that are the operator's.
+/// Field manager for the operator's fields of automatic mailboxes.
 const MANAGER: &str = "mailcow-operator-provisioning";
-/// How long a reconcile waits for more of what woke it.
+/// How long a reconcile waits for more triggers.
 const GATHERING: Duration = Duration::from_millis(200);
-/// Writes at a time.
+/// Number of parallel writes.
 const CONCURRENCY: usize = 8;
-/// Writes in one reconcile; the rest is decided again, since labels may have changed meanwhile.
+/// Writes in one reconcile; the rest is decided again, because labels may have changed.
 const BATCH: usize = 200;
-/// Answers of the API to one object that others need not get.
+/// API answers that concern one object only.
 const REFUSALS: [u16; 5] = [400, 403, 404, 409, 422];
-/// Refusals that are shown.
+/// Number of refusals in the status.
 const SHOWN: usize = 20;
-/// How long until a domain is looked at again though nothing woke it: some deletions wake nobody.
+/// Time until the next reconcile without a trigger: some deletions trigger nothing.
 const AGAIN: Duration = Duration::from_mins(1);
-/// The same while a mailbox is being deleted, a write is not yet seen, or one was refused.
+/// The same while a mailbox is being deleted, a write is not visible yet, or a write was refused.
 const SOON: Duration = Duration::from_secs(5);
 
-/// One reconcile of the mailboxes that a domain makes.
+/// One reconcile of the automatic mailboxes of a domain.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -72,7 +72,7 @@ pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Re
     Ok((Action::requeue(wait.min(ctx.resync())), Outcome::InSync))
 }
 
-/// Whether the domain makes mailboxes, in a namespace whose domains may.
+/// Whether the domain creates mailboxes, and its namespace is allowed to.
 fn provisions(ctx: &Context, domain: &EmailDomain) -> bool {
     let (listed, own) = (&ctx.settings.provisioning_namespaces, domain.namespace().unwrap_or_default());
     domain.spec.auto_provision.is_some() && (listed.is_empty() || listed.contains(&own))
@@ -82,7 +82,7 @@ fn is_leaving(domain: &EmailDomain) -> bool {
     domain.metadata.deletion_timestamp.is_some()
 }
 
-/// What has to be done; `None` where labels of namespaces can't be read.
+/// The steps to do; `None` if labels of namespaces can't be read.
 fn decision(ctx: &Context, domain: &EmailDomain) -> Option<Decision> {
     let (namespace, name, ours) = (domain.namespace(), domain.name_any(), provisioned_name(domain));
     let is_about = |m: &EmailMailbox| m.name_any() == ours || belongs_to(m, namespace.as_deref(), &name);
@@ -95,7 +95,7 @@ fn decision(ctx: &Context, domain: &EmailDomain) -> Option<Decision> {
     }))
 }
 
-/// Takes the steps, some at a time, until the process is told to end.
+/// Does the steps, some in parallel, until the process must stop.
 ///
 /// # Errors
 /// When the API fails in a way that is no refusal.
@@ -137,7 +137,7 @@ fn not_taken(step: &Step, answer: &str) -> RefusedNamespace {
     RefusedNamespace { namespace: mailbox.namespace.clone(), reason: RefusedReason::NotCreated, message }
 }
 
-/// What is reported of it.
+/// The status.
 fn report(decision: Decision, made: usize, not_taken: Vec<RefusedNamespace>) -> ProvisionedStatus {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let mut refused: Vec<RefusedNamespace> = decision.refused.into_iter().chain(not_taken).collect();
@@ -153,7 +153,7 @@ fn report(decision: Decision, made: usize, not_taken: Vec<RefusedNamespace>) -> 
     }
 }
 
-/// What the domain reports of its mailboxes.
+/// The status of the automatic mailboxes of a domain.
 pub(crate) fn reported(ctx: &Context, domain: &EmailDomain) -> Provisioning {
     let not = |reason, message: &str| Provisioning::Not(Why::new(reason, message));
     if domain.spec.auto_provision.is_none() {
@@ -176,14 +176,14 @@ pub(crate) fn reported(ctx: &Context, domain: &EmailDomain) -> Provisioning {
     if is_paused(domain) {
         return not(Reason::Paused, "paused; no mailbox is created or disabled");
     }
-    // After a restart what was last said of the same spec holds until namespaces were looked at.
+    // After a restart, the last status of the same spec stays until the namespaces are read.
     let status = domain.status.as_ref().filter(|status| status.observed_generation == domain.metadata.generation);
     let last = || status.and_then(|status| status.provisioned.clone());
     let pending = || not(Reason::Pending, "the operator has not read the namespaces yet");
     ctx.provisioned.reported(domain).or_else(last).map_or_else(pending, Provisioning::Known)
 }
 
-/// The domain of a mailbox that it made by itself, and what such a mailbox may do; `None` for every other mailbox.
+/// The domain of an automatic mailbox, and what the mailbox may do; `None` for every other mailbox.
 pub(crate) fn entitlement(ctx: &Context, mailbox: &EmailMailbox) -> Option<(Arc<EmailDomain>, Entitlement)> {
     if !ctx.has(Gate::AutoProvisioning) || !mailbox.spec.system {
         return None;
@@ -228,7 +228,7 @@ fn judged(
     tenancy::entitlement(&Facts { domain, namespaces, mailboxes, aliases, reserved }, mailbox)
 }
 
-/// How long a mailbox waits that is about to be switched off; `None` for every other.
+/// How long a mailbox waits that will be disabled soon; `None` for every other.
 pub(crate) fn is_switched_off_soon(ctx: &Context, mailbox: &EmailMailbox) -> Option<Duration> {
     let is_leaving = entitlement(ctx, mailbox).is_some_and(|(_, entitlement)| entitlement == Entitlement::Leaving);
     (is_leaving && mailbox.metadata.deletion_timestamp.is_none()).then_some(SOON)

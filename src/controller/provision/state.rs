@@ -1,4 +1,4 @@
-//! What is known of the mailboxes that domains make by themselves: state by their driver, told by the domains.
+//! The state of automatic mailboxes: set by their driver, reported by the domains.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,17 +13,17 @@ use crate::publisher::Publisher;
 use crate::shrink::shrink;
 use crate::tenancy::Step;
 
-/// How long a step counts as taken though the store does not show it: far longer than a watch takes.
+/// How long a step counts as done while the store doesn't show it; a watch is much faster.
 const LAG: Duration = Duration::from_secs(10);
-/// How long until a step is tried again that the Kubernetes API refused.
+/// Time until a step is retried that the Kubernetes API refused.
 const REFUSED: Duration = Duration::from_mins(1);
 
-/// A step that was taken.
+/// A step that was done.
 #[derive(Debug)]
 struct Taken {
     step: Step,
     since: Instant,
-    /// Why it came to nothing.
+    /// Why the API refused it.
     refused: Option<RefusedNamespace>,
 }
 
@@ -36,9 +36,9 @@ impl Taken {
 /// What is known of one domain.
 #[derive(Debug, Default)]
 struct Known {
-    /// What is to be reported, and of which generation of the domain.
+    /// The status to report, with the generation of the domain.
     reported: Option<(Option<i64>, ProvisionedStatus)>,
-    /// Steps that were taken lately, by namespace.
+    /// Recent steps, by namespace.
     taken: HashMap<String, Taken>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Provisions {
 }
 
 impl Provisions {
-    /// The domains of which something new is known, from now on.
+    /// The domains with a new status, from now on.
     pub(crate) fn subscribe(&self) -> UnboundedReceiver<ObjectRef<EmailDomain>> {
         self.changes.subscribe()
     }
@@ -60,8 +60,8 @@ impl Provisions {
         what(known.entry(domain.uid().unwrap_or_default()).or_default())
     }
 
-    /// Those of the steps that were not taken a moment ago: the store may not show it yet. What is no longer asked for is
-    /// forgotten.
+    /// The steps that were not done recently; the store may not show those yet. Forgets steps that are no longer
+    /// needed.
     pub(crate) fn open(&self, domain: &EmailDomain, steps: Vec<Step>) -> Vec<Step> {
         self.with(domain, |known| {
             let asked: HashMap<&str, &Step> =
@@ -74,13 +74,13 @@ impl Provisions {
         })
     }
 
-    /// Keeps that a step was taken, or refused.
+    /// Stores that a step was done or refused.
     pub(crate) fn took(&self, domain: &EmailDomain, step: Step, refused: Option<RefusedNamespace>) {
         let taken = Taken { step, since: Instant::now(), refused };
         self.with(domain, |known| known.taken.insert(taken.step.mailbox().namespace.clone(), taken));
     }
 
-    /// How many mailboxes were made that the store may not show yet, and what was refused.
+    /// Number of created mailboxes that the store may not show yet, and the refusals.
     pub(crate) fn taken(&self, domain: &EmailDomain) -> (usize, Vec<RefusedNamespace>) {
         self.with(domain, |known| {
             let is_made = |taken: &&Taken| taken.refused.is_none() && matches!(taken.step, Step::Create(_));
@@ -89,7 +89,7 @@ impl Provisions {
         })
     }
 
-    /// Keeps what is to be told, and triggers the domain if it is new.
+    /// Stores the status, and triggers the domain if it is new.
     pub(crate) fn report(&self, domain: &EmailDomain, said: ProvisionedStatus) {
         let said = Some((domain.metadata.generation, said));
         let is_new = self.with(domain, |known| {
@@ -102,13 +102,13 @@ impl Provisions {
         }
     }
 
-    /// What is to be reported of the domain; `None` while nothing is known of its present spec.
+    /// The status to report for the domain; `None` while its current spec was not handled.
     pub(crate) fn reported(&self, domain: &EmailDomain) -> Option<ProvisionedStatus> {
         let of_present = |said: &(Option<i64>, ProvisionedStatus)| said.0 == domain.metadata.generation;
         self.with(domain, |known| known.reported.clone().filter(of_present)).map(|(_, said)| said)
     }
 
-    /// Forgets a domain that makes none.
+    /// Forgets a domain that creates no mailboxes.
     pub(crate) fn forget(&self, domain: &EmailDomain) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.remove(&domain.uid().unwrap_or_default());

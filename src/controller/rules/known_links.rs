@@ -1,4 +1,4 @@
-//! What aliases and rules do to each other, as it was last found.
+//! The last result about forwarding between aliases and rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,29 +9,29 @@ use crate::forwarding::{ForwardingLoop, Routes};
 use crate::mail::Address;
 use crate::publisher::Publisher;
 
-/// What rules do to each other.
+/// Relations between rules.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Links {
-    /// Rules that would forward in a loop and are left out, by `namespace/name`.
+    /// Rules that would close a forwarding loop and are left out, by `namespace/name`.
     pub(crate) loops: BTreeMap<String, ForwardingLoop>,
-    /// Mailboxes that a domain's rule has nothing to do in, with the rule's `namespace/name`: its forwards would all come
+    /// Mailboxes in which a domain's rule does nothing, with the rule's `namespace/name`: all its forwards would come
     /// back through aliases.
     pub(crate) alone: BTreeSet<(String, Address)>,
     routes: Routes,
 }
 
 impl Links {
-    /// From loops, each with the rule that is left out, and the other two.
+    /// From loops, each with the rule that is left out, and the other two values.
     pub(crate) fn new(loops: Vec<ForwardingLoop>, alone: BTreeSet<(String, Address)>, routes: Routes) -> Self {
         Self { loops: loops.into_iter().map(|found| (found.id.clone(), found)).collect(), alone, routes }
     }
 
-    /// Where mail goes that passes aliases and mailboxes of ours.
+    /// The paths of mail through our aliases and mailboxes.
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
     }
 
-    /// The rules about which the two say different things.
+    /// The rules for which the two differ.
     fn differing(&self, other: &Self) -> BTreeSet<String> {
         let loops = |a: &Self, b: &Self| -> Vec<String> {
             a.loops.iter().filter(|(id, found)| b.loops.get(*id) != Some(found)).map(|(id, _)| id.clone()).collect()
@@ -41,8 +41,8 @@ impl Links {
     }
 }
 
-/// The links of the last state of all objects that was looked at: saves looking at it again, and says which rules fare
-/// otherwise than in the state before, whoever asked.
+/// The links of the last checked state of all objects. They save a second check, and show which rules changed since the
+/// state before.
 #[derive(Debug, Default)]
 pub(crate) struct KnownLinks {
     last: Mutex<(u64, Arc<Links>)>,
@@ -50,13 +50,13 @@ pub(crate) struct KnownLinks {
 }
 
 impl KnownLinks {
-    /// The links of this state, if they are known.
+    /// The links of this state, if known.
     pub(crate) fn of(&self, state: u64) -> Option<Arc<Links>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         (last.0 == state).then(|| last.1.clone())
     }
 
-    /// Keeps the links of this state in place of others, and publishes the rules about which the two say different things.
+    /// Stores the links of this state, and publishes the rules that changed.
     pub(crate) fn remember(&self, state: u64, links: Arc<Links>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let differing = links.differing(&last.1);
@@ -66,8 +66,8 @@ impl KnownLinks {
         }
     }
 
-    /// The rules, by `namespace/name`, that begin or cease to be left out, somewhere or everywhere. Each answer that was
-    /// ever given and differs from the one before comes here: a script that was made from it is due again.
+    /// The rules, by `namespace/name`, that start or stop being left out, in some or all mailboxes. A script that was
+    /// made from an older result is due again.
     pub(crate) fn subscribe(&self) -> UnboundedReceiver<BTreeSet<String>> {
         self.changed.subscribe()
     }

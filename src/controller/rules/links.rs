@@ -1,5 +1,5 @@
-//! Which aliases and rules send mail to each other, in all namespaces that the operator sees: what the graph of
-//! forwarding loops is made from.
+//! Which aliases and rules forward mail to each other, in all namespaces that the operator watches: the input for the
+//! graph of forwarding loops.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,14 +18,14 @@ use crate::forwarding::{ForwardingLoop, Rank, Route, Routes, Sends, alias_loop, 
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Alias, Catch, DomainName, Goto};
 
-/// The links between all rules as they are now.
+/// The current links between all rules.
 pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
     let domains = domains(ctx);
     let rules: Vec<Arc<EmailForwardingRule>> = ctx
         .stores
         .rules
         .state_filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(rule, &domains));
-    // Without rules nothing can be left out, and the objects need not be looked through.
+    // Without rules nothing can be left out, so the objects need no search.
     let state = if rules.is_empty() { 0 } else { state(ctx, &rules) };
     if let Some(known) = ctx.links.of(state) {
         return known;
@@ -35,7 +35,7 @@ pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
     found
 }
 
-/// All that links depend on, as one number.
+/// A hash of everything that links depend on.
 fn state(ctx: &Context, rules: &[Arc<EmailForwardingRule>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for rule in rules {
@@ -73,7 +73,7 @@ async fn find(ctx: &Context, objects: &[Arc<EmailForwardingRule>]) -> Links {
         })
         .collect();
     let mut found = rule_loops(&ways.routes, &sends);
-    // Most installations have no loop through a catch-all; those that have one are looked at on Mailcow.
+    // Most installations have no loop through a catch-all; only those loops are checked on Mailcow.
     while let Some(news) = ways.ask(ctx, found.iter()).await {
         ways.routes = news;
         found = rule_loops(&ways.routes, &sends);
@@ -87,7 +87,7 @@ async fn find(ctx: &Context, objects: &[Arc<EmailForwardingRule>]) -> Links {
     Links::new(found, alone, ways.routes)
 }
 
-/// The loop that an alias would close, or closes already.
+/// The forwarding loop that an alias would close, or closes already.
 pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Alias) -> Option<ForwardingLoop> {
     let Goto::Addresses(goto) = want.goto.clone() else { return None };
     let domains = domains(ctx);
@@ -105,7 +105,7 @@ pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Ali
     Some(found)
 }
 
-/// The aliases that mail passes behind these.
+/// The aliases that mail reaches after these.
 pub(crate) fn behind(ctx: &Context, aliases: &[Arc<EmailAlias>]) -> Vec<ObjectRef<EmailAlias>> {
     let domains = domains(ctx);
     let goto = aliases.iter().flat_map(|alias| alias.spec.goto.iter().flatten());
@@ -121,7 +121,7 @@ fn domains(ctx: &Context) -> HashSet<DomainName> {
     ctx.stores.domains.state().iter().filter_map(|domain| desired::domain_name(&domain.spec).ok()).collect()
 }
 
-/// A quick look at whether one of the targets may be in one of these domains; in doubt it may.
+/// A quick check whether one of the targets may be in one of these domains; in doubt it may.
 fn may_stay_inside(rule: &EmailForwardingRule, domains: &HashSet<DomainName>) -> bool {
     let is_ours = |to: &String| {
         to.rsplit_once('@')
@@ -145,7 +145,7 @@ fn rank(alias: &EmailAlias) -> Rank {
 /// An address as `local` and domain, in lower case.
 type Wanted = (String, DomainName);
 
-/// The ways that mail to some addresses takes, as far as objects tell.
+/// The paths of mail to some addresses, as far as objects show.
 #[derive(Debug, Default)]
 struct Ways {
     routes: Routes,
@@ -154,8 +154,8 @@ struct Ways {
 }
 
 impl Ways {
-    /// Finds what mail to these addresses passes: their aliases, those that these lead to, and so on. Each round looks at
-    /// all aliases and mailboxes once; few aliases lead to others.
+    /// Finds the path of mail to these addresses: their aliases, the aliases after those, and so on. Each round
+    /// searches all aliases and mailboxes once; few aliases forward to others.
     fn follow(&mut self, ctx: &Context, start: HashSet<Wanted>) {
         let mut new = start;
         loop {
@@ -196,7 +196,7 @@ impl Ways {
         }
     }
 
-    /// Adds aliases with these addresses, and catch-alls of their domains; gives where they lead.
+    /// Adds aliases with these addresses, and catch-alls of their domains; returns their targets.
     fn add_aliases(&mut self, ctx: &Context, wanted: &HashSet<Wanted>) -> HashSet<Wanted> {
         let locals: HashSet<&str> = wanted.iter().map(|(local, _)| local.as_str()).collect();
         let domains: HashSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
@@ -229,7 +229,7 @@ impl Ways {
         next
     }
 
-    /// The mailboxes that a rule is in force in, of those that mail passes.
+    /// The mailboxes on the path in which a rule is active.
     fn mailboxes_of(&self, rule: &EmailForwardingRule) -> Vec<Address> {
         let is_of = |mailbox: &EmailMailbox| {
             mailbox.metadata.namespace == rule.metadata.namespace && scope::applies(rule, mailbox)
@@ -237,8 +237,8 @@ impl Ways {
         self.mailboxes.iter().filter(|(mailbox, _)| is_of(mailbox)).map(|(_, address)| address.clone()).collect()
     }
 
-    /// The routes with what Mailcow has and no object names, where one of the loops depends on that; `None` where there is
-    /// nothing new.
+    /// The routes, completed with entries that only Mailcow has, if one of the loops depends on them; `None` if there
+    /// is nothing new.
     async fn ask(&self, ctx: &Context, loops: impl Iterator<Item = &ForwardingLoop>) -> Option<Routes> {
         let mut routes = self.routes.clone();
         let mut is_new = false;
@@ -257,7 +257,7 @@ impl Ways {
         is_new.then_some(routes)
     }
 
-    /// The addresses of which only a catch-all is known, in the domains of those that the loops pass.
+    /// The addresses that only a catch-all covers, in the domains of the loops.
     fn only_caught<'a>(&self, loops: impl Iterator<Item = &'a ForwardingLoop>) -> Vec<Address> {
         let domains: HashSet<&DomainName> = loops.flat_map(ForwardingLoop::caught).collect();
         let in_them = self.wanted.iter().filter(|(_, domain)| domains.contains(domain));
@@ -266,20 +266,20 @@ impl Ways {
     }
 }
 
-/// Whether a local part is one of those, in any case.
+/// Whether the set has a local part, case-insensitive.
 fn is_in(locals: &HashSet<&str>, local: &str) -> bool {
     locals.contains(local)
         || (local.bytes().any(|b| b.is_ascii_uppercase()) && locals.contains(local.to_ascii_lowercase().as_str()))
 }
 
-/// What an alias catches, if its domain lets it.
+/// The address of an alias, if its domain allows it.
 fn catch(ctx: &Context, alias: &EmailAlias) -> Option<Catch> {
     let domain = references::domain(ctx, alias, &alias.spec.domain_ref).ok()?;
     desired::alias_catch(&alias.spec, &domain.spec).ok()
 }
 
-/// Whether Mailcow has a mailbox or an alias of this address. Where that can't be known, it may have: no loop is reported
-/// on a guess.
+/// Whether Mailcow has a mailbox or an alias with this address. If unknown, it may have one: no loop is reported on a
+/// guess.
 async fn is_there(server: &Inventory, address: &Address) -> bool {
     let mailbox = server.mailbox(address, Age::Recent).await.map(|have| have.is_some());
     let alias = server.alias(&Catch::One(address.clone()), Age::Recent).await.map(|have| have.is_some());

@@ -1,5 +1,5 @@
-//! The driver of `EmailForwardingRule`: says how the rule fares in the scripts of its mailboxes, which the driver of
-//! scripts applies, and holds a deletion until it is out of them.
+//! The driver of `EmailForwardingRule`: it reports the state of the rule in the scripts of its mailboxes, which the
+//! script driver applies, and keeps the finalizer until the rule is out of them.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(crate) async fn reconcile(
         RuleSeen { outcome: left, ..RuleSeen::of_before(&before) }
     } else {
         let Some(seen) = found(&object, &ctx)? else {
-            // The rule is due again when its scripts are made.
+            // The rule is due again when its scripts are done.
             ctx.writer.write_pending(object.as_ref(), &before).await?;
             return Ok((Action::requeue(context::WAIT), Outcome::waiting(Reason::Pending, "its scripts")));
         };
@@ -48,12 +48,12 @@ pub(crate) async fn reconcile(
     let mut after = status::rule(&before, &seen, &request);
     after.policies = Some(policies::of(&ctx, object.as_ref()));
     ctx.writer.write_status(object.as_ref(), &before, &after).await?;
-    // Only a deletion calls Mailcow from here.
+    // From here only a deletion calls Mailcow.
     let next = if is_going { ctx.next(object.as_ref(), &seen.outcome) } else { ctx.resync() };
     Ok((Action::requeue(next), seen.outcome))
 }
 
-/// How the rule fares; `None` until every script was made from the rule as it is now.
+/// The state of the rule; `None` until every script was made from the current rule.
 fn found(object: &EmailForwardingRule, ctx: &Context) -> Result<Option<RuleSeen>, Failed> {
     let mailboxes = match mailboxes(object, ctx) {
         Ok(mailboxes) => mailboxes,
@@ -73,7 +73,7 @@ fn found(object: &EmailForwardingRule, ctx: &Context) -> Result<Option<RuleSeen>
     Ok(scripts.map(RuleSeen::in_scripts))
 }
 
-/// The managed mailboxes that the rule is for.
+/// The managed mailboxes of the rule.
 fn mailboxes(object: &EmailForwardingRule, ctx: &Context) -> Result<Vec<(Arc<EmailMailbox>, Address)>, Stop> {
     if let Some(reference) = &object.spec.mailbox_ref {
         return Ok(vec![references::mailbox(ctx, object, reference)?]);
@@ -84,8 +84,8 @@ fn mailboxes(object: &EmailForwardingRule, ctx: &Context) -> Result<Vec<(Arc<Ema
     Ok(scope::mailboxes(ctx, object))
 }
 
-/// Waits until the rule is out of every script, as the statuses of the namespace's mailboxes say; works without the
-/// mailbox object, without its domain, and on an invalid spec.
+/// Waits until no script has the rule, by the statuses of the namespace's mailboxes; works without the mailbox object,
+/// without its domain, and with an invalid spec.
 async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus, ctx: &Context) -> Result<(), Stop> {
     if !has_finalizer(object) {
         return Ok(());
@@ -110,7 +110,7 @@ async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus
             outcome => outcome.into(),
         });
     }
-    // A script that was not made since the rule was deleted is looked at first.
+    // A script that was not made since the rule was deleted is made first.
     for (mailbox, address) in scope::mailboxes(ctx, object) {
         let script = ctx.writer.script_status(&mailbox);
         if !script.is_some_and(|script| status::is_made_from(&script, &script::version(object))) {
@@ -123,7 +123,7 @@ async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus
     if ctx.stores.mailboxes.get(&ObjectRef::new(&reference.name).within(&namespace)).is_some() {
         return Ok(());
     }
-    // Nobody keeps the script of a mailbox without an object.
+    // Without its object, nobody reconciles the script of a mailbox.
     may_remove_all(object)?;
     let place = Place::without_object(ctx, &namespace, &reference.name, address);
     match script::apply_without_mailbox(ctx, place).await {

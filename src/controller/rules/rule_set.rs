@@ -1,4 +1,4 @@
-//! Which rules a mailbox has, and which of them can be in force.
+//! The rules of a mailbox, and which of them can be active.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::mail::rule::Rule;
 use crate::mail::{Address, Mark};
 use crate::outcome::{Reason, Why};
 
-/// A mailbox as rules see it; its object may be gone.
+/// A mailbox from the view of rules; its object may be deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) namespace: String,
     /// Name of the mailbox object.
     pub(crate) name: String,
-    /// The domain object whose rules are in force here; none where the mailbox is no longer managed.
+    /// The domain object whose rules are active here; none if the mailbox is no longer managed.
     pub(crate) domain: Option<DomainRef>,
-    /// The server that holds the mailbox; none where that is not known any more.
+    /// The server of the mailbox; none if it is no longer known.
     pub(crate) server: Option<String>,
     pub(crate) address: Address,
-    /// Of the script.
+    /// The mark of the script.
     pub(crate) mark: Mark,
 }
 
 impl Place {
-    /// That of a mailbox object.
+    /// From a mailbox object.
     pub(crate) fn of(ctx: &Context, mailbox: &EmailMailbox, address: Address) -> Self {
         let said = mailbox.status.as_ref().and_then(|status| status.server.as_deref());
         Self {
@@ -44,7 +44,7 @@ impl Place {
         }
     }
 
-    /// That of a mailbox whose object is gone. The uid plays no part in who owns a mark.
+    /// From a mailbox whose object is deleted. The uid does not matter for the owner of a mark.
     pub(crate) fn without_object(ctx: &Context, namespace: &str, name: &str, address: Address) -> Self {
         let mark = Mark::new(&ctx.cluster, namespace, name, "");
         Self { namespace: namespace.to_owned(), name: name.to_owned(), domain: None, server: None, address, mark }
@@ -61,15 +61,15 @@ impl Place {
 /// The rules of a mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct RuleSet {
-    /// Every one, those that are going too.
+    /// All rules, also those being deleted.
     pub(crate) all: Vec<Arc<EmailForwardingRule>>,
-    /// Those that can be in the script.
+    /// Rules that can be in the script.
     pub(crate) in_force: Vec<Rule>,
-    /// Those that can't, by `namespace/name`.
+    /// Rules that can't, by `namespace/name`.
     pub(crate) refused: BTreeMap<String, Why>,
 }
 
-/// The rules of a mailbox as they are now.
+/// The current rules of a mailbox.
 pub(crate) async fn of(ctx: &Context, place: &Place) -> RuleSet {
     let all = ctx.stores.rules.state_filter(|rule| place.has(rule));
     if all.is_empty() {

@@ -1,4 +1,4 @@
-//! Which mailboxes a rule is for, whether it is on its way out, and what it says.
+//! The mailboxes of a rule, whether it is being removed, and its content.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::mail::rule::Rule;
 use crate::mail::{Address, Sinks};
 use crate::outcome::{Reason, Why};
 
-/// Stands for any mailbox where a rule is checked without one.
+/// A placeholder for the check of a rule without a mailbox.
 const ANY: &str = "mailbox@rule.invalid";
 
-/// Whether a rule is on its way out of the script.
+/// Whether a rule is being removed from the script.
 pub(crate) fn leaves(ctx: &Context, rule: &EmailForwardingRule) -> bool {
     rule.metadata.deletion_timestamp.is_some() && policies::of(ctx, rule).deletion.value == DeletionPolicy::Delete
 }
@@ -53,7 +53,7 @@ pub(crate) fn id(object: &EmailForwardingRule) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// The managed mailboxes that a rule is for, with their addresses.
+/// The managed mailboxes of a rule, with their addresses.
 pub(crate) fn mailboxes(ctx: &Context, rule: &EmailForwardingRule) -> Vec<(Arc<EmailMailbox>, Address)> {
     let namespace = rule.namespace();
     let is_of = |mailbox: &EmailMailbox| {
@@ -63,7 +63,7 @@ pub(crate) fn mailboxes(ctx: &Context, rule: &EmailForwardingRule) -> Vec<(Arc<E
     found.into_iter().filter_map(|mailbox| Some((mailbox.clone(), references::address(ctx, &mailbox)?))).collect()
 }
 
-/// Whether the rule is for the mailbox, when both are in one namespace.
+/// Whether the rule applies to the mailbox, if both are in one namespace.
 pub(crate) fn applies(rule: &EmailForwardingRule, mailbox: &EmailMailbox) -> bool {
     rule.mailboxes().iter().any(|named| Some(&named.name) == mailbox.metadata.name.as_ref())
         || rule.domain().is_some_and(|domain| {

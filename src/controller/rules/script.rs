@@ -1,5 +1,5 @@
-//! The driver of scripts, one for each mailbox: the one place that applies the rules of a mailbox to Mailcow. What became
-//! of it stands in the mailbox's status, where the rules read it.
+//! The driver of scripts, one for each mailbox: the single place that applies the rules of a mailbox to Mailcow. The
+//! mailbox's status has the result, where the rules read it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::plan::{self, Change};
 use crate::sieve::{self, Compiled};
 use crate::status::{self, RuleVersion, ScriptSeen, SeenRule};
 
-/// How long what was read of a script is good for doing nothing, at most.
+/// How long a read of a script can save another read, at most.
 const REMEMBER: Duration = Duration::from_mins(5);
 
 /// One reconcile of the script of a mailbox.
@@ -41,7 +41,7 @@ pub(crate) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
         return Ok((Action::await_change(), Outcome::InSync));
     };
     let _lock = ctx.script_locks.lock(&address.to_string()).await;
-    // Looked at under the lock: whoever lets the mailbox go has the last word on its script.
+    // Checked under the lock: a removal of the mailbox has the last word on its script.
     let now = ctx.stores.mailboxes.get(&reference).filter(|now| now.metadata.deletion_timestamp.is_none());
     let Some(mailbox) = now else {
         ctx.script_reads.forget(&reference);
@@ -73,13 +73,13 @@ pub(crate) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
     Ok((Action::requeue(ctx.next_of(&key, &work.outcome)), work.outcome))
 }
 
-/// The address that the mailbox last had, where its domain is gone or does not let it in any more.
+/// The last address of the mailbox, if its domain is deleted or no longer allows it.
 fn last_address(mailbox: &EmailMailbox) -> Option<Address> {
     Address::parse(mailbox.status.as_ref()?.address.as_deref()?).ok()
 }
 
-/// Leaves in the script only the mailbox's own rules, as the mailbox is no longer managed. What only a person can mend
-/// does not hold the mailbox.
+/// Keeps only the mailbox's own rules in the script, because the mailbox is no longer managed. A problem that only a
+/// person can solve does not block the mailbox.
 ///
 /// # Errors
 /// [`Stop`] when it can't be known whether it was done.
@@ -91,7 +91,7 @@ pub(crate) async fn retire(ctx: &Context, mailbox: &EmailMailbox, address: &Addr
     }
 }
 
-/// Applies the script of a mailbox whose object is gone, or is about to go.
+/// Applies the script of a mailbox whose object is deleted or being deleted.
 ///
 /// # Errors
 /// [`Stop`] when it can't be done.
@@ -99,7 +99,7 @@ pub(crate) async fn apply_without_mailbox(ctx: &Context, place: Place) -> Result
     let _lock = ctx.script_locks.lock(&place.address.to_string()).await;
     let names = match &place.server {
         Some(name) => vec![name.clone()],
-        // Where its script is of ours is found by asking.
+        // Mailcow shows where our script is.
         None => {
             ctx.servers.names().filter(|name| !ctx.servers.is_not_configured(name)).map(ToOwned::to_owned).collect()
         }
@@ -111,7 +111,7 @@ pub(crate) async fn apply_without_mailbox(ctx: &Context, place: Place) -> Result
     Ok(())
 }
 
-/// Forgets a rule that is let go without being taken out of the script of a mailbox.
+/// Forgets a rule that is deleted without being removed from the script of a mailbox.
 ///
 /// # Errors
 /// [`Stop`] when the Kubernetes API fails.
@@ -126,7 +126,7 @@ pub(crate) async fn let_go(ctx: &Context, mailbox: &EmailMailbox, uid: &str) -> 
     ctx.writer.write_script_status(mailbox, before.as_ref(), after.as_ref()).await.map_err(Stop::api)
 }
 
-/// What of a rule its scripts depend on.
+/// The parts of a rule that its scripts depend on.
 pub(crate) fn version(rule: &EmailForwardingRule) -> RuleVersion {
     RuleVersion {
         name: rule.name_any(),
@@ -137,7 +137,7 @@ pub(crate) fn version(rule: &EmailForwardingRule) -> RuleVersion {
     }
 }
 
-/// A script on its way.
+/// A reconcile of a script.
 struct ScriptReconcile {
     place: Place,
     set: RuleSet,
@@ -145,15 +145,15 @@ struct ScriptReconcile {
     /// Rules that are left out, by `namespace/name`.
     refused: BTreeMap<String, Why>,
     outcome: Outcome,
-    /// What the mailbox's status has of the script.
+    /// The script in the mailbox's status.
     before: Option<ScriptStatus>,
-    /// Whether the mailbox is cut off from its domain and no rule leaves its script: it stays as it is.
+    /// Whether the mailbox is separated from its domain and no rule leaves its script: the script stays as it is.
     is_left_alone: bool,
 }
 
 impl ScriptReconcile {
-    /// Of a mailbox object. One whose domain is gone, or does not let it in any more, keeps the rules that are in force,
-    /// but for those that leave.
+    /// For a mailbox object. If its domain is deleted or no longer allows it, it keeps the active rules, except those
+    /// being removed.
     async fn of(ctx: &Context, mailbox: &EmailMailbox, address: Address, before: Option<ScriptStatus>) -> Self {
         let is_cut_off = references::home(ctx, mailbox).is_err();
         let mut work = Self::new(ctx, Place::of(ctx, mailbox, address), before).await;
@@ -189,7 +189,7 @@ impl ScriptReconcile {
         self.refused.extend(self.compiled.refused.iter().map(does_not_fit));
     }
 
-    /// Whether a script on Mailcow may hold rules that are no longer the mailbox's.
+    /// Whether a script on Mailcow may have rules that no longer belong to the mailbox.
     fn may_hold_others(&self) -> bool {
         self.before.iter().flat_map(|before| &before.rules).any(|rule| rule.in_force)
     }
@@ -242,7 +242,7 @@ impl ScriptReconcile {
         self.stop_at_drift(ctx, &have)?;
         self.stop_if_stuck(&changes)?;
         if let Some(mailbox) = mailbox {
-            // Rules leave a script also where the mailbox is cut off from its domain.
+            // Rules are also removed from a script whose mailbox is separated from its domain.
             if let Ok(domain) = references::home(ctx, mailbox) {
                 ownership::of_domain_is_proven(ctx, &domain)?;
             }
@@ -255,8 +255,8 @@ impl ScriptReconcile {
         read_back(&self.changes(ctx, &have)?)
     }
 
-    /// Says in the mailbox's status, before they are written, which rules the script has. From then on a rule that is
-    /// deleted waits until it is out again; one whose deletion the store shows by now is left out.
+    /// Writes the rules of the script into the mailbox's status before the script is written. From then on a deleted
+    /// rule waits until it is out again. A rule whose deletion is already known is left out.
     async fn announce(&mut self, ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
         let announced = status::script_to_be_written(self.before.as_ref(), &self.seen(&Outcome::InSync));
         ctx.writer.write_script_status(mailbox, self.before.as_ref(), Some(&announced)).await.map_err(Stop::api)?;
@@ -270,7 +270,7 @@ impl ScriptReconcile {
         Ok(())
     }
 
-    /// Takes deleted rules out of what is to be written.
+    /// Removes deleted rules from the script.
     fn leave_out(&mut self, deleted: &[String]) {
         if deleted.is_empty() {
             return;
@@ -280,7 +280,7 @@ impl ScriptReconcile {
         self.compile();
     }
 
-    /// Whether there is a script to make, and none of ours yet.
+    /// Whether there is a script to create, and none of ours exists.
     fn is_new(&self, have: &[Filter]) -> bool {
         let is_ours = |filter: &Filter| filter.mark().is_some_and(|there| there.same_owner(&self.place.mark));
         self.compiled.script.is_some() && !have.iter().any(is_ours)
@@ -302,8 +302,8 @@ impl ScriptReconcile {
         self.set.all.iter().filter(|rule| placed.iter().any(|placed| placed.id == id(rule)))
     }
 
-    /// Our finalizer on every rule in the script, before it is written: each has to be taken out again. A rule that was
-    /// deleted meanwhile is left out; the watch shows its deletion soon.
+    /// Adds our finalizer to every rule in the script before it is written, because each must be removed again. A rule
+    /// that was deleted meanwhile is left out; the watch shows its deletion soon.
     async fn add_finalizers(&mut self, ctx: &Context) -> Result<(), Stop> {
         let mut deleted = Vec::new();
         let without = self.placed().filter(|rule| !has_finalizer(rule.as_ref()));
@@ -319,8 +319,8 @@ impl ScriptReconcile {
         Ok(())
     }
 
-    /// A paused rule that never was in the script stays out of it. Gives one that is in there and has changed: the
-    /// script has to stay as it is; so it has where every rule in it is paused.
+    /// A paused rule that was never in the script stays out of it. Returns a paused rule in the script that has
+    /// changed, or if all are paused: the script must stay as it is.
     fn leave_out_paused(&mut self, have: &[Filter]) -> Option<String> {
         let waiting = self.set.all.iter().filter(|rule| is_paused(rule.as_ref()) && !is_programmed(rule));
         let mark = &self.place.mark;
@@ -337,7 +337,7 @@ impl ScriptReconcile {
         frozen.into_iter().next().or_else(|| self.placed().next().filter(|_| is_all_paused).map(|rule| id(rule)))
     }
 
-    /// Stops where a change by hand is to be left as it is.
+    /// Stops if a change by hand must stay.
     fn stop_at_drift(&self, ctx: &Context, have: &[Filter]) -> Result<(), Stop> {
         let Some(script) = &self.compiled.script else { return Ok(()) };
         if !self.placed().any(|rule| policies::of(ctx, rule.as_ref()).drift.value == DriftPolicy::Report) {
@@ -357,7 +357,7 @@ impl ScriptReconcile {
         Ok(())
     }
 
-    /// Stops where Mailcow was seen to take the same script of the same rules without showing it.
+    /// Stops if Mailcow accepted the same script of the same rules before without showing it.
     fn stop_if_stuck(&self, changes: &[Change]) -> Result<(), Stop> {
         let stuck = not_applied(changes);
         let Some(before) = self.before.as_ref().filter(|before| status::script_outcome(before) == stuck) else {
@@ -368,7 +368,7 @@ impl ScriptReconcile {
     }
 }
 
-/// Stops until the mailbox is there and its object's own: what another's mailbox holds is nobody's business.
+/// Stops until the mailbox exists and belongs to its object: the script of another owner's mailbox is confidential.
 fn may_begin(ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
     let domain = references::home(ctx, mailbox)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
@@ -379,7 +379,7 @@ fn paused(who: &str) -> Outcome {
     Outcome::waiting(Reason::Paused, format!("{who} is paused; not written: script"))
 }
 
-/// Whether the script holds the rule as it is now.
+/// Whether the script has the current rule.
 fn is_programmed(rule: &EmailForwardingRule) -> bool {
     let conditions = rule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let is_current =

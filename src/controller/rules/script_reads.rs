@@ -1,4 +1,4 @@
-//! When scripts were last read from Mailcow. Only saves requests: what is not known here is read again.
+//! When scripts were last read from Mailcow. This only saves requests: an unknown script is read again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::crd::EmailMailbox;
 
-/// Reads of the last while, by the mailbox object.
+/// Recent reads, by mailbox object.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptReads(Mutex<Reads>);
 
 type Reads = HashMap<ObjectRef<EmailMailbox>, (Instant, usize)>;
 
 impl ScriptReads {
-    /// Keeps that the script was read now from this server; older reads are forgotten.
+    /// Stores that the script was read from this server now; forgets older reads.
     pub(crate) fn remember(&self, mailbox: ObjectRef<EmailMailbox>, server: usize, good_for: Duration) {
         let mut reads = self.reads();
         if reads.len() == reads.capacity() {
@@ -30,7 +30,7 @@ impl ScriptReads {
         self.reads().get(mailbox).is_some_and(|(at, from)| *from == server && at.elapsed() < good_for)
     }
 
-    /// Has the script read again: something was changed on Mailcow, or the mailbox is gone.
+    /// Makes the script be read again: something changed on Mailcow, or the mailbox is deleted.
     pub(crate) fn forget(&self, mailbox: &ObjectRef<EmailMailbox>) {
         self.reads().remove(mailbox);
     }

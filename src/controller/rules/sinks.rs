@@ -1,4 +1,4 @@
-//! The file with the installation's sinks, looked at again and again: a change needs no restart.
+//! The file with the installation's sinks, read repeatedly: a change needs no restart.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use crate::mail::Sinks;
 
-/// How often the file is looked at.
+/// How often the file is read.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Follows the file for ever; without one there are no sinks. A later file that can't be used leaves what was known.
+/// Follows the file for ever; without a file there are no sinks. If a later version is invalid, the last valid one
+/// stays.
 ///
 /// # Errors
 /// When the file can't be used from the start: rules must not lose their sinks by a typing error.
@@ -31,7 +32,7 @@ fn parsed(text: std::io::Result<String>) -> Result<Sinks, String> {
 
 async fn look_again(file: Option<PathBuf>, sender: watch::Sender<Arc<Sinks>>) {
     let Some(file) = file else {
-        // Without the sender nobody could wait for a change.
+        // The receiver needs its sender to wait for changes.
         return sender.closed().await;
     };
     let mut last = None;

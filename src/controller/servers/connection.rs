@@ -1,4 +1,4 @@
-//! Where the connection to Mailcow comes from, and what becomes of it when that changes: no restart is needed.
+//! Where the connection to Mailcow comes from, and how it follows changes without a restart.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use crate::outcome::{Outcome, Reason, Why};
 use crate::publisher::Publisher;
 use crate::telemetry::Metrics;
 
-/// How often the key file is looked at.
+/// How often the key file is read.
 const FILE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Said where no source of a connection is configured.
+/// The message if no connection is configured.
 const NOTHING: &str =
     "no Mailcow server is configured: set mailcow.url and mailcow.apiKey (or mailcow.existingSecret) in the chart";
 
 /// A server, or why there is none.
 pub(crate) type Server = Result<Arc<Inventory>, Outcome>;
 
-/// Where the connection to a server is written down.
+/// Where the connection to a server is configured.
 pub(crate) enum Origin {
     /// In a Secret of this name.
     Secret(String),
@@ -41,7 +41,7 @@ pub(crate) enum Origin {
     None,
 }
 
-/// Turns connections into clients, and keeps the client while its connection stays the same.
+/// Creates clients from connections, and keeps the client while its connection stays the same.
 pub(crate) struct Source {
     name: String,
     current: Option<Connection>,
@@ -55,7 +55,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Publishes what the operator's own writes touch to `changes`.
+    /// Publishes to `changes` what the operator's own writes affect.
     pub(crate) fn new(
         name: &str,
         metrics: Metrics,
@@ -67,7 +67,7 @@ impl Source {
         let (sender, receiver) = watch::channel(Err(Outcome::waiting(Reason::Pending, why)));
         let (secret, secret_receiver) = watch::channel(None);
         let poll_interval = settings.poll_interval();
-        // An object asks at each of its passes; one that is gone asks no more.
+        // An object reads this at each reconcile; a deleted one no more.
         let forget = (settings.resync + poll_interval) * 2;
         let name = name.to_owned();
         let source = Self { name, current: None, sender, secret, metrics, permit, poll_interval, forget, changes };
@@ -81,7 +81,7 @@ impl Source {
             Origin::File(url, file) => self.follow_file(url, &file).await,
             Origin::None => {
                 self.missing(NOTHING.to_owned());
-                // Without the sender nobody could wait for a change.
+                // The receiver needs its sender to wait for changes.
                 self.sender.closed().await;
             }
         }
@@ -129,7 +129,7 @@ impl Source {
         }
     }
 
-    /// Notes what the Secret says beside the connection; a new consent makes everything due.
+    /// Stores what the Secret has beside the connection; a new confirmation triggers everything.
     fn note(&self, secret: &Secret) {
         let now = ConnectionSecret {
             name: secret.name_any(),
@@ -142,8 +142,7 @@ impl Source {
         }
     }
 
-    /// Whether there is a connection can't be known. What belongs to other servers must not wait for that; a connection
-    /// that was known stays.
+    /// It is unknown whether there is a connection. Other servers must not wait for that; a known connection stays.
     fn unknown(&self, why: String) {
         let outcome = Outcome::Unknown(Why::new(Reason::KubernetesApiError, why));
         self.sender.send_if_modified(|server| {
@@ -197,7 +196,8 @@ impl Source {
     }
 }
 
-/// Waits until it is known whether there is a server: a reconcile before that would say of everything that there is none.
+/// Waits until it is known whether there is a server: an earlier reconcile would report for every object that there is
+/// none.
 pub(crate) async fn known(server: &watch::Receiver<Server>) {
     // An error only says that the process ends.
     let _ = server.clone().wait_for(|server| !is_pending(server)).await;
@@ -208,14 +208,14 @@ fn is_pending(server: &Server) -> bool {
     matches!(server, Err(Outcome::Waiting(why)) if why.reason == Reason::Pending)
 }
 
-/// Triggers everything when the server answers after trouble; ends with the client.
+/// Triggers everything when the server answers again; ends with the client.
 async fn trigger_on_recovery(mut recoveries: watch::Receiver<u64>, sender: watch::Sender<Server>) {
     while recoveries.changed().await.is_ok() {
         sender.send_modify(|_| ());
     }
 }
 
-/// One read that tells at once in the log whether URL and key are right.
+/// A read that logs at once whether URL and key are right.
 async fn first_request(client: Arc<Client>, name: String, metrics: Metrics) {
     match client.known_version().await {
         Ok(version) => {

@@ -1,4 +1,4 @@
-//! The configured Mailcow servers, by the name that domains give them in `spec.server`.
+//! The configured Mailcow servers, by their name in `spec.server`.
 
 pub(crate) mod connection;
 pub(crate) mod poll;
@@ -58,7 +58,7 @@ impl Servers {
         Outcome::stalled(Reason::ServerNotFound, message)
     }
 
-    /// Whether nothing is known of a server but its name, or not even that.
+    /// Whether a server is not configured, or its name is unknown.
     pub(crate) fn is_not_configured(&self, name: &str) -> bool {
         let none = [Reason::MailcowNotConfigured, Reason::ServerNotFound];
         self.get(name).is_err_and(|outcome| outcome.why().is_some_and(|why| none.contains(&why.reason)))
@@ -74,14 +74,15 @@ impl Servers {
         self.by_name.keys().map(String::as_str)
     }
 
-    /// Waits until it is known of each whether there is one: a reconcile before that would say that there is none.
+    /// Waits until it is known for each server whether it is configured: an earlier reconcile would report that there
+    /// is none.
     pub(crate) async fn known(&self) {
         for server in self.by_name.values() {
             connection::known(server).await;
         }
     }
 
-    /// Tells whenever the connection to one of them changes, or one answers again after trouble.
+    /// Reports whenever a connection changes, or a server answers again.
     pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
         let each = self.by_name.values().map(|server| {
             let mut server = server.clone();
@@ -91,8 +92,8 @@ impl Servers {
         select_all(each).boxed()
     }
 
-    /// The host name of the mail server: as its connection says, as is configured for the default server, or the host of
-    /// its URL.
+    /// The host name of the mail server: from its connection, from the configuration of the default server, or the host
+    /// of its URL.
     pub(crate) fn mail_host(&self, name: &str, configured: Option<&str>) -> Option<String> {
         let server = self.get(name).ok();
         let said = server.as_ref().and_then(|server| server.client().mail_host().map(ToOwned::to_owned));

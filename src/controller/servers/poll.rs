@@ -1,4 +1,4 @@
-//! Polls Mailcow from time to time and triggers the objects whose things were changed there.
+//! Polls Mailcow periodically and triggers the objects whose entries changed there.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::kubernetes::stores::Stores;
 use crate::mail::{Catch, DomainName};
 use crate::telemetry::Metrics;
 
-/// How soon what could not be read is asked for again, and a server in trouble: objects that wait for it are tried again
-/// at intervals of up to five minutes.
+/// How soon unreadable lists, and a server in trouble, are polled again; waiting objects retry at intervals of up to
+/// five minutes.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Refreshes what is known of Mailcow, again and again.
+/// Refreshes the data of Mailcow periodically.
 pub(crate) struct Poll {
     servers: Servers,
     stores: Stores,
@@ -57,12 +57,12 @@ impl Poll {
         match inventory.refresh().await {
             Ok(()) => {
                 self.metrics.polled(name, started.elapsed());
-                // It may have been updated meanwhile.
+                // The server may have been updated meanwhile.
                 if let Ok(version) = inventory.client().known_version().await {
                     self.metrics.mailcow_version(name, &version);
                 }
             }
-            // A server in trouble was reported when it got into it.
+            // A server in trouble was already reported.
             Err(error) if inventory.client().is_in_trouble() => {
                 tracing::debug!(server = name, %error, "Mailcow could not be polled");
             }
@@ -71,7 +71,7 @@ impl Poll {
     }
 }
 
-/// Counts the objects that were placed on a server before, by the domain they belong to.
+/// Counts the objects on a server, by domain.
 pub(crate) fn counts_by_domain(stores: &Stores, server: &str) -> ObjectCounts {
     let domains = stores.domains.state_filter(|domain| domain.spec.server == server).len();
     let mut counts = ObjectCounts { domains, ..ObjectCounts::default() };

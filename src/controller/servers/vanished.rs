@@ -1,4 +1,4 @@
-//! What is known of a connection's Secret beside the connection, and what was counted of things that vanished from a server.
+//! What is known of a connection's Secret beside the connection, and the counts of entries that vanished from a server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use crate::plan::Vanished;
 
-/// The Secret that a connection was read from, but for what is in it.
+/// The Secret of a connection, without its data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConnectionSecret {
     /// Its name.
     pub(crate) name: String,
-    /// Its uid, by which events find it.
+    /// Its uid, for events.
     pub(crate) uid: Option<String>,
     /// The value of its annotation [`crate::crd::RECREATE_VANISHED`].
     pub(crate) consent: Option<String>,
 }
 
-/// What was counted of late, by server. It saves counting again and reporting twice; nothing else.
+/// Recent counts, by server. They only save a second count and a second report.
 #[derive(Debug, Default)]
 pub(crate) struct VanishedCounts(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Counted>>>>>);
 
@@ -28,12 +28,12 @@ pub(crate) struct Counted {
     pub(crate) at: Instant,
     /// What was counted.
     pub(crate) vanished: Vanished,
-    /// How many things were reported to be missing, and on which day since 1970.
+    /// Number of entries reported as missing, and the day since 1970.
     pub(crate) reported: Option<(usize, i64)>,
 }
 
 impl VanishedCounts {
-    /// The last count of a server; whoever counts holds it.
+    /// The last count of a server; locked while it is counted.
     pub(crate) fn of(&self, server: &str) -> Arc<tokio::sync::Mutex<Option<Counted>>> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.entry(server.to_owned()).or_default().clone()

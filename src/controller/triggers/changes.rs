@@ -1,4 +1,4 @@
-//! What triggers which object: changes that matter, not every write of a status.
+//! Which changes trigger which objects: only relevant changes, not every write of a status.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,13 +22,13 @@ use crate::kubernetes::stores::Change;
 use crate::shrink::shrink;
 use crate::status;
 
-/// How long room is waited for.
+/// How long to wait for room.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// In so many parts all objects have their turns.
+/// All objects are reconciled in turn, in this many parts.
 const SHARES: u32 = 64;
 
-/// The changes that matter: those of objects whose `what` is not as it last was, and deletions. Names are remembered as
-/// hashes: with every subscription, they would be a good part of the operator's memory.
+/// The relevant changes: objects whose `what` changed, and deletions. Names are stored as hashes, because for every
+/// subscription they would be a large part of the operator's memory.
 pub(crate) fn changed<K>(
     events: impl Stream<Item = Change<K>>,
     what: impl Fn(&K) -> u64,
@@ -55,7 +55,7 @@ where
     })
 }
 
-/// The same for what triggers other objects. What was there at the start triggers none: each has its first reconcile
+/// The same for triggers of other objects. Objects that existed at the start trigger none: each has its first reconcile
 /// when everything is listed.
 pub(crate) fn changed_since_start<K>(
     events: impl Stream<Item = Change<K>>,
@@ -72,8 +72,8 @@ where
     })
 }
 
-/// Hands on what was there at the start as there is room, which each reconcile makes; everything else at once. Where no
-/// room is made for a second it goes on: an object that was deleted makes none.
+/// Forwards the objects that existed at the start when there is room, which each reconcile makes, and everything else
+/// at once. If no room appears for a second, it continues: a deleted object makes none.
 pub(crate) fn paced_at_start<K: Send + Sync + 'static>(
     events: impl Stream<Item = Change<K>> + Send + 'static,
     room: Arc<Semaphore>,
@@ -91,7 +91,7 @@ pub(crate) fn paced_at_start<K: Send + Sync + 'static>(
     })
 }
 
-/// Every object once in each `time`, spread over it. A timer for each of them would take as much memory as the object.
+/// Every object once in each `time`, spread over it. A timer for each object would need as much memory as the object.
 pub(crate) fn in_turn<K>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -108,7 +108,7 @@ where
     shares.flat_map(of_share).boxed()
 }
 
-/// What of an object its own driver acts on: spec, deletion, finalizers and our annotations.
+/// The parts of an object that its own driver acts on: spec, deletion, finalizers and our annotations.
 pub(crate) fn own<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
     let meta = object.meta();
     let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
@@ -121,7 +121,7 @@ pub(crate) fn own<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
     ))
 }
 
-/// What of a domain its reconciles with Mailcow act on: of DNS, what they wait for.
+/// The parts of a domain that its Mailcow driver acts on; of DNS, only what it waits for.
 pub(crate) fn domain_for_mailcow(domain: &EmailDomain) -> u64 {
     let Some(status) = &domain.status else { return own(domain) };
     let gate = domain.spec.dns.as_ref().map(|dns| dns.gate).unwrap_or_default();
@@ -131,43 +131,43 @@ pub(crate) fn domain_for_mailcow(domain: &EmailDomain) -> u64 {
     hashed(&(own(domain), verified.map(|c| (&c.status, c.observed_generation)), asked, proof))
 }
 
-/// What of a domain its reconciles with DNS act on: of Mailcow, the DKIM key, and whether the domain is ours.
+/// The parts of a domain that its DNS driver acts on; of Mailcow, the DKIM key and whether the domain is ours.
 pub(crate) fn domain_for_dns(domain: &EmailDomain) -> u64 {
     let Some(status) = &domain.status else { return own(domain) };
     let key = status.dkim.as_ref().map(|key| (&key.selector, &key.record));
     hashed(&(own(domain), status::is_reported(status), status::is_ours(status), key))
 }
 
-/// What of a domain those that refer to it act on.
+/// The parts of a domain that objects which refer to it act on.
 pub(crate) fn domain_for_others(domain: &EmailDomain) -> u64 {
     let conditions = domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let is_proven = status::is_true(conditions, "OwnershipVerified");
-    // Limits count once Mailcow has them.
+    // Limits matter once Mailcow has them.
     let in_sync = domain.status.as_ref().and_then(|status| status.synced_generation);
     hashed(&(&domain.metadata.uid, domain.metadata.generation, in_sync, synced(conditions.iter()), is_proven))
 }
 
-/// What of a namespace the objects in it act on: labels that a domain may ask for, and our annotations.
+/// The parts of a namespace that its objects act on: labels that a domain may select, and our annotations.
 pub(crate) fn namespace(namespace: &PartialObjectMeta<Namespace>) -> u64 {
     let meta = &namespace.metadata;
     let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
     hashed(&(&meta.uid, &meta.labels, annotations.collect::<Vec<_>>()))
 }
 
-/// What of a namespace the mailbox that is made for it depends on; any annotation may hold its name.
+/// The parts of a namespace that its automatic mailbox depends on; any annotation may have its name.
 pub(crate) fn namespace_for_provision(namespace: &PartialObjectMeta<Namespace>) -> u64 {
     let meta = &namespace.metadata;
     hashed(&(&meta.uid, &meta.labels, &meta.annotations, meta.deletion_timestamp.is_some()))
 }
 
-/// What of a mailbox the domain that makes mailboxes acts on.
+/// The parts of a mailbox that the domain with automatic mailboxes acts on.
 pub(crate) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
     let meta = &mailbox.metadata;
     let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
     hashed(&(&meta.uid, meta.generation, &meta.labels, meta.deletion_timestamp.is_some(), address))
 }
 
-/// What of a mailbox those that refer to it act on.
+/// The parts of a mailbox that objects which refer to it act on.
 pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
     let is_there = mailbox.status.as_ref().is_some_and(|status| status.quota.is_some());
@@ -180,37 +180,37 @@ pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     ))
 }
 
-/// What of a mailbox its script depends on.
+/// The parts of a mailbox that its script depends on.
 pub(crate) fn mailbox_for_script(mailbox: &EmailMailbox) -> u64 {
     hashed(&(mailbox_for_others(mailbox), is_paused(mailbox)))
 }
 
-/// What of a rule the scripts of its mailboxes depend on.
+/// The parts of a rule that the scripts of its mailboxes depend on.
 pub(crate) fn rule_for_scripts(rule: &EmailForwardingRule) -> u64 {
     let asked = annotation(rule, RECONCILE_REQUESTED_AT);
     let meta = &rule.metadata;
     hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), is_paused(rule), asked))
 }
 
-/// What of a mailbox its rules read.
+/// The parts of a mailbox that its rules read.
 pub(crate) fn script_of_mailbox(mailbox: &EmailMailbox) -> u64 {
     let script = mailbox.status.as_ref().and_then(|status| status.script.as_ref());
     hashed(&(&mailbox.metadata.uid, mailbox.metadata.deletion_timestamp.is_some(), script))
 }
 
-/// What of an object the ways of mail depend on.
+/// The parts of an object that paths of mail depend on.
 pub(crate) fn for_links<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
     let meta = object.meta();
     hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some()))
 }
 
-/// The same of an alias: also whether Mailcow has it as its spec asks.
+/// The same for an alias, including whether Mailcow matches its spec.
 pub(crate) fn alias_for_aliases(alias: &EmailAlias) -> u64 {
     let synced = alias.status.as_ref().and_then(|status| status.synced_generation);
     hashed(&(for_links(alias), synced == alias.metadata.generation))
 }
 
-/// What of a mailbox, an alias or a rule its domain counts.
+/// The part of a mailbox, an alias or a rule that its domain counts.
 pub(crate) fn ready(conditions: &[Condition]) -> u64 {
     hashed(&status::is_true(conditions, "Ready"))
 }

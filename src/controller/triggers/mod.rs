@@ -1,4 +1,4 @@
-//! What makes which object due: changes of other objects, of Mailcow, of Secrets, and time.
+//! What triggers which object: changes of other objects, of Mailcow, of Secrets, and time.
 
 pub(crate) mod changes;
 pub(crate) mod secrets;
@@ -30,12 +30,12 @@ use crate::mail::DomainName;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned};
 
-/// So many changes at once are looked at together.
+/// Number of changes handled together.
 const BATCH: usize = 1000;
-/// Forwarding loops are looked for at most once in this time, however much changes.
+/// Forwarding loops are checked at most once in this time.
 const RELINK: Duration = Duration::from_millis(500);
 
-/// Domains count what is attached to them, at most once in `recount`, and wait for rivals to go.
+/// Triggers of domains: they count their objects, at most once in `recount`, and wait for rivals to be deleted.
 pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<EmailDomain>> {
     let domains = &ctx.stores.domains;
     let mailboxes = attached(ctx.stores.mailboxes.subscribe());
@@ -60,7 +60,7 @@ pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<
     [recounts, moved, rivals, provisioned].into_iter().chain(of_namespaces(ctx, domains)).collect()
 }
 
-/// The domains of objects that become ready, cease to be, or are deleted.
+/// The domains of objects that become ready, are no longer ready, or are deleted.
 fn attached<K>(changes: Changes<K>) -> impl Stream<Item = ObjectRef<EmailDomain>> + Send
 where
     K: Object + Refers + 'static,
@@ -91,7 +91,7 @@ fn name_of(object: &impl ResourceExt) -> Option<(String, String)> {
     Some((object.namespace()?, object.name_any()))
 }
 
-/// The objects whose things were changed on Mailcow itself.
+/// The objects whose entries were changed on Mailcow.
 fn changed_on_mailcow<K: Object + 'static>(
     ctx: &Context,
     store: &Store<K>,
@@ -107,7 +107,7 @@ fn changed_on_mailcow<K: Object + 'static>(
     ctx.mailcow_changes.subscribe().ready_chunks(BATCH).flat_map(concerned).boxed()
 }
 
-/// Domains that make mailboxes by themselves look at namespaces, and at what bears names in the domain.
+/// Triggers of domains with automatic mailboxes: namespaces, and objects that use names in the domain.
 pub(crate) fn of_provisioning(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let domains = &ctx.stores.domains;
     let namespaces = ctx.stores.namespaces.as_ref().map(|namespaces| {
@@ -129,13 +129,13 @@ fn home_of(object: &impl Refers) -> Option<(String, String)> {
     Some((domain.namespace_from(own).to_owned(), domain.name.clone()))
 }
 
-/// Whether it is a domain that makes mailboxes, and one of those that were named.
+/// Whether it is a domain with automatic mailboxes, and one of the named ones.
 fn makes_in(names: &Names, domain: &EmailDomain) -> bool {
     let name = domain.metadata.name.as_deref().unwrap_or_default();
     domain.spec.auto_provision.is_some() && names.contains(domain.metadata.namespace.as_deref(), name)
 }
 
-/// Mailboxes wait for their domain and take its defaults, and for the Secrets with their passwords.
+/// Triggers of mailboxes: their domain and its defaults, and the Secrets with their passwords.
 pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let secrets = secrets::changed(scoped(&ctx.kube, &ctx.settings), mailboxes.store());
@@ -154,7 +154,7 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         .collect()
 }
 
-/// The objects that want the address of a mailbox or an alias that was deleted.
+/// The objects that want the address of a deleted mailbox or alias.
 fn of_freed_addresses<K: Addressed + 'static>(ctx: &Context, store: &Store<K>) -> [Triggers<K>; 2] {
     [freed(ctx.stores.mailboxes.subscribe(), store.clone()), freed(ctx.stores.aliases.subscribe(), store.clone())]
 }
@@ -180,7 +180,7 @@ fn mailbox_moved(moved: &Moved, mailbox: &EmailMailbox) -> bool {
     address.is_some_and(|address| moved.mailboxes.contains(address) || is_in_made(moved, address))
 }
 
-/// Whether an address belongs to a domain that is made again.
+/// Whether an address belongs to a recreated domain.
 fn is_in_made(moved: &Moved, address: &str) -> bool {
     !moved.made.is_empty() && address.rsplit_once('@').is_some_and(|(_, domain)| moved.made.contains(domain))
 }
@@ -191,7 +191,7 @@ fn of_their_domains<K: Object + Refers + 'static>(ctx: &Context, store: &Store<K
     all_matching(domains, changes::domain_for_others, store.clone(), name_of, Names::contain_domain_of)
 }
 
-/// Aliases wait for their domain and for the mailboxes they go to.
+/// Triggers of aliases: their domain and their mailboxes.
 pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
     let aliases = &ctx.stores.aliases;
     let mailboxes = ctx.stores.mailboxes.subscribe();
@@ -200,7 +200,7 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
     let moved = changed_on_mailcow(ctx, aliases, |moved, alias| {
         let Some(status) = alias.status.as_ref() else { return false };
         let is_moved = |it: &String| moved.aliases.contains(it) || is_in_made(moved, it);
-        // A mailbox that goes is taken out of it.
+        // Mailcow removes a deleted mailbox from its aliases.
         status.address.as_ref().is_some_and(is_moved) || status.goto.iter().any(|to| moved.mailboxes.contains(to))
     });
     let turns = in_turn(aliases.store(), ctx.settings.resync);
@@ -213,8 +213,8 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
         .collect()
 }
 
-/// When an alias changes: those that it leads to, which may close a loop with it, and those that were left out. These also
-/// when a mailbox comes or goes: it takes its mail before a catch-all does.
+/// When an alias changes: the aliases that it forwards to, which may close a loop with it, and those that were left
+/// out. The latter also when a mailbox is created or deleted, because it gets its mail before a catch-all.
 fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     let ctx = ctx.clone();
     let aliases = changed_since_start(ctx.stores.aliases.subscribe(), changes::alias_for_aliases).map(Some);
@@ -233,7 +233,7 @@ fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     changed.ready_chunks(BATCH).flat_map(concerned).boxed()
 }
 
-/// Scripts are made from the rules, and wait for domains and for the installation's sinks.
+/// Triggers of scripts: rules, domains and the installation's sinks.
 pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let of_rule = mailboxes.store();
@@ -261,7 +261,7 @@ fn of_sinks(ctx: &Context) -> Triggers<EmailMailbox> {
     changed.flat_map(all).boxed()
 }
 
-/// The mailboxes whose script a change of the rule matters to: those that it is for, and those whose script has it.
+/// The mailboxes whose script a change of the rule affects: its mailboxes, and those whose script has it.
 fn scripts_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Vec<ObjectRef<EmailMailbox>> {
     let is_of = |mailbox: &EmailMailbox| {
         mailbox.metadata.namespace == rule.metadata.namespace
@@ -270,14 +270,14 @@ fn scripts_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Ve
     mailboxes.state_filter(is_of).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
-/// Whether the mailbox's status names the rule in its script.
+/// Whether the mailbox's status lists the rule in its script.
 fn has_in_script(mailbox: &EmailMailbox, rule: &EmailForwardingRule) -> bool {
     let script = mailbox.status.as_ref().and_then(|status| status.script.as_ref());
     script.is_some_and(|script| script.rules.iter().any(|made| Some(&made.uid) == rule.metadata.uid.as_ref()))
 }
 
-/// The mailboxes of rules that begin or cease to be left out because of what others forward: aliases, rules and mailboxes
-/// of all namespaces.
+/// The mailboxes of rules that start or stop being left out because of other forwards: aliases, rules and mailboxes of
+/// all namespaces.
 fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let stores = &ctx.stores;
     let rules = changed_since_start(stores.rules.subscribe(), changes::for_links).map(|_| ());
@@ -285,7 +285,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let mailboxes = changed_since_start(stores.mailboxes.subscribe(), changes::for_links).map(|_| ());
     let changed = stream::select(rules, stream::select(aliases, mailboxes));
     let looking = ctx.clone();
-    // Whoever looks makes known what changed: a script may have been made from what another look found in between.
+    // Each check publishes the changes: a script may have been made from the result of another check in between.
     let looks = throttled(changed, RELINK).filter_map(move |()| {
         let ctx = looking.clone();
         async move {
@@ -302,7 +302,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     stream::select(looks, ctx.links.subscribe().flat_map(concerned)).boxed()
 }
 
-/// A domain's rules wait for the domain. What else they wait for stands in the statuses of their mailboxes.
+/// Triggers of rules: their domain. The statuses of their mailboxes have everything else.
 pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>> {
     let rules = &ctx.stores.rules;
     let store = rules.store();
@@ -320,12 +320,13 @@ pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>>
     [of_their_domains(ctx, rules), scripts.boxed()].into_iter().chain(of_namespaces(ctx, rules)).collect()
 }
 
-/// What an object is called by those that refer to it.
+/// The name by which others refer to an object.
 type NameOf<O, T> = fn(&O) -> Option<T>;
 /// Whether an object refers to one of many.
 type Matters<C, K> = fn(&C, &K) -> bool;
 
-/// When `what` of objects of another kind changes, those objects of ours that it matters to: many changes at once are one look.
+/// When `what` of objects of another kind changes: the objects of ours that are affected. Many changes at once are one
+/// search.
 fn all_matching<K, O, T, C>(
     events: impl Stream<Item = Change<O>> + Send + 'static,
     what: fn(&O) -> u64,

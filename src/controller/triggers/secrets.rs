@@ -1,6 +1,5 @@
-//! The watch over Secrets that hold passwords. It carries metadata only, of all Secrets where the operator looks: what no
-//! mailbox names is dropped as it comes. One watch for each Secret would be a connection for each name that a mailbox
-//! ever had in its spec.
+//! The watch over Secrets with passwords. It has only metadata, of all Secrets in the watched namespaces, and drops
+//! those that no mailbox names. A watch for each Secret would need a connection for each name in any mailbox's spec.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,9 +15,9 @@ use crate::controller::driver::refers::Names;
 use crate::controller::mailbox::secrets;
 use crate::crd::EmailMailbox;
 
-/// So many changes at once are looked at together.
+/// Number of changes handled together.
 const BATCH: usize = 1000;
-/// So many Secrets are listed at a time: their metadata may be large.
+/// Number of Secrets in a page: their metadata may be large.
 const PAGE: u32 = 100;
 
 /// A Secret by namespace and name.
@@ -26,7 +25,7 @@ type Key = (String, String);
 /// A Secret and its version as a status names it.
 type Touched = (Key, String);
 
-/// Mailboxes whose Secret changed, given or generated: one watch wherever the operator looks.
+/// Mailboxes whose given or generated Secret changed: one watch for all watched namespaces.
 pub(crate) fn changed(
     secrets: Vec<Api<PartialObjectMeta<Secret>>>,
     store: Store<EmailMailbox>,
@@ -47,10 +46,10 @@ fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Touched> 
     }
 }
 
-/// The mailboxes that have their password in one of the Secrets, but for those that were set to its latest version: at
-/// the start that is all of them.
+/// The mailboxes with their password in one of the Secrets, except those that were set to its latest version; at the
+/// start these are all.
 fn naming(store: &Store<EmailMailbox>, secrets: Vec<Touched>) -> Vec<ObjectRef<EmailMailbox>> {
-    // A Secret that was touched twice is as it was left.
+    // Of several changes of a Secret only the last one counts.
     let latest: HashMap<Key, String> = secrets.into_iter().collect();
     let (changed, versions): (Names, HashSet<String>) = latest.into_iter().unzip();
     let is_set = |m: &EmailMailbox| {

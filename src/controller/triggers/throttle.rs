@@ -1,4 +1,4 @@
-//! Holds back what comes too often, without losing the last of it and without ever waiting for the coming to end.
+//! Limits how often an item passes, without losing its last occurrence and without waiting for a pause.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::shrink::shrink;
 
-/// Each item at once, and again at most once in `interval` however often it comes: the last time it came is never lost,
-/// and never waits for the coming to end.
+/// Each item at once, and again at most once in `interval`. The last occurrence is never lost and never waits for a
+/// pause.
 pub(crate) fn throttled<T: Clone + Eq + Hash + Send + 'static>(
     events: impl Stream<Item = T> + Send + 'static,
     interval: Duration,
@@ -34,17 +34,17 @@ pub(crate) fn throttled<T: Clone + Eq + Hash + Send + 'static>(
     stream::unfold((events.boxed(), throttle), next).boxed()
 }
 
-/// Which items came lately, and which wait.
+/// Items that passed recently, and items that wait.
 struct Throttle<T> {
     interval: Duration,
-    /// When each last passed, and whether it waits to pass again.
+    /// When each item last passed, and whether it waits to pass again.
     passed: HashMap<T, (Instant, bool)>,
-    /// Those that passed, in that order: each is looked at when its interval is over.
+    /// Items that passed, in that order; each is checked when its interval ends.
     waiting: VecDeque<T>,
 }
 
 impl<T: Clone + Eq + Hash> Throttle<T> {
-    /// Lets the item pass if it did not lately.
+    /// Lets the item pass unless it did recently.
     fn admit(&mut self, item: T) -> Option<T> {
         if let Some((_, waits)) = self.passed.get_mut(&item) {
             *waits = true;
@@ -71,7 +71,7 @@ impl<T: Clone + Eq + Hash> Throttle<T> {
         }
     }
 
-    /// The first one if it came again; it is forgotten otherwise.
+    /// The first item if it occurred again; otherwise it is forgotten.
     fn take_due(&mut self) -> Option<T> {
         let item = self.waiting.pop_front()?;
         let (_, waits) = self.passed.remove(&item)?;

@@ -13,7 +13,7 @@ use super::wanted::{Expected, Wanted, expected, policy_word};
 use crate::crd::{DmarcPolicy, DmarcSpec, DnsRecordKind, DnsVerdict, DnsWarning};
 use record::{Record, after_version, is_record, resembles_record};
 
-/// What the DMARC record is worth.
+/// Judges the DMARC record.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -42,7 +42,7 @@ pub fn dmarc(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
     }
 }
 
-/// Why a text that was meant to be a record is none.
+/// Why a text is not a record, although it was meant as one.
 fn strangeness(text: &[u8]) -> String {
     if text.first().is_some_and(u8::is_ascii_whitespace) {
         return "it begins with a blank; remove it".to_owned();
@@ -79,7 +79,7 @@ fn own(wanted: &Wanted, known: &Known, text: &[u8], verdict: Verdict) -> Result<
     }
 }
 
-/// A record counts with this policy in force: is it what the user demands, and do its reports arrive?
+/// Judges a record with its effective policy: does it match the spec, and do its reports arrive?
 fn judged(
     wanted: &Wanted,
     known: &Known,
@@ -108,7 +108,7 @@ fn difference(demanded: &DmarcSpec, record: &Record, policy: DmarcPolicy) -> Opt
     Some(format!("rua= does not have mailto:{absent}, which spec.dns.dmarc requires"))
 }
 
-/// Report addresses in other organizations that did not agree to take reports (RFC 9990, section 4).
+/// Report addresses in other organizations that did not agree to receive reports (RFC 9990, section 4).
 fn unauthorised(wanted: &Wanted, known: &Known, record: &Record) -> Result<Vec<DnsWarning>, Need> {
     let hosts = record.reports.iter().filter_map(|address| address.rsplit_once('@'));
     let mut hosts = hosts.map(|(_, host)| name::canonical(host)).collect::<Vec<_>>();
@@ -139,8 +139,8 @@ fn refusal(domain: &str, host: &str, known: &Known) -> Result<Option<DnsWarning>
     Ok(Some(warning("ReportsNotAuthorised", message)))
 }
 
-/// What receivers that still go by the public suffix list do otherwise: they ask one name above the domain, its
-/// registered part (RFC 7489, section 6.6.3).
+/// How receivers that use the public suffix list differ: they ask one name above the domain, its registered part (RFC
+/// 7489, section 6.6.3).
 fn by_suffix_list(domain: &str, known: &Known, met: Option<&walk::Met>) -> Result<Option<DnsWarning>, Need> {
     let Some(registered) = psl::domain_str(domain).filter(|registered| *registered != domain) else { return Ok(None) };
     let answer = known.ask(&format!("_dmarc.{registered}"), Kind::Txt)?;
@@ -155,7 +155,7 @@ fn by_suffix_list(domain: &str, known: &Known, met: Option<&walk::Met>) -> Resul
     Ok(Some(warning("SuffixListDiffers", message)))
 }
 
-/// The domain has no record of its own: perhaps one above it counts.
+/// The domain has no record of its own: perhaps a record above it applies.
 fn none(wanted: &Wanted, known: &Known, verdict: Verdict) -> Result<Verdict, Need> {
     let domain = wanted.domain.as_str();
     let found = walk::walk(known, domain)?;
@@ -221,11 +221,11 @@ fn missing(wanted: &Wanted, known: &Known, verdict: Verdict, ignored: Option<Str
 /// Whether receivers enforce DMARC for a domain, as BIMI wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Enforcement {
-    /// Everywhere it has to be.
+    /// For all required names.
     Full,
-    /// Not; why, in words that follow "because".
+    /// No, and why; the text follows "because".
     Weak(String),
-    /// No answer; why.
+    /// No answer, and why.
     Unknown(String),
 }
 

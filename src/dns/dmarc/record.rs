@@ -26,9 +26,9 @@ pub(super) struct Record {
     pub(super) public_suffix: Option<bool>,
     /// `rua`: where aggregate reports go; addresses without `mailto:`, other URIs left out.
     pub(super) reports: Vec<String>,
-    /// What is allowed but better otherwise.
+    /// Problems that do not change the verdict.
     pub(super) warnings: Vec<DnsWarning>,
-    /// What is malformed, in words; receivers ignore it.
+    /// Malformed parts, in words; receivers ignore them.
     pub(super) faults: Vec<String>,
 }
 

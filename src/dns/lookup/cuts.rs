@@ -1,4 +1,4 @@
-//! The way to a zone: where it is cut from its parent, and which servers it has.
+//! Finds the servers of a zone: where it is cut from its parent.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
@@ -15,7 +15,7 @@ use super::Lookup;
 use super::exchange::{Failure, QueryOptions, exchange};
 use super::reply::{Reply, query, query_of, read, text_name, usable};
 
-/// At most this many servers of a zone are asked.
+/// Number of servers of a zone that are asked.
 const MOST_SERVERS: usize = 13;
 
 /// A zone and its servers.

@@ -29,7 +29,7 @@ impl Failure {
     /// The same in words.
     pub(super) fn words(&self) -> String {
         match self {
-            // One word for all three: how a port behaves that a stranger's record points to is nobody's business.
+            // One word for all three: how a port behaves that someone else's record points to is confidential.
             Self::Silent | Self::Network | Self::Malformed => "does not answer".to_owned(),
             Self::Useless(what) => what.clone(),
         }
@@ -84,7 +84,7 @@ fn request(query: &Query, recursion: bool, edns: bool) -> Message {
     message
 }
 
-/// Whether a message answers the request: what anybody else sends is passed over.
+/// Whether a message answers the request; messages from others are ignored.
 fn answers(reply: &Message, request: &Message) -> bool {
     let same_question = reply.queries.len() == 1
         && reply

@@ -62,15 +62,15 @@ async fn page(mut response: Response) -> reqwest::Result<Page> {
     Ok(page)
 }
 
-/// Tells a certificate that can't be trusted from a server that can't be reached. How far the operator got, and the names
-/// in a certificate, are left out: a stranger chooses where it connects to.
+/// Distinguishes an untrusted certificate from an unreachable server. Details of the connection and the names in a
+/// certificate are left out, because others choose where the operator connects to.
 fn unreached(error: &reqwest::Error) -> Outcome {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = next {
         if let Some(rustls::Error::InvalidCertificate(problem)) = cause.downcast_ref() {
             return Outcome::Untrusted(untrusted(problem).to_owned());
         }
-        // An I/O error shows what is in it by itself, not as its source.
+        // An I/O error shows its cause itself, not as its source.
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source());
     }

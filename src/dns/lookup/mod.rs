@@ -1,4 +1,4 @@
-//! The only part that asks: questions go to the zone's own servers, or to a resolver when those can't be reached.
+//! The only part that sends queries: to the zone's own servers, or to a resolver when those are not reachable.
 //!
 //! The resolver is asked for the way to the zone (NS and the servers' addresses), and for records that the zone's own
 //! servers already have; a question about a record that is not there yet would fill its negative cache (RFC 2308) and
@@ -29,7 +29,7 @@ use cuts::Cut;
 /// How long a server that is not asked for DNS may take in all.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whom to ask.
+/// Which servers to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The zone's own servers; a resolver when none of them answers.
@@ -38,26 +38,25 @@ pub enum Mode {
     Recursive,
 }
 
-/// How to look up.
+/// Options of lookups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Resolvers, asked in order until one answers. Empty: those of the system.
     pub resolvers: Vec<SocketAddr>,
-    /// Whom to ask.
+    /// Which servers to ask.
     pub mode: Mode,
-    /// The port of the zones' own servers: 53, but for tests.
+    /// Port of the zones' own servers: 53, except in tests.
     pub authoritative_port: u16,
-    /// The port that policies are fetched from: 443, but for tests.
+    /// Port of MTA-STS policies: 443, except in tests.
     pub https_port: u16,
-    /// The port that mail arrives at: 25, but for tests.
+    /// Port of mail servers: 25, except in tests.
     pub smtp_port: u16,
-    /// A certificate authority in PEM that policies' hosts may have beside the public ones; for tests.
+    /// Additional certificate authority in PEM for policy hosts; for tests.
     pub certificate_authority: Option<String>,
-    /// Whether name servers, policy hosts and mail hosts may have addresses that are not public, such as those of the
-    /// cluster's own network: for a split horizon, and for tests. The resolvers may have any.
+    /// Whether name servers, policy hosts and mail hosts may have private addresses, such as those of the cluster's own
+    /// network: for split-horizon DNS and for tests. The resolvers may have any address.
     pub allow_private: bool,
-    /// How many questions may be under way at once, so that thousands of domains don't drown a server or lose datagrams;
-    /// at least 1.
+    /// Number of open queries, so that thousands of domains neither overload a server nor lose datagrams; at least 1.
     pub outstanding: usize,
     /// How long one question to one server may take.
     pub timeout: Duration,
@@ -65,7 +64,8 @@ pub struct Options {
     pub tries: u32,
     /// How long a whole check may take.
     pub check_timeout: Duration,
-    /// How long silent servers are left alone, and the way to a zone is remembered (or its TTL, when that is shorter).
+    /// How long a silent server is not asked again, and the servers of a zone are cached (or their TTL, if that is
+    /// shorter).
     pub memory: Duration,
 }
 
@@ -99,19 +99,19 @@ pub enum BadResolvers {
     None,
 }
 
-/// Asks DNS. Cheap to share; negative answers are never remembered.
+/// Sends DNS queries. Cheap to share; never caches negative answers.
 #[derive(Debug)]
 pub struct Lookup {
     options: Options,
     resolvers: Vec<SocketAddr>,
     outstanding: Semaphore,
     cuts: Mutex<HashMap<String, (Instant, Cut)>>,
-    /// Addresses that were silent when asked about a zone, and until when they are left alone.
+    /// Addresses that were silent when asked about a zone, and until when they are not asked again.
     silent: Mutex<HashMap<(String, IpAddr), Instant>>,
 }
 
 impl Lookup {
-    /// Makes ready to look up; nothing is asked yet.
+    /// Prepares lookups; sends nothing yet.
     ///
     /// # Errors
     /// When no resolver is given and the system names none.
@@ -126,7 +126,7 @@ impl Lookup {
         })
     }
 
-    /// Whether what strangers publish may lead to this address.
+    /// Whether records that others publish may lead to this address.
     fn may_reach(&self, ip: IpAddr) -> bool {
         self.options.allow_private || public::is_public(ip)
     }

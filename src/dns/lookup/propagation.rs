@@ -1,4 +1,4 @@
-//! Propagation: whether a resolver has the answer that the zone's own servers give, and vouches for it.
+//! Propagation: whether a resolver has the same answer as the zone's own servers, and confirms it.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::super::verdict::Reach;
 use super::reply::{Reply, query, read};
 use super::{Lookup, Mode};
 
-/// What a resolver has for a record.
+/// The answer of a resolver for a record.
 pub(super) struct Seen {
-    /// Whether it has the same.
+    /// Whether it has the same answer.
     pub(super) reach: Reach,
-    /// Whether it vouches that the answer is signed and valid (AD, RFC 4035, section 3.2.3).
+    /// Whether it confirms that the answer is signed and valid (AD, RFC 4035, section 3.2.3).
     pub(super) secure: bool,
 }
 
 impl Lookup {
-    /// Asks a resolver for a record that surely exists. An older answer goes at the end of the time that the resolver
-    /// gives (RFC 2308, section 5).
+    /// Asks a resolver for a record that is known to exist. An older answer expires at the time that the resolver gives
+    /// (RFC 2308, section 5).
     pub(super) async fn propagation(&self, question: &Question, outcome: &Outcome) -> Option<Seen> {
         if self.options.mode == Mode::Recursive {
             return None;
@@ -36,7 +36,7 @@ impl Lookup {
         Some(Seen { reach, secure: message.metadata.authentic_data })
     }
 
-    /// Whether a resolver vouches for an answer: that about a host, when it does so for each family that has addresses.
+    /// Whether a resolver confirms an answer; for a host, for each address family with addresses.
     pub(super) async fn secure(&self, name: &str, kind: Kind) -> Outcome {
         let types: &[RecordType] = match kind {
             Kind::SecureMx => &[RecordType::MX],

@@ -1,9 +1,9 @@
-//! Which addresses are public. Whoever publishes records chooses where the operator connects to, so other addresses (of
-//! the cluster, the node, a cloud's metadata service) are not reached unless that is allowed.
+//! Which addresses are public. Published records decide where the operator connects to, so it does not connect to other
+//! addresses (of the cluster, the node, a cloud's metadata service) unless that is allowed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What is said of a host that has only other addresses.
+/// The message for a host that has only other addresses.
 pub(super) const NOT_PUBLIC: &str = "has no public address (dns.allowPrivate allows private ones)";
 
 /// IPv4 networks that are not public (IANA special-purpose registry, RFC 6890), with their prefix lengths.

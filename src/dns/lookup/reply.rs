@@ -1,4 +1,4 @@
-//! From a DNS message to what it says.
+//! Parses a DNS message.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,7 @@ fn wire_name(name: &str) -> Option<Name> {
     Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).ok()
 }
 
-/// A name as this room writes it.
+/// A name in the form of this module.
 pub(super) fn text_name(name: &Name) -> String {
     let labels = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
     labels.collect::<Vec<_>>().join(".")

@@ -1,5 +1,5 @@
-//! The certificates that a mail host shows on port 25 after STARTTLS (RFC 3207). Nothing is trusted here: DANE compares
-//! keys, not authorities (RFC 7672, section 3.1).
+//! The certificates that a mail host presents on port 25 after STARTTLS (RFC 3207). They are not verified here: DANE
+//! compares keys, not authorities (RFC 7672, section 3.1).
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use super::{Lookup, SERVER_TIMEOUT};
 const MOST_BYTES: u64 = 16_384;
 
 impl Lookup {
-    /// The certificates that a host shows on port 25, its own first.
+    /// The certificates that a host presents on port 25, its own first.
     pub(super) async fn certificates(&self, host: &str) -> Outcome {
         let addresses = match self.addresses_of(host, self.options.smtp_port).await {
             Ok(addresses) => addresses,
@@ -36,7 +36,7 @@ impl Lookup {
     }
 }
 
-/// Why there are no certificates. How far the operator got is left out: a stranger chooses where it connects to.
+/// Why there are no certificates. Details are left out, because others choose where the operator connects to.
 const NO_STARTTLS: &str = "no server there presents a certificate on port 25";
 
 async fn presented(host: &str, address: SocketAddr) -> io::Result<Vec<Vec<u8>>> {
@@ -79,7 +79,7 @@ fn config() -> io::Result<ClientConfig> {
     Ok(builder.with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth())
 }
 
-/// Takes every certificate whose key the server has: what it is worth is judged by the TLSA row.
+/// Accepts every certificate whose key the server has; the TLSA row judges it.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -18,12 +18,12 @@ const SHORT_AGE: u32 = 86_400;
 
 const FAMILY: Family = Family { version: "v=STSv1", title: "MTA-STS", readers: "senders", begins };
 
-/// Whether senders take a text for a record: beside others they discard what does not begin with exactly this.
+/// Whether senders accept a text as a record: among other texts they ignore those that don't begin with exactly this.
 fn begins(text: &[u8], others: usize) -> bool {
     text.starts_with(if others == 0 { b"v=STSv1" } else { b"v=STSv1;" })
 }
 
-/// What `_mta-sts.<domain>` is worth.
+/// Judges `_mta-sts.<domain>`.
 ///
 /// # Errors
 /// When something has to be asked first.
@@ -47,7 +47,7 @@ pub fn mta_sts_record(wanted: &Wanted, known: &Known) -> Result<Verdict, Need> {
 /// What is wrong, in words.
 pub fn version(text: &[u8]) -> Result<String, String> {
     let fields = Fields::parse(text, "v=STSv1", "id")?;
-    // The grammar lets it be there again; senders go by the first.
+    // The grammar allows duplicates; senders use the first.
     let id = fields.demand("id")?.first().copied().unwrap_or_default();
     if !(1..=32).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(format!("id={id} is not 1 to 32 letters and digits"));
@@ -55,7 +55,7 @@ pub fn version(text: &[u8]) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-/// What `mta-sts.<domain>` and the policy behind it are worth.
+/// Judges `mta-sts.<domain>` and its policy.
 ///
 /// # Errors
 /// When something has to be asked first.

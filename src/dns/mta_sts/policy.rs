@@ -47,7 +47,7 @@ impl Policy {
         let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8 text")?;
         let lines = fields(text)?;
         let all = |key: &'static str| lines.iter().filter(move |(found, _)| *found == key).map(|(_, value)| *value);
-        // Of a key that is there twice the first counts (section 3.2).
+        // Of a duplicate key the first applies (section 3.2).
         let first = |key: &'static str| all(key).next().ok_or_else(|| format!("the line {key}: is missing"));
         if first("version")? != "STSv1" {
             return Err("version must be STSv1".to_owned());
@@ -92,7 +92,7 @@ fn field(line: &str) -> Result<(&str, &str), String> {
     if line.trim_matches(BLANKS).is_empty() {
         return Err("it is empty".to_owned());
     }
-    // The line itself is not repeated: a host that sends another page may not mean it for a status.
+    // The line itself is not repeated, because a host that serves another page may not want it in a status.
     let (key, value) = line.split_once(':').ok_or("it does not have the form key: value")?;
     if key.trim_matches(BLANKS) != key {
         return Err("there is a blank before the key or the colon".to_owned());

@@ -1,4 +1,4 @@
-//! Whether records may go to external-dns: what others put into DNS is not replaced unasked.
+//! Whether records may go to external-dns: records of others are not replaced without consent.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use super::super::wanted::Wanted;
 use super::endpoint::{Endpoint, Purpose};
 use crate::crd::DnsRecordKind;
 
-/// What becomes of a purpose's records.
+/// What happens to the records of a purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// They are published.
     Publish,
-    /// They are left as they are; why, in words.
+    /// They stay as they are; why, in words.
     Hold(String),
 }
 
-/// What we published of the purpose before, if anything.
+/// What we published for the purpose before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published<'a> {
-    /// The sets in the object of ours; empty when there is none.
+    /// The sets in our object; empty when there is none.
     pub endpoints: &'a [Endpoint],
 }
 
-/// What has to be asked before [`decide`]: who receives the domain's mail now, and what is at the names.
+/// The questions before [`decide`]: who receives the domain's mail now, and what is at the names.
 pub fn questions(wanted: &Wanted, purpose: &Purpose) -> Vec<Question> {
     let mx = Question::new(wanted.domain.as_str(), Kind::Mx);
     let here = purpose.endpoints.iter().flat_map(|e| kinds(e).iter().map(|kind| Question::new(&e.dns_name, *kind)));
@@ -55,7 +55,7 @@ pub fn decide(wanted: &Wanted, purpose: &Purpose, published: Published<'_>, know
     Ok(Decision::Publish)
 }
 
-/// Why one answer about a set's name keeps it from being published, if so.
+/// Why an answer about a set's name prevents its publication, if so.
 fn hindered(endpoint: &Endpoint, published: Published<'_>, (answer, cutover): (&Answer, bool)) -> Option<String> {
     let name = &endpoint.dns_name;
     if let Some(why) = answer.failure() {
@@ -63,7 +63,7 @@ fn hindered(endpoint: &Endpoint, published: Published<'_>, (answer, cutover): (&
     }
     let cname = answer.cnames.first().filter(|_| endpoint.record_type != "CNAME");
     if let Some(cname) = cname {
-        // What is behind a CNAME belongs to another name; a wildcard looks the same from here.
+        // A record behind a CNAME belongs to another name; a wildcard looks the same.
         let why = format!("{name} is a CNAME for {cname}, which allows no other record at the name: remove it, or ");
         return (!cutover).then(|| why + "set spec.dns.cutover: true to publish anyway");
     }
@@ -76,7 +76,7 @@ fn steers(kind: DnsRecordKind) -> bool {
     kind != DnsRecordKind::Dkim
 }
 
-/// Why mail goes elsewhere now; `None` when it comes to Mailcow, or nowhere.
+/// Why mail goes to another server now; `None` when it goes to Mailcow, or nowhere.
 fn elsewhere(wanted: &Wanted, known: &Known) -> Result<Option<String>, Need> {
     let answer = known.ask(wanted.domain.as_str(), Kind::Mx)?;
     let foreign = match &answer.outcome {
@@ -123,7 +123,7 @@ fn is_family(one: &str, other: &str) -> bool {
     tag(one) == tag(other)
 }
 
-/// What has to be asked about a set's name. A CNAME is seen by its addresses, and addresses are in its way themselves.
+/// The types to ask about a set's name. A CNAME shows by its addresses, and addresses block a CNAME.
 fn kinds(endpoint: &Endpoint) -> &'static [Kind] {
     match endpoint.record_type.as_str() {
         "MX" => &[Kind::Mx],
@@ -133,7 +133,7 @@ fn kinds(endpoint: &Endpoint) -> &'static [Kind] {
     }
 }
 
-/// What an answer says of the set, in the form of targets, comparable.
+/// The values of an answer, in the form of targets, comparable.
 fn values(endpoint: &Endpoint, answer: &Answer) -> Vec<String> {
     if let Some(cname) = answer.cnames.first().filter(|_| endpoint.record_type == "CNAME") {
         return vec![name::canonical(cname)];

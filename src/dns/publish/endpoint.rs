@@ -1,4 +1,4 @@
-//! Records as external-dns takes them: one set for each name and type, targets in the form of their type.
+//! Records in the format of external-dns: one set for each name and type, with targets in the format of the type.
 
 use serde::{Deserialize, Serialize};
 

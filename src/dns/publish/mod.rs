@@ -1,4 +1,4 @@
-//! Records, handed on: as endpoints of external-dns, as lines of a zone, as Terraform, as a table, as JSON.
+//! Publishing of records: as endpoints of external-dns, zone lines, Terraform, a table, or JSON.
 //!
 //! ```text
 //! [Expected] ──endpoints──▶ [Endpoint] ──decide(current answers)──▶ publish, or hold back and say why

@@ -1,4 +1,4 @@
-//! Records for Terraform, for people and for programs.
+//! Records as Terraform, a table and JSON.
 
 use std::fmt::Write as _;
 
@@ -58,7 +58,7 @@ fn hcl(text: &str) -> String {
     quoted
 }
 
-/// A table for people: purpose, name, type and value, as web forms take it.
+/// A table: purpose, name, type and value, in the format of web forms.
 pub fn table(records: &[Expected]) -> String {
     let width = |of: fn(&Expected) -> usize, least: usize| records.iter().map(of).max().unwrap_or(0).max(least);
     let purpose = width(|record| record.kind.as_str().len(), "PURPOSE".len());

@@ -1,5 +1,5 @@
-//! Regular expressions that mean the same to every C library and to Rust: a subset of POSIX extended ones (IEEE
-//! 1003.1, chapter 9.4). Mailcow's Dovecot runs on musl, others on glibc; what they read differently is refused.
+//! Regular expressions that mean the same in every C library and in Rust: a subset of POSIX extended ones (IEEE 1003.1,
+//! chapter 9.4). Mailcow's Dovecot uses musl, others glibc; expressions that they interpret differently are refused.
 
 mod bracket;
 mod engine;
@@ -9,10 +9,10 @@ use std::str::Chars;
 
 use super::Text;
 
-/// How often at most something may be repeated (`RE_DUP_MAX` of POSIX).
+/// The largest repetition count (`RE_DUP_MAX` of POSIX).
 const MOST_REPETITIONS: u32 = 255;
 
-/// Why an expression can't be used; read after the expression itself.
+/// Why an expression is invalid; read after the expression itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidPattern(pub String);
@@ -50,7 +50,7 @@ impl Pattern {
         &self.posix
     }
 
-    /// Whether some part of the bytes fits it, letters of ASCII in any case.
+    /// Whether some part of the bytes matches, case-insensitive for ASCII letters.
     pub fn is_found_in(&self, bytes: &[u8]) -> bool {
         engine::built(&self.rust).is_ok_and(|regex| regex.is_match(bytes))
     }
@@ -60,7 +60,7 @@ fn no<T>(why: impl Into<String>) -> Result<T, InvalidPattern> {
     Err(InvalidPattern(why.into()))
 }
 
-/// What stands before the place that is read: it decides whether it can be repeated.
+/// What is before the current position: it decides whether it can be repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// The beginning of a branch.
@@ -77,12 +77,12 @@ enum Before {
     Repeat,
 }
 
-/// One way through the expression, which writes it down twice: for Dovecot and for Rust.
+/// One pass over the expression, which writes two versions: for Dovecot and for Rust.
 struct Scan<'a> {
     rest: Peekable<Chars<'a>>,
     posix: String,
     rust: String,
-    /// Of each open group, and of the whole, whether an anchor is in it.
+    /// For each open group, and for the whole, whether it has an anchor.
     anchored: Vec<bool>,
     before: Before,
 }
@@ -277,7 +277,7 @@ impl Scan<'_> {
     }
 }
 
-/// What to write in place of a backslash letter.
+/// What to write instead of a backslash letter.
 fn instead_of(letter: char) -> Option<&'static str> {
     Some(match letter {
         'd' => "[[:digit:]]",

@@ -1,12 +1,12 @@
-//! Folders of a mailbox in which copies wait until they have become tasks or notes outside.
+//! Folders of a mailbox in which copies wait until an external tool has made tasks or notes from them.
 
 use super::super::digest::cut;
 
-/// The longest name of a rule that is part of a folder's name as it is. On disk the whole path of a folder is one name
-/// of at most 255 bytes, and the worker's own folders come below it.
+/// The longest rule name that is used unchanged in a folder's name. On disk the whole path of a folder is one name of
+/// at most 255 bytes, and the worker's own folders are below it.
 const LONGEST_NAME: usize = 80;
 
-/// A folder and what becomes of the messages in it. Each action of each rule has its own.
+/// A folder and what happens to its messages. Each action of each rule has its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// What they become.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::mail::{Address, DomainName, InvalidAddress};
 
-/// Why a text is no target of a forward; the text is part of the message.
+/// Why a text is not a forward target; the message has the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    /// The part after the `@` is not one that mail can go to.
+    /// The part after the `@` is not a domain for mail.
     #[error(transparent)]
     Domain(InvalidAddress),
     /// The part before it, or the whole.
@@ -58,7 +58,7 @@ impl Target {
         &self.domain
     }
 
-    /// Whether mail to it ends in `mailbox`, as far as the name tells: Mailcow takes any case and any `+tag`.
+    /// Whether mail to it ends in `mailbox`, as far as the name shows: Mailcow ignores case and any `+tag`.
     pub fn is_in(&self, mailbox: &Address) -> bool {
         let plain = self.local.split_once('+').map_or(self.local.as_str(), |(before, _)| before);
         let same = |local: &str| local.eq_ignore_ascii_case(mailbox.local());
@@ -85,7 +85,7 @@ fn is_atom_byte(b: u8) -> bool {
     b.is_ascii_graphic() && !br#"@"(),.:;<>[\]"#.contains(&b)
 }
 
-/// The text of a quoted string whose first quote is gone; `None` when the last is missing or not the last.
+/// The text of a quoted string after its first quote; `None` when the last quote is missing or not at the end.
 fn unquoted(rest: &str) -> Option<String> {
     let mut chars = rest.chars();
     let mut text = String::new();

@@ -1,11 +1,11 @@
-//! Texts that conditions compare with. None of them holds a control character, so each fits into a quoted string.
+//! Texts that conditions compare with. They have no control characters, so each fits into a quoted string.
 
 use std::fmt;
 
 /// The longest text in bytes: what a line of a message may hold (RFC 5322, section 2.1.1).
 pub const LONGEST_TEXT: usize = 998;
 
-/// Why a text can't be compared with; read after the text itself.
+/// Why a text can't be used in a comparison; read after the text itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidText(pub String);
@@ -44,7 +44,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// A pattern for a whole value: `*` is any run of bytes, `?` one byte, `\` makes one of `* ? \` literal.
+/// A pattern for a whole value: `*` is any number of bytes, `?` one byte, `\` makes one of `* ? \` literal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Glob(String);
 
@@ -65,7 +65,7 @@ impl Glob {
         Ok(Self(text.to_owned()))
     }
 
-    /// The pattern that fits nothing but `text`.
+    /// The pattern that matches only `text`.
     pub fn literal(text: &Text) -> Self {
         let mut pattern = String::new();
         for c in text.as_str().chars() {

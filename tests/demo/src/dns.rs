@@ -39,14 +39,14 @@ impl Record {
 
 /// Shows what is missing, publishes what is asked for, and shows the verdicts after it.
 pub(crate) async fn publish(stage: &mut Stage, voice: &Voice) -> Result<()> {
-    voice.chapter("DNS: what the domain's status says now")?;
-    let missing = until(stage, "the DNS records were not looked up", |_, records| !records.is_empty()).await?;
+    voice.chapter("DNS: the domain's status now")?;
+    let missing = until(stage, "the DNS records were not checked", |_, records| !records.is_empty()).await?;
     voice.show(&verdicts(&missing))?;
-    voice.say("\nWhat it asks to publish (status.dns.records[].expected):")?;
+    voice.say("\nThe records to publish (status.dns.records[].expected):")?;
     let lines: Vec<String> = missing.iter().map(Record::zone_line).collect();
     voice.show(&lines.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n"))?;
 
-    voice.chapter(&format!("Publishing exactly that in the zone {DOMAIN}, and asking for another look"))?;
+    voice.chapter(&format!("Publishing these records in the zone {DOMAIN}, and requesting a check"))?;
     stage.dns.zone(DOMAIN, &lines.join("\n"))?;
     let annotation = "email.askrobots.com/reconcile-requested-at=published";
     stage.kubectl(&["-n", NAMESPACE, "annotate", "edom", OBJECT, annotation]).await?;

@@ -54,7 +54,7 @@ pub(crate) enum Error {
         log: String,
     },
     /// The operator's program is not where the build puts it.
-    #[error("there is no {path}; build it first: cargo build --workspace --bins")]
+    #[error("{path} does not exist; build it first: cargo build --workspace --bins")]
     NotBuilt {
         /// Where it should be.
         path: String,

@@ -8,7 +8,7 @@ use crate::voice::{Voice, table};
 
 /// Shows the domain, its mailboxes, aliases and filters as Mailcow's API tells them.
 pub(crate) async fn mailcow(stage: &Stage, voice: &Voice) -> Result<()> {
-    voice.chapter("The same on Mailcow, as its API tells")?;
+    voice.chapter("The same objects on Mailcow, from its API")?;
     let domain = get(stage, &format!("domain/{DOMAIN}")).await?;
     let mailboxes = get(stage, "mailbox/all").await?;
     let aliases = get(stage, "alias/all").await?;
@@ -23,7 +23,7 @@ pub(crate) async fn mailcow(stage: &Stage, voice: &Voice) -> Result<()> {
 
 /// Shows the keys of the generated Secret; its values stay where they are.
 pub(crate) async fn secret(stage: &Stage, voice: &Voice) -> Result<()> {
-    voice.chapter("The Secret that was generated for ada (keys only)")?;
+    voice.chapter("The generated Secret of ada (keys only)")?;
     let text = stage.kubectl(&["-n", NAMESPACE, "get", "secret", "ada-mailbox", "-o", "json"]).await?;
     let secret: Value = serde_json::from_str(&text)
         .map_err(|error| Error::Unreadable { what: "the Secret ada-mailbox", why: error.to_string() })?;

@@ -43,10 +43,10 @@ impl Stage {
             seconds(begun.elapsed())
         ))?;
         let mailcow = Simulator::start(mailcow_simulator::Options::default()).await?;
-        voice.show(&format!("Mailcow      {} (answers as recorded from a real one)", mailcow.url()))?;
+        voice.show(&format!("Mailcow      {} (answers like recordings of a real one)", mailcow.url()))?;
         let dns = Dns::start().await?;
         dns.zone(DOMAIN, "")?;
-        voice.show(&format!("DNS          {DOMAIN} is there, without any mail record yet"))?;
+        voice.show(&format!("DNS          {DOMAIN} exists, without mail records"))?;
 
         voice.chapter("Installing the operator from its Helm chart")?;
         let (operator, chart) = install(&plane, &mailcow, &dns).await?;

@@ -1,15 +1,15 @@
-//! The order of things, and the words in between.
+//! The steps of the demo, and their texts.
 
 use crate::error::Result;
 use crate::stage::{CONNECTION, DOMAIN, NAMESPACE, RELEASE, Stage, root};
 use crate::voice::{Voice, seconds};
 use crate::{dns, follow, lookaround};
 
-/// Tells the whole story; with `keep` it goes on until Ctrl-C.
+/// Runs the whole demo; with `keep` it continues until Ctrl-C.
 pub(crate) async fn tell(keep: bool) -> Result<()> {
     let voice = Voice::new();
     voice.say("The operator at work: a real Kubernetes API, a simulated Mailcow, real DNS queries.")?;
-    voice.say("Everything runs on this machine, needs no network, and is gone when it ends.")?;
+    voice.say("Everything runs on this machine, needs no network, and is removed at the end.")?;
     let mut stage = Stage::build(&voice).await?;
     apply(&mut stage, &voice).await?;
     dns::publish(&mut stage, &voice).await?;
@@ -25,7 +25,7 @@ pub(crate) async fn tell(keep: bool) -> Result<()> {
         next(&voice)?;
     }
     let took = stage.end().await?;
-    voice.say(&format!("\nThe operator ended in order; everything is gone after {}.", seconds(took)))?;
+    voice.say(&format!("\nThe operator stopped cleanly; everything is removed after {}.", seconds(took)))?;
     Ok(())
 }
 
@@ -47,13 +47,13 @@ async fn list(stage: &Stage, voice: &Voice) -> Result<()> {
     Ok(())
 }
 
-/// What to do when it is over.
+/// What to try afterwards.
 fn next(voice: &Voice) -> Result<()> {
     voice.chapter("What to try next")?;
     voice.show(
-        "KEEP=1 make demo    the same, and everything stays until Ctrl-C, with commands to try\n\
-         make test           all tests, on the same ground\n\
-         README.md           install it with Helm, first domain in five minutes",
+        "KEEP=1 make demo    runs the demo and keeps everything until Ctrl-C, with commands to try\n\
+         make test           runs all tests in the same environment\n\
+         README.md           shows how to install with Helm; the first domain takes five minutes",
     )?;
     Ok(())
 }
@@ -72,14 +72,14 @@ async fn invite(stage: &Stage, voice: &Voice) -> Result<()> {
     voice.say(&format!(
         r#"kubectl get email -o wide
 kubectl describe edom example-com
-dig @{} -p {} {DOMAIN} MX                                # if dig is there
+dig @{} -p {} {DOMAIN} MX                                # if dig is installed
 
-# A change, and a change that Mailcow or the API server refuses:
+# A valid change, a change that Mailcow refuses, and a change that the API server refuses:
 kubectl patch embx ada --type=merge -p '{{"spec":{{"quota":"3Gi"}}}}'
 kubectl patch embx ada --type=merge -p '{{"spec":{{"quota":"99Gi"}}}}'; kubectl get embx ada -o wide
 kubectl patch embx ada --type=merge -p '{{"spec":{{"localPart":"bob"}}}}'
 
-# Mailcow's side; then change something by hand and have it corrected:
+# The mailbox on Mailcow; change it by hand and let the operator correct it:
 KEY=$(kubectl -n {RELEASE} get secret {CONNECTION} -o jsonpath='{{.data.apiKey}}' | base64 -d)
 curl -s -H "X-API-Key: $KEY" $MAILCOW/api/v1/get/mailbox/ada@{DOMAIN}
 curl -s -H "X-API-Key: $KEY" -H 'Content-Type: application/json' $MAILCOW/api/v1/edit/mailbox \
@@ -87,7 +87,7 @@ curl -s -H "X-API-Key: $KEY" -H 'Content-Type: application/json' $MAILCOW/api/v1
 kubectl annotate --overwrite embx ada email.askrobots.com/reconcile-requested-at="$(date)"
 kubectl events
 
-# deletionPolicy: Retain is the default, so the mailbox stays on Mailcow:
+# The default is deletionPolicy: Retain, so the mailbox stays on Mailcow:
 kubectl delete embx ada"#,
         resolver.ip(),
         resolver.port()

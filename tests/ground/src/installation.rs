@@ -28,12 +28,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// As [`install_chart`](Self::install_chart), and when the chart has no service account.
-    pub async fn install_operator(
-        &self,
-        chart: &Path,
-        values: &[(&str, &str)],
-        release: &str,
-    ) -> Result<Installation> {
+    pub async fn install_operator(&self, chart: &Path, values: &[(&str, &str)], release: &str) -> Result<Installation> {
         let namespace = self.namespace(release).await?;
         let chart = self.install_chart(chart, values, &namespace).await?;
         let account = chart.service_accounts.first().cloned().ok_or_else(|| Error::Unreadable {

@@ -1,4 +1,4 @@
-//! What stands between `[` and `]`.
+//! The content between `[` and `]`.
 
 use std::fmt::Write as _;
 
@@ -61,8 +61,8 @@ fn item<'a>(rust: &mut String, left: &'a str, c: char, is_first: bool) -> Result
     }
 }
 
-/// Whether systems agree on a range. With letters compared in any case, glibc refuses `[Z-a]` and reads `[A-z]` other
-/// than musl.
+/// Whether systems agree on a range. With case-insensitive letters, glibc refuses `[Z-a]` and reads `[A-z]` differently
+/// from musl.
 fn is_range(from: char, to: char) -> bool {
     let kinds = [char::is_ascii_digit, char::is_ascii_lowercase, char::is_ascii_uppercase];
     from <= to && kinds.iter().any(|is_kind| is_kind(&from) && is_kind(&to))

@@ -1,4 +1,4 @@
-//! The regular expressions of Rust, told to read bytes as a C library does.
+//! Rust's regular expressions, configured to read bytes like a C library.
 
 use regex::bytes::{Regex, RegexBuilder};
 

@@ -99,18 +99,26 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 0 'provisioning-namespaces' --set featureGates.AutoProvisioning=true --set 'provisioningNamespaces={*}'; \
 	is 2 'resources: .leases.'; \
 	is 1 '- --lease-name='; \
+	is 0 'server-namespaces'; \
+	is 1 'server-namespaces=default=a,b' --set 'mailcow.namespaces={a,b}'; \
+	is 1 'server-namespaces=x=a' --set 'mailcow.servers[0].name=x,mailcow.servers[0].existingSecret=s,mailcow.servers[0].namespaces={a}'; \
+	is 0 'platform-namespaces'; \
+	is 1 'platform-namespaces=a,b' --set 'platformNamespaces={a,b}'; \
+	is 1 'kind: NetworkPolicy'; \
+	is 1 'image: "registry.example.com/m@sha256:0\{64\}"' --set image.repository=registry.example.com/m,image.tag=x,image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000; \
+	is 0 'kind: NetworkPolicy' --set networkPolicy.enabled=false; \
 	is 0 'kind: PodDisruptionBudget'; \
 	is 1 'kind: PodDisruptionBudget' --set replicas=2; \
 	is 1 'labelSelector' --set 'topologySpreadConstraints[0].topologyKey=zone'; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
 	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
-	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
+	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 image.digest=sha256:12 networkPolicy.except[0]=ten mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
 	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
 	done; \
 	echo "chart: ok"
 
-image: tools ground sandbox ## Builds the image's root file system without a container engine, and tests it; PROFILE=dev is faster
-	@root="$(TARGET)/image"; tests/image/rootfs.sh "$$root"; \
+image: tools ground sandbox ## Builds the image's root file system and bill of materials without a container engine, and tests it; PROFILE=dev is faster
+	@root="$(TARGET)/image"; tests/image/rootfs.sh "$$root"; tests/image/attest.py "$$root" "$$root.attestations"; \
 	IMAGE_ROOT="$$root" cargo test --quiet --locked --test install -- --ignored --nocapture the_image
 
 crds: tools ## Regenerates crds/ and the chart's copies from src/crd

@@ -57,6 +57,10 @@ pub struct Settings {
     /// server `default` of the options above.
     #[arg(long = "mailcow-server", env = "MAILCOW_SERVERS", value_delimiter = ',', value_parser = named_server)]
     pub mailcow_servers: Vec<NamedServer>,
+    /// Namespaces that may put domains on a server, as `server=namespace,namespace`; can be repeated. The first server is
+    /// `default`. In the variable, separate servers by `;`. A server that is not listed, or has `*`, is for all.
+    #[arg(long, env = "SERVER_NAMESPACES", value_delimiter = ';', value_parser = server_namespaces)]
+    pub server_namespaces: Vec<ServerNamespaces>,
     /// The operator's own namespace, with the Secrets of the connections.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub operator_namespace: String,
@@ -72,9 +76,16 @@ pub struct Settings {
     /// How often the operator polls Mailcow for changes made by hand. Default: half of `--resync`, at most 5 minutes.
     #[arg(long, env = "POLL_INTERVAL", value_parser = duration)]
     pub poll_interval: Option<Duration>,
+    /// The least time between two new values of the annotation `reconcile-requested-at` of an object.
+    #[arg(long, env = "REQUEST_INTERVAL", default_value = "10s", value_parser = duration)]
+    pub request_interval: Duration,
     /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Address of a server with only `/healthz` and `/readyz`, for probes: a flood at the other address does not starve it.
+    /// Default: none.
+    #[arg(long, env = "HEALTH_LISTEN")]
+    pub health_listen: Option<SocketAddr>,
     /// Format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -97,6 +108,10 @@ pub struct Settings {
     /// commas. Default: all.
     #[arg(long, env = "PROVISIONING_NAMESPACES", value_delimiter = ',')]
     pub provisioning_namespaces: Vec<String>,
+    /// The platform's own namespaces, separated by commas. Mailboxes in them may send as anybody (`senderAcl`). Default: the
+    /// operator's own namespace. `*` means all.
+    #[arg(long, env = "PLATFORM_NAMESPACES", value_delimiter = ',')]
+    pub platform_namespaces: Vec<String>,
     /// Default policies.
     #[command(flatten)]
     pub defaults: DefaultPolicies,
@@ -112,6 +127,21 @@ impl Settings {
     /// Time between two polls of Mailcow.
     pub fn poll_interval(&self) -> Duration {
         self.poll_interval.unwrap_or((self.resync / 2).min(LONGEST_POLL))
+    }
+
+    /// Whether the domains of a namespace may be on a server.
+    pub fn may_use_server(&self, server: &str, namespace: Option<&str>) -> bool {
+        let mut listed = self.server_namespaces.iter().filter(|listed| listed.server == server).peekable();
+        let is_it = |name: &String| name == "*" || Some(name.as_str()) == namespace;
+        listed.peek().is_none() || listed.any(|listed| listed.namespaces.iter().any(is_it))
+    }
+
+    /// Whether a namespace is the platform's.
+    pub fn is_platform(&self, namespace: Option<&str>) -> bool {
+        match self.platform_namespaces.as_slice() {
+            [] => namespace == Some(self.operator_namespace.as_str()),
+            listed => listed.iter().any(|name| name == "*" || Some(name.as_str()) == namespace),
+        }
     }
 }
 
@@ -147,6 +177,15 @@ pub struct NamedServer {
     pub name: String,
     /// Name of the Secret with its connection, in the operator's namespace.
     pub secret: String,
+}
+
+/// Who may use a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerNamespaces {
+    /// As domains name it in `spec.server`.
+    pub server: String,
+    /// Namespaces of domains that may be on it; `*` stands for all.
+    pub namespaces: Vec<String>,
 }
 
 /// Options of DNS verification.
@@ -258,6 +297,17 @@ fn named_server(text: &str) -> Result<NamedServer, String> {
     Ok(NamedServer { name: name.to_owned(), secret: secret.to_owned() })
 }
 
+/// Reads `name=namespace,namespace`; no namespace at all is nobody.
+fn server_namespaces(text: &str) -> Result<ServerNamespaces, String> {
+    let bad = || format!("{text:?} is not name=namespace,namespace, such as internal=team-a,team-b");
+    let (server, namespaces) = text.split_once('=').ok_or_else(bad)?;
+    if server.is_empty() || namespaces.split(',').any(str::is_empty) && !namespaces.is_empty() {
+        return Err(bad());
+    }
+    let namespaces = namespaces.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect();
+    Ok(ServerNamespaces { server: server.to_owned(), namespaces })
+}
+
 /// Reads a time between 5 seconds and 10 minutes.
 fn lease_duration(text: &str) -> Result<Duration, String> {
     let range = Duration::from_secs(5)..=Duration::from_mins(10);
@@ -346,6 +396,30 @@ mod tests {
         let settings = parse(&["--reserved-names", "ceo,legal", "--provisioning-namespaces", "mail"]).unwrap();
         assert_eq!((settings.reserved_names.len(), settings.provisioning_namespaces.len()), (2, 1));
         assert!(parse(&[]).unwrap().reserved_names.is_empty());
+    }
+
+    #[test]
+    fn a_server_is_for_all_unless_namespaces_are_listed() {
+        let args = ["--server-namespaces", "internal=team-a,team-b", "--server-namespaces", "closed="];
+        let settings = parse(&args).unwrap();
+        let may = |server: &str, namespace: &str| settings.may_use_server(server, Some(namespace));
+        assert!(may("internal", "team-b") && !may("internal", "team-c") && !may("closed", "team-a"));
+        assert!(may("default", "team-c") && !settings.may_use_server("internal", None));
+        assert!(parse(&["--server-namespaces", "internal=*"]).unwrap().may_use_server("internal", Some("x")));
+        for bad in ["internal", "=a", "internal=a,", "internal=,a"] {
+            assert!(parse(&["--server-namespaces", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_platform_is_the_operators_own_namespace_unless_others_are_named() {
+        let is_platform = |args: &[&str], namespace: &str| parse(args).unwrap().is_platform(Some(namespace));
+        let own = ["--operator-namespace", "mail-system"];
+        assert!(is_platform(&own, "mail-system") && !is_platform(&own, "team-a"));
+        let named = [&own[..], &["--platform-namespaces", "mail,infra"]].concat();
+        assert!(is_platform(&named, "infra") && !is_platform(&named, "mail-system"));
+        assert!(is_platform(&["--platform-namespaces", "*"], "anything"));
+        assert!(!parse(&own).unwrap().is_platform(None));
     }
 
     #[test]

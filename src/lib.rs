@@ -26,6 +26,7 @@ pub mod crd;
 pub mod desired;
 pub mod dns;
 pub mod evaluate;
+mod fair;
 pub mod forwarding;
 pub mod gates;
 pub mod inventory;

@@ -26,6 +26,8 @@ pub enum Reason {
     RefusedByMailcow,
     /// Mailcow's password policy refuses the password in the Secret.
     PasswordRejected,
+    /// The previous write of the object, which keeps Mailcow busy, was a moment ago; the next one follows in a few seconds.
+    WrittenLately,
     /// Mailcow accepted a field but does not show it; writing has stopped.
     FieldNotApplied,
     /// The server's version of Mailcow does not have a field that the spec asks for.
@@ -56,6 +58,8 @@ pub enum Reason {
     MailboxNotReady,
     /// An entry of `senderAcl` is not a mailbox, alias or domain on Mailcow yet.
     SenderNotFound,
+    /// An entry of `senderAcl` is not a domain, mailbox or alias that the mailbox's namespace has on the server.
+    SenderNotAllowed,
     /// The mailbox was renamed in Mailcow.
     MailboxRenamed,
     /// The Secret does not exist.
@@ -89,6 +93,8 @@ pub enum Reason {
     FeatureDisabled,
     /// The local part is reserved for the namespace of the domain.
     AddressReserved,
+    /// `allowedNamespaces.limits` or `rateLimit` of the domain is reached; the message says which limit.
+    NamespaceLimitReached,
     /// The mailbox is nearly full and will soon bounce mail.
     QuotaNearlyFull,
     /// The rule is disabled.
@@ -135,7 +141,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub(crate) const ALL: [Self; 61] = [
+    pub(crate) const ALL: [Self; 64] = [
         Self::InSync,
         Self::Pending,
         Self::MailcowNotConfigured,
@@ -146,6 +152,7 @@ impl Reason {
         Self::UnexpectedAnswer,
         Self::RefusedByMailcow,
         Self::PasswordRejected,
+        Self::WrittenLately,
         Self::FieldNotApplied,
         Self::FieldNotSupported,
         Self::Drifted,
@@ -161,6 +168,7 @@ impl Reason {
         Self::MailboxNotFound,
         Self::MailboxNotReady,
         Self::SenderNotFound,
+        Self::SenderNotAllowed,
         Self::MailboxRenamed,
         Self::SecretNotFound,
         Self::SecretKeyInvalid,
@@ -195,6 +203,7 @@ impl Reason {
         Self::NamespacesNotReadable,
         Self::KubernetesApiError,
         Self::AddressReserved,
+        Self::NamespaceLimitReached,
         Self::QuotaNearlyFull,
         Self::RefusedByKubernetes,
     ];
@@ -217,6 +226,7 @@ impl Reason {
             Self::UnexpectedAnswer => "UnexpectedAnswer",
             Self::RefusedByMailcow => "RefusedByMailcow",
             Self::PasswordRejected => "PasswordRejected",
+            Self::WrittenLately => "WrittenLately",
             Self::FieldNotApplied => "FieldNotApplied",
             Self::FieldNotSupported => "FieldNotSupported",
             Self::Drifted => "Drifted",
@@ -232,6 +242,7 @@ impl Reason {
             Self::MailboxNotFound => "MailboxNotFound",
             Self::MailboxNotReady => "MailboxNotReady",
             Self::SenderNotFound => "SenderNotFound",
+            Self::SenderNotAllowed => "SenderNotAllowed",
             Self::MailboxRenamed => "MailboxRenamed",
             Self::SecretNotFound => "SecretNotFound",
             Self::SecretKeyInvalid => "SecretKeyInvalid",
@@ -244,6 +255,7 @@ impl Reason {
             Self::FilterSlotTaken => "FilterSlotTaken",
             Self::DoesNotFit => "DoesNotFit",
             Self::AddressReserved => "AddressReserved",
+            Self::NamespaceLimitReached => "NamespaceLimitReached",
             Self::QuotaNearlyFull => "QuotaNearlyFull",
             Self::SinkNotFound => "SinkNotFound",
             Self::SinkNotAllowed => "SinkNotAllowed",

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::runtime::controller::Action;
-
 use crate::controller::domain::ownership;
+use crate::controller::driver::action::Action;
 use crate::controller::driver::address_claims;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
@@ -13,9 +12,11 @@ use crate::controller::driver::converge::{
     still_shown, unsupported,
 };
 use crate::controller::driver::drift::Drift;
+use crate::controller::driver::guest_limits;
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
 use crate::controller::driver::references;
+use crate::controller::driver::subaddress;
 use crate::controller::rules::links;
 use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, EmailMailbox, RemovalPolicy};
 use crate::desired;
@@ -67,7 +68,9 @@ async fn steps(
     ctx.awaited.remember(object, BTreeSet::new());
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
     references::may_have_name(ctx, object, &domain, object.spec.local_part.as_deref().unwrap_or_default())?;
+    subaddress::may_have(ctx, object, &domain)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
+    references::may_use_server(ctx, &domain)?;
     let catch = desired::alias_catch(&object.spec, &domain.spec)?;
     seen.catch = Some(catch.clone());
     seen.server.clone_from(&domain.spec.server);
@@ -109,6 +112,7 @@ async fn steps(
         references::domain_is_still_there(&server, want.catch.domain())?;
         targets_are_there(ctx, &server, object, &want).await?;
     }
+    let _measured = guest_limits::alias(ctx, &server, object, &domain, &want, have.as_ref()).await?;
     let changes = plan::alias(&want, have.as_ref(), policy)?;
     // Only now it is safe to show: an alias of another owner is confidential.
     seen.have = have;
@@ -177,7 +181,11 @@ fn may_be_managed(
         |there| ctx.living_owner(&ctx.stores.aliases, there, object),
         &want.catch,
     )?;
-    if is_ours { Ok(()) } else { address_claims::is_first(ctx, object, &want.catch) }
+    if is_ours {
+        return Ok(());
+    }
+    subaddress::is_free(ctx, object, domain)?;
+    address_claims::is_first(ctx, object, &want.catch)
 }
 
 /// Stops while a target mailbox is missing on Mailcow and will be recreated, as after a restore. Mailcow accepts such
@@ -243,7 +251,11 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     }
     let server = server(ctx, &name)?;
     let have = server.alias(&catch, Age::Now).await?;
-    let changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
+    let mut changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
+    let domain = references::domain(ctx, object, &object.spec.domain_ref).ok();
+    if policy == RemovalPolicy::Retain && guest_limits::keeps_mark(object, domain.as_deref()) {
+        changes.clear();
+    }
     may_remove(object, policy == RemovalPolicy::Retain, &changes)?;
     server.execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteAlias { .. }));

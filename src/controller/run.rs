@@ -15,6 +15,8 @@ use crate::controller::driver::backoff::Backoff;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::measure;
 use crate::controller::driver::named::NamedAddresses;
+use crate::controller::driver::rebuilds::Rebuilds;
+use crate::controller::driver::requests::Requests;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
@@ -91,7 +93,11 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), readiness(&ready, last_answer, &settings)));
+    let readiness = readiness(&ready, last_answer, &settings);
+    if let Some(address) = settings.health_listen {
+        telemetry::serve_probes(address, readiness.clone()).map_err(|error| Error::Listen { address, error })?;
+    }
+    let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), readiness));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
@@ -187,6 +193,7 @@ async fn context(
     let counted = (stores.clone(), servers.clone());
     metrics.count_with(move || measure::counts(&counted.0, &counted.1));
     let ctx = Context {
+        requests: Requests::new(settings.request_interval),
         vanished: VanishedCounts::default(),
         passwords: Passwords::default(),
         senders: NamedAddresses::default(),
@@ -205,6 +212,8 @@ async fn context(
         metrics,
         backoff: Backoff::default(),
         ending,
+        rebuilds: Rebuilds::default(),
+        guest_locks: KeyedLock::default(),
         script_locks: KeyedLock::default(),
         script_reads: ScriptReads::default(),
         links: KnownLinks::default(),

@@ -70,7 +70,8 @@ pub struct EmailAliasSpec {
     /// A comment that the domain's users can see, at most 160 bytes. An empty text removes it. If omitted, the value on
     /// Mailcow stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 160))]
+    #[schemars(length(max = 160), regex(pattern = r"^[^\x00-\x1f\x7f]*$"))]
+    #[x_kube(validation = Rule::new("!self.lowerAscii().contains('mailcow-operator/')").message("publicComment must not contain mailcow-operator/, which begins the ownership mark"))]
     pub public_comment: Option<String>,
     /// Whether the alias receives mail. Default: true.
     #[serde(default = "yes")]

@@ -53,7 +53,8 @@ pub struct EmailDomainSpec {
     pub server: String,
     /// Description in Mailcow's UI. If omitted, the value on Mailcow stays; a new domain gets its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    #[x_kube(validation = Rule::new("!self.lowerAscii().contains('mailcow-operator/')").message("description must not contain mailcow-operator/, which begins the ownership mark"))]
     #[x_kube(validation = Rule::new("self != '0'").message("description must not be just 0, because Mailcow treats it as empty"))]
     pub description: Option<String>,
     /// Whether the domain receives and sends mail. Default: true. Mailboxes keep their own state.
@@ -76,12 +77,12 @@ pub struct EmailDomainSpec {
     /// How mail is relayed to or through other servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<Relay>,
-    /// Tags on Mailcow, at most 25, case-insensitive. Tags that others add stay. A tag that you remove from this list
-    /// is removed on Mailcow.
+    /// Tags on Mailcow, at most 25, compared without regard to case and accents, as Mailcow's database does. Tags that
+    /// others add stay. A tag that you remove from this list is removed on Mailcow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 25), inner(length(min = 1, max = 64), regex(pattern = r"^[^\x00-\x1f\x7f]+$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not begin with mailcow-operator, which is the ownership mark"))]
+    #[x_kube(validation = Rule::new("self.all(t, !t.lowerAscii().contains('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not contain mailcow-operator, which is the ownership mark"))]
     #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be just 0, because Mailcow drops it"))]
     pub tags: Vec<String>,
     /// The DKIM key that Mailcow signs with. The operator never deletes or replaces an existing key: if it differs from
@@ -238,7 +239,10 @@ pub struct DnsSpec {
     pub dmarc: Option<DmarcSpec>,
     /// Other mail servers that are allowed in the MX records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 253), regex(pattern = r#"^[^\s\x00-\x1f\x7f@/:*"'<>(),;\\]+$"#))
+    )]
     pub allowed_extra_mx: Vec<String>,
     /// Where the operator writes the records, so that another tool publishes them in DNS. Default: `None`.
     #[serde(default)]
@@ -253,7 +257,7 @@ pub struct DnsSpec {
     /// Other TXT records of the domain, such as site verifications. The operator publishes them together with SPF,
     /// because external-dns replaces all TXT records of a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 2048), regex(pattern = r"^[^\x00-\x1f\x7f]+$")))]
     pub apex_txt: Vec<String>,
     /// What waits until `DNSVerified` is True. Default: `None`.
     #[serde(default)]
@@ -292,7 +296,10 @@ pub struct DmarcSpec {
     pub policy: Option<DmarcPolicy>,
     /// Addresses that must be in `rua=`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 3, max = 254)))]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 3, max = 254), regex(pattern = r"^[^\s\x00-\x1f\x7f@,;]+@[^\s\x00-\x1f\x7f@,;]+$"))
+    )]
     pub report_to: Vec<String>,
 }
 

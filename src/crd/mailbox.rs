@@ -51,8 +51,9 @@ pub struct EmailMailboxSpec {
     pub domain_ref: DomainRef,
     /// The full name of the user. If omitted, the value on Mailcow stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     #[x_kube(validation = Rule::new("!self.startsWith('<') && !self.endsWith('>')").message("displayName must not begin with < or end with >, because Mailcow removes them"))]
+    #[x_kube(validation = Rule::new("!self.lowerAscii().contains('mailcow-operator/')").message("displayName must not contain mailcow-operator/, which begins the ownership mark"))]
     #[x_kube(validation = Rule::new("self != '0'").message("displayName must not be just 0, because Mailcow treats it as empty"))]
     pub display_name: Option<String>,
     /// Quota: a whole number of `Mi`, `Gi` or `Ti`, or `0` for no limit. Default: the domain's `mailboxDefaults.quota`,
@@ -93,21 +94,22 @@ pub struct EmailMailboxSpec {
     /// a new mailbox gets false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_password_change: Option<bool>,
-    /// Further sender addresses, in addition to the mailbox's own address and its aliases: addresses that exist on
-    /// Mailcow, `@example.com` for a whole domain, or `*` for all. Addresses in domains of other namespaces are not
-    /// allowed. An empty list removes all. If omitted, the value on Mailcow stays; a new mailbox gets no further
+    /// Further sender addresses, in addition to the mailbox's own address and its aliases: `@example.com` and all addresses
+    /// of a domain that this namespace has on the server, and the addresses of its mailboxes and aliases there. In the
+    /// platform's namespaces any address, or `*` for all. An empty list removes all. If omitted, the value on Mailcow
+    /// stays, except for entries that were listed here and are no longer the namespace's; a new mailbox gets no further
     /// senders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("self.all(a, a == '*' || a.matches('^[^@\\\\s,;]*@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each senderAcl entry must be an address such as info@example.com, a domain such as @example.com, or *"))]
     pub sender_acl: Option<Vec<String>>,
-    /// Tags on Mailcow, at most 25, case-insensitive. Tags that others add stay. A tag that you remove from this list
-    /// is removed on Mailcow.
+    /// Tags on Mailcow, at most 25, compared without regard to case and accents, as Mailcow's database does. Tags that
+    /// others add stay. A tag that you remove from this list is removed on Mailcow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 25), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 25), inner(length(min = 1, max = 64), regex(pattern = r"^[^\x00-\x1f\x7f]+$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(t, !t.startsWith('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not begin with mailcow-operator, which is the ownership mark"))]
+    #[x_kube(validation = Rule::new("self.all(t, !t.lowerAscii().contains('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not contain mailcow-operator, which is the ownership mark"))]
     #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be just 0, because Mailcow drops it"))]
     pub tags: Vec<String>,
     /// How many messages the mailbox may send. Default: the domain's `mailboxDefaults.rateLimit`. If both are omitted,
@@ -231,6 +233,10 @@ pub struct EmailMailboxStatus {
     /// again when the spec differs from this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_acl: Option<Vec<String>>,
+    /// Entries of `senderAcl` that may be on Mailcow. The operator removes them when they are no longer the namespace's, even
+    /// while the object is paused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub granted_senders: Vec<String>,
     /// Whether the operator has already set `forcePasswordChange`, so that it does not set it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub password_change_asked: bool,

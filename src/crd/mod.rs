@@ -41,8 +41,8 @@ pub use rule::{
 pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
 pub use status_condition::{ConditionText, StatusCondition};
 pub use tenancy::{
-    AllowedNamespaces, Chosen, LabelOperator, LabelRequirement, NamespaceSelector, NamespacesFrom, Policies,
-    PolicySource,
+    AllowedNamespaces, Chosen, LabelOperator, LabelRequirement, NamespaceLimits, NamespaceSelector, NamespacesFrom,
+    Policies, PolicySource,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -17,4 +17,8 @@ pub struct RefusedWrite {
     pub message: String,
     /// Time of the refusal.
     pub time: Time,
+    /// How often in a row Mailcow gave an empty answer to it; absent if Mailcow refused it. From the eighth time on, the
+    /// operator retries once an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u32>,
 }

@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy};
+use super::common::{AdoptionPolicy, DeletionPolicy, DriftPolicy, RateLimit};
 
 /// Which namespaces may have mailboxes, aliases and rules in a domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,33 @@ pub struct AllowedNamespaces {
     /// Selects namespaces by their labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,
+    /// Limits for each of these namespaces. The domain's own namespace has none. If omitted, only the domain's limits
+    /// apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<NamespaceLimits>,
+}
+
+/// Limits for a namespace other than the domain's own. Lowering a limit removes nothing. In any case, a mailbox of another
+/// namespace may send no more than the domain's `rateLimit`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamespaceLimits {
+    /// Number of mailboxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub mailboxes: Option<u32>,
+    /// Number of aliases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub aliases: Option<u32>,
+    /// The sum of the quotas of its mailboxes: a whole number of `Mi`, `Gi` or `Ti`. Mailboxes need a quota then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,8}(Mi|Gi|Ti)$')").message("a quota is a whole number of Mi, Gi or Ti, such as 2Gi"))]
+    pub total_quota: Option<String>,
+    /// How many messages each of its mailboxes may send. Default of those without a `rateLimit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Selects namespaces by their labels. All requirements must match. An empty selector matches every namespace.
@@ -55,13 +82,19 @@ pub struct NamespaceSelector {
 #[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)").message("In and NotIn need values; Exists and DoesNotExist must have none"))]
 pub struct LabelRequirement {
     /// The label.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    )]
     pub key: String,
     /// The requirement.
     pub operator: LabelOperator,
     /// Values to compare with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 63), regex(pattern = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"))
+    )]
     pub values: Vec<String>,
 }
 

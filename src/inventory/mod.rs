@@ -202,6 +202,25 @@ impl Inventory {
         }
     }
 
+    /// Every mailbox of a domain, asked for now.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn all_mailboxes(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
+        self.mailboxes_of(domain).await
+    }
+
+    /// Every alias of a domain, asked for now; none of one that is not there.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn all_aliases(&self, domain: &DomainName) -> Result<Vec<(Catch, AliasHave)>, Error> {
+        match self.domain_alone(domain, Age::Recent).await? {
+            Some(_) => self.aliases_of(domain).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     async fn aliases_of(&self, domain: &DomainName) -> Result<Vec<(Catch, AliasHave)>, Error> {
         let expected = self.domains.remembered(domain, |have| have.aliases).unwrap_or_default();
         self.client.aliases(domain, expected).await

@@ -11,6 +11,7 @@ use crate::crd::{EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condi
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
+use crate::kubernetes::printable::printable;
 use crate::kubernetes::refusal;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned, Event, Occurrence, ReconcileRequest};
@@ -102,6 +103,11 @@ impl Writer {
         if before == after && !is_new {
             return Ok(());
         }
+        let printable = printable(after);
+        let after = printable.as_ref().unwrap_or(after);
+        if before == after {
+            return Ok(());
+        }
         match self.patch_status(object, None, after).await {
             // It was deleted meanwhile, or deleted and made again: there is nothing to write to.
             Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => return Ok(()),
@@ -125,6 +131,7 @@ impl Writer {
         let (mut version, mut before) = self.latest.versioned(object).unwrap_or_else(|| versioned(object));
         for _ in 0..ATTEMPTS {
             let after = change(&before);
+            let after = if before == after { after } else { printable(&after).unwrap_or(after) };
             if before == after {
                 return Ok(after);
             }
@@ -203,6 +210,8 @@ impl Writer {
         before: Option<&ScriptStatus>,
         after: Option<&ScriptStatus>,
     ) -> Result<(), kube::Error> {
+        let printable = after.and_then(printable);
+        let after = printable.as_ref().or(after);
         if before == after {
             return Ok(());
         }

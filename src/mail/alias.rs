@@ -75,7 +75,7 @@ pub struct AliasHave {
 impl AliasHave {
     /// Its ownership mark, if any.
     pub fn mark(&self) -> Option<Mark> {
-        Mark::find(&self.private_comment)
+        Mark::at_start(&self.private_comment)
     }
 
     /// Whether it allows the mailbox to send as it, so that Mailcow does not keep the same entry in the mailbox's own

@@ -63,7 +63,7 @@ pub struct DomainHave {
 impl DomainHave {
     /// Its ownership mark, if any.
     pub fn mark(&self) -> Option<Mark> {
-        self.tags.iter().find_map(|tag| Mark::find(tag))
+        self.tags.iter().find_map(|tag| Mark::at_start(tag))
     }
 
     /// Whether only its usage differs.

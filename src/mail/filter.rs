@@ -18,6 +18,6 @@ pub struct Filter {
 impl Filter {
     /// Its ownership mark: in the script's first line, or, if the whole script was replaced, in the description.
     pub fn mark(&self) -> Option<Mark> {
-        self.script.lines().next().and_then(Mark::find).or_else(|| Mark::find(&self.description))
+        Mark::of_script(&self.script).or_else(|| Mark::at_start(&self.description))
     }
 }

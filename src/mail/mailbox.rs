@@ -110,8 +110,8 @@ impl MailboxHave {
     /// Its ownership mark, if any: from the attribute, otherwise from the tag of a created mailbox.
     pub fn mark(&self) -> Option<Mark> {
         let attribute = self.attributes.iter().find(|(name, _)| name == Self::MARK);
-        let marked = attribute.and_then(|(_, text)| Mark::find(text));
-        marked.or_else(|| self.tags.iter().find_map(|tag| Mark::find(tag)))
+        let marked = attribute.and_then(|(_, text)| Mark::at_start(text));
+        marked.or_else(|| self.tags.iter().find_map(|tag| Mark::at_start(tag)))
     }
 
     /// Whether only its usage and last logins differ.

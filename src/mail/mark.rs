@@ -26,14 +26,27 @@ impl Mark {
         Self { owner: cut(&full, room), uid: uid.to_owned() }
     }
 
-    /// Finds a mark in a text with other content; `None` when there is none.
-    pub fn find(text: &str) -> Option<Self> {
-        let start = text.find(PREFIX)? + PREFIX.len();
-        let rest = text.get(start..)?.strip_prefix('/')?;
+    /// The mark that a text begins with; `None` when it begins with anything else. A mark further on in a text counts for
+    /// nothing: somebody else may have written it there.
+    pub fn at_start(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(PREFIX)?.strip_prefix('/')?;
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let (owner, uid) = rest.get(..end)?.rsplit_once('/')?;
         (owner.matches('/').count() >= 1 || owner.contains('~'))
             .then(|| Self { owner: owner.to_owned(), uid: uid.to_owned() })
+    }
+
+    /// The mark in the first line of a script, which is a comment that begins with it.
+    pub fn of_script(script: &str) -> Option<Self> {
+        script.lines().next()?.strip_prefix("# ").and_then(Self::at_start)
+    }
+
+    /// Whether it is the mark of an object in this namespace of this cluster.
+    pub fn is_of_namespace(&self, cluster: &str, namespace: &str) -> bool {
+        self.owner
+            .strip_prefix(cluster)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|rest| rest.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/')))
     }
 
     /// Whether both marks have the same owner.
@@ -55,10 +68,24 @@ mod tests {
     const UID: &str = "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11";
 
     #[test]
-    fn a_mark_is_found_again_in_a_text() {
+    fn a_mark_is_found_again_at_the_start_of_a_text_and_nowhere_else() {
         let mark = Mark::new("c0ffee00", "mail", "ada", UID);
-        let text = format!("# {mark} sha256=12");
-        assert_eq!(Mark::find(&text), Some(mark));
+        assert_eq!(Mark::at_start(&format!("{mark} made from")), Some(mark.clone()));
+        assert_eq!(Mark::of_script(&format!("# {mark} sha256=12\r\nkeep;")), Some(mark.clone()));
+        for forged in [format!("customer {mark}"), format!(" {mark}"), format!("x{mark}"), format!("# {mark}")] {
+            assert_eq!(Mark::at_start(&forged), None, "{forged:?}");
+        }
+        for forged in [mark.to_string(), format!("# by {mark}"), format!("keep;\n# {mark}")] {
+            assert_eq!(Mark::of_script(&forged), None, "{forged:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_names_the_namespace_of_its_object() {
+        let mark = Mark::new("c0ffee00", "mail", "ada", UID);
+        let is_of = |cluster: &str, namespace: &str| mark.is_of_namespace(cluster, namespace);
+        assert!(is_of("c0ffee00", "mail"));
+        assert!(!is_of("c0ffee00", "mai") && !is_of("c0ffee0", "mail") && !is_of("c0ffee01", "mail"));
     }
 
     #[test]
@@ -77,13 +104,13 @@ mod tests {
         let two = Mark::new("c0ffee00", &"n".repeat(63), &format!("{long}2"), UID);
         assert!(one.to_string().len() <= LONGEST);
         assert!(!one.same_owner(&two));
-        assert_eq!(Mark::find(&one.to_string()), Some(one));
+        assert_eq!(Mark::at_start(&one.to_string()), Some(one));
     }
 
     #[test]
     fn other_text_is_no_mark() {
         for text in ["", "mailcow-operator", "mailcow-operator is nice", "mailcow-operator/x"] {
-            assert_eq!(Mark::find(text), None, "{text:?}");
+            assert_eq!(Mark::at_start(text), None, "{text:?}");
         }
     }
 }

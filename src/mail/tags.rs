@@ -1,7 +1,9 @@
 //! Tags of a spec on an entry on Mailcow, among those of others.
 
-/// Tags of a thing; compared without regard to case. No recording shows how Mailcow compares them; this is
-/// the careful side, since a tag that a domain gets twice breaks the call off.
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
+
+/// Tags of a thing, compared as Mailcow's database does ([`is_same`]): a tag that a domain gets twice breaks the call off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// Tags that should exist.
@@ -38,7 +40,27 @@ impl Tags {
 }
 
 fn holds(tags: &[String], wanted: &str) -> bool {
-    tags.iter().any(|tag| tag.to_lowercase() == wanted.to_lowercase())
+    tags.iter().any(|tag| is_same(tag, wanted))
+}
+
+/// Whether Mailcow's database takes two texts for the same: without regard to case, accents and blanks at the end. Its
+/// tables have the default collation of utf8mb4, which was `utf8mb4_general_ci` (`ß` is `s`, all of the other planes is the
+/// same) and is `utf8mb4_uca1400_ai_ci` in newer versions of `MariaDB` (`ß` is `ss`); what is the same in either counts as the same.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    one == other || folded(one, "s") == folded(other, "s") || folded(one, "ss") == folded(other, "ss")
+}
+
+/// Decomposed (Unicode, section 3.7), without combining marks, in lower case.
+fn folded(text: &str, sharp_s: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.trim_end_matches(' ').nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase) {
+        match c {
+            'ß' => folded.push_str(sharp_s),
+            '\u{10000}'.. => folded.push(char::REPLACEMENT_CHARACTER),
+            c => folded.push(c),
+        }
+    }
+    folded
 }
 
 #[cfg(test)]
@@ -56,6 +78,26 @@ mod tests {
     #[test]
     fn only_new_tags_are_added_and_each_once() {
         assert_eq!(tags(&["a", "B", "c", "C"], &[]).missing(&texts(&["A", "theirs"])), ["B", "c"]);
+    }
+
+    #[test]
+    fn tags_are_compared_as_the_database_compares_them() {
+        for (one, other, expected) in [
+            ("resume", "résumé", true),
+            ("resume", "RESUME\u{301}", true),
+            ("a", "a  ", true),
+            ("a", " a", false),
+            ("maße", "mase", true),
+            ("maße", "MASSE", true),
+            ("masse", "mase", false),
+            ("\u{1f600}", "\u{1f601}", true),
+            ("o", "ø", false),
+            ("a", "b", false),
+        ] {
+            assert_eq!(is_same(one, other), expected, "{one} {other}");
+        }
+        assert_eq!(tags(&["resume", "résumé"], &[]).missing(&[]), ["resume"]);
+        assert!(tags(&["résumé"], &["resume"]).stale(&texts(&["Resume"])).is_empty());
     }
 
     #[test]

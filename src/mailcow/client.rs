@@ -339,7 +339,7 @@ impl Client {
         };
         if is_write && !error.is_connect() {
             let action = path.trim_start_matches(self.base.path()).to_owned();
-            return Error::OutcomeUnknown { action, why };
+            return Error::OutcomeUnknown { action, why, is_empty: false };
         }
         self.unreachable(why)
     }

@@ -64,6 +64,9 @@ pub enum Error {
         action: String,
         /// What happened.
         why: String,
+        /// Whether Mailcow answered, with nothing: it does when a request breaks its PHP or waits too long for its database,
+        /// and the same request may do so each time.
+        is_empty: bool,
     },
     /// A database deadlock; a retry is right.
     #[error("Mailcow was too busy to {action}: {why}")]
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_password_that_mailcow_repeats_is_left_out() {
-        let error = |why: &str| Error::OutcomeUnknown { action: "a".into(), why: why.into() };
+        let error = |why: &str| Error::OutcomeUnknown { action: "a".into(), why: why.into(), is_empty: false };
         assert_eq!(error("near 'hunter2'").without("hunter2"), error("near '…'"));
         assert_eq!(error("near").without(""), error("near"));
     }

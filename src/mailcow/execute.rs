@@ -48,7 +48,9 @@ impl Client {
 /// A broken connection knows only the path; the action in words is better.
 fn named(error: Error, action: &str) -> Error {
     match error {
-        Error::OutcomeUnknown { why, .. } => Error::OutcomeUnknown { action: action.to_owned(), why },
+        Error::OutcomeUnknown { why, is_empty, .. } => {
+            Error::OutcomeUnknown { action: action.to_owned(), why, is_empty }
+        }
         other => other,
     }
 }

@@ -24,3 +24,4 @@ pub use connection::{Connection, Observer, Permit};
 pub use error::Error;
 pub use observe::MailboxPage;
 pub use quarantine::Quarantined;
+pub use writers::rebuilds;

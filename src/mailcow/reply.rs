@@ -37,9 +37,10 @@ impl Entry {
 /// [`Error::Refused`], [`Error::Busy`], or [`Error::OutcomeUnknown`] for an answer that tells nothing.
 pub(super) fn write_outcome(body: &[u8], request: &Request) -> Result<(), Error> {
     let Request { success, about, action, .. } = request;
-    let unknown = |why: &str| Error::OutcomeUnknown { action: action.clone(), why: why.to_owned() };
+    let unknown = |why: &str| Error::OutcomeUnknown { action: action.clone(), why: why.to_owned(), is_empty: false };
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(unknown("the answer was empty"));
+        let (action, why) = (action.clone(), "the answer was empty".to_owned());
+        return Err(Error::OutcomeUnknown { action, why, is_empty: true });
     }
     let value: Value = serde_json::from_slice(body).map_err(|_| unknown("the answer was not JSON"))?;
     let entries: Vec<Entry> = match value {

@@ -4,6 +4,7 @@
 
 use tokio::sync::{OwnedMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
+use crate::fair::{self, FairPermit, FairSemaphore};
 use crate::keyed_lock::KeyedLock;
 use crate::mail::{Access, Alias, Goto};
 use crate::plan::Change;
@@ -28,6 +29,11 @@ pub(super) struct Lane {
     view: View,
     /// Keys that no other write may use: objects, and a domain because of its limits.
     things: Vec<String>,
+}
+
+/// Whether a change may have Mailcow build the groupware's view of all mailboxes anew.
+pub fn rebuilds(change: &Change) -> bool {
+    lane(change).view == View::Rebuilds
 }
 
 /// The queue of an action on a quarantined mail.
@@ -78,6 +84,9 @@ fn of_alias(alias: &Alias) -> View {
 #[derive(Debug)]
 pub(super) struct Writers {
     things: KeyedLock,
+    /// One at a time waits for the view to rebuild it, namespaces in turn: whoever only touches it waits for no more than
+    /// one, and nobody waits behind all of another's.
+    rebuilds: FairSemaphore,
     view: RwLock<()>,
     slots: Semaphore,
 }
@@ -88,20 +97,30 @@ pub(super) struct Turn<'a> {
     _things: Vec<OwnedMutexGuard<()>>,
     _touches: Option<RwLockReadGuard<'a, ()>>,
     _rebuilds: Option<RwLockWriteGuard<'a, ()>>,
+    _rebuild_turn: Option<FairPermit>,
     /// `None` only when the queue was closed, which it never is.
     _slot: Option<SemaphorePermit<'a>>,
 }
 
 impl Default for Writers {
     fn default() -> Self {
-        Self { things: KeyedLock::default(), view: RwLock::default(), slots: Semaphore::new(WRITERS) }
+        Self {
+            things: KeyedLock::default(),
+            rebuilds: FairSemaphore::new(1, 1),
+            view: RwLock::default(),
+            slots: Semaphore::new(WRITERS),
+        }
     }
 }
 
 impl Writers {
-    /// Waits for its turn. Keys come before the view, and the view before a slot, so that a waiting write never blocks
-    /// a slot.
+    /// Waits for the turn. Whoever rebuilds waits for that first and keeps nothing meanwhile; then come things, then the view,
+    /// then a slot, so that nobody keeps a slot while it waits for something else.
     pub(super) async fn turn(&self, lane: &Lane) -> Turn<'_> {
+        let rebuild_turn = match lane.view {
+            View::Leaves | View::Touches => None,
+            View::Rebuilds => self.rebuilds.acquire(&fair::tenant()).await,
+        };
         let mut things = Vec::new();
         for thing in &lane.things {
             things.push(self.things.lock(thing).await);
@@ -111,12 +130,20 @@ impl Writers {
             View::Touches => (Some(self.view.read().await), None),
             View::Rebuilds => (None, Some(self.view.write().await)),
         };
-        Turn { _things: things, _touches: touches, _rebuilds: rebuilds, _slot: self.slots.acquire().await.ok() }
+        Turn {
+            _things: things,
+            _touches: touches,
+            _rebuilds: rebuilds,
+            _rebuild_turn: rebuild_turn,
+            _slot: self.slots.acquire().await.ok(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::mail::{Address, Catch, Mark};
     use crate::plan::{AliasEdit, MailboxEdit};
@@ -155,6 +182,40 @@ mod tests {
         let _rebuild = writers.turn(&lane(&Change::DeleteMailbox(address("a@e.com")))).await;
         assert!(!may_go(&writers, &edit("b@e.com")));
         assert!(may_go(&writers, &filter("b@e.com")) && !may_go(&writers, &filter("a@e.com")));
+    }
+
+    #[tokio::test]
+    async fn whoever_rebuilds_waits_for_one_of_each_other_namespace_and_whoever_touches_for_one_at_all() {
+        let writers = Arc::new(Writers::default());
+        let (order, started) = (Arc::new(Mutex::new(Vec::new())), writers.turn(&delete("first@e.com")).await);
+        let write = |tenant: &str, name: String, lane: Lane| {
+            let (writers, order) = (writers.clone(), order.clone());
+            let work = async move {
+                let _turn = writers.turn(&lane).await;
+                order.lock().unwrap().push(name);
+            };
+            tokio::spawn(fair::as_tenant(tenant.to_owned(), work))
+        };
+        let mut all = Vec::new();
+        for n in 0..5 {
+            all.push(write("hostile", format!("hostile {n}"), delete(&format!("h{n}@h{n}.com"))));
+            tokio::task::yield_now().await;
+        }
+        all.push(write("calm", "calm rebuild".into(), delete("c@c.com")));
+        tokio::task::yield_now().await;
+        all.push(write("calm", "calm touch".into(), edit("t@c.com")));
+        tokio::task::yield_now().await;
+        drop(started);
+        for task in all {
+            task.await.unwrap();
+        }
+        let order = order.lock().unwrap();
+        let place = |name: &str| order.iter().position(|done| done == name).unwrap();
+        assert!(place("calm touch") <= 1 && place("calm rebuild") <= 3, "{order:?}");
+    }
+
+    fn delete(text: &str) -> Lane {
+        lane(&Change::DeleteMailbox(address(text)))
     }
 
     #[tokio::test]

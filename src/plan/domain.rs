@@ -158,12 +158,12 @@ fn changed_relay(want: Relay<Option<bool>, Option<u32>>, have: Relay<bool, u32>)
 
 /// The tag with our owner's mark.
 fn owned_tag(have: &DomainHave, mark: &Mark) -> Option<String> {
-    have.tags.iter().find(|tag| Mark::find(tag).is_some_and(|there| there.same_owner(mark))).cloned()
+    have.tags.iter().find(|tag| Mark::at_start(tag).is_some_and(|there| there.same_owner(mark))).cloned()
 }
 
 /// A tag with a mark that is not exactly ours.
 fn stale_tag(have: &DomainHave, mark: &Mark) -> Option<String> {
-    have.tags.iter().find(|tag| Mark::find(tag).is_some_and(|there| there != *mark)).cloned()
+    have.tags.iter().find(|tag| Mark::at_start(tag).is_some_and(|there| there != *mark)).cloned()
 }
 
 /// The desired limits over the existing ones, adjusted to Mailcow's rule: the default is at most the mailbox quota, and

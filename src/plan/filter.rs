@@ -58,7 +58,7 @@ fn displaced<'a>(have: &'a [Filter], mark: &Mark) -> Option<&'a Filter> {
 /// from; where that is gone, `shown`, the hash of what Mailcow showed last, tells whether the rules are still the same.
 pub fn filter_was_changed((text, hash): (&str, &str), shown: Option<&str>, have: &[Filter], mark: &Mark) -> bool {
     let first = |script: &str| script.lines().next().map(ToOwned::to_owned);
-    let is_same_rules = |filter: &Filter| match filter.script.lines().next().and_then(Mark::find) {
+    let is_same_rules = |filter: &Filter| match Mark::of_script(&filter.script) {
         Some(_) => first(&filter.script) == first(text),
         None => shown == Some(hash),
     };

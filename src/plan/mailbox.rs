@@ -162,16 +162,17 @@ fn added(want: &Mailbox) -> Vec<Change> {
 /// Removes every mark.
 fn released(have: &MailboxHave) -> Vec<Change> {
     let address = || have.address.clone();
-    let is_marked = have.attributes.iter().any(|(name, text)| name == MailboxHave::MARK && Mark::find(text).is_some());
+    let is_marked =
+        have.attributes.iter().any(|(name, text)| name == MailboxHave::MARK && Mark::at_start(text).is_some());
     let attribute = is_marked.then(|| marked(have, RELEASED.to_owned()));
-    let tags: Vec<String> = have.tags.iter().filter(|tag| Mark::find(tag).is_some()).cloned().collect();
+    let tags: Vec<String> = have.tags.iter().filter(|tag| Mark::at_start(tag).is_some()).cloned().collect();
     let tag = (!tags.is_empty()).then(|| Change::UnmarkMailbox { address: address(), tags });
     attribute.into_iter().chain(tag).collect()
 }
 
 /// Tags with a mark that is not exactly ours.
 fn stale_marks(have: &MailboxHave, ours: &Mark) -> Vec<String> {
-    have.tags.iter().filter(|tag| Mark::find(tag).is_some_and(|there| there != *ours)).cloned().collect()
+    have.tags.iter().filter(|tag| Mark::at_start(tag).is_some_and(|there| there != *ours)).cloned().collect()
 }
 
 /// All existing attributes, with the mark's set to `text`.

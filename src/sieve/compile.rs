@@ -198,8 +198,8 @@ pub(super) mod tests {
         for mark in [mark(), long] {
             let ada = Address::parse("ada@example.com").unwrap();
             let script = compile(&mark, &ada, &[rule("n/r", IGNORE)]).script.unwrap();
-            assert_eq!(Mark::find(script.text.lines().next().unwrap()), Some(mark.clone()));
-            assert_eq!(Mark::find(&script.description), Some(mark));
+            assert_eq!(Mark::of_script(&script.text), Some(mark.clone()));
+            assert_eq!(Mark::at_start(&script.description), Some(mark));
             assert!(script.description.len() <= 255);
             assert_eq!(script.hash, sha256(&script.text));
         }

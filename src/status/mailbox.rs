@@ -36,6 +36,8 @@ pub struct MailboxSeen {
     pub domain_generation: Option<i64>,
     /// The last written `senderAcl`, if Mailcow can't show it.
     pub sender_acl: Option<Vec<String>>,
+    /// What the spec may have let it send as.
+    pub granted_senders: Vec<String>,
     /// Whether a password change was requested.
     pub password_change_asked: bool,
     /// The Secret with its credentials.
@@ -61,6 +63,7 @@ pub fn mailbox(before: &EmailMailboxStatus, seen: &MailboxSeen, request: &Reconc
     }
     after.recreated.clone_from(&seen.recreated);
     after.sender_acl.clone_from(&seen.sender_acl);
+    after.granted_senders.clone_from(&seen.granted_senders);
     after.password_change_asked = seen.password_change_asked;
     if seen.is_absent {
         (after.quota, after.messages, after.last_login) = (None, None, None);
@@ -140,6 +143,7 @@ mod tests {
             tags: Tags::default(),
             domain_generation: Some(1),
             sender_acl: None,
+            granted_senders: Vec::new(),
             password_change_asked: false,
             secret_name: Some("ada-mailbox".into()),
             password_version: Some("uid/1".into()),

@@ -164,7 +164,7 @@ async fn the_first_has_the_domain_and_the_other_learns_nothing_of_him(guests: &G
     assert_eq!(world.mailcow.writes(), 0, "{:?}", world.mailcow.requests());
     guests.apply(&guests.paid, &domain("mine", "{domain: claimed.example}")).await;
     world.until_in::<EmailDomain>(&guests.paid, "mine", ("Ready", "True", "InSync")).await;
-    assert!(message(&ask("3").await, "Ready").contains("claimed claimed.example before"));
+    assert!(message(&ask("3").await, "Ready").contains("already claims claimed.example"));
 }
 
 async fn a_namespace_says_what_its_objects_dont(guests: &Guests) {

@@ -14,6 +14,7 @@ mod deletion;
 mod deletion_triggers;
 mod dns;
 mod domain;
+mod fairness;
 mod fields;
 mod figures;
 mod gitops;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ground::wait_until;
-use mailcow_operator::crd::{EmailAlias, EmailMailbox};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
 
 use crate::world::{DOMAIN, LIMIT, World, message};
 
@@ -96,4 +96,68 @@ async fn what_mailcow_loses_or_keeps_by_itself_is_put_right() {
     world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", r#"{"spec":{"senderAcl":[]}}"#]).await;
     shows(&world, &[]).await;
     world.ready::<EmailMailbox>("ada").await;
+}
+
+const SECOND: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailDomain
+metadata: {name: second}
+spec: {domain: second.example, driftPolicy: Report}
+---
+";
+
+#[tokio::test]
+async fn a_right_that_is_no_longer_the_namespaces_goes_whatever_its_mailbox_says() {
+    let mut world = World::without_mailcow("rights").await;
+    world.connect().await;
+    world.start_operator(&["--platform-namespaces", "nobody", "--resync", "3s"]);
+    world.mailcow.edit(|state| {
+        state.seed_domain("byhand.example");
+    });
+    let team = alias("team", "goto: [x@away.example]");
+    world.apply(&format!("{DOMAIN}{SECOND}{team}")).await;
+    world.ready::<EmailDomain>("second").await;
+    world.ready::<EmailAlias>("team").await;
+    // Of somebody else's nothing is granted, whoever that is.
+    world.apply(&mailbox("['*', '@byhand.example', 'x@byhand.example', 'x@away.example', 'team@example.com']")).await;
+    let refused = world.condition::<EmailMailbox>("ada", ("Stalled", "True", "SenderNotAllowed")).await;
+    let said = message(&refused, "Ready");
+    assert!(said.contains("*, @byhand.example, x@away.example, x@byhand.example is not allowed"), "{said}");
+    shows(&world, &["team@example.com"]).await;
+    let patch = async |patch: &str| world.kubectl(&["patch", "embx", "ada", "--type=merge", "-p", patch]).await;
+    let pause = async |value: &str| {
+        let annotation = format!("email.askrobots.com/paused={value}");
+        world.kubectl(&["annotate", "--overwrite", "embx", "ada", &annotation]).await;
+    };
+    let entries = ["@second.example", "team@example.com", "x@second.example"];
+    world.mailcow.edit(|state| {
+        state.seed_mailbox("x@second.example");
+    });
+    world.apply(&mailbox("['@second.example', 'x@second.example', 'team@example.com']")).await;
+    world.ready::<EmailMailbox>("ada").await;
+    shows(&world, &entries).await;
+    // Paused, and no longer listed: what was granted is still known.
+    pause("true").await;
+    patch(r#"{"spec":{"senderAcl":null,"driftPolicy":"Report"}}"#).await;
+    world.condition::<EmailMailbox>("ada", ("Paused", "True", "Paused")).await;
+    world.mailcow.edit(|state| state.mailbox_mut("ada@example.com").unwrap().sender_acl.push("@byhand.example".into()));
+    shows(&world, &[&entries[..], &["@byhand.example"]].concat()).await;
+    world.kubectl(&["delete", "edom", "second"]).await;
+    // What a person granted by hand stays.
+    shows(&world, &["@byhand.example", "team@example.com"]).await;
+    let granted = async || {
+        let ada: EmailMailbox = world.api().get("ada").await.unwrap();
+        ada.status.unwrap().granted_senders
+    };
+    let settled = async || match granted().await {
+        list if list == ["team@example.com"] => Ok(()),
+        list => Err(format!("{list:?}")),
+    };
+    wait_until(LIMIT, "what is granted", settled).await.unwrap();
+    // Named again it is refused, paused or not.
+    patch(r#"{"spec":{"senderAcl":["@second.example"]}}"#).await;
+    world.condition::<EmailMailbox>("ada", ("Synced", "False", "Paused")).await;
+    pause("false").await;
+    world.condition::<EmailMailbox>("ada", ("Stalled", "True", "SenderNotAllowed")).await;
+    shows(&world, &[]).await;
 }

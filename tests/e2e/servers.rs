@@ -81,7 +81,7 @@ async fn a_server_that_nobody_configured_is_told() {
     let world = World::new("no-server").await;
     world.apply(INTERNAL).await;
     let told = world.condition::<EmailDomain>("internal", ("Stalled", "True", "ServerNotFound")).await;
-    assert!(message(&told, "Ready").contains("only default"), "{told:#?}");
+    assert!(message(&told, "Ready").contains("which may use: default;"), "{told:#?}");
     world.kubectl(&["delete", "edom,embx,ealias,efr", "--all", "--timeout=20s"]).await;
     world.gone::<EmailDomain>("internal").await;
     assert_eq!(world.mailcow.writes(), 0);

@@ -195,6 +195,10 @@ impl World {
             args.extend(["--watch-namespaces", &namespace]);
         }
         args.extend(["--listen", listen, "--cluster-id", "testing"]);
+        // Tests ask again sooner than people do.
+        if !more.contains(&"--request-interval") {
+            args.extend(["--request-interval", "1s"]);
+        }
         if !more.contains(&"--feature-gates") {
             args.extend(["--feature-gates", "DNSPublishing=true"]);
         }

@@ -1,6 +1,7 @@
 //! What the chart renders with the values in `tests/chart`, as a real API server judges it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use ground::ControlPlane;
@@ -75,7 +76,8 @@ async fn what_is_switched_on_is_rendered_and_nothing_else() {
     };
     let plain = rendered("defaults").await;
     assert_eq!((plain["CustomResourceDefinition"], plain["Deployment"], plain["ClusterRoleBinding"]), (4, 1, 1));
-    for kind in ["NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceMonitor"] {
+    assert_eq!(plain["NetworkPolicy"], 1);
+    for kind in ["PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceMonitor"] {
         assert!(!plain.contains_key(kind), "{kind}");
     }
     let listed = rendered("namespaces").await;
@@ -95,6 +97,71 @@ async fn what_is_switched_on_is_rendered_and_nothing_else() {
     };
     expected("alerts.yaml", "PrometheusRule", 0);
     expected("dashboard.json", "ConfigMap", 1);
+}
+
+/// What the rendered NetworkPolicy lets out to an address and port.
+fn lets_out(rendered: &str, address: &str, port: u16) -> bool {
+    let documents = serde_yaml::Deserializer::from_str(rendered).map(|d| Value::deserialize(d).unwrap());
+    let policy = documents.into_iter().find(|d| d["kind"] == "NetworkPolicy").unwrap();
+    let ip: IpAddr = address.parse().unwrap();
+    let holds = |cidr: &Value| {
+        let (network, length) = cidr.as_str().unwrap().split_once('/').unwrap();
+        let length: u32 = length.parse().unwrap();
+        match (network.parse().unwrap(), ip) {
+            (IpAddr::V4(network), IpAddr::V4(ip)) => {
+                u32::from(ip).checked_shr(32 - length) == u32::from(network).checked_shr(32 - length)
+            }
+            (IpAddr::V6(network), IpAddr::V6(ip)) => {
+                u128::from(ip).checked_shr(128 - length) == u128::from(network).checked_shr(128 - length)
+            }
+            _ => false,
+        }
+    };
+    let is_in =
+        |block: &Value| holds(&block["cidr"]) && !block["except"].as_sequence().into_iter().flatten().any(&holds);
+    policy["spec"]["egress"].as_sequence().unwrap().iter().any(|rule| {
+        let has_port = rule["ports"].as_sequence().unwrap().iter().any(|p| p["port"] == u64::from(port));
+        let to = rule["to"].as_sequence();
+        has_port && to.is_none_or(|to| to.iter().any(|to| to["ipBlock"].is_mapping() && is_in(&to["ipBlock"])))
+    })
+}
+
+#[tokio::test]
+async fn what_dns_leads_to_is_public_and_what_the_operator_needs_is_let_out() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let rendered = async |more: &[&str]| {
+        let chart = chart().display().to_string();
+        plane.helm(&[&["template", "mail", &chart], more].concat()).await.unwrap()
+    };
+    let narrow = format!("{}/tests/chart/namespaces.yaml", env!("CARGO_MANIFEST_DIR"));
+    let (plain, narrow) = (rendered(&[]).await, rendered(&["-f", &narrow]).await);
+    for (address, port, by_default, narrowed) in [
+        ("9.9.9.9", 53, true, true),
+        ("9.9.9.9", 443, true, true),
+        ("9.9.9.9", 25, true, true),
+        ("2620:fe::fe", 25, true, true),
+        ("9.9.9.9", 80, false, false),
+        ("10.96.0.1", 443, true, true),
+        ("10.96.0.1", 6443, true, true),
+        ("10.1.2.3", 6443, true, false),
+        ("10.1.2.3", 443, true, false),
+        ("10.1.2.3", 53, true, false),
+        ("10.1.2.3", 25, false, false),
+        ("192.168.1.1", 25, false, false),
+        ("100.64.1.1", 25, false, false),
+        ("169.254.169.254", 443, false, false),
+        ("169.254.169.254", 25, false, false),
+        ("fd00::1", 25, false, false),
+        ("fd00:ec2::254", 443, false, false),
+        ("::ffff:10.0.0.1", 25, false, false),
+    ] {
+        assert_eq!(lets_out(&plain, address, port), by_default, "{address} {port} by default");
+        assert_eq!(lets_out(&narrow, address, port), narrowed, "{address} {port} with peers named");
+    }
+    let private = rendered(&["--set", "dns.allowPrivate=true"]).await;
+    assert!(lets_out(&private, "10.1.2.3", 25));
+    let off = rendered(&["--set", "networkPolicy.enabled=false"]).await;
+    assert!(!kinds(&off).contains_key("NetworkPolicy"));
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(crate) fn is_first(
     waits_for: &mut Option<ClaimStatus>,
 ) -> Result<(), Stop> {
     let is_rival = |other: &EmailDomain| {
-        let is_same = other.spec.server == object.spec.server && is_named(other, name);
+        let may_use = ctx.settings.may_use_server(&other.spec.server, other.metadata.namespace.as_deref());
+        let is_same = other.spec.server == object.spec.server && may_use && is_named(other, name);
         is_same && other.metadata.deletion_timestamp.is_none() && other.metadata.uid != object.metadata.uid
     };
     let rivals = ctx.stores.domains.state_filter(is_rival);

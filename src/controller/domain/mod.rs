@@ -6,12 +6,12 @@ pub(crate) mod ownership;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 
+use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
     DependsOn, Failed, Stop, age, apply, finish_deletion, is_confirmed, may_remove, outcome, read_back, report_rest,
-    server, still_shown,
+    server, server_of, still_shown,
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
@@ -78,7 +78,7 @@ async fn steps(
     ownership::is_proven(ctx, object, before)?;
     claims::is_first(ctx, object, &want.name, &mut seen.claim)?;
     want.tags = seen.tags.clone();
-    let server = server(ctx, &object.spec.server)?;
+    let server = server_of(ctx, object)?;
     let policy = seen.policies.adoption.value;
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);

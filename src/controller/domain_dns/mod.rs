@@ -9,8 +9,7 @@ pub(crate) mod verification;
 
 use std::sync::Arc;
 
-use kube::runtime::controller::Action;
-
+use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
 use crate::crd::EmailDomain;

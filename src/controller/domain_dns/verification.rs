@@ -82,6 +82,10 @@ fn is_time(records: &[DnsRecordStatus], request: &ReconcileRequest) -> bool {
 
 /// The expected records; empty while the mail host is unknown.
 pub(crate) fn wanted(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Option<Wanted> {
+    // The names of hosts are only for those who may use the server.
+    if !ctx.settings.may_use_server(&object.spec.server, object.metadata.namespace.as_deref()) {
+        return None;
+    }
     Some(Wanted {
         domain: desired::domain_name(&object.spec).ok()?,
         mail_host: ctx.mail_host(&object.spec.server).and_then(|host| DomainName::parse(&host).ok())?,

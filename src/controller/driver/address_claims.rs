@@ -2,8 +2,8 @@
 //! name.
 
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 
+use crate::controller::driver::action::Action;
 use crate::controller::driver::addresses::{Addressed, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Resource;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use crate::config::Settings;
+use crate::controller::driver::action::Action;
 use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::{Backoff, jittered};
 use crate::controller::driver::named::NamedAddresses;
+use crate::controller::driver::rebuilds::{self, Rebuilds};
+use crate::controller::driver::requests::Requests;
 use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
@@ -64,6 +66,12 @@ pub(crate) struct Context {
     pub(crate) awaited: NamedAddresses<EmailAlias>,
     /// One task at a time for the script of a mailbox.
     pub(crate) script_locks: KeyedLock,
+    /// One reconcile at a time for what a namespace has in a domain that limits it.
+    pub(crate) guest_locks: KeyedLock,
+    /// Which requests to look at objects again were handled lately.
+    pub(crate) requests: Requests,
+    /// Which objects were written lately in a way that keeps others waiting.
+    pub(crate) rebuilds: Rebuilds,
     /// When scripts were last read.
     pub(crate) script_reads: ScriptReads,
     /// Forwarding loops between rules.
@@ -135,6 +143,7 @@ impl Context {
             }
             // A change of the connection triggers every object.
             Outcome::Waiting(why) if why.reason == Reason::MailcowNotConfigured => self.resync(),
+            Outcome::Waiting(why) if why.reason == Reason::WrittenLately => rebuilds::INTERVAL,
             // Watches trigger nearly all waiting objects, so retries of thousands must not keep the operator busy.
             Outcome::Waiting(_) => jittered(WAIT).max(self.backoff.failed(key, rand::random())),
             Outcome::InSync | Outcome::Stalled(_) => {

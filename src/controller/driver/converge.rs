@@ -1,14 +1,13 @@
 //! The steps between plan and read-back that the drivers share.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 use kube::Resource;
-use kube::runtime::controller::Action;
 use secrecy::SecretString;
 use std::sync::Arc;
 
+use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
-use crate::crd::{CONFIRM_DELETE, FORCE_ORPHAN, RefusedWrite, StatusCondition as Condition};
+use crate::crd::{CONFIRM_DELETE, EmailDomain, FORCE_ORPHAN, RefusedWrite, StatusCondition as Condition};
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::object::{annotation, has_finalizer, is_paused, key, request};
@@ -18,6 +17,9 @@ use crate::mailcow;
 use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use crate::status::Occurrence;
+
+/// A write that was answered with nothing so often in a row is not sent again for an hour.
+const UNANSWERED: u32 = 8;
 
 /// The Kubernetes API failed; the reconcile is retried with back-off.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +93,19 @@ pub(crate) fn server(ctx: &Context, name: &str) -> Result<Arc<Inventory>, Stop> 
     ctx.servers.get(name).map_err(Stop::Outcome)
 }
 
+/// The server that a domain is on, if its namespace may use it.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn server_of(ctx: &Context, domain: &EmailDomain) -> Result<Arc<Inventory>, Stop> {
+    let namespace = domain.metadata.namespace.as_deref();
+    let may_use = |server: &str| ctx.settings.may_use_server(server, namespace);
+    if !may_use(&domain.spec.server) || !ctx.servers.names().any(|name| name == domain.spec.server) {
+        return Err(ctx.servers.unknown(&domain.spec.server, may_use).into());
+    }
+    server(ctx, &domain.spec.server)
+}
+
 /// What a write depends on, in addition to its content.
 pub(crate) struct DependsOn<'a> {
     /// The domain with the limits.
@@ -130,16 +145,28 @@ pub(crate) async fn apply<K: Object>(
     if conditions.iter().any(|c| is_same_stall(c, object, &stuck)) {
         return Err(stuck.into());
     }
-    if let Some(before) = refused.as_ref().filter(|before| is_recent(&before.time))
+    if let Some(before) = refused.as_ref().filter(|before| is_left_alone(before))
         && before.digest == digest(server, object, depends_on, changes).await?
     {
-        let reasons = [Reason::RefusedByMailcow, Reason::PasswordRejected];
+        let reasons = [Reason::RefusedByMailcow, Reason::PasswordRejected, Reason::UnexpectedAnswer];
         let reason = reasons.into_iter().find(|reason| reason.as_str() == before.reason);
         return Err(Outcome::stalled(reason.unwrap_or(Reason::RefusedByMailcow), before.message.clone()).into());
     }
+    let rebuilds = changes.iter().any(mailcow::rebuilds);
+    if rebuilds && !ctx.rebuilds.may_follow(object) {
+        let message = format!(
+            "the previous write of this object was a moment ago and keeps Mailcow busy; the next one follows in a few seconds: {}",
+            fields(changes)
+        );
+        return Err(Outcome::waiting(Reason::WrittenLately, message).into());
+    }
     ctx.writer.add_finalizer(object).await.map_err(Stop::api)?;
     tracing::info!(fields = fields(changes), "writing to Mailcow");
-    match server.execute(changes, password).await {
+    let done = server.execute(changes, password).await;
+    if rebuilds {
+        ctx.rebuilds.written(object);
+    }
+    match done {
         Ok(()) => {
             *refused = None;
             Ok(true)
@@ -154,6 +181,23 @@ pub(crate) async fn apply<K: Object>(
                 reason: error.reason().as_str().to_owned(),
                 message: error.to_string(),
                 time: crate::clock::now(),
+                unanswered: None,
+            });
+            Err(error.into())
+        }
+        Err(error @ mailcow::Error::OutcomeUnknown { is_empty: true, .. }) => {
+            let digest = digest(server, object, depends_on, changes).await?;
+            let same = refused.as_ref().filter(|before| before.digest == digest);
+            let count = same.and_then(|before| before.unanswered).unwrap_or(0) + 1;
+            *refused = Some(RefusedWrite {
+                digest,
+                reason: Reason::UnexpectedAnswer.as_str().to_owned(),
+                message: format!(
+                    "Mailcow gave an empty answer to this write {count} times and does not show its result: {}. The operator retries it in an hour, or when the spec changes; check the log of PHP on Mailcow",
+                    fields(changes)
+                ),
+                time: crate::clock::now(),
+                unanswered: Some(count),
             });
             Err(error.into())
         }
@@ -174,9 +218,14 @@ fn is_worth_remembering(error: &mailcow::Error) -> bool {
     matches!(error, mailcow::Error::Refused { code, .. } if code != "mysql_error")
 }
 
-/// Whether a refusal is less than a day old.
-fn is_recent(time: &Time) -> bool {
-    crate::clock::now().0.duration_since(time.0) < SignedDuration::from_hours(24)
+/// Whether a write is not sent again for now: for a day where it was refused, for an hour where it was answered with nothing
+/// again and again.
+fn is_left_alone(before: &RefusedWrite) -> bool {
+    let age = crate::clock::now().0.duration_since(before.time.0);
+    match before.unanswered {
+        None => age < SignedDuration::from_hours(24),
+        Some(count) => count >= UNANSWERED && age < SignedDuration::from_hours(1),
+    }
 }
 
 /// A digest of the write and of what it depends on.
@@ -329,4 +378,25 @@ pub(crate) async fn finish_deletion<K: Object>(
 /// What to do after a reconcile in which the Kubernetes API failed.
 pub(crate) fn after_failure<K: Object>(object: &K, ctx: &Context) -> Action {
     Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    #[test]
+    fn what_is_answered_with_nothing_is_tried_again_for_a_while_and_then_once_an_hour() {
+        let written = |unanswered: Option<u32>, hours: i64| RefusedWrite {
+            digest: String::new(),
+            reason: String::new(),
+            message: String::new(),
+            time: Time(crate::clock::now().0 - SignedDuration::from_hours(hours)),
+            unanswered,
+        };
+        assert!(is_left_alone(&written(None, 2)) && !is_left_alone(&written(None, 25)));
+        assert!(!is_left_alone(&written(Some(1), 0)) && !is_left_alone(&written(Some(UNANSWERED - 1), 0)));
+        assert!(is_left_alone(&written(Some(UNANSWERED), 0)) && !is_left_alone(&written(Some(UNANSWERED), 2)));
+    }
 }

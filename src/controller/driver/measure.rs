@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use kube::Resource;
-use kube::runtime::controller::{Action, Error};
+use kube::runtime::controller::Error;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tracing::Instrument;
 
+use crate::controller::driver::action::Action;
 use crate::controller::driver::converge::Failed;
 use crate::controller::servers::Servers;
 use crate::crd::{EmailDomain, EmailMailbox};

@@ -1,29 +1,38 @@
-//! One driver: which objects it reconciles, triggered by what, how many at a time.
+//! One driver: which objects it reconciles, triggered by what, how many at a time, in whose turn.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream::{BoxStream, select_all};
-use kube::runtime::Controller;
-use kube::runtime::controller::{self, Action};
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::stream::{BoxStream, select, select_all};
+use futures::{Stream, StreamExt, stream};
+use kube::ResourceExt;
+use kube::runtime::applier;
+use kube::runtime::controller::{self, Error};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, after_failure};
+use crate::controller::driver::slots::Slots;
 use crate::controller::driver::{forget, measure};
 use crate::controller::servers::poll::counts_by_domain;
 use crate::controller::shutdown;
 use crate::controller::triggers::changes;
+use crate::fair;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::Watched;
 use crate::outcome::Outcome;
 
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// At the start, at most this many objects of a kind are in kube's queue, which never shrinks; the others wait outside.
+/// At the start, at most this many objects of a kind are in the queue, which never shrinks; the others wait outside.
 const QUEUE: usize = 500;
 
 /// A driver, without its reconcile function.
@@ -51,7 +60,11 @@ pub(crate) type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
 /// A driver that runs until the process must stop.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// An object that is to be looked at again at some time.
+type Requeue<K> = UnboundedSender<ScheduleRequest<ObjectRef<K>>>;
+
 /// Runs a driver. Triggers are changes of its own objects, `triggers`, and for all objects a change of a connection.
+/// Objects that are due wait for the turn of their namespace ([`Slots`]).
 pub(crate) fn drive<K, F>(
     watched: &Watched<K>,
     ctx: &Arc<Context>,
@@ -64,34 +77,76 @@ where
 {
     let config = controller::Config::default().concurrency(driver.concurrency);
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
-    let ending = ctx.clone();
-    let store = watched.store();
+    let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
     let room = Arc::new(Semaphore::new(QUEUE));
     let own = measure::counted_own(&metrics, kind, changes::changed(watched.subscribe(), driver.matters));
-    let own = changes::paced_at_start(own, room.clone()).map(|change| change.object().clone());
-    let measured_reconcile =
-        move |object: Arc<K>, ctx: Arc<Context>| measured(object, ctx, room.clone(), kind, reconcile);
-    let running = Controller::for_shared_stream(own, store.clone())
-        .with_config(config)
-        .reconcile_on(measure::counted_triggers(&metrics, kind, select_all(driver.triggers)))
-        .reconcile_all_on(measure::counted_all(&metrics, kind, store, ctx.servers.changes()))
-        .graceful_shutdown_on(shutdown::requested(ctx.ending.clone()))
-        .run(measured_reconcile, |object, _, ctx| after_failure(object.as_ref(), &ctx), ctx.clone())
-        .for_each(move |result| {
-            forget::if_gone(&ending, &result);
-            measure::ended(&metrics, kind, result.map(|_| ()))
-        });
+    let own = changes::paced_at_start(own, room.clone()).map(|change| ObjectRef::from_obj(change.object().as_ref()));
+    let others = measure::counted_triggers(&metrics, kind, select_all(driver.triggers));
+    let all = measure::counted_all(&metrics, kind, store.clone(), ctx.servers.changes());
+    let all_of = store.clone();
+    let all = all.flat_map(move |()| {
+        stream::iter(all_of.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+    });
+    let (requeue, later) = unbounded();
+    let due = due(select_all([own.boxed(), others.boxed(), all.boxed()]), later);
+    let due = due.take_until(shutdown::requested(ctx.ending.clone()));
+    let queue = slots.in_turn(scheduler(due)).map(Ok::<_, Infallible>);
+    let run = move |object: Arc<K>, ctx: Arc<Context>| {
+        let tenant = object.namespace().unwrap_or_default();
+        let work = measured(object, ctx, room.clone(), kind, reconcile, requeue.clone());
+        // Each on a task of its own, which ends with the driver.
+        let work = AbortOnDropHandle::new(tokio::spawn(fair::as_tenant(tenant, work)));
+        Box::pin(async move {
+            match work.await {
+                Ok(done) => done,
+                Err(failed) => match failed.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // It is cancelled only with the driver.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        })
+    };
+    let wait = |_, _: &Failed, _| controller::Action::await_change();
+    let running = applier(run, wait, ctx.clone(), store, queue, config).for_each(move |result| {
+        if let Some((namespace, name)) = ended(&result) {
+            slots.done(&namespace, &name);
+        }
+        forget::if_gone(&ending, &result);
+        measure::ended(&metrics, kind, result.map(|_| ()))
+    });
     Box::pin(running)
 }
 
-/// Counts and times a reconcile, after everything it needs is listed.
+/// What is due now, and what is later.
+fn due<K: Object + 'static>(
+    now: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    later: impl Stream<Item = ScheduleRequest<ObjectRef<K>>> + Send + 'static,
+) -> BoxStream<'static, ScheduleRequest<ObjectRef<K>>> {
+    let now = now.map(|message| ScheduleRequest { message, run_at: Instant::now() });
+    select(now, later).boxed()
+}
+
+/// Namespace and name of the object whose reconcile ended, in whatever way.
+fn ended<K: Object, T, Q>(result: &Result<(ObjectRef<K>, T), Error<Failed, Q>>) -> Option<(String, String)> {
+    let (namespace, name) = match result {
+        Ok((object, _)) => (&object.namespace, &object.name),
+        Err(Error::ObjectNotFound(object) | Error::ReconcilerFailed(_, object)) => (&object.namespace, &object.name),
+        Err(Error::QueueError(_) | Error::RunnerError(_)) => return None,
+    };
+    Some((namespace.clone().unwrap_or_default(), name.clone()))
+}
+
+/// Counts and times a reconcile, once everything that it leans on is listed, and has the object looked at again when it
+/// says.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
     room: Arc<Semaphore>,
     kind: &'static str,
     reconcile: Reconcile<K, F>,
-) -> Result<Action, Failed>
+    requeue: Requeue<K>,
+) -> Result<controller::Action, Failed>
 where
     K: Object,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
@@ -101,9 +156,21 @@ where
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
     }
-    let done = measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await;
+    let done = match ctx.requests.may_be_handled(kind, object.as_ref()) {
+        Ok(()) => measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await,
+        Err(wait) => Ok(Action::requeue(wait)),
+    };
     if room.available_permits() < QUEUE {
         room.add_permits(1);
     }
-    done
+    let next = match &done {
+        Ok(next) => *next,
+        Err(_) => after_failure(object.as_ref(), &ctx),
+    };
+    if let Action::Requeue(after) = next {
+        let run_at = Instant::now().checked_add(after).unwrap_or_else(|| Instant::now() + ctx.settings.resync);
+        // It only fails when the driver has ended.
+        let _ = requeue.unbounded_send(ScheduleRequest { message: ObjectRef::from_obj(object.as_ref()), run_at });
+    }
+    done.map(|_| controller::Action::await_change())
 }

@@ -56,6 +56,18 @@ pub(crate) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDom
     })
 }
 
+/// Stops what belongs to a domain whose namespace may not use the domain's server.
+///
+/// # Errors
+/// [`Reason::ServerNotFound`].
+pub(crate) fn may_use_server(ctx: &Context, domain: &EmailDomain) -> Result<(), Stop> {
+    let may_use = |server: &str| ctx.settings.may_use_server(server, domain.metadata.namespace.as_deref());
+    if may_use(&domain.spec.server) {
+        return Ok(());
+    }
+    Err(ctx.servers.unknown(&domain.spec.server, may_use).into())
+}
+
 /// Stops a guest namespace from using a reserved name in another namespace's domain.
 ///
 /// # Errors

@@ -7,9 +7,8 @@ pub(crate) mod senders;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::runtime::controller::Action;
-
 use crate::controller::domain::ownership;
+use crate::controller::driver::action::Action;
 use crate::controller::driver::address_claims;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{
@@ -17,10 +16,13 @@ use crate::controller::driver::converge::{
     server, still_shown, unsupported,
 };
 use crate::controller::driver::drift::Drift;
+use crate::controller::driver::guest_limits;
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
 use crate::controller::driver::references;
+use crate::controller::driver::subaddress;
 use crate::controller::mailbox::secrets::Generated;
+use crate::controller::mailbox::senders::Senders;
 use crate::controller::provision;
 use crate::controller::rules::script;
 use crate::crd::{AdoptionPolicy, DeletionPolicy, EmailDomain, EmailMailbox, EmailMailboxStatus, Protocol};
@@ -79,6 +81,7 @@ fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> M
         server: server_name(object, ctx),
         policies: policies::of(ctx, object),
         sender_acl: before.sender_acl.clone(),
+        granted_senders: before.granted_senders.clone(),
         password_change_asked: before.password_change_asked,
         secret_name: before.credentials_secret_name.clone(),
         password_version: before.password_version.clone(),
@@ -93,9 +96,13 @@ async fn steps(
 ) -> Result<(), Stop> {
     let domain = references::home(ctx, object)?;
     references::may_have_name(ctx, object, &domain, &object.spec.local_part)?;
+    subaddress::may_have(ctx, object, &domain)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
+    references::may_use_server(ctx, &domain)?;
     let mut want = wanted(object, before, &domain, ctx)?;
-    let left_out = senders::leave_out_others(ctx, object, &domain, &mut want);
+    guest_limits::bound_rate(ctx, object, &domain, &mut want)?;
+    let senders = Senders::of(ctx, object, &domain, &want.address, before);
+    let left_out = senders.leave_out_others(&mut want);
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
     seen.server.clone_from(&domain.spec.server);
@@ -113,10 +120,12 @@ async fn steps(
     // Until it is known to exist and to be ours.
     seen.is_absent = true;
     may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
+    let have = senders.take_away(&server, &want, have).await?;
     if have.is_none() {
         references::domain_is_still_there(&server, want.address.domain())?;
         was_not_renamed(&server, &want, before).await?;
     }
+    let _measured = guest_limits::mailbox(ctx, &server, object, &domain, &want, have.as_ref()).await?;
     // Checked before a Secret is created and before anything is shown: a mailbox that is not ours gets no Secret and is
     // confidential.
     let changes = plan::mailbox(&want, have.as_ref(), policy, false)?;
@@ -153,6 +162,7 @@ async fn steps(
         domain_generation: domain.metadata.generation,
         password_version: password.as_ref().map(|password| password.version.as_str()),
     };
+    seen.granted_senders = senders.before_writing(&want);
     // Objects of the same file may have arrived meanwhile.
     may_be_managed(ctx, &domain, object, &want, seen.have.as_ref())?;
     let applied =
@@ -195,6 +205,7 @@ async fn steps(
         }
     }
     report_rest(drifted)?;
+    seen.granted_senders = senders.after_writing(&want, seen.have.as_ref());
     server.settle(&want.address, touched);
     seen.password_change_asked = object.spec.force_password_change == Some(true) && !is_elsewhere;
     report_rest(elsewhere.into_iter().chain(left_out).chain(missing).chain(lacking))
@@ -295,7 +306,11 @@ fn may_be_managed(
         |there| ctx.living_owner(&ctx.stores.mailboxes, there, object),
         &want.address,
     )?;
-    if is_ours { Ok(()) } else { address_claims::is_first(ctx, object, &want.address) }
+    if is_ours {
+        return Ok(());
+    }
+    subaddress::is_free(ctx, object, domain)?;
+    address_claims::is_first(ctx, object, &want.address)
 }
 
 /// The mailbox that should exist. A password change is requested only once: the user may already have done it.
@@ -392,7 +407,10 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
         return Ok(());
     }
     let server = server(ctx, &name)?;
-    let (changes, messages) = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
+    let (mut changes, messages) = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
+    if guest_limits::keeps_mark(object, references::home(ctx, object).ok().as_deref()) {
+        changes.retain(|change| !matches!(change, Change::SetAttributes { .. } | Change::UnmarkMailbox { .. }));
+    }
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;
     // A deleted mailbox takes its filters along; a paused mailbox can only be removed as it is.
     if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {

@@ -1,36 +1,118 @@
-//! Sender addresses of a mailbox: none in a domain of another namespace, except those of the mailbox's own namespace
-//! there; and only addresses that Mailcow knows, because it drops others.
+//! What a mailbox may send as: what its own namespace has on the server, as [`crate::tenancy::Holdings`] decides; and only
+//! what Mailcow knows, which it would not keep otherwise.
 
 use std::collections::BTreeSet;
 
-use kube::Resource;
-
 use crate::controller::driver::context::Context;
-use crate::controller::driver::references;
-use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
+use crate::controller::driver::converge::Stop;
+use crate::controller::driver::holdings;
+use crate::crd::{EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::inventory::{Age, Inventory};
-use crate::mail::{Address, Catch, Mailbox};
+use crate::mail::{Address, Catch, Mailbox, MailboxHave};
 use crate::mailcow::Error;
 use crate::outcome::{Outcome, Reason};
-use crate::status;
+use crate::plan::{self, Change, MailboxEdit};
+use crate::tenancy::{Holdings, MaySend};
 
-/// Removes sender addresses that belong to other namespaces, and reports them.
-pub(crate) fn leave_out_others(
-    ctx: &Context,
-    object: &EmailMailbox,
-    domain: &EmailDomain,
-    want: &mut Mailbox,
-) -> Option<Outcome> {
-    let wanted = want.sender_acl.as_mut().filter(|wanted| !wanted.is_empty())?;
-    let is_near = |other: &EmailDomain| other.spec.server == domain.spec.server;
-    let elsewhere = ctx.stores.domains.state_filter(|other| !is_beside(object, other) && is_near(other));
-    let others: BTreeSet<&str> = elsewhere.iter().filter(|domain| was_there(domain)).filter_map(|d| name(d)).collect();
-    let here = ctx.stores.domains.state_filter(|other| is_beside(object, other) && is_near(other));
-    let here = here.iter().filter(|domain| references::domain_is_there(domain).is_ok());
-    let others = &others - &here.filter_map(|domain| name(domain)).collect();
-    let left_out = &of_others(wanted, &others) - &addresses_of(ctx, object);
-    wanted.retain(|entry| !left_out.contains(entry));
-    (!left_out.is_empty()).then(|| report(&left_out))
+/// What a mailbox may send as, and what it was let before.
+pub(crate) struct Senders {
+    holdings: Holdings,
+    /// What its spec had granted.
+    granted: BTreeSet<String>,
+    own: Address,
+}
+
+impl Senders {
+    /// Of a mailbox in a domain.
+    pub(crate) fn of(
+        ctx: &Context,
+        object: &EmailMailbox,
+        domain: &EmailDomain,
+        own: &Address,
+        before: &EmailMailboxStatus,
+    ) -> Self {
+        let granted: BTreeSet<String> = before.granted_senders.iter().cloned().collect();
+        let asks = !granted.is_empty() || object.spec.sender_acl.as_ref().is_some_and(|acl| !acl.is_empty());
+        let holdings = if asks { holdings::of(ctx, object, &domain.spec.server) } else { Holdings::default() };
+        Self { holdings, granted, own: own.clone() }
+    }
+
+    fn may_send(&self, entry: &str) -> MaySend {
+        self.holdings.may_send(entry, &self.own, self.granted.contains(entry))
+    }
+
+    /// Leaves out of what the mailbox may send as what is not its namespace's, and says so.
+    pub(crate) fn leave_out_others(&self, want: &mut Mailbox) -> Option<Outcome> {
+        let wanted = want.sender_acl.as_mut()?;
+        let of = |word: MaySend, wanted: &BTreeSet<String>| -> BTreeSet<String> {
+            wanted.iter().filter(|entry| self.may_send(entry) == word).cloned().collect()
+        };
+        let (refused, pending) = (of(MaySend::No, wanted), of(MaySend::NotYet, wanted));
+        wanted.retain(|entry| !refused.contains(entry) && !pending.contains(entry));
+        let refused = (!refused.is_empty()).then(|| not_allowed(&refused));
+        refused.or_else(|| (!pending.is_empty()).then(|| not_yet(&pending)))
+    }
+
+    /// Takes away what the spec granted and is no longer its namespace's, and gives the mailbox as it is then. A right
+    /// goes also while the object is paused and where differences are only reported.
+    ///
+    /// # Errors
+    /// When Mailcow can't be asked.
+    pub(crate) async fn take_away(
+        &self,
+        server: &Inventory,
+        want: &Mailbox,
+        have: Option<MailboxHave>,
+    ) -> Result<Option<MailboxHave>, Stop> {
+        let is_ours = |have: &&MailboxHave| have.mark().is_some_and(|mark| mark.same_owner(&want.mark));
+        let Some(acl) = have.as_ref().filter(is_ours).and_then(|have| have.sender_acl.as_ref()) else {
+            return Ok(have);
+        };
+        let lost = |entry: &&String| self.granted.contains(*entry) && self.may_send(entry) != MaySend::Yes;
+        let rest: BTreeSet<String> = acl.iter().filter(|entry| !lost(entry)).cloned().collect();
+        if rest.len() == acl.len() {
+            return Ok(have);
+        }
+        tracing::info!("taking away what the mailbox may send as and is not its namespace's any more");
+        let edit = MailboxEdit { sender_acl: Some(rest.clone()), ..MailboxEdit::default() };
+        server.execute(&[Change::EditMailbox { address: want.address.clone(), edit }], None).await?;
+        let shown = server.mailbox(&want.address, Age::Now).await?;
+        let stuck = plan::stuck_senders(&Mailbox { sender_acl: Some(rest.clone()), ..want.clone() }, shown.as_ref());
+        if stuck.is_empty() {
+            return Ok(shown.map(|shown| recalled(shown, &rest)));
+        }
+        server.execute(&stuck, None).await?;
+        Ok(server.mailbox(&want.address, Age::Now).await?.map(|shown| recalled(shown, &rest)))
+    }
+
+    /// What has to be remembered before `want` is written: all that may be on Mailcow then.
+    pub(crate) fn before_writing(&self, want: &Mailbox) -> Vec<String> {
+        self.granted
+            .iter()
+            .chain(want.sender_acl.iter().flatten())
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    /// What has to be remembered once Mailcow shows what is wanted.
+    pub(crate) fn after_writing(&self, want: &Mailbox, have: Option<&MailboxHave>) -> Vec<String> {
+        let is_there = |entry: &&String| match have.and_then(|have| have.sender_acl.as_ref()) {
+            Some(acl) => acl.contains(*entry),
+            None => true,
+        };
+        match &want.sender_acl {
+            Some(wanted) => wanted.iter().cloned().collect(),
+            None => self.granted.iter().filter(is_there).cloned().collect(),
+        }
+    }
+}
+
+/// What Mailcow's version can't show is what it was just set to.
+fn recalled(shown: MailboxHave, set: &BTreeSet<String>) -> MailboxHave {
+    let sender_acl = shown.sender_acl.clone().or_else(|| Some(set.clone()));
+    MailboxHave { sender_acl, ..shown }
 }
 
 /// Removes sender addresses that Mailcow would not keep: those that an alias allows anyway, and those that don't exist
@@ -82,82 +164,38 @@ async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entr
     }
 }
 
-fn not_found(missing: &BTreeSet<String>) -> Outcome {
-    let entries = missing.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+/// What the mailbox names now; nothing of one that is being deleted.
+pub(crate) fn named(object: &EmailMailbox) -> BTreeSet<String> {
+    let is_deleted = object.metadata.deletion_timestamp.is_some();
+    let granted = object.status.iter().flat_map(|status| &status.granted_senders);
+    let entries = object.spec.sender_acl.iter().flatten().chain(granted).filter(|_| !is_deleted);
+    entries.map(|entry| entry.to_lowercase()).collect()
+}
+
+fn listed(entries: &BTreeSet<String>) -> String {
+    entries.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn not_allowed(entries: &BTreeSet<String>) -> Outcome {
     let message = format!(
-        "spec.senderAcl: {entries} is not a mailbox, alias or domain on Mailcow; create it, or remove it from the list. Everything else is written"
+        "spec.senderAcl: {} is not allowed: list only domains, mailboxes and aliases that this namespace has on the server (and * only in the platform's namespaces), or remove it from the list. Everything else is written",
+        listed(entries)
+    );
+    Outcome::stalled(Reason::SenderNotAllowed, message)
+}
+
+fn not_yet(entries: &BTreeSet<String>) -> Outcome {
+    let message = format!(
+        "spec.senderAcl: {} is not on Mailcow yet; the status of this namespace's object says why. Everything else is written",
+        listed(entries)
     );
     Outcome::waiting(Reason::SenderNotFound, message)
 }
 
-/// The entries that the mailbox names now; none if it is being deleted.
-pub(crate) fn named(object: &EmailMailbox) -> BTreeSet<String> {
-    let is_deleted = object.metadata.deletion_timestamp.is_some();
-    let entries = object.spec.sender_acl.iter().flatten().filter(|_| !is_deleted);
-    entries.map(|entry| entry.to_lowercase()).collect()
-}
-
-/// The entries that are in these domains, or include them.
-fn of_others(wanted: &BTreeSet<String>, others: &BTreeSet<&str>) -> BTreeSet<String> {
-    let is_theirs = |entry: &&String| match entry.rsplit_once('@') {
-        Some((_, domain)) => others.contains(domain),
-        None => !others.is_empty(),
-    };
-    wanted.iter().filter(is_theirs).cloned().collect()
-}
-
-/// The addresses of the mailbox's namespace on Mailcow.
-fn addresses_of(ctx: &Context, object: &EmailMailbox) -> BTreeSet<String> {
-    let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_beside(object, other));
-    let aliases = ctx.stores.aliases.state_filter(|other| is_beside(object, other));
-    let mailboxes = mailboxes.iter().filter_map(|mailbox| {
-        let status = mailbox.status.as_ref()?;
-        status.address.clone().filter(|_| is_synced(&status.conditions))
-    });
-    let aliases = aliases.iter().filter_map(|alias| {
-        let status = alias.status.as_ref()?;
-        status.address.clone().filter(|_| is_synced(&status.conditions))
-    });
-    // A catch-all is not an address.
-    mailboxes.chain(aliases).filter(|address| !address.starts_with('@')).collect()
-}
-
-fn is_synced(conditions: &[StatusCondition]) -> bool {
-    status::is_true(conditions, "Synced") || status::is_true(conditions, "Drifted")
-}
-
-fn is_beside(object: &EmailMailbox, other: &impl Resource) -> bool {
-    other.meta().namespace == object.metadata.namespace
-}
-
-fn report(left_out: &BTreeSet<String>) -> Outcome {
-    let entries = left_out.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+fn not_found(missing: &BTreeSet<String>) -> Outcome {
     let message = format!(
-        "spec.senderAcl: {entries} would let the mailbox send in the name of another namespace; remove it. Everything else is written"
+        "spec.senderAcl: {} is not a mailbox, alias or domain on Mailcow; create it, or remove it from the list. Everything else is written",
+        listed(missing)
     );
-    Outcome::stalled(Reason::OwnedByAnother, message)
-}
-
-/// Whether the domain was seen on Mailcow and is this object's.
-fn was_there(domain: &EmailDomain) -> bool {
-    domain.status.as_ref().is_some_and(|status| status.usage.is_some())
-}
-
-fn name(domain: &EmailDomain) -> Option<&str> {
-    domain.status.as_ref()?.domain.as_deref()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_takes_in_others_is_left_out() {
-        let wanted: BTreeSet<String> =
-            ["*", "@b.example", "@a.example", "x@a.example", "x@c.example"].map(ToOwned::to_owned).into();
-        let left_out = |others: &[&str]| of_others(&wanted, &others.iter().copied().collect());
-        assert_eq!(left_out(&["a.example"]).into_iter().collect::<Vec<_>>(), ["*", "@a.example", "x@a.example"]);
-        assert_eq!(left_out(&["other.example"]).into_iter().collect::<Vec<_>>(), ["*"]);
-        assert!(left_out(&[]).is_empty(), "where nobody else is, anything goes");
-    }
+    Outcome::waiting(Reason::SenderNotFound, message)
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
+use crate::controller::driver::action::Action;
 use crate::controller::driver::context::{self, Context};
 use crate::controller::driver::converge::{Failed, Stop, finish_deletion, may_remove_all, outcome};
 use crate::controller::driver::policies;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::controller::domain::ownership;
+use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, Stop, not_applied, outcome, read_back, server};
 use crate::controller::driver::policies;
@@ -155,7 +155,8 @@ impl ScriptReconcile {
     /// For a mailbox object. If its domain is deleted or no longer allows it, it keeps the active rules, except those
     /// being removed.
     async fn of(ctx: &Context, mailbox: &EmailMailbox, address: Address, before: Option<ScriptStatus>) -> Self {
-        let is_cut_off = references::home(ctx, mailbox).is_err();
+        let home = references::home(ctx, mailbox);
+        let is_cut_off = home.and_then(|domain| references::may_use_server(ctx, &domain)).is_err();
         let mut work = Self::new(ctx, Place::of(ctx, mailbox, address), before).await;
         if is_cut_off {
             let before = work.before.iter().flat_map(|before| &before.rules).filter(|rule| rule.in_force);

@@ -46,14 +46,15 @@ impl Servers {
     /// # Errors
     /// Why there is none.
     pub(crate) fn get(&self, name: &str) -> Server {
-        self.by_name.get(name).map_or_else(|| Err(self.unknown(name)), |server| server.borrow().clone())
+        self.by_name.get(name).map_or_else(|| Err(self.unknown(name, |_| false)), |server| server.borrow().clone())
     }
 
-    fn unknown(&self, name: &str) -> Outcome {
-        let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+    /// What is said of a server that is not there, or not for the domain's namespace: the same, and no other's name.
+    pub(crate) fn unknown(&self, name: &str, may_use: impl Fn(&str) -> bool) -> Outcome {
+        let known: Vec<&str> = self.by_name.keys().map(String::as_str).filter(|name| may_use(name)).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let message = format!(
-            "spec.server of the EmailDomain: the server {name} is not configured, only {}; use one of these, or add it to mailcow.servers in the chart",
-            known.join(", ")
+            "spec.server of the EmailDomain: the server {name} is not configured for this namespace, which may use: {known}; use one of these, or add it to mailcow.servers in the chart, or the namespace to its namespaces"
         );
         Outcome::stalled(Reason::ServerNotFound, message)
     }
@@ -141,9 +142,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_server_is_told_with_those_that_are_known() {
-        let Err(Outcome::Stalled(why)) = servers().get("elsewhere") else { panic!("there is none") };
-        assert!(why.reason == Reason::ServerNotFound && why.message.contains("only default, internal"), "{why:?}");
+    fn an_unknown_server_is_told_with_those_that_the_namespace_may_use() {
+        let told = |may_use: fn(&str) -> bool| match servers().unknown("elsewhere", may_use) {
+            Outcome::Stalled(why) if why.reason == Reason::ServerNotFound => why.message,
+            other => panic!("{other:?}"),
+        };
+        assert!(told(|_| true).contains("which may use: default, internal;"));
+        let narrow = told(|name| name == "default");
+        assert!(narrow.contains("which may use: default;") && !narrow.contains("internal"));
+        assert!(told(|_| false).contains("which may use: none;"));
+        assert!(matches!(servers().get("elsewhere"), Err(Outcome::Stalled(_))));
         assert!(matches!(servers().get("internal"), Err(Outcome::Waiting(_))));
     }
 

@@ -13,6 +13,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Semaphore;
 
+use crate::controller::driver::holdings;
 use crate::crd::{
     DnsGate, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
     StatusCondition as Condition,
@@ -178,6 +179,24 @@ pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
         is_there,
         mailbox.metadata.deletion_timestamp.is_some(),
     ))
+}
+
+/// What of a domain the mailboxes that send in its name depend on.
+pub(crate) fn domain_for_senders(domain: &EmailDomain) -> u64 {
+    let meta = &domain.metadata;
+    hashed(&(&meta.uid, meta.deletion_timestamp.is_some(), holdings::of_domain(domain)))
+}
+
+/// What of a mailbox those that send as it depend on, and those whose address is a subaddress of it.
+pub(crate) fn mailbox_for_neighbours(mailbox: &EmailMailbox) -> u64 {
+    let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
+    hashed(&(&mailbox.metadata.uid, address, holdings::of_mailbox(mailbox)))
+}
+
+/// The same of an alias.
+pub(crate) fn alias_for_neighbours(alias: &EmailAlias) -> u64 {
+    let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
+    hashed(&(&alias.metadata.uid, address, holdings::of_alias(alias)))
 }
 
 /// The parts of a mailbox that its script depends on.

@@ -18,6 +18,7 @@ use crate::controller::driver::addresses::{Addressed, reported, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
+use crate::controller::mailbox::senders;
 use crate::controller::rules::{links, scope};
 use crate::controller::triggers::changes::{changed_since_start, in_turn};
 use crate::controller::triggers::throttle::throttled;
@@ -147,11 +148,57 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     });
     let senders = ctx.senders.subscribe().boxed();
     let freed = of_freed_addresses(ctx, mailboxes);
-    [of_their_domains(ctx, mailboxes), secrets, turns, moved, senders]
+    let neighbours = of_neighbours(ctx, mailboxes, is_named_or_base);
+    [of_their_domains(ctx, mailboxes), secrets, turns, moved, senders, sender_domains(ctx)]
         .into_iter()
+        .chain(neighbours)
         .chain(freed)
         .chain(of_namespaces(ctx, mailboxes))
         .collect()
+}
+
+/// The mailboxes that are to send in the name of a domain of their namespace that came, went, or is another's now.
+fn sender_domains(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
+    let namespace = |domain: &EmailDomain| domain.namespace();
+    let may_name = |namespaces: &HashSet<String>, mailbox: &EmailMailbox| {
+        !senders::named(mailbox).is_empty() && mailbox.namespace().is_some_and(|own| namespaces.contains(&own))
+    };
+    let domains = ctx.stores.domains.subscribe();
+    all_matching(domains, changes::domain_for_senders, ctx.stores.mailboxes.store(), namespace, may_name)
+}
+
+/// Namespace and address of mailboxes and aliases that came or went.
+type Neighbours = HashSet<(String, String)>;
+
+/// The objects that a mailbox or an alias of their namespace matters to, by its address.
+fn of_neighbours<K: Object + 'static>(
+    ctx: &Context,
+    store: &Store<K>,
+    matters: fn(&Neighbours, &K) -> bool,
+) -> [Triggers<K>; 2] {
+    let of_mailbox = |mailbox: &EmailMailbox| Some((mailbox.namespace()?, mailbox.status.as_ref()?.address.clone()?));
+    let of_alias = |alias: &EmailAlias| Some((alias.namespace()?, alias.status.as_ref()?.address.clone()?));
+    let (mailboxes, aliases) = (ctx.stores.mailboxes.subscribe(), ctx.stores.aliases.subscribe());
+    [
+        all_matching(mailboxes, changes::mailbox_for_neighbours, store.clone(), of_mailbox, matters),
+        all_matching(aliases, changes::alias_for_neighbours, store.clone(), of_alias, matters),
+    ]
+}
+
+/// Whether the mailbox sends as one of these, or is called by a subaddress of one.
+fn is_named_or_base(changed: &Neighbours, mailbox: &EmailMailbox) -> bool {
+    let Some(own) = mailbox.namespace() else { return false };
+    let names = |address: String| changed.contains(&(own.clone(), address));
+    is_subaddress_of(changed, mailbox) || senders::named(mailbox).into_iter().any(names)
+}
+
+/// Whether the address of the object is a subaddress of one of these in its namespace.
+fn is_subaddress_of<K: Addressed>(changed: &Neighbours, object: &K) -> bool {
+    let base = object.local_part().and_then(|local| local.split_once('+')).map(|(base, _)| base.to_lowercase());
+    let (Some(base), Some(own)) = (base, object.meta().namespace.as_deref()) else { return false };
+    changed
+        .iter()
+        .any(|(namespace, address)| namespace == own && address.split_once('@').is_some_and(|(local, _)| local == base))
 }
 
 /// The objects that want the address of a deleted mailbox or alias.
@@ -206,8 +253,10 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
     let turns = in_turn(aliases.store(), ctx.settings.resync);
     let (others, freed) = (aliases_in_loops(ctx), of_freed_addresses(ctx, aliases));
     let awaited = ctx.awaited.subscribe().boxed();
+    let neighbours = of_neighbours(ctx, aliases, is_subaddress_of);
     [of_their_domains(ctx, aliases), mailboxes, turns, moved, others, awaited]
         .into_iter()
+        .chain(neighbours)
         .chain(freed)
         .chain(of_namespaces(ctx, aliases))
         .collect()

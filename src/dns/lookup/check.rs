@@ -1,7 +1,6 @@
 //! The driver: asks what the rows need until they have a verdict.
 
 use futures::future::join_all;
-use tokio::time::{Instant, timeout_at};
 
 use super::super::answer::{Answer, Outcome, Question};
 use super::super::known::{Known, Need};
@@ -10,23 +9,24 @@ use super::super::spf::{Evaluation, Sender, SpfResult, evaluate};
 use super::super::verdict::{Reach, Verdict, severity};
 use super::super::wanted::Wanted;
 use super::Lookup;
+use super::budget::Budget;
 use crate::crd::DnsSource;
 
 /// At most this many questions are asked for one row.
 const MOST_QUESTIONS: usize = 300;
 
-/// Checks all rows side by side. It takes no longer than [`super::Options::check_timeout`] and never fails: what gets
-/// no answer is a `TempError`.
+/// Checks all rows side by side. It takes no longer than [`super::Options::check_timeout`], but for the time that it waits
+/// for its turn to ask, and never fails: what gets no answer is a `TempError`.
 pub async fn check(lookup: &Lookup, wanted: &Wanted) -> Vec<Verdict> {
-    let deadline = Instant::now() + lookup.options.check_timeout;
+    let budget = Budget::new(lookup.options.check_timeout);
     let rows = rows(wanted);
-    let found = join_all(rows.iter().map(|row| check_row(lookup, deadline, wanted, row))).await;
+    let found = join_all(rows.iter().map(|row| check_row(lookup, &budget, wanted, row))).await;
     found.into_iter().flatten().collect()
 }
 
-async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: &Row<'_>) -> Option<Verdict> {
+async fn check_row(lookup: &Lookup, budget: &Budget, wanted: &Wanted, row: &Row<'_>) -> Option<Verdict> {
     let mut known = Known::default();
-    let verdicts = drive(lookup, deadline, &mut known, |known| row.verdict(known)).await;
+    let verdicts = drive(lookup, budget, &mut known, |known| row.verdict(known)).await;
     let mut verdict = worst(verdicts)?;
     let servers = known.disagreements(wanted.domain.as_str());
     if !servers.is_empty() {
@@ -38,7 +38,7 @@ async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: &Ro
     let Some(answer) = there.filter(|answer| answer.source == DnsSource::Authoritative) else {
         return Some(verdict);
     };
-    if let Ok(Some(seen)) = timeout_at(deadline, lookup.propagation(&question, &answer.outcome)).await {
+    if let Some(Some(seen)) = budget.within(lookup.propagation(&question, &answer.outcome)).await {
         verdict.propagation = Some(seen.reach);
         verdict.dnssec = Some(seen.secure);
     }
@@ -47,15 +47,15 @@ async fn check_row(lookup: &Lookup, deadline: Instant, wanted: &Wanted, row: &Ro
 
 /// Evaluates SPF for a sender as a receiver does (RFC 7208, section 4), within the same time as a check.
 pub async fn check_host(lookup: &Lookup, sender: &Sender) -> Evaluation {
-    let deadline = Instant::now() + lookup.options.check_timeout;
-    let found = drive(lookup, deadline, &mut Known::default(), |known| evaluate(sender, known)).await;
+    let budget = Budget::new(lookup.options.check_timeout);
+    let found = drive(lookup, &budget, &mut Known::default(), |known| evaluate(sender, known)).await;
     found.into_iter().next().unwrap_or_else(|| Evaluation::of(SpfResult::TempError))
 }
 
 /// Calls a pure function, asks what it needs, and calls it again; at the end once for each view of the answers.
 async fn drive<T>(
     lookup: &Lookup,
-    deadline: Instant,
+    budget: &Budget,
     known: &mut Known,
     decide: impl Fn(&Known) -> Result<T, Need>,
 ) -> Vec<T> {
@@ -65,9 +65,8 @@ async fn drive<T>(
             Ok(values) => return values,
             Err(need) => need,
         };
-        let late = known.len() + questions.len() > MOST_QUESTIONS || Instant::now() >= deadline;
-        let until = if late { Instant::now() } else { deadline };
-        let answers = join_all(questions.iter().map(|question| ask(lookup, question, until))).await;
+        let late = known.len() + questions.len() > MOST_QUESTIONS || budget.is_over();
+        let answers = join_all(questions.iter().map(|question| ask(lookup, question, budget, late))).await;
         for (question, answer) in questions.into_iter().zip(answers) {
             known.learn(question, answer);
         }
@@ -77,11 +76,11 @@ async fn drive<T>(
     }
 }
 
-async fn ask(lookup: &Lookup, question: &Question, until: Instant) -> Vec<Answer> {
-    if until <= Instant::now() {
+async fn ask(lookup: &Lookup, question: &Question, budget: &Budget, late: bool) -> Vec<Answer> {
+    if late {
         return vec![too_late(question)];
     }
-    timeout_at(until, lookup.ask(question)).await.unwrap_or_else(|_| vec![too_late(question)])
+    budget.within(lookup.ask(question)).await.unwrap_or_else(|| vec![too_late(question)])
 }
 
 fn too_late(question: &Question) -> Answer {

@@ -12,8 +12,11 @@ use tokio::time::Instant;
 use super::super::answer::{Kind, Outcome};
 use super::super::name;
 use super::Lookup;
+use super::budget::waiting;
 use super::exchange::{Failure, QueryOptions, exchange};
 use super::reply::{Reply, query, query_of, read, text_name, usable};
+use crate::fair;
+use crate::shrink::shrink;
 
 /// Number of servers of a zone that are asked.
 const MOST_SERVERS: usize = 13;
@@ -60,7 +63,7 @@ impl Lookup {
     /// # Errors
     /// When nothing usable comes back.
     async fn exchange(&self, server: SocketAddr, query: &Query, recursion: bool) -> Result<Message, Failure> {
-        let _turn = self.outstanding.acquire().await.ok();
+        let _turn = waiting(self.outstanding.acquire(&fair::tenant())).await;
         exchange(server, query, QueryOptions { recursion, timeout: self.options.timeout }).await
     }
 
@@ -129,6 +132,7 @@ impl Lookup {
         let until = Instant::now() + lifetime.min(self.options.memory);
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         cuts.retain(|_, (until, _)| *until > Instant::now());
+        shrink(&mut *cuts);
         cuts.insert(zone, (until, cut.clone()));
         cut
     }
@@ -193,6 +197,7 @@ impl Lookup {
         }
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         silent.retain(|_, until| *until > Instant::now());
+        shrink(&mut *silent);
         for ip in addresses {
             silent.entry((zone.to_owned(), *ip)).or_insert_with(|| Instant::now() + self.options.memory);
         }

@@ -5,6 +5,7 @@
 //! delay what the user waits for.
 
 mod ask;
+mod budget;
 mod check;
 mod cuts;
 mod exchange;
@@ -20,11 +21,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hickory_resolver::system_conf::read_system_conf;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use check::{check, check_host};
 use cuts::Cut;
+
+use crate::fair::FairSemaphore;
 
 /// How long a server that is not asked for DNS may take in all.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +58,8 @@ pub struct Options {
     /// Whether name servers, policy hosts and mail hosts may have private addresses, such as those of the cluster's own
     /// network: for split-horizon DNS and for tests. The resolvers may have any address.
     pub allow_private: bool,
-    /// Number of open queries, so that thousands of domains neither overload a server nor lose datagrams; at least 1.
+    /// How many questions may be under way at once, so that thousands of domains don't drown a server or lose datagrams;
+    /// at least 1. Where several namespaces have domains, a quarter of them for each.
     pub outstanding: usize,
     /// How long one question to one server may take.
     pub timeout: Duration,
@@ -104,7 +107,7 @@ pub enum BadResolvers {
 pub struct Lookup {
     options: Options,
     resolvers: Vec<SocketAddr>,
-    outstanding: Semaphore,
+    outstanding: FairSemaphore,
     cuts: Mutex<HashMap<String, (Instant, Cut)>>,
     /// Addresses that were silent when asked about a zone, and until when they are not asked again.
     silent: Mutex<HashMap<(String, IpAddr), Instant>>,
@@ -118,7 +121,7 @@ impl Lookup {
     pub fn new(options: Options) -> Result<Self, BadResolvers> {
         let resolvers = if options.resolvers.is_empty() { system_resolvers()? } else { options.resolvers.clone() };
         Ok(Self {
-            outstanding: Semaphore::new(options.outstanding.max(1)),
+            outstanding: FairSemaphore::new(options.outstanding, options.outstanding / 4),
             options,
             resolvers,
             cuts: Mutex::default(),

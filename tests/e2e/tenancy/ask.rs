@@ -60,6 +60,11 @@ impl Ask {
         Self::new("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(), Some(body))
     }
 
+    /// The same as kubectl asks: with unknown fields refused.
+    pub(super) fn strictly(self) -> Self {
+        Self { path: format!("{}&fieldValidation=Strict", self.path), ..self }
+    }
+
     /// The same, to be done and not only tried.
     pub(super) fn in_earnest(self) -> Self {
         Self { path: self.path.replace("dryRun=All", ""), ..self }
@@ -86,6 +91,11 @@ impl Ask {
                 ("policy".to_owned(), status.message.clone())
             }
             Err(kube::Error::Api(status)) if status.code == 403 => ("no".to_owned(), status.message.clone()),
+            // kubectl says the same by strict validation.
+            Err(kube::Error::Api(status)) if status.code == 422 => ("invalid".to_owned(), status.message.clone()),
+            Err(kube::Error::Api(status)) if status.code == 400 && status.message.contains("unknown field") => {
+                ("invalid".to_owned(), status.message.clone())
+            }
             // Only who may write meets another who writes; admission has not been asked then, so no row that is about
             // policies replaces an object.
             Err(kube::Error::Api(status)) if status.code == 409 && self.method == "PUT" => {

@@ -3,6 +3,7 @@
 mod acts;
 mod ask;
 mod force;
+mod schema;
 mod table;
 mod tenants;
 mod told;
@@ -27,6 +28,7 @@ async fn tenants_reach_what_is_theirs_and_nothing_of_others() {
     the_operators_rights_are_explained(&tenants).await;
     refusals_say_what_to_do(&tenants).await;
     kubernetes_own_controllers_are_not_asked(&tenants).await;
+    schema::compare(&tenants).await;
     tokio::join!(told::compare(&tenants), a_namespace_goes_once_its_mail_may(&tenants));
 }
 

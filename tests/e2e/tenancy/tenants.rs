@@ -93,6 +93,23 @@ apiVersion: email.askrobots.com/v1alpha1
 kind: EmailMailbox
 metadata: {name: boss}
 spec: {localPart: boss, domainRef: {name: shared}, displayName: Ada Lovelace}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailDomain
+metadata: {name: limited}
+spec:
+  domain: limited.example
+  rateLimit: {messages: 100, per: Hour}
+  allowedNamespaces:
+    from: All
+    limits: {mailboxes: 2, aliases: 1, totalQuota: 3Gi, rateLimit: {messages: 20, per: Hour}}
+  dns: {required: []}
+";
+
+/// The installation's sinks; one is for nobody's namespace here.
+const SINKS: &str = "
+- {name: board, email: {address: in@board.example}, namespaces: ['*']}
+- {name: theirs, email: {address: in@theirs.example}, namespaces: [tenant-a]}
 ";
 
 /// Everything running.
@@ -101,6 +118,8 @@ pub(super) struct Tenants {
     _operator: Operator,
     /// The server.
     pub(super) mailcow: Simulator,
+    /// Another one, for all.
+    _second: Simulator,
     _dns: Dns,
     /// As an administrator.
     pub(super) kube: Client,
@@ -145,11 +164,18 @@ impl Tenants {
             "stringData": {"url": mailcow.url(), "apiKey": mailcow.api_key()},
         });
         plane.apply(&connection.to_string(), SYSTEM).await.unwrap();
+        let second = Simulator::start(mailcow_simulator::Options::default()).await.unwrap();
+        let connection = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "second"},
+            "stringData": {"url": second.url(), "apiKey": second.api_key(), "mailHost": "mx.second.example"},
+        });
+        plane.apply(&connection.to_string(), SYSTEM).await.unwrap();
         let tenants = Self {
             _operator: start(&operator, &dns),
             actors: actors(&plane, operator).await,
             kube: plane.admin().await.unwrap(),
             mailcow,
+            _second: second,
             _dns: dns,
             plane,
         };
@@ -226,6 +252,13 @@ impl Tenants {
 fn start(kubeconfig: &Path, dns: &Dns) -> Operator {
     let mut args = vec!["run", "--operator-namespace", SYSTEM, "--mailcow-secret", "mailcow"];
     args.extend(["--lease-name", super::acts::OPERATOR]);
+    let sinks = std::env::temp_dir().join(format!("tenancy-sinks-{}.yaml", std::process::id()));
+    std::fs::write(&sinks, SINKS).unwrap();
+    let sinks = sinks.display().to_string();
+    args.extend(["--sinks-file", &sinks]);
+    // `private` is for A alone.
+    args.extend(["--mailcow-server", "second=second", "--mailcow-server", "private=second"]);
+    args.extend(["--server-namespaces", "private=tenant-a"]);
     args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing", "--feature-gates", "DNSPublishing=true"]);
     let dns = dns.operator_args();
     args.extend(dns.iter().map(String::as_str));

@@ -19,7 +19,7 @@ const FREE: &str = "free@example.com";
 const PRIVATE: &str = "while I am in hospital";
 
 /// What tenant B tries, and with which object.
-const TRIED: [(&str, &str, &str); 18] = [
+const TRIED: [(&str, &str, &str); 51] = [
     ("a password from a Secret of A", "EmailMailbox", "stolen"),
     ("a mailbox in a domain object of A that does not let B in", "EmailMailbox", "guest"),
     ("an alias to a mailbox object of A", "EmailAlias", "to-ada"),
@@ -27,6 +27,21 @@ const TRIED: [(&str, &str, &str); 18] = [
     ("a rule for a mailbox object of A", "EmailForwardingRule", "for-ada"),
     ("to send as A's mailbox (`senderAcl`)", "EmailMailbox", "as-ada"),
     ("to send as anybody (`senderAcl: [\"*\"]`)", "EmailMailbox", "as-anybody"),
+    ("to send as a domain of the server that no object has, `@byhand.example`", "EmailMailbox", "as-byhand"),
+    ("to send as an alias domain of the server, `@aliased.example`", "EmailMailbox", "as-aliased"),
+    ("to send as a domain that is nowhere", "EmailMailbox", "as-nowhere"),
+    ("to send as a domain of its own that is not proven", "EmailMailbox", "as-unproven"),
+    ("to send as a domain of its own on another server", "EmailMailbox", "as-other-server"),
+    ("to send as a subdomain of its own domain", "EmailMailbox", "as-subdomain"),
+    ("to send as its own domain, mailbox and alias", "EmailMailbox", "as-own"),
+    ("to send as its own alias in a domain that A shares", "EmailMailbox", "as-own-alias"),
+    ("a domain whose ownership it does not prove", "EmailDomain", "unproven"),
+    ("in that: a mailbox", "EmailMailbox", "in-unproven"),
+    ("a public suffix, `co.uk`", "EmailDomain", "suffix"),
+    ("a domain on a server that is not for its namespace", "EmailDomain", "on-private"),
+    ("in that: a mailbox", "EmailMailbox", "in-private"),
+    ("a domain on a server that is not there", "EmailDomain", "on-nothing"),
+    ("a domain on a second server", "EmailDomain", "on-second"),
     ("A's domain once more", "EmailDomain", "rival"),
     ("in that: A's mailbox", "EmailMailbox", "rival-ada"),
     ("in that: a mailbox on Mailcow that has no object", "EmailMailbox", "rival-free"),
@@ -38,9 +53,35 @@ const TRIED: [(&str, &str, &str); 18] = [
     ("in a domain that A shares: A's mailbox", "EmailMailbox", "boss"),
     ("the same by `Force`", "EmailMailbox", "forced-boss"),
     ("in a domain that A shares: to send as A's mailbox, or as all", "EmailMailbox", "as-boss"),
+    (
+        "in a domain that A shares: a subaddress of A's mailbox, as an alias (`boss+billing`)",
+        "EmailAlias",
+        "boss-billing",
+    ),
+    ("the same as a mailbox", "EmailMailbox", "boss-private"),
+    ("a subaddress of an address that nobody has", "EmailAlias", "nobody-billing"),
+    ("a mailbox of its own there", "EmailMailbox", "mia"),
+    ("a subaddress of that (`mia+news`)", "EmailAlias", "mia-news"),
+    ("`postmaster` there, as a mailbox", "EmailMailbox", "postmaster"),
+    ("`abuse` there, as an alias", "EmailAlias", "abuse"),
+    ("`admin+x` there, as an alias", "EmailAlias", "admin-x"),
+    ("in a domain that A shares with limits: a mailbox", "EmailMailbox", "limited-1"),
+    ("a second one of half the quota", "EmailMailbox", "limited-2"),
+    ("a third one, where two are allowed", "EmailMailbox", "limited-3"),
+    ("an alias there", "EmailAlias", "limited-one"),
+    ("a second one, where one is allowed", "EmailAlias", "limited-two"),
+    ("a rule with a sink that is not for its namespace", "EmailForwardingRule", "sink-theirs"),
+    ("a rule with a sink that is not there", "EmailForwardingRule", "sink-nothing"),
+    ("a password from a Secret that is not there", "EmailMailbox", "no-secret"),
+    ("its generated password in a Secret that is there already", "EmailMailbox", "taken-secret"),
+    ("an alias that leads to itself", "EmailAlias", "loop"),
 ];
 
-fn plural(kind: &str) -> &'static str {
+/// What has to be there before the next is tried: of two that are made in one second it is not known which was first.
+const FIRST: [&str; 3] = ["limited-1", "limited-2", "limited-one"];
+
+/// The plural of a kind.
+pub(super) fn plural(kind: &str) -> &'static str {
     match kind {
         "EmailDomain" => "emaildomains",
         "EmailMailbox" => "emailmailboxes",
@@ -55,7 +96,64 @@ fn specs(number: i64) -> Vec<(&'static str, &'static str, Value)> {
     let elsewhere = |name: &str| json!({"name": name, "namespace": A});
     let (own, rival, forced) = (json!({"name": "own"}), json!({"name": "rival"}), json!({"name": "forced"}));
     let rule = |mailbox: Value| json!({"mailboxRef": mailbox, "actions": [{"forward": {"to": ["b@b.example"]}}]});
-    vec![
+    let mailbox = |name: &str, domain: &Value, more: Value| {
+        let mut spec = json!({"localPart": name, "domainRef": domain});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let alias = |name: &str, domain: &Value| json!({"localPart": name, "domainRef": domain, "goto": ["b@b.example"]});
+    let domain = |name: &str, more: Value| {
+        let mut spec = json!({"domain": name, "dns": {"required": []}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let (shared, limited) = (elsewhere("shared"), elsewhere("limited"));
+    let senders = |list: &[&str]| json!({"senderAcl": list});
+    let sink = |sink: &str| json!({"mailboxRef": {"name": "as-own"}, "actions": [{"createTask": {"sink": sink}}]});
+    let more = vec![
+        ("EmailDomain", "unproven", domain("unproven.example", json!({"ownership": {"method": "TXT"}}))),
+        ("EmailDomain", "suffix", domain("co.uk", json!({}))),
+        ("EmailDomain", "on-private", domain("private.example", json!({"server": "private"}))),
+        ("EmailDomain", "on-nothing", domain("nothing.example", json!({"server": "nothing"}))),
+        ("EmailDomain", "on-second", domain("second.example", json!({"server": "second"}))),
+        ("EmailMailbox", "in-unproven", mailbox("x", &json!({"name": "unproven"}), json!({}))),
+        ("EmailMailbox", "in-private", mailbox("x", &json!({"name": "on-private"}), json!({}))),
+        ("EmailMailbox", "as-byhand", mailbox("as-byhand", &own, senders(&["@byhand.example", "free@example.com"]))),
+        ("EmailMailbox", "as-aliased", mailbox("as-aliased", &own, senders(&["@aliased.example"]))),
+        ("EmailMailbox", "as-nowhere", mailbox("as-nowhere", &own, senders(&["@nowhere.example"]))),
+        ("EmailMailbox", "as-unproven", mailbox("as-unproven", &own, senders(&["@unproven.example"]))),
+        ("EmailMailbox", "as-other-server", mailbox("as-other-server", &own, senders(&["@second.example"]))),
+        ("EmailMailbox", "as-subdomain", mailbox("as-subdomain", &own, senders(&["@sub.b.example"]))),
+        (
+            "EmailMailbox",
+            "as-own",
+            mailbox("as-own", &own, senders(&["@b.example", "as-ada@b.example", "info@b.example"])),
+        ),
+        ("EmailMailbox", "as-own-alias", mailbox("as-own-alias", &own, senders(&["mia+news@shared.example"]))),
+        ("EmailAlias", "info", alias("info", &own)),
+        ("EmailAlias", "boss-billing", alias("Boss+billing", &shared)),
+        ("EmailMailbox", "boss-private", mailbox("boss+private", &shared, json!({}))),
+        ("EmailAlias", "nobody-billing", alias("nobody+billing", &shared)),
+        ("EmailMailbox", "mia", mailbox("mia", &shared, json!({}))),
+        ("EmailAlias", "mia-news", alias("mia+news", &shared)),
+        ("EmailMailbox", "postmaster", mailbox("Postmaster", &shared, json!({}))),
+        ("EmailAlias", "abuse", alias("abuse", &shared)),
+        ("EmailAlias", "admin-x", alias("admin+x", &shared)),
+        ("EmailForwardingRule", "sink-theirs", sink("theirs")),
+        ("EmailForwardingRule", "sink-nothing", sink("nothing")),
+        ("EmailMailbox", "no-secret", mailbox("no-secret", &own, json!({"passwordSecretRef": {"name": "nothing"}}))),
+        ("EmailMailbox", "taken-secret", mailbox("taken-secret", &own, json!({"credentialsSecretName": "taken"}))),
+        ("EmailAlias", "loop", json!({"localPart": "loop", "domainRef": own, "goto": ["loop@b.example"]})),
+    ];
+    // One after the other: the earlier of two has the better right.
+    let limited = vec![
+        ("EmailMailbox", "limited-1", mailbox("one", &limited, json!({"quota": "2Gi"}))),
+        ("EmailMailbox", "limited-2", mailbox("two", &limited, json!({"quota": "1Gi"}))),
+        ("EmailMailbox", "limited-3", mailbox("three", &limited, json!({"quota": "1Mi"}))),
+        ("EmailAlias", "limited-one", alias("info-one", &limited)),
+        ("EmailAlias", "limited-two", alias("info-two", &limited)),
+    ];
+    let before = vec![
         (
             "EmailDomain",
             "own",
@@ -102,18 +200,24 @@ fn specs(number: i64) -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("EmailDomain", "forced", json!({"domain": "example.com", "adoptionPolicy": "Force"})),
         ("EmailMailbox", "forced-ada", json!({"localPart": "ada", "domainRef": forced, "adoptionPolicy": "Force"})),
-    ]
+    ];
+    before.into_iter().chain(more).chain(limited).collect()
 }
 
 /// B tries, the operator answers; then all of it goes, and A has what it had.
 pub(super) async fn compare(tenants: &Tenants) {
     tenants.mailcow.edit(unmanaged);
+    tenants.kubectl(&["-n", B, "create", "secret", "generic", "taken", "--from-literal=password=mine"]).await;
     let before = tenants.mailcow.inspect(of_a);
     let number = tenants.mailcow.inspect(|state| state.alias("sales@example.com").map(|alias| alias.id)).unwrap();
     for (kind, name, spec) in specs(number) {
         let who = if name.starts_with("forced") { "platform" } else { "edit in B" };
         let ask = Ask::create(&collection(B, plural(kind)), object(kind, name, &spec)).in_earnest();
         assert_eq!(ask.send(tenants.actor(who)).await.word, "yes", "{kind} {name}");
+        if FIRST.contains(&name) {
+            let object = format!("{}/{name}", plural(kind));
+            tenants.kubectl(&["-n", B, "wait", "--for=condition=Ready", "--timeout=30s", &object]).await;
+        }
     }
     let expected = table::expected(table::PAGE, HEADING);
     let settled = wait_until(Duration::from_secs(20), "the statuses", async || {
@@ -151,6 +255,8 @@ fn unmanaged(state: &mut State) {
     let filter =
         SieveFilter { id, username, kind: FilterKind::Before, script, description: PRIVATE.to_owned(), active: true };
     state.filters.insert(id, filter);
+    state.seed_domain("byhand.example");
+    state.seed_alias_domain("aliased.example", "byhand.example");
 }
 
 /// What Mailcow holds in A's domain.
@@ -204,5 +310,5 @@ async fn nothing_leaks(tenants: &Tenants) {
         let line = news.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
     }
-    assert!(news.contains("which still exists") && news.contains("of another namespace claimed"), "{news}");
+    assert!(news.contains("which still exists") && news.contains("of another namespace already claims"), "{news}");
 }

@@ -63,7 +63,7 @@ impl ControlPlane {
         };
         let metadata = ObjectMeta { name: Some(LEASES.to_owned()), ..ObjectMeta::default() };
         let rules = vec![rule(&[], &["create"]), rule(&[LEASE], &["get", "update"])];
-        let role = Role { metadata: metadata.clone(), rules: Some(rules) };
+        let lease_role = Role { metadata: metadata.clone(), rules: Some(rules) };
         let group = "rbac.authorization.k8s.io".to_owned();
         let subject = Subject {
             kind: "Group".to_owned(),
@@ -77,8 +77,8 @@ impl ControlPlane {
         let client = self.admin().await?;
         let params = PatchParams::apply("ground").force();
         let refused = || Error::kubernetes(format!("give the right to Leases in {namespace}"));
-        let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
-        roles.patch(LEASES, &params, &Patch::Apply(role)).await.map_err(refused())?;
+        let role_api: Api<Role> = Api::namespaced(client.clone(), namespace);
+        role_api.patch(LEASES, &params, &Patch::Apply(lease_role)).await.map_err(refused())?;
         let bindings: Api<RoleBinding> = Api::namespaced(client, namespace);
         bindings.patch(LEASES, &params, &Patch::Apply(binding)).await.map_err(refused())?;
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::php;
-use crate::state::{Alias, Domain, Mailbox, QuarantineItem, SaslLogin, State};
+use crate::state::{Alias, AliasDomain, Domain, Mailbox, QuarantineItem, SaslLogin, State};
 use crate::topics::mailbox;
 
 const MIB: i64 = 1 << 20;
@@ -84,6 +84,13 @@ impl State {
             mailbox.messages = messages;
             mailbox.quota_used = bytes;
         }
+    }
+
+    /// Makes an alias domain of a domain that is there.
+    pub fn seed_alias_domain(&mut self, name: &str, target: &str) {
+        let (name, target, created) = (name.to_owned(), target.to_owned(), clock::now());
+        let made = AliasDomain { name: name.clone(), target, active: 1, created, modified: None };
+        self.alias_domains.insert(php::collated(&name), made);
     }
 
     /// Logs a login, as Dovecot and Postfix do: `service` is `imap`, `pop3` or `smtp`, `at` counts

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
+
 use crate::json::{Json, list};
 use crate::state::State;
 use crate::writer::{Done, Stop, Writer};
@@ -25,6 +28,15 @@ pub(crate) fn listed(value: &Json) -> Vec<String> {
     if value.is_array() { requested(value) } else { Vec::new() }
 }
 
+/// Whether `utf8mb4_general_ci`, the default collation of the tables, takes two tags for the same.
+fn is_same(one: &str, other: &str) -> bool {
+    let folded = |text: &str| -> String {
+        let letters = text.trim_end_matches(' ').nfd().filter(|c| !is_combining_mark(*c));
+        letters.flat_map(char::to_lowercase).map(|c| if c == 'ß' { 's' } else { c }).collect()
+    };
+    folded(one) == folded(other)
+}
+
 /// Adds tags to a set; those beyond the limit are refused with a warning.
 pub(crate) fn append(
     w: &mut Writer<'_>,
@@ -38,8 +50,8 @@ pub(crate) fn append(
             break;
         }
         let Some(set) = set(w.state) else { break };
-        // The key of the table does not look at the case.
-        if !set.iter().any(|known| known.eq_ignore_ascii_case(tag)) {
+        // The key of the table does not look at case and accents.
+        if !set.iter().any(|known| is_same(known, tag)) {
             set.insert(tag.clone());
         } else if twice == Twice::Crashes {
             return Err(Stop::crash());
@@ -58,7 +70,7 @@ pub(crate) fn delete_of_domain(w: &mut Writer<'_>, name: &str, tags: &[Json]) ->
         return Ok(());
     };
     for tag in tags {
-        domain.tags.retain(|known| !known.eq_ignore_ascii_case(&tag.to_text()));
+        domain.tags.retain(|known| !is_same(known, &tag.to_text()));
     }
     w.success(list!["domain_modified", name]);
     Ok(())
@@ -75,7 +87,7 @@ pub(crate) fn delete_of_mailbox(w: &mut Writer<'_>, name: &str, tags: &[Json]) -
     }
     if let Some(mailbox) = w.state.mailbox_mut(name) {
         for tag in tags {
-            mailbox.tags.retain(|known| !known.eq_ignore_ascii_case(&tag.to_text()));
+            mailbox.tags.retain(|known| !is_same(known, &tag.to_text()));
         }
     }
     w.success(list!["mailbox_modified", name]);

@@ -1,0 +1,176 @@
+//! The limits that a domain sets for the namespaces that it lets in: what the others of a namespace have is asked of
+//! Mailcow, one object of the namespace at a time, so that two that grow at once don't each see the other small.
+
+use std::collections::HashSet;
+
+use kube::{Resource, ResourceExt};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::controller::driver::context::Context;
+use crate::controller::driver::converge::Stop;
+use crate::controller::driver::refers::{Refers, domain_of};
+use crate::controller::provision;
+use crate::crd::{EmailAlias, EmailDomain, EmailMailbox, NamespaceLimits};
+use crate::desired;
+use crate::inventory::{Age, Inventory};
+use crate::mail::{Alias, AliasHave, Mailbox, MailboxHave, Mark, Quota};
+use crate::mailcow;
+use crate::outcome::{Outcome, Reason};
+use crate::tenancy::{self, LimitReached, Other};
+
+/// The right to be the only one of its namespace that is measured and written in the domain, until it is dropped.
+pub(crate) struct Measured {
+    _lock: Option<OwnedMutexGuard<()>>,
+}
+
+impl From<LimitReached> for Outcome {
+    fn from(reached: LimitReached) -> Self {
+        Self::stalled(Reason::NamespaceLimitReached, reached.to_string())
+    }
+}
+
+/// Bounds a guest's rate limit by what the domain allows.
+///
+/// # Errors
+/// [`Reason::NamespaceLimitReached`].
+pub(crate) fn bound_rate(
+    ctx: &Context,
+    object: &EmailMailbox,
+    domain: &EmailDomain,
+    want: &mut Mailbox,
+) -> Result<(), Stop> {
+    if !is_limited_guest(ctx, object, domain) {
+        return Ok(());
+    }
+    let most = limits(domain).and_then(|limits| limits.rate_limit.as_ref()).map(Into::into);
+    let of_domain = domain.spec.rate_limit.as_ref().map(Into::into);
+    let own = object.spec.rate_limit.as_ref().map(Into::into);
+    let default = domain.spec.mailbox_defaults.as_ref().and_then(|defaults| defaults.rate_limit.as_ref());
+    want.rate_limit = tenancy::rate(most, of_domain, own, default.map(Into::into))?;
+    Ok(())
+}
+
+/// Stops a guest's mailbox that would be one too many, or hold too much.
+///
+/// # Errors
+/// [`Reason::NamespaceLimitReached`], or when Mailcow can't be asked.
+pub(crate) async fn mailbox(
+    ctx: &Context,
+    server: &Inventory,
+    object: &EmailMailbox,
+    domain: &EmailDomain,
+    want: &Mailbox,
+    have: Option<&MailboxHave>,
+) -> Result<Measured, Stop> {
+    let limits = limits(domain).filter(|limits| limits.mailboxes.is_some() || limits.total_quota.is_some());
+    let Some(limits) = limits.filter(|_| is_limited_guest(ctx, object, domain)) else {
+        return Ok(Measured { _lock: None });
+    };
+    let lock = lock(ctx, object, domain).await;
+    let has = have.map(|have| have.quota);
+    let (mut others, mut counted) = (Vec::new(), HashSet::from([want.address.clone()]));
+    for other in ctx.stores.mailboxes.state_filter(|other| is_beside(other, object)) {
+        let Ok(wanted) = desired::mailbox(&other.spec, &domain.spec, ctx.mark(other.as_ref())) else { continue };
+        let there = match server.mailbox(&wanted.address, Age::Recent).await {
+            // Half of one is none.
+            Err(mailcow::Error::Refused { .. }) => None,
+            there => there?,
+        };
+        let there = there.filter(|there| there.mark().is_some_and(|mark| mark.same_owner(&wanted.mark)));
+        let is_earlier = is_earlier(other.as_ref(), object);
+        others.push(Other { has: there.map(|there| there.quota), wants: wanted.quota, is_earlier });
+        counted.insert(wanted.address);
+    }
+    // What is wanted of it is not more than what it has where that is only a default.
+    let wants = if want.is_default_quota { has.map_or(want.quota, |has| has.max(want.quota)) } else { want.quota };
+    tenancy::mailbox_limit(limits, wants, has, &others)?;
+    if has.is_none_or(|has| wants > has || wants == Quota::UNLIMITED) {
+        let all = server.all_mailboxes(want.address.domain()).await?;
+        let left = all.iter().filter(|(address, have)| {
+            !counted.contains(address) && have.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark))
+        });
+        others.extend(left.map(|(_, have)| Other { has: Some(have.quota), wants: have.quota, is_earlier: false }));
+        tenancy::mailbox_limit(limits, wants, has, &others)?;
+    }
+    Ok(Measured { _lock: Some(lock) })
+}
+
+/// Stops a guest's alias that would be one too many.
+///
+/// # Errors
+/// [`Reason::NamespaceLimitReached`], or when Mailcow can't be asked.
+pub(crate) async fn alias(
+    ctx: &Context,
+    server: &Inventory,
+    object: &EmailAlias,
+    domain: &EmailDomain,
+    want: &Alias,
+    have: Option<&AliasHave>,
+) -> Result<Measured, Stop> {
+    let is_new = have.and_then(AliasHave::mark).is_none_or(|mark| !mark.same_owner(&want.mark));
+    let limits = limits(domain).filter(|limits| is_new && limits.aliases.is_some());
+    let Some(limits) = limits.filter(|_| is_guest(object, domain)) else { return Ok(Measured { _lock: None }) };
+    let lock = lock(ctx, object, domain).await;
+    let (mut others, mut counted) = (Vec::new(), HashSet::from([want.catch.clone()]));
+    for other in ctx.stores.aliases.state_filter(|other| is_beside(other, object)) {
+        let Ok(catch) = desired::alias_catch(&other.spec, &domain.spec) else { continue };
+        let mark = ctx.mark(other.as_ref());
+        let there = server.alias(&catch, Age::Recent).await?;
+        let is_there = there.and_then(|there| there.mark()).is_some_and(|there| there.same_owner(&mark));
+        let is_earlier = is_earlier(other.as_ref(), object);
+        others.push(Other { has: is_there.then_some(Quota::default()), wants: Quota::default(), is_earlier });
+        counted.insert(catch);
+    }
+    tenancy::alias_limit(limits, &others)?;
+    let all = server.all_aliases(want.catch.domain()).await?;
+    let left = all.iter().filter(|(catch, have)| {
+        !counted.contains(catch) && have.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark))
+    });
+    others.extend(left.map(|_| Other { has: Some(Quota::default()), wants: Quota::default(), is_earlier: false }));
+    tenancy::alias_limit(limits, &others)?;
+    Ok(Measured { _lock: Some(lock) })
+}
+
+/// Whether what an object lets go on Mailcow keeps its mark: in a domain that limits its guests, what they leave there
+/// counts until it is gone.
+pub(crate) fn keeps_mark(object: &impl Resource, domain: Option<&EmailDomain>) -> bool {
+    domain.is_some_and(|domain| is_guest(object, domain) && limits(domain).is_some())
+}
+
+/// Whether a mark is of the namespace of an object: of something that was let go.
+fn is_of_guest(ctx: &Context, object: &impl Resource, mark: &Mark) -> bool {
+    object.meta().namespace.as_deref().is_some_and(|namespace| mark.is_of_namespace(&ctx.cluster, namespace))
+}
+
+fn limits(domain: &EmailDomain) -> Option<&NamespaceLimits> {
+    domain.spec.allowed_namespaces.as_ref()?.limits.as_ref()
+}
+
+fn is_guest(object: &impl Resource, domain: &EmailDomain) -> bool {
+    object.meta().namespace != domain.metadata.namespace
+}
+
+/// A mailbox that the domain makes by itself is its own doing.
+fn is_limited_guest(ctx: &Context, object: &EmailMailbox, domain: &EmailDomain) -> bool {
+    is_guest(object, domain) && provision::entitlement(ctx, object).is_none()
+}
+
+async fn lock(ctx: &Context, object: &impl Resource, domain: &EmailDomain) -> OwnedMutexGuard<()> {
+    let (guest, owner) = (object.meta().namespace.as_deref().unwrap_or_default(), domain.metadata.namespace.as_deref());
+    ctx.guest_locks.lock(&format!("{}/{}/{guest}", owner.unwrap_or_default(), domain.name_any())).await
+}
+
+/// Whether another object is of the same namespace and domain, and is not about to go.
+fn is_beside<K: Refers>(other: &K, object: &K) -> bool {
+    let (theirs, ours) = (other.meta(), object.meta());
+    theirs.namespace == ours.namespace
+        && theirs.uid != ours.uid
+        && theirs.deletion_timestamp.is_none()
+        && domain_of(other) == domain_of(object)
+}
+
+/// Whether an object was made before another; the uid decides between those of the same second.
+fn is_earlier(one: &impl ResourceExt, other: &impl ResourceExt) -> bool {
+    (one.creation_timestamp().map(|time| time.0), one.uid())
+        < (other.creation_timestamp().map(|time| time.0), other.uid())
+}

@@ -1,0 +1,42 @@
+//! Writes that have Mailcow build its groupware's view anew keep every other write waiting (recordings `11_contention`):
+//! of one object they follow each other only after a while, however often its spec changes.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::kubernetes::object::Object;
+use crate::shrink::shrink;
+
+/// The least time between two such writes of one object.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+
+/// When objects last had such a write; by kind and name, since an object that is deleted and made again is the same to
+/// Mailcow.
+#[derive(Debug, Default)]
+pub(crate) struct Rebuilds(Mutex<HashMap<u64, Instant>>);
+
+impl Rebuilds {
+    /// Whether the object may have such a write now.
+    pub(crate) fn may_follow<K: Object>(&self, object: &K) -> bool {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(&key(object)).is_none_or(|at| at.elapsed() >= INTERVAL)
+    }
+
+    /// The object had one.
+    pub(crate) fn written<K: Object>(&self, object: &K) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() >= written.capacity() / 2 {
+            written.retain(|_, at| at.elapsed() < INTERVAL);
+            shrink(&mut *written);
+        }
+        written.insert(key(object), Instant::now());
+    }
+}
+
+fn key<K: Object>(object: &K) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (K::KIND, &object.meta().namespace, &object.meta().name).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,100 @@
+//! Requests to look at an object again (the annotation `reconcile-requested-at`) are handled at most so often: each asks
+//! Mailcow and DNS anew.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::crd::RECONCILE_REQUESTED_AT;
+use crate::kubernetes::object::{Object, annotation};
+use crate::shrink::shrink;
+
+/// The last request of each object that was handled in the last `interval`.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    interval: Duration,
+    handled: Mutex<HashMap<u64, Handled>>,
+}
+
+#[derive(Debug)]
+struct Handled {
+    request: u64,
+    at: Instant,
+}
+
+impl Requests {
+    /// Of one object a new request at most once in `interval`.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self { interval, handled: Mutex::default() }
+    }
+
+    /// Whether a driver may reconcile the object now; one with a new request soon after another waits.
+    ///
+    /// # Errors
+    /// How long it has to wait.
+    pub(crate) fn may_be_handled<K: Object>(&self, driver: &'static str, object: &K) -> Result<(), Duration> {
+        let Some(request) = annotation(object, RECONCILE_REQUESTED_AT).map(|request| hashed(&request)) else {
+            return Ok(());
+        };
+        let meta = object.meta();
+        let object = hashed(&(driver, &meta.namespace, &meta.name));
+        let mut handled = self.handled.lock().unwrap_or_else(PoisonError::into_inner);
+        match handled.get(&object) {
+            Some(last) if last.request == request => return Ok(()),
+            Some(last) if last.at.elapsed() < self.interval => return Err(self.interval - last.at.elapsed()),
+            _ => {}
+        }
+        // As many come as go: what is old is forgotten when something new comes.
+        if handled.len() >= handled.capacity() / 2 {
+            handled.retain(|_, last| last.at.elapsed() < self.interval);
+            shrink(&mut *handled);
+        }
+        handled.insert(object, Handled { request, at: Instant::now() });
+        Ok(())
+    }
+}
+
+fn hashed(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::EmailAlias;
+
+    fn alias(name: &str, request: Option<&str>) -> EmailAlias {
+        let spec = serde_yaml::from_str("{localPart: a, domainRef: {name: d}, goto: [x@e.com]}").unwrap();
+        let mut alias = EmailAlias::new(name, spec);
+        alias.metadata.namespace = Some("n".into());
+        let request = request.map(|value| (RECONCILE_REQUESTED_AT.to_owned(), value.to_owned()));
+        alias.metadata.annotations = Some(request.into_iter().collect());
+        alias
+    }
+
+    #[test]
+    fn a_new_request_waits_for_the_interval_of_the_one_before() {
+        let interval = Duration::from_millis(50);
+        let requests = Requests::new(interval);
+        let ask = |driver: &'static str, request: Option<&str>| requests.may_be_handled(driver, &alias("a", request));
+        assert!(ask("EmailAlias", None).is_ok() && ask("EmailAlias", Some("1")).is_ok());
+        assert!(ask("EmailAlias", Some("1")).is_ok(), "the same is no new one");
+        assert!(ask("EmailAlias", Some("2")).is_err_and(|wait| wait <= interval));
+        assert!(ask("EmailAlias", None).is_ok() && ask("DNS", Some("2")).is_ok());
+        std::thread::sleep(interval);
+        assert!(ask("EmailAlias", Some("2")).is_ok());
+    }
+
+    #[test]
+    fn objects_that_come_and_go_leave_nothing() {
+        let requests = Requests::new(Duration::ZERO);
+        for n in 0..20_000 {
+            assert!(requests.may_be_handled("EmailAlias", &alias(&format!("a{n}"), Some("1"))).is_ok());
+        }
+        let handled = requests.handled.lock().unwrap();
+        assert!(handled.len() < 1024 && handled.capacity() < 2048, "{} {}", handled.len(), handled.capacity());
+    }
+}

@@ -9,7 +9,7 @@ mod provision;
 mod provisioned;
 
 pub use admission::admits;
-pub use claim::{Claim, KEPT, Standing, WaitsFor, standing};
+pub use claim::{Claim, KEPT, Standing, WaitsFor, standing, waits_for};
 pub use local_part::{Reserved, asked};
 pub use policy::{Annotated, Defaults, Given, policies};
 pub use provision::{Decision, Facts, Step, decide};

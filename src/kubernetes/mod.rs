@@ -9,5 +9,6 @@ pub(crate) mod latest;
 pub(crate) mod merged;
 pub(crate) mod object;
 pub(crate) mod refusal;
+pub(crate) mod served;
 pub(crate) mod stores;
 pub(crate) mod writer;

@@ -48,8 +48,8 @@ fn rows() -> Vec<(&'static str, &'static str, Value, Around, Emptied)> {
         ("EmailForwardingRule", "/actions/0/createNote/labels", json!(["a"]), |l| json!({"mailboxRef": {"name": "m"}, "actions": [{"createNote": {"sink": "s", "labels": l}}]}), Stays),
         ("EmailForwardingRule", "/match/all", condition(), |l| json!({"mailboxRef": {"name": "m"}, "match": {"all": l}, "actions": [{"ignore": {}}]}), Stays),
         ("EmailForwardingRule", "/match/any", condition(), |l| json!({"mailboxRef": {"name": "m"}, "match": {"any": l}, "actions": [{"ignore": {}}]}), Stays),
-        ("EmailForwardingRule", "/match/all/0/values", json!(["x"]), |l| json!({"mailboxRef": {"name": "m"}, "match": {"all": [{"field": "Subject", "operator": "Contains", "values": l}]}, "actions": [{"ignore": {}}]}), Refused("values are needed")),
-        ("EmailForwardingRule", "/match/any/0/values", json!(["x"]), |l| json!({"mailboxRef": {"name": "m"}, "match": {"any": [{"field": "Subject", "operator": "Contains", "values": l}]}, "actions": [{"ignore": {}}]}), Refused("values are needed")),
+        ("EmailForwardingRule", "/match/all/0/values", json!(["x"]), |l| json!({"mailboxRef": {"name": "m"}, "match": {"all": [{"field": "Subject", "operator": "Contains", "values": l}]}, "actions": [{"ignore": {}}]}), Refused("every operator needs values")),
+        ("EmailForwardingRule", "/match/any/0/values", json!(["x"]), |l| json!({"mailboxRef": {"name": "m"}, "match": {"any": [{"field": "Subject", "operator": "Contains", "values": l}]}, "actions": [{"ignore": {}}]}), Refused("every operator needs values")),
     ]
 }
 

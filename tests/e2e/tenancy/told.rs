@@ -204,5 +204,5 @@ async fn nothing_leaks(tenants: &Tenants) {
         let line = news.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
     }
-    assert!(news.contains("which still exists") && news.contains("of another namespace claimed"), "{news}");
+    assert!(news.contains("which still exists") && news.contains("of another namespace already claims"), "{news}");
 }

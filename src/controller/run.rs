@@ -31,6 +31,7 @@ use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::access;
 use crate::kubernetes::client::{self, LastAnswer};
 use crate::kubernetes::cluster;
+use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
 use crate::leader::Candidate;
@@ -111,7 +112,9 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         () = shutdown::requested(ending.clone()) => return Ok(()),
         ended = &mut server => return unserved(listen, ended),
     };
-    let (ctx, poll) = context(kube, settings, cluster, lookup, metrics, sinks, &permit, ending).await;
+    let definitions = Arc::new(ServedDefinitions::new(kube.clone(), metrics.clone()));
+    definitions.read().await;
+    let (ctx, poll) = context(kube, settings, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
     tokio::select! {
         () = drivers::run(&ctx) => {
             term.resign().await;
@@ -119,6 +122,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         }
         () = announce(&ctx, &ready) => Ok(()),
         () = poll.run() => Ok(()),
+        () = definitions.follow() => Ok(()),
         why = term.lost() => Err(Error::NotLeading(why)),
         ended = &mut server => unserved(listen, ended),
     }
@@ -185,6 +189,7 @@ async fn context(
     sinks: watch::Receiver<Arc<Sinks>>,
     permit: &Permit,
     ending: watch::Receiver<bool>,
+    definitions: &Arc<ServedDefinitions>,
 ) -> (Arc<Context>, Poll) {
     let stores = Stores::watch(&kube, &settings, may_read_namespaces(&kube, &settings).await);
     let mailcow_changes = Publisher::default();
@@ -198,7 +203,7 @@ async fn context(
         passwords: Passwords::default(),
         senders: NamedAddresses::default(),
         awaited: NamedAddresses::default(),
-        writer: Writer::new(kube.clone()),
+        writer: Writer::new(kube.clone(), definitions.clone()),
         provisioned: Provisions::default(),
         reserved: Reserved::with(&settings.reserved_names),
         kube,

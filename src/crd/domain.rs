@@ -81,7 +81,7 @@ pub struct EmailDomainSpec {
     /// others add stay. A tag that you remove from this list is removed on Mailcow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 25), inner(length(min = 1, max = 64), regex(pattern = r"^[^\x00-\x1f\x7f]+$")))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[x_kube(validation = Rule::new("self.all(t, !t.lowerAscii().contains('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not contain mailcow-operator, which is the ownership mark"))]
     #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be just 0, because Mailcow drops it"))]
     pub tags: Vec<String>,
@@ -192,7 +192,7 @@ pub struct MailboxDefaults {
     /// the value on Mailcow stays; a new mailbox gets all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub protocols: Option<Vec<Protocol>>,
 }
 
@@ -232,7 +232,7 @@ pub struct DnsSpec {
     /// these four. It checks the other types only if you list them here.
     #[serde(default = "all_records")]
     #[schemars(length(max = 13))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub required: Vec<DnsRecordKind>,
     /// Expected values of the DMARC record. If omitted, any valid record is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

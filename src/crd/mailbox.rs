@@ -84,7 +84,7 @@ pub struct EmailMailboxSpec {
     /// domain's `mailboxDefaults.protocols`. If both are omitted, the value on Mailcow stays; a new mailbox gets all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub protocols: Option<Vec<Protocol>>,
     /// Whether mail from and to other servers must be encrypted in transit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,14 +101,14 @@ pub struct EmailMailboxSpec {
     /// senders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 254)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[x_kube(validation = Rule::new("self.all(a, a == '*' || a.matches('^[^@\\\\s,;]*@[^@\\\\s,;]+[.][^@\\\\s,;]+$'))").message("each senderAcl entry must be an address such as info@example.com, a domain such as @example.com, or *"))]
     pub sender_acl: Option<Vec<String>>,
     /// Tags on Mailcow, at most 25, compared without regard to case and accents, as Mailcow's database does. Tags that
     /// others add stay. A tag that you remove from this list is removed on Mailcow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 25), inner(length(min = 1, max = 64), regex(pattern = r"^[^\x00-\x1f\x7f]+$")))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[x_kube(validation = Rule::new("self.all(t, !t.lowerAscii().contains('mailcow-operator') && t == t.trim())").message("a tag must not begin or end with a blank, and must not contain mailcow-operator, which is the ownership mark"))]
     #[x_kube(validation = Rule::new("self.all(t, t != '0')").message("a tag must not be just 0, because Mailcow drops it"))]
     pub tags: Vec<String>,

@@ -285,7 +285,7 @@ impl Inventory {
             }
         };
         if age == Age::Recent && page.next(key, keep) == Next::List {
-            let _turn = page.turn().await;
+            let _right = page.right_to_list().await;
             if page.next(key, keep) == Next::List {
                 page.begin_list();
                 self.publish(moved(&page.fill(list().await.inspect_err(note)?)));

@@ -44,7 +44,7 @@ pub(super) struct Entered {
 #[derive(Debug)]
 pub(super) struct Page<K, V> {
     state: Mutex<State<K, V>>,
-    turn: tokio::sync::Mutex<()>,
+    listing: tokio::sync::Mutex<()>,
     /// Whether two differ only in figures, such as the amount of mail.
     same_settings: fn(&V, &V) -> bool,
 }
@@ -109,7 +109,7 @@ impl<K, V> Page<K, V> {
             written: HashSet::new(),
             meanwhile: None,
         };
-        Self { state: Mutex::new(state), turn: tokio::sync::Mutex::default(), same_settings }
+        Self { state: Mutex::new(state), listing: tokio::sync::Mutex::default(), same_settings }
     }
 
     /// For entries that can only be read one by one.
@@ -334,8 +334,8 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     }
 
     /// Waits for the lock for listing.
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.turn.lock().await
+    pub(super) async fn right_to_list(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.listing.lock().await
     }
 
     fn state(&self) -> MutexGuard<'_, State<K, V>> {

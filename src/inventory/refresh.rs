@@ -173,7 +173,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Poll<'_, K, V> {
             None => return Ok(()),
             Some(Again::Singles(keys)) => keys,
             Some(Again::List) => {
-                let _turn = self.page.turn().await;
+                let _right = self.page.right_to_list().await;
                 self.page.begin_list();
                 publish(self.page.fill(list().await?));
                 return Ok(());

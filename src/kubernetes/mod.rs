@@ -10,5 +10,6 @@ pub(crate) mod merged;
 pub(crate) mod object;
 pub(crate) mod printable;
 pub(crate) mod refusal;
+pub(crate) mod served;
 pub(crate) mod stores;
 pub(crate) mod writer;

@@ -1,5 +1,6 @@
 //! The single writer of our objects: status (only when it differs), our finalizer, events.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -13,6 +14,7 @@ use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
 use crate::kubernetes::printable::printable;
 use crate::kubernetes::refusal;
+use crate::kubernetes::served::ServedDefinitions;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned, Event, Occurrence, ReconcileRequest};
 
@@ -30,14 +32,15 @@ const ATTEMPTS: u32 = 10;
 /// Writes to our objects. Holds handles only.
 pub(crate) struct Writer {
     client: kube::Client,
+    served: Arc<ServedDefinitions>,
     latest: LatestStatuses,
     events: Events,
 }
 
 impl Writer {
-    /// Writes through this client.
-    pub(crate) fn new(client: kube::Client) -> Self {
-        Self { latest: LatestStatuses::default(), events: Events::new(client.clone()), client }
+    /// Writes through this client what the served definitions know.
+    pub(crate) fn new(client: kube::Client, served: Arc<ServedDefinitions>) -> Self {
+        Self { latest: LatestStatuses::default(), events: Events::new(client.clone()), client, served }
     }
 
     /// The status that was last written; of an object that has none yet, the one that says that it is pending.
@@ -100,6 +103,8 @@ impl Writer {
         after: &K::Status,
     ) -> Result<(), kube::Error> {
         let is_new = self.is_new(object);
+        let pruned = self.served.pruned::<K>(after);
+        let after = pruned.as_ref().unwrap_or(after);
         if before == after && !is_new {
             return Ok(());
         }
@@ -132,6 +137,7 @@ impl Writer {
         for _ in 0..ATTEMPTS {
             let after = change(&before);
             let after = if before == after { after } else { printable(&after).unwrap_or(after) };
+            let after = self.served.pruned::<K>(&after).unwrap_or(after);
             if before == after {
                 return Ok(after);
             }
@@ -165,11 +171,19 @@ impl Writer {
         if let Some(version) = version {
             metadata["resourceVersion"] = json!(version);
         }
-        let body = json!({
+        let mut body = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();
-        let written = self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
+        let (api, name) = (self.api(object), object.name_any());
+        self.served.prune::<K>(&mut body["status"]);
+        let mut written = api.patch_status(&name, &params, &Patch::Apply(&body)).await;
+        if let Err(error) = &written
+            && self.served.is_read_again_after(error).await
+        {
+            self.served.prune::<K>(&mut body["status"]);
+            written = api.patch_status(&name, &params, &Patch::Apply(&body)).await;
+        }
         if let Err(error) = &written {
             self.report_refusal(object, error).await;
         }

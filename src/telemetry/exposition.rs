@@ -76,7 +76,7 @@ impl Names {
         let version: Family<[(&'static str, String); 2], Gauge> = Family::default();
         let age: Family<OfServer, Gauge<f64, AtomicU64>> = Family::default();
         for (server, seen) in metrics.servers() {
-            age.get_or_create(&of(&server)).set(seen.looked_at.elapsed().as_secs_f64());
+            age.get_or_create(&of(&server)).set(seen.polled_at.elapsed().as_secs_f64());
             if let Some(said) = seen.version {
                 version.get_or_create(&[("server", server), ("version", said)]).set(1);
             }
@@ -118,6 +118,8 @@ impl Names {
 
     fn process(&mut self, metrics: &Metrics) {
         self.add("feature_enabled", "1 if the feature gate is on", &metrics.features);
+        let help = "Fields of this version that the CRD in the cluster lacks, by kind; if above 0, apply the new CRD";
+        self.add("crd_fields_missing", help, &metrics.crd_fields_missing);
         self.add("leader", "1 if this instance works, 0 if it is on standby", &metrics.leader);
         let build: Family<Labels<2>, Gauge> = Family::default();
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION.unwrap_or("unknown"))];

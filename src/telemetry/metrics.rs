@@ -27,7 +27,7 @@ pub(super) struct Seen {
     /// Its version, if known.
     pub(super) version: Option<String>,
     /// When it was last polled completely, or when it was configured.
-    pub(super) looked_at: Instant,
+    pub(super) polled_at: Instant,
 }
 
 /// All metrics; cloning shares them.
@@ -44,6 +44,7 @@ pub struct Metrics {
     pub(super) poll_seconds: Histogram,
     pub(super) poll_interval: Gauge,
     pub(super) leader: Gauge,
+    pub(super) crd_fields_missing: Family<Labels<1>, Gauge>,
     queue: Queue,
     watcher: Watcher,
     servers: Arc<Mutex<BTreeMap<String, Seen>>>,
@@ -63,6 +64,7 @@ impl Default for Metrics {
             poll_seconds: histogram(),
             poll_interval: Gauge::default(),
             leader: Gauge::default(),
+            crd_fields_missing: Family::default(),
             queue: Queue::default(),
             watcher: Watcher::default(),
             servers: Arc::default(),
@@ -124,10 +126,16 @@ impl Metrics {
         self.leader.set(i64::from(yes));
     }
 
+    /// How many fields of this version the CRD of a kind in the cluster lacks.
+    pub fn crd_lacks(&self, kind: &'static str, fields: usize) {
+        let fields = i64::try_from(fields).unwrap_or(i64::MAX);
+        self.crd_fields_missing.get_or_create(&[("kind", kind)]).set(fields);
+    }
+
     /// Whether the connection to the server with this name is configured.
     pub fn configured(&self, server: &str, yes: bool) {
         self.mailcow_configured.get_or_create(&of(server)).set(i64::from(yes));
-        let seen = yes.then(|| Seen { version: None, looked_at: Instant::now() });
+        let seen = yes.then(|| Seen { version: None, polled_at: Instant::now() });
         match seen {
             Some(seen) => drop(self.lock().insert(server.to_owned(), seen)),
             None => drop(self.lock().remove(server)),
@@ -143,7 +151,7 @@ impl Metrics {
     pub fn polled(&self, server: &str, took: Duration) {
         self.poll_seconds.observe(took.as_secs_f64());
         if let Some(seen) = self.lock().get_mut(server) {
-            seen.looked_at = Instant::now();
+            seen.polled_at = Instant::now();
         }
     }
 

@@ -65,6 +65,18 @@ pub fn standing<'a>(own: &Claim, others: &'a [Claim], now: Timestamp) -> Standin
     }
 }
 
+/// The namespace that a claim waits for from now on, because `better` is the better claim. A domain that is reserved for a
+/// namespace stays reserved until that namespace has it on Mailcow: its new object is younger, and until then the worse
+/// claim. An object that waits for its own namespace takes nothing from another.
+pub fn waits_for(own: &Claim, better: &Claim) -> Option<WaitsFor> {
+    let is_kept = |waits: &&WaitsFor| waits.until.is_some() && (waits.namespace != better.namespace || !better.is_held);
+    match own.waits_for.as_ref().filter(is_kept) {
+        Some(kept) => Some(kept.clone()),
+        None if better.namespace == own.namespace => None,
+        None => Some(WaitsFor { namespace: better.namespace.clone(), until: None }),
+    }
+}
+
 /// The namespace that the domain is reserved for, from any of the waiting objects. The time begins when the last object
 /// of that namespace is deleted.
 fn kept(own: &Claim, others: &[Claim], now: Timestamp) -> Option<WaitsFor> {
@@ -159,6 +171,28 @@ mod tests {
         assert_eq!(standing(&rival, std::slice::from_ref(&back), at(1000)), Standing::Rival(&back));
         let late = standing(&back, std::slice::from_ref(&rival), at(1501));
         assert_eq!(late, Standing::Rival(&rival));
+    }
+
+    #[test]
+    fn who_comes_back_has_it_before_it_is_on_mailcow_however_often_the_rival_asks() {
+        let back = platform(900);
+        let mut rival = waiting(Some(1500));
+        for _ in 0..3 {
+            assert_eq!(standing(&rival, std::slice::from_ref(&back), at(1000)), Standing::Rival(&back));
+            rival.waits_for = waits_for(&rival, &back);
+        }
+        assert_eq!(standing(&back, std::slice::from_ref(&rival), at(1000)), Standing::First);
+        let held = Claim { is_held: true, ..back };
+        rival.waits_for = waits_for(&rival, &held);
+        assert_eq!(rival.waits_for, waiting(None).waits_for, "its time begins anew when it goes again");
+        assert_eq!(standing(&rival, std::slice::from_ref(&held), at(1000)), Standing::Rival(&held));
+    }
+
+    #[test]
+    fn a_claim_of_ones_own_namespace_is_not_waited_for() {
+        assert_eq!(waits_for(&claim("b", 2), &claim("a", 1)), None);
+        let third = Claim { namespace: "third".into(), ..claim("c", 0) };
+        assert_eq!(waits_for(&waiting(Some(1500)), &third), waiting(Some(1500)).waits_for, "it stays kept");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod provisioned;
 mod sender;
 
 pub use admission::admits;
-pub use claim::{Claim, KEPT, Standing, WaitsFor, standing};
+pub use claim::{Claim, KEPT, Standing, WaitsFor, standing, waits_for};
 pub use limits::{LimitReached, Other, alias as alias_limit, mailbox as mailbox_limit, rate};
 pub use local_part::{Reserved, asked};
 pub use policy::{Annotated, Defaults, Given, policies};

@@ -52,7 +52,7 @@ async fn metrics(address: &str) -> String {
 }
 
 /// Waits until the metrics have these lines.
-async fn have(address: &str, lines: &[&str]) -> String {
+pub(crate) async fn have(address: &str, lines: &[&str]) -> String {
     wait_until(LIMIT, "the metrics", async || {
         let text = metrics(address).await;
         let missing: Vec<_> = lines.iter().filter(|line| !text.lines().any(|there| there == **line)).collect();

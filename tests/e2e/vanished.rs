@@ -172,7 +172,9 @@ async fn an_event_names_what_was_lost_and_normal_is_what_went_well() {
     let ada = ADA.replace("displayName: Ada Lovelace", "deletionPolicy: Delete");
     let sales = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: sales}\nspec: {domainRef: {name: example}, localPart: sales, goto: [x@other.org]}\n---\n";
     let domain = DOMAIN.replace("{domain: example.com}", "{domain: example.com, deletionPolicy: Delete}");
-    world.apply(&format!("{domain}{ada}{sales}")).await;
+    world.apply(&ada).await;
+    assert!(world.event("DomainNotFound", "ada").await.starts_with("Warning"));
+    world.apply(&format!("{domain}{sales}")).await;
     world.ready::<EmailMailbox>("ada").await;
     world.ready::<EmailAlias>("sales").await;
     assert!(world.event("InSync", "ada").await.starts_with("Normal"));

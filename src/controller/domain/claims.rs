@@ -10,7 +10,7 @@ use crate::crd::{ClaimStatus, EmailDomain};
 use crate::desired;
 use crate::mail::{DomainName, sha256};
 use crate::outcome::{Outcome, Reason};
-use crate::tenancy::{Claim, Standing, WaitsFor, standing};
+use crate::tenancy::{Claim, Standing, WaitsFor, standing, waits_for};
 
 /// Stops if another object has the better claim on the domain.
 ///
@@ -20,7 +20,7 @@ pub(crate) fn is_first(
     ctx: &Context,
     object: &EmailDomain,
     name: &DomainName,
-    waits_for: &mut Option<ClaimStatus>,
+    waits: &mut Option<ClaimStatus>,
 ) -> Result<(), Stop> {
     let is_rival = |other: &EmailDomain| {
         let may_use = ctx.settings.may_use_server(&other.spec.server, other.metadata.namespace.as_deref());
@@ -29,15 +29,14 @@ pub(crate) fn is_first(
     };
     let rivals = ctx.stores.domains.state_filter(is_rival);
     let claims: Vec<Claim> = rivals.iter().map(|rival| claim(ctx, rival)).collect();
-    let own = Claim { waits_for: waits_for.as_ref().map(remembered), ..claim(ctx, object) };
+    let own = Claim { waits_for: waits.as_ref().map(remembered), ..claim(ctx, object) };
     let better = match standing(&own, &claims, crate::clock::now().0) {
         Standing::First => {
-            *waits_for = None;
+            *waits = None;
             return Ok(());
         }
         Standing::Kept(kept) => {
-            let until = kept.until.map(Time);
-            *waits_for = Some(ClaimStatus { namespace_digest: kept.namespace, kept_until: until });
+            *waits = Some(reported(kept));
             let message = format!(
                 "{name} recently belonged to another namespace and is reserved for it for 15 minutes; after that this EmailDomain gets it, unless that namespace claims it again"
             );
@@ -45,14 +44,7 @@ pub(crate) fn is_first(
         }
         Standing::Rival(better) => better,
     };
-    // A reserved domain stays reserved: an object that waits for its own namespace takes nothing from another.
-    let is_kept = waits_for
-        .as_ref()
-        .is_some_and(|waits| waits.kept_until.is_some() && waits.namespace_digest != better.namespace);
-    if !is_kept {
-        let other = Some(&better.namespace).filter(|namespace| **namespace != own.namespace);
-        *waits_for = other.map(|namespace| ClaimStatus { namespace_digest: namespace.clone(), kept_until: None });
-    }
+    *waits = waits_for(&own, better).map(reported);
     let own = format!("{}/", object.namespace().unwrap_or_default());
     let who = match better.id.strip_prefix(&own) {
         Some(name) => format!("the EmailDomain {name}"),
@@ -74,15 +66,22 @@ fn is_named(domain: &EmailDomain, name: &DomainName) -> bool {
 }
 
 fn claim(ctx: &Context, object: &EmailDomain) -> Claim {
+    // As it was last written: in the store, a domain that was just made is nobody's yet.
+    let status = ctx.writer.known_status(object);
     Claim {
         uid: object.uid().unwrap_or_default(),
         namespace: digest(ctx, &object.namespace().unwrap_or_default()),
-        waits_for: object.status.as_ref().and_then(|status| status.claim.as_ref()).map(remembered),
-        is_held: object.status.as_ref().is_some_and(|status| status.usage.is_some()),
+        waits_for: status.claim.as_ref().map(remembered),
+        is_held: status.usage.is_some(),
         is_proven: ownership::of_domain_is_proven(ctx, object).is_ok(),
         created: object.creation_timestamp().map(|time| time.0),
         id: format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any()),
     }
+}
+
+/// What a status says of the namespace that a claim waits for.
+fn reported(waits: WaitsFor) -> ClaimStatus {
+    ClaimStatus { namespace_digest: waits.namespace, kept_until: waits.until.map(Time) }
 }
 
 /// The namespace that a claim waits for, from its status.

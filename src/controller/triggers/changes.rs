@@ -148,6 +148,12 @@ pub(crate) fn domain_for_others(domain: &EmailDomain) -> u64 {
     hashed(&(&domain.metadata.uid, domain.metadata.generation, in_sync, synced(conditions.iter()), is_proven))
 }
 
+/// The parts of a domain that others with its name act on: also whether it is on Mailcow.
+pub(crate) fn domain_for_rivals(domain: &EmailDomain) -> u64 {
+    let is_held = domain.status.as_ref().is_some_and(|status| status.usage.is_some());
+    hashed(&(own(domain), is_held))
+}
+
 /// The parts of a namespace that its objects act on: labels that a domain may select, and our annotations.
 pub(crate) fn namespace(namespace: &PartialObjectMeta<Namespace>) -> u64 {
     let meta = &namespace.metadata;

@@ -55,7 +55,7 @@ pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<
     let is_rival = |names: &HashSet<DomainName>, domain: &EmailDomain| {
         desired::domain_name(&domain.spec).is_ok_and(|name| names.contains(&name))
     };
-    let rivals = all_matching(domains.subscribe(), changes::own, domains.store(), name, is_rival);
+    let rivals = all_matching(domains.subscribe(), changes::domain_for_rivals, domains.store(), name, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
     let recounts = throttled(stream::select(stream::select(mailboxes, aliases), rules), recount);
     [recounts, moved, rivals, provisioned].into_iter().chain(of_namespaces(ctx, domains)).collect()

@@ -74,10 +74,12 @@ async fn invite(stage: &Stage, voice: &Voice) -> Result<()> {
 kubectl describe edom example-com
 dig @{} -p {} {DOMAIN} MX                                # if dig is installed
 
-# A valid change, a change that Mailcow refuses, and a change that the API server refuses:
-kubectl patch embx ada --type=merge -p '{{"spec":{{"quota":"3Gi"}}}}'
-kubectl patch embx ada --type=merge -p '{{"spec":{{"quota":"99Gi"}}}}'; kubectl get embx ada -o wide
+# A change that Mailcow refuses, a change that the API server refuses, and a valid change:
+kubectl patch embx ada --type=merge -p '{{"spec":{{"quota":"99Gi"}}}}'
+kubectl wait --for=condition=Stalled embx/ada; kubectl get embx ada -o wide
 kubectl patch embx ada --type=merge -p '{{"spec":{{"localPart":"bob"}}}}'
+kubectl patch embx ada --type=merge -p '{{"spec":{{"quota":"3Gi"}}}}'
+kubectl wait --for=condition=Ready embx/ada
 
 # The mailbox on Mailcow; change it by hand and let the operator correct it:
 KEY=$(kubectl -n {RELEASE} get secret {CONNECTION} -o jsonpath='{{.data.apiKey}}' | base64 -d)
@@ -85,7 +87,7 @@ curl -s -H "X-API-Key: $KEY" $MAILCOW/api/v1/get/mailbox/ada@{DOMAIN}
 curl -s -H "X-API-Key: $KEY" -H 'Content-Type: application/json' $MAILCOW/api/v1/edit/mailbox \
   -d '{{"items":["ada@{DOMAIN}"],"attr":{{"name":"Somebody else"}}}}'
 kubectl annotate --overwrite embx ada email.askrobots.com/reconcile-requested-at="$(date)"
-kubectl events
+kubectl events --for embx/ada                                  # DriftCorrected names the field
 
 # The default is deletionPolicy: Retain, so the mailbox stays on Mailcow:
 kubectl delete embx ada"#,

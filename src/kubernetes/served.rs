@@ -1,0 +1,273 @@
+//! What the API server's definitions of our kinds know. Where they are older than the operator they lack fields of its
+//! statuses, and the API server refuses a status with such a field whole: `field not declared in schema`. Those fields are
+//! left out until the definitions have them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::crd::{self, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP};
+use crate::kubernetes::object::Object;
+use crate::telemetry::Metrics;
+
+/// Where the API server describes our kinds; everybody who has logged in may read it.
+const PATH: &str = "/openapi/v3/apis/email.askrobots.com/v1alpha1";
+/// How often definitions that lack something are read again.
+const RETRY: Duration = Duration::from_secs(20);
+/// Our kinds.
+const KINDS: [&str; 4] = [EmailDomain::KIND, EmailMailbox::KIND, EmailAlias::KIND, EmailForwardingRule::KIND];
+/// So many missing fields are named.
+const NAMED: usize = 8;
+
+/// What the served definitions know; shared by all writes.
+pub(crate) struct ServedDefinitions {
+    kube: kube::Client,
+    metrics: Metrics,
+    /// The definitions that lack something, by kind.
+    lacking: Mutex<BTreeMap<String, Definition>>,
+    refused: Notify,
+}
+
+/// A served definition that lacks something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Definition {
+    status: Fields,
+    /// Paths of the fields that it lacks.
+    missing: Vec<String>,
+}
+
+/// The fields that a schema has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fields {
+    /// Whatever there is.
+    Any,
+    /// These and no others.
+    Of(BTreeMap<String, Self>),
+    /// The same in each item of a list, or below each key of a map.
+    Each(Box<Self>),
+}
+
+impl ServedDefinitions {
+    /// Nothing is known to be missing yet.
+    pub(crate) fn new(kube: kube::Client, metrics: Metrics) -> Self {
+        Self { kube, metrics, lacking: Mutex::default(), refused: Notify::new() }
+    }
+
+    /// Reads the definitions at the start, and again while they lack something or a status was refused. Runs for ever.
+    pub(crate) async fn follow(&self) {
+        loop {
+            self.read().await;
+            if self.lacking().is_empty() {
+                self.refused.notified().await;
+            } else {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Compares what is served with what the operator writes. Logs what is missing, and that it is no more, once.
+    pub(crate) async fn read(&self) {
+        let served = match self.served().await {
+            Ok(served) => served,
+            Err(error) => {
+                tracing::debug!(%error, "the CRDs in the cluster can't be compared with those of this version");
+                return;
+            }
+        };
+        let ours = match expected() {
+            Ok(ours) => ours,
+            Err(error) => {
+                tracing::error!(%error, "the CRDs of this version can't be read");
+                return;
+            }
+        };
+        let now = lacking(&ours, &served);
+        let before = std::mem::replace(&mut *self.lacking(), now.clone());
+        for kind in KINDS {
+            let missing = now.get(kind).map_or(&[][..], |definition| &definition.missing);
+            self.metrics.crd_lacks(kind, missing.len());
+            report(kind, before.get(kind).map_or(&[][..], |definition| &definition.missing), missing);
+        }
+    }
+
+    /// What the API server describes, by kind.
+    async fn served(&self) -> Result<BTreeMap<String, Value>, kube::Error> {
+        let request = http::Request::get(PATH).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let described: Value = self.kube.request(request).await?;
+        let schemas = described["components"]["schemas"].as_object().into_iter().flatten();
+        let of_kind = schemas.filter_map(|(_, schema)| {
+            let kinds = schema["x-kubernetes-group-version-kind"].as_array()?;
+            let kind = kinds.iter().find(|kind| kind["group"] == GROUP)?["kind"].as_str()?;
+            Some((kind.to_owned(), schema.clone()))
+        });
+        Ok(of_kind.collect())
+    }
+
+    /// The status without what the served definition does not know.
+    pub(crate) fn prune<K: Object>(&self, status: &mut Value) {
+        if let Some(definition) = self.lacking().get(K::KIND) {
+            definition.status.prune(status);
+        }
+    }
+
+    /// The same of a status as it is compared; `None` where nothing is to be left out.
+    pub(crate) fn pruned<K: Object>(&self, status: &K::Status) -> Option<K::Status> {
+        let fields = self.lacking().get(K::KIND)?.status.clone();
+        let mut value = serde_json::to_value(status).ok()?;
+        fields.prune(&mut value);
+        serde_json::from_value(value).ok()
+    }
+
+    /// Whether a write was refused because of a field that the served definition does not know. The definitions are then
+    /// read again, and the write is worth another try.
+    pub(crate) async fn is_read_again_after(&self, error: &kube::Error) -> bool {
+        let is_undeclared =
+            matches!(error, kube::Error::Api(answer) if answer.message.contains("field not declared in schema"));
+        if is_undeclared {
+            self.read().await;
+            self.refused.notify_one();
+        }
+        is_undeclared
+    }
+
+    fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Definition>> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Our own definitions, by kind.
+fn expected() -> Result<BTreeMap<String, Value>, serde_json::Error> {
+    let definitions = crd::definitions()?.into_iter().map(|definition| {
+        let kind = definition.spec.names.kind.clone();
+        let value = serde_json::to_value(definition)?;
+        let schema = value.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
+        Ok((kind, schema))
+    });
+    definitions.collect()
+}
+
+/// The served definitions that lack something of ours. One that is not served at all is the watches' business.
+fn lacking(ours: &BTreeMap<String, Value>, served: &BTreeMap<String, Value>) -> BTreeMap<String, Definition> {
+    let compared = ours.iter().filter_map(|(kind, ours)| {
+        let served = served.get(kind)?;
+        let mut missing = Vec::new();
+        for part in ["spec", "status"] {
+            let of = |schema: &Value| Fields::of(&schema["properties"][part]);
+            of(ours).lacks(&of(served), part, &mut missing);
+        }
+        let status = Fields::of(&served["properties"]["status"]);
+        (!missing.is_empty()).then(|| (kind.clone(), Definition { status, missing }))
+    });
+    compared.collect()
+}
+
+fn report(kind: &str, before: &[String], missing: &[String]) {
+    if before == missing {
+        return;
+    }
+    if missing.is_empty() {
+        tracing::info!(kind, "the CRD in the cluster now has all fields of this version");
+        return;
+    }
+    let named = missing.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = missing.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    tracing::warn!(
+        kind,
+        "the CRD in the cluster is older than this operator and lacks {named}{more}. Statuses are written without these fields. Apply the CRDs of this version: kubectl apply --server-side -f crds/ (the chart does that with crds.install: true)"
+    );
+}
+
+impl Fields {
+    /// Those of a schema.
+    fn of(schema: &Value) -> Self {
+        if schema["x-kubernetes-preserve-unknown-fields"] == true {
+            return Self::Any;
+        }
+        if let Some(properties) = schema["properties"].as_object() {
+            return Self::Of(properties.iter().map(|(name, schema)| (name.clone(), Self::of(schema))).collect());
+        }
+        let each = ["items", "additionalProperties"].into_iter().find(|key| schema[key].is_object());
+        each.map_or(Self::Any, |key| Self::Each(Box::new(Self::of(&schema[key]))))
+    }
+
+    /// Adds the paths of those that `served` lacks.
+    fn lacks(&self, served: &Self, path: &str, missing: &mut Vec<String>) {
+        match (self, served) {
+            (Self::Of(ours), Self::Of(served)) => {
+                for (name, fields) in ours {
+                    let path = format!("{path}.{name}");
+                    match served.get(name) {
+                        Some(served) => fields.lacks(served, &path, missing),
+                        None => missing.push(path),
+                    }
+                }
+            }
+            (Self::Each(ours), Self::Each(served)) => ours.lacks(served, &format!("{path}[]"), missing),
+            (Self::Any | Self::Of(_) | Self::Each(_), _) => {}
+        }
+    }
+
+    /// Takes out of a value what is none of these.
+    fn prune(&self, value: &mut Value) {
+        match (self, value) {
+            (Self::Of(fields), Value::Object(map)) => {
+                map.retain(|name, _| fields.contains_key(name));
+                for (name, value) in map {
+                    if let Some(fields) = fields.get(name) {
+                        fields.prune(value);
+                    }
+                }
+            }
+            (Self::Each(fields), Value::Object(map)) => map.values_mut().for_each(|value| fields.prune(value)),
+            (Self::Each(fields), Value::Array(items)) => items.iter_mut().for_each(|item| fields.prune(item)),
+            (Self::Any | Self::Of(_) | Self::Each(_), _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn our_own_definitions_lack_nothing() {
+        let ours = expected().unwrap();
+        assert_eq!(ours.len(), 4);
+        assert!(lacking(&ours, &ours).is_empty());
+    }
+
+    #[test]
+    fn what_an_older_definition_lacks_is_named_and_left_out() {
+        let ours = expected().unwrap();
+        let mut older = ours.clone();
+        let mailbox = older.get_mut("EmailMailbox").unwrap();
+        let remove = |schema: &mut Value, at: &str, name: &str| {
+            schema.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name).unwrap();
+        };
+        remove(mailbox, "/properties/status/properties", "policies");
+        remove(mailbox, "/properties/status/properties/conditions/items/properties", "observedGeneration");
+        remove(mailbox, "/properties/spec/properties", "senderAcl");
+        let found = lacking(&ours, &older);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["EmailMailbox"]);
+        let found = &found["EmailMailbox"];
+        assert_eq!(found.missing, ["spec.senderAcl", "status.conditions[].observedGeneration", "status.policies"]);
+        let mut status = json!({
+            "address": "a@e.com", "policies": {}, "conditions": [{"type": "Ready", "observedGeneration": 1}],
+        });
+        found.status.prune(&mut status);
+        assert_eq!(status, json!({"address": "a@e.com", "conditions": [{"type": "Ready"}]}));
+    }
+
+    #[test]
+    fn a_newer_definition_lacks_nothing() {
+        let ours = expected().unwrap();
+        let mut newer = ours.clone();
+        newer.get_mut("EmailAlias").unwrap()["properties"]["status"]["properties"]["new"] = json!({"type": "string"});
+        assert!(lacking(&ours, &newer).is_empty());
+    }
+}

@@ -43,10 +43,11 @@ impl<T> FairQueue<T> {
     /// Puts something at the end of its tenant's.
     pub(crate) fn push(&mut self, tenant: &str, item: T) {
         self.note(tenant);
+        let share = self.share();
         let new = || Tenant { waiting: VecDeque::new(), running: 0, has_place: false };
         let entry = self.tenants.entry(tenant.to_owned()).or_insert_with(new);
         entry.waiting.push_back(item);
-        if !entry.has_place && entry.running < self.most_of_one {
+        if !entry.has_place && entry.running < share {
             entry.has_place = true;
             self.turns.push_back(tenant.to_owned());
         }
@@ -57,11 +58,11 @@ impl<T> FairQueue<T> {
         if self.running >= self.most {
             return None;
         }
-        let most_of_one = if self.has_several() { self.most_of_one } else { self.most };
+        let share = self.share();
         for _ in 0..self.turns.len() {
             let name = self.turns.pop_front()?;
             let Some(tenant) = self.tenants.get_mut(&name) else { continue };
-            if tenant.running >= most_of_one {
+            if tenant.running >= share {
                 self.turns.push_back(name);
                 continue;
             }
@@ -71,7 +72,7 @@ impl<T> FairQueue<T> {
             self.running += 1;
             if tenant.waiting.is_empty() {
                 tenant.waiting.shrink_to_fit();
-            } else if tenant.running < most_of_one {
+            } else if tenant.running < share {
                 tenant.has_place = true;
                 self.turns.push_back(name.clone());
             }
@@ -101,9 +102,10 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Whether room is shared: another tenant than the last is, or was lately, around.
-    fn has_several(&self) -> bool {
-        self.tenants.len() > 1 || self.last[1].as_ref().is_some_and(|(_, at)| at.elapsed() < AROUND)
+    /// How much one tenant may have: all, unless another is, or was lately, around.
+    fn share(&self) -> usize {
+        let has_several = self.tenants.len() > 1 || self.last[1].as_ref().is_some_and(|(_, at)| at.elapsed() < AROUND);
+        if has_several { self.most_of_one } else { self.most }
     }
 }
 
@@ -231,6 +233,11 @@ mod tests {
             queue.push("only", item);
         }
         assert_eq!(taken(&mut queue), [0, 1, 2]);
+        let mut trickle = FairQueue::new(3, 1);
+        for item in 0..3 {
+            trickle.push("only", item);
+            assert_eq!(taken(&mut trickle), [item], "also when it comes bit by bit");
+        }
         queue.push("new", 10);
         assert_eq!(taken(&mut queue), Vec::<u32>::new());
         queue.done("only");

@@ -18,8 +18,9 @@ fn escape_all(value: &mut Value) -> bool {
             *text = escaped(text);
             true
         }
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| escape_all(item) || any),
-        Value::Object(fields) => fields.iter_mut().fold(false, |any, (_, field)| escape_all(field) || any),
+        // Each is looked at, also after one was escaped.
+        Value::Array(items) => items.iter_mut().map(escape_all).filter(|escaped| *escaped).count() > 0,
+        Value::Object(fields) => fields.values_mut().map(escape_all).filter(|escaped| *escaped).count() > 0,
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -97,7 +97,7 @@ pub(super) struct Turn<'a> {
     _things: Vec<OwnedMutexGuard<()>>,
     _touches: Option<RwLockReadGuard<'a, ()>>,
     _rebuilds: Option<RwLockWriteGuard<'a, ()>>,
-    _rebuild_turn: Option<FairPermit>,
+    _first: Option<FairPermit>,
     /// `None` only when the queue was closed, which it never is.
     _slot: Option<SemaphorePermit<'a>>,
 }
@@ -117,7 +117,7 @@ impl Writers {
     /// Waits for the turn. Whoever rebuilds waits for that first and keeps nothing meanwhile; then come things, then the view,
     /// then a slot, so that nobody keeps a slot while it waits for something else.
     pub(super) async fn turn(&self, lane: &Lane) -> Turn<'_> {
-        let rebuild_turn = match lane.view {
+        let first = match lane.view {
             View::Leaves | View::Touches => None,
             View::Rebuilds => self.rebuilds.acquire(&fair::tenant()).await,
         };
@@ -134,7 +134,7 @@ impl Writers {
             _things: things,
             _touches: touches,
             _rebuilds: rebuilds,
-            _rebuild_turn: rebuild_turn,
+            _first: first,
             _slot: self.slots.acquire().await.ok(),
         }
     }

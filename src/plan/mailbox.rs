@@ -517,8 +517,8 @@ mod tests {
             (Some(true), Some(true), &["tls.enforceIncoming", "tls.enforceOutgoing"]),
         ] {
             let want = Mailbox { tls: Tls { incoming, outgoing }, ..want() };
-            let changed = |wanted: Option<bool>| wanted.filter(|wanted| *wanted);
-            let tls = Tls { incoming: changed(incoming), outgoing: changed(outgoing) };
+            let differing = |wanted: Option<bool>| wanted.filter(|wanted| *wanted);
+            let tls = Tls { incoming: differing(incoming), outgoing: differing(outgoing) };
             let changes = plan(&want, &have());
             assert_eq!(changes, [Change::EncryptMailbox { address: want.address, tls }]);
             assert_eq!(changes[0].fields(), fields);

@@ -42,8 +42,13 @@ impl Requests {
         let mut handled = self.handled.lock().unwrap_or_else(PoisonError::into_inner);
         match handled.get(&object) {
             Some(last) if last.request == request => return Ok(()),
-            Some(last) if last.at.elapsed() < self.interval => return Err(self.interval - last.at.elapsed()),
-            _ => {}
+            Some(last) => {
+                let left = self.interval.saturating_sub(last.at.elapsed());
+                if !left.is_zero() {
+                    return Err(left);
+                }
+            }
+            None => {}
         }
         // As many come as go: what is old is forgotten when something new comes.
         if handled.len() >= handled.capacity() / 2 {

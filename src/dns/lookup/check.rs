@@ -38,7 +38,7 @@ async fn check_row(lookup: &Lookup, budget: &Budget, wanted: &Wanted, row: &Row<
     let Some(answer) = there.filter(|answer| answer.source == DnsSource::Authoritative) else {
         return Some(verdict);
     };
-    if let Some(Some(seen)) = budget.within(lookup.propagation(&question, &answer.outcome)).await {
+    if let Some(Some(seen)) = budget.within(Box::pin(lookup.propagation(&question, &answer.outcome))).await {
         verdict.propagation = Some(seen.reach);
         verdict.dnssec = Some(seen.secure);
     }
@@ -80,7 +80,7 @@ async fn ask(lookup: &Lookup, question: &Question, budget: &Budget, late: bool) 
     if late {
         return vec![too_late(question)];
     }
-    budget.within(lookup.ask(question)).await.unwrap_or_else(|| vec![too_late(question)])
+    budget.within(Box::pin(lookup.ask(question))).await.unwrap_or_else(|| vec![too_late(question)])
 }
 
 fn too_late(question: &Question) -> Answer {

@@ -148,9 +148,9 @@ async fn whoever_waited_for_an_address_or_a_domain_has_it_as_soon_as_it_is_free(
     let loser = world.condition::<EmailAlias>("sales2", ("Ready", "False", "OwnedByAnother")).await;
     assert!(message(&loser, "Ready").contains("the EmailAlias sales, which still exists"), "{loser:?}");
     let loser = world.condition::<EmailAlias>("ada-alias", ("Ready", "False", "Conflict")).await;
-    assert!(message(&loser, "Ready").contains("the EmailMailbox ada claimed ada@example.com"), "{loser:?}");
+    assert!(message(&loser, "Ready").contains("the EmailMailbox ada already claims ada@example.com"), "{loser:?}");
     let loser = world.condition::<EmailMailbox>("sales-mailbox", ("Ready", "False", "Conflict")).await;
-    assert!(message(&loser, "Ready").contains("the EmailAlias sales claimed sales@example.com"), "{loser:?}");
+    assert!(message(&loser, "Ready").contains("the EmailAlias sales already claims sales@example.com"), "{loser:?}");
     world.kubectl(&["delete", "embx", "ada"]).await;
     world.ready::<EmailMailbox>("ada2").await;
     world.kubectl(&["delete", "ealias", "sales"]).await;

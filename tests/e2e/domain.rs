@@ -106,7 +106,7 @@ async fn what_mailcow_refuses_is_told_in_its_words() {
     });
     world.kubectl(&["patch", "edom", "example", "--type=merge", "-p", r#"{"spec":{"limits":{"mailboxes":1}}}"#]).await;
     let domain = world.condition::<EmailDomain>("example", ("Stalled", "True", "RefusedByMailcow")).await;
-    assert!(message(&domain, "Ready").contains("limits.mailboxes is below the 2 mailboxes"), "{domain:?}");
+    assert!(message(&domain, "Ready").contains("limits.mailboxes is below the 2 existing mailboxes"), "{domain:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! A calm tenant beside a hostile one: how long it waits, and what it would wait alone.
 
-#![expect(clippy::print_stderr, reason = "figures are for people")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +21,7 @@ const ALIASES: usize = 100;
 /// Domains of the hostile one whose name servers never answer.
 const TARPITS: usize = 40;
 /// What a loaded machine adds.
-const SLACK: Duration = Duration::from_millis(1000);
+const SLACK: Duration = Duration::from_secs(1);
 
 fn domain(name: &str, domain: &str) -> String {
     format!(

@@ -99,7 +99,7 @@ async fn what_is_switched_on_is_rendered_and_nothing_else() {
     expected("dashboard.json", "ConfigMap", 1);
 }
 
-/// What the rendered NetworkPolicy lets out to an address and port.
+/// What the rendered `NetworkPolicy` lets out to an address and port.
 fn lets_out(rendered: &str, address: &str, port: u16) -> bool {
     let documents = serde_yaml::Deserializer::from_str(rendered).map(|d| Value::deserialize(d).unwrap());
     let policy = documents.into_iter().find(|d| d["kind"] == "NetworkPolicy").unwrap();

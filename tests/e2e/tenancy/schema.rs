@@ -94,7 +94,8 @@ fn rows() -> Vec<(&'static str, &'static str, Value)> {
 
 /// A spec with further fields, or others in place of its own.
 fn with(mut spec: Value, more: Value) -> Value {
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    spec.as_object_mut().unwrap().extend(more);
     spec
 }
 

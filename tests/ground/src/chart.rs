@@ -71,12 +71,15 @@ impl ControlPlane {
         args.extend(crds.iter().map(String::as_str));
         succeeded("kubectl wait", &self.kubectl(&args).await?)?;
         // kubectl asks again for a kind that it does not know, but not for a category such as `email`.
-        match std::fs::remove_dir_all(self.discovery_cache()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::system("forget the kinds that kubectl knows")(error))
-            }
-            _ => Ok(()),
+        // Others may run kubectl at the same time, so the folder is moved away first.
+        let cache = self.discovery_cache();
+        let old = cache.with_extension(format!("old-{:08x}", rand::random::<u32>()));
+        match std::fs::rename(&cache, &old) {
+            Ok(()) => drop(std::fs::remove_dir_all(&old)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::system("forget the kinds that kubectl knows")(error)),
         }
+        Ok(())
     }
 }
 

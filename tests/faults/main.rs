@@ -79,7 +79,6 @@ fn what_once_failed_stays_mended() {
 }
 
 #[test]
-#[ignore = "not yet seen without false alarms on a busy machine: cargo test --test faults -- --ignored random"]
 fn random_schedules_of_fixed_seeds_and_of_a_fresh_one_raise_no_alarm() {
     world::runtime().block_on(async {
         let fresh = u64::from(rand::random::<u32>());
@@ -121,7 +120,6 @@ async fn mutations(seed: u64, time: Duration) -> Tally {
 
 /// Specs that change at random, for a moment; `make faults` goes on with it.
 #[test]
-#[ignore = "not yet seen without false alarms on a busy machine: cargo test --test faults -- --ignored changing"]
 fn changing_specs_raise_no_alarm() {
     world::runtime().block_on(async { judged(vec![mutations(FIXED, Duration::from_secs(20)).await]).await });
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// How often it is measured.
 const TICK: Duration = Duration::from_millis(200);
+/// More than this between two samples is no time at all: the whole machine, or all of this, stood still.
+const LONGEST: Duration = Duration::from_secs(2);
 /// So little work in a tick says nothing about how busy the machine is.
 const NOISE: Duration = Duration::from_millis(1);
 
@@ -54,7 +56,7 @@ fn passed(samples: &[Sample], moment: Instant) -> Duration {
             let part = since.as_secs_f64() / next.at.saturating_duration_since(sample.at).as_secs_f64().max(1e-9);
             sample.passed + next.passed.saturating_sub(sample.passed).mul_f64(part.min(1.0))
         }
-        None => sample.passed + since.mul_f64(sample.rate),
+        None => sample.passed + since.min(LONGEST).mul_f64(sample.rate),
     }
 }
 
@@ -74,7 +76,7 @@ fn measure() {
         let mut samples = SAMPLES.lock().unwrap_or_else(PoisonError::into_inner);
         let at = Instant::now();
         let Some(last) = samples.last() else { continue };
-        let passed = last.passed + at.saturating_duration_since(last.at).mul_f64(rate);
+        let passed = last.passed + at.saturating_duration_since(last.at).min(LONGEST).mul_f64(rate);
         samples.push(Sample { at, passed, rate });
     }
 }

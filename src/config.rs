@@ -57,8 +57,9 @@ pub struct Settings {
     /// server `default` of the options above.
     #[arg(long = "mailcow-server", env = "MAILCOW_SERVERS", value_delimiter = ',', value_parser = named_server)]
     pub mailcow_servers: Vec<NamedServer>,
-    /// Namespaces that may put domains on a server, as `server=namespace,namespace`; can be repeated. The first server is
-    /// `default`. In the variable, separate servers by `;`. A server that is not listed, or has `*`, is for all.
+    /// Namespaces that may use a server for their domains, as `server=namespace,namespace`; can be repeated. The first
+    /// server is `default`. In the variable, separate servers by `;`. A server that is not listed, or has `*`, is for
+    /// all namespaces.
     #[arg(long, env = "SERVER_NAMESPACES", value_delimiter = ';', value_parser = server_namespaces)]
     pub server_namespaces: Vec<ServerNamespaces>,
     /// The operator's own namespace, with the Secrets of the connections.
@@ -76,14 +77,14 @@ pub struct Settings {
     /// How often the operator polls Mailcow for changes made by hand. Default: half of `--resync`, at most 5 minutes.
     #[arg(long, env = "POLL_INTERVAL", value_parser = duration)]
     pub poll_interval: Option<Duration>,
-    /// The least time between two new values of the annotation `reconcile-requested-at` of an object.
+    /// The minimum time between two new values of the annotation `reconcile-requested-at` of one object.
     #[arg(long, env = "REQUEST_INTERVAL", default_value = "10s", value_parser = duration)]
     pub request_interval: Duration,
     /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Address of a server with only `/healthz` and `/readyz`, for probes: a flood at the other address does not starve it.
-    /// Default: none.
+    /// A separate address for probes (`/healthz` and `/readyz` only), which a flood of requests at the other address
+    /// does not block. Default: none.
     #[arg(long, env = "HEALTH_LISTEN")]
     pub health_listen: Option<SocketAddr>,
     /// Format of the logs.
@@ -108,8 +109,8 @@ pub struct Settings {
     /// commas. Default: all.
     #[arg(long, env = "PROVISIONING_NAMESPACES", value_delimiter = ',')]
     pub provisioning_namespaces: Vec<String>,
-    /// The platform's own namespaces, separated by commas. Mailboxes in them may send as anybody (`senderAcl`). Default: the
-    /// operator's own namespace. `*` means all.
+    /// The platform's own namespaces, separated by commas. Mailboxes in them may send as anybody (`senderAcl`).
+    /// Default: the operator's own namespace. `*` means all.
     #[arg(long, env = "PLATFORM_NAMESPACES", value_delimiter = ',')]
     pub platform_namespaces: Vec<String>,
     /// Default policies.
@@ -136,7 +137,7 @@ impl Settings {
         listed.peek().is_none() || listed.any(|listed| listed.namespaces.iter().any(is_it))
     }
 
-    /// Whether a namespace is the platform's.
+    /// Whether a namespace belongs to the platform.
     pub fn is_platform(&self, namespace: Option<&str>) -> bool {
         match self.platform_namespaces.as_slice() {
             [] => namespace == Some(self.operator_namespace.as_str()),
@@ -179,12 +180,12 @@ pub struct NamedServer {
     pub secret: String,
 }
 
-/// Who may use a server.
+/// Which namespaces may use a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerNamespaces {
-    /// As domains name it in `spec.server`.
+    /// The server's name in `spec.server` of domains.
     pub server: String,
-    /// Namespaces of domains that may be on it; `*` stands for all.
+    /// Namespaces whose domains may use it; `*` means all.
     pub namespaces: Vec<String>,
 }
 
@@ -297,7 +298,7 @@ fn named_server(text: &str) -> Result<NamedServer, String> {
     Ok(NamedServer { name: name.to_owned(), secret: secret.to_owned() })
 }
 
-/// Reads `name=namespace,namespace`; no namespace at all is nobody.
+/// Parses `name=namespace,namespace`. An empty list means that no namespace may use the server.
 fn server_namespaces(text: &str) -> Result<ServerNamespaces, String> {
     let bad = || format!("{text:?} is not name=namespace,namespace, such as internal=team-a,team-b");
     let (server, namespaces) = text.split_once('=').ok_or_else(bad)?;

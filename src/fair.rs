@@ -1,4 +1,4 @@
-//! Turns between tenants: who asks for much waits behind himself, and not everybody behind him. A tenant is a namespace.
+//! Turns between tenants: a tenant with many requests delays only itself. A tenant is a namespace.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// How long a tenant that asks for nothing more counts as one with whom room is shared.
+/// How long a tenant counts as active after its last request.
 const AROUND: Duration = Duration::from_mins(20);
 
-/// What waits, by tenant: each tenant's in the order of its coming, the tenants in turn. While several tenants are
-/// around, each has at most `most_of_one` at a time.
+/// A queue in which tenants take turns. The items of one tenant keep their order. While several tenants are active,
+/// each runs at most `most_of_one` items at a time.
 #[derive(Debug)]
 pub(crate) struct FairQueue<T> {
     most: usize,
     most_of_one: usize,
     running: usize,
     tenants: BTreeMap<String, Tenant<T>>,
-    /// The ring of tenants with something that waits.
+    /// The tenants with waiting items, in the order of their turns.
     turns: VecDeque<String>,
-    /// The last two tenants that asked for something, and when.
+    /// The last two tenants that added something, and when.
     last: [Option<(String, Instant)>; 2],
 }
 
@@ -34,13 +34,13 @@ struct Tenant<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// With room for `most` at a time.
+    /// Runs at most `most` items at a time.
     pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
         let (most, most_of_one) = (most.max(1), most_of_one.clamp(1, most.max(1)));
         Self { most, most_of_one, running: 0, tenants: BTreeMap::new(), turns: VecDeque::new(), last: [None, None] }
     }
 
-    /// Puts something at the end of its tenant's.
+    /// Appends an item to the tenant's queue.
     pub(crate) fn push(&mut self, tenant: &str, item: T) {
         self.note(tenant);
         let share = self.share();
@@ -53,7 +53,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes what is next, if there is room; its tenant has to be given to [`Self::done`].
+    /// Takes the next item, if there is room. The caller passes its tenant to [`Self::done`] afterwards.
     pub(crate) fn pop(&mut self) -> Option<(String, T)> {
         if self.running >= self.most {
             return None;
@@ -81,7 +81,7 @@ impl<T> FairQueue<T> {
         None
     }
 
-    /// Something of the tenant that was taken is done. A tenant with nothing else is forgotten.
+    /// An item of the tenant is done. A tenant without other items is removed.
     pub(crate) fn done(&mut self, tenant: &str) {
         self.running = self.running.saturating_sub(1);
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
@@ -102,18 +102,18 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// How much one tenant may have: all, unless another is, or was lately, around.
+    /// How much one tenant may have: everything, unless another tenant is active.
     fn share(&self) -> usize {
         let has_several = self.tenants.len() > 1 || self.last[1].as_ref().is_some_and(|(_, at)| at.elapsed() < AROUND);
         if has_several { self.most_of_one } else { self.most }
     }
 }
 
-/// Room for so many at a time, given to tenants in turn.
+/// A semaphore in which tenants take turns.
 #[derive(Clone, Debug)]
 pub(crate) struct FairSemaphore(Arc<Mutex<FairQueue<oneshot::Sender<FairPermit>>>>);
 
-/// Room, until it is dropped.
+/// A permit; dropping it frees the room.
 #[derive(Debug)]
 pub(crate) struct FairPermit {
     semaphore: FairSemaphore,
@@ -122,12 +122,12 @@ pub(crate) struct FairPermit {
 }
 
 impl FairSemaphore {
-    /// With room for `most` at a time, and for `most_of_one` of one tenant while there are others.
+    /// At most `most` permits at a time, and `most_of_one` for one tenant while others are active.
     pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
         Self(Arc::new(Mutex::new(FairQueue::new(most, most_of_one))))
     }
 
-    /// Waits for room; `None` never.
+    /// Waits for a permit; never `None`.
     pub(crate) async fn acquire(&self, tenant: &str) -> Option<FairPermit> {
         let (sender, receiver) = oneshot::channel();
         self.queue().push(tenant, sender);
@@ -135,7 +135,7 @@ impl FairSemaphore {
         receiver.await.ok()
     }
 
-    /// Gives what room there is. Whoever waits no longer gives it back at once.
+    /// Hands out free permits. A permit for a caller that no longer waits is freed at once.
     fn grant(&self) {
         loop {
             let Some((tenant, waiting)) = self.queue().pop() else { return };
@@ -162,16 +162,16 @@ impl Drop for FairPermit {
 }
 
 tokio::task_local! {
-    /// For whom the running task works.
+    /// The tenant that the running task works for.
     static TENANT: String;
 }
 
-/// Runs something for a tenant: whatever it waits for in turn, it waits for as that.
+/// Runs a future for a tenant: it waits in the turns of that tenant.
 pub(crate) async fn as_tenant<F: Future>(tenant: String, work: F) -> F::Output {
     TENANT.scope(tenant, work).await
 }
 
-/// For whom the running task works; the empty name is the operator itself.
+/// The tenant that the running task works for; the empty name is the operator itself.
 pub(crate) fn tenant() -> String {
     TENANT.try_with(Clone::clone).unwrap_or_default()
 }

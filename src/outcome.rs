@@ -26,7 +26,7 @@ pub enum Reason {
     RefusedByMailcow,
     /// Mailcow's password policy refuses the password in the Secret.
     PasswordRejected,
-    /// The previous write of the object, which keeps Mailcow busy, was a moment ago; the next one follows in a few seconds.
+    /// The previous write of the object blocked Mailcow a moment ago; the next one follows in a few seconds.
     WrittenLately,
     /// Mailcow accepted a field but does not show it; writing has stopped.
     FieldNotApplied,
@@ -58,7 +58,7 @@ pub enum Reason {
     MailboxNotReady,
     /// An entry of `senderAcl` is not a mailbox, alias or domain on Mailcow yet.
     SenderNotFound,
-    /// An entry of `senderAcl` is not a domain, mailbox or alias that the mailbox's namespace has on the server.
+    /// An entry of `senderAcl` is not a domain, mailbox or alias that the mailbox's namespace owns on the server.
     SenderNotAllowed,
     /// The mailbox was renamed in Mailcow.
     MailboxRenamed,

@@ -202,7 +202,7 @@ impl Inventory {
         }
     }
 
-    /// Every mailbox of a domain, asked for now.
+    /// Reads all mailboxes of a domain from Mailcow now.
     ///
     /// # Errors
     /// Any [`Error`].
@@ -210,7 +210,7 @@ impl Inventory {
         self.mailboxes_of(domain).await
     }
 
-    /// Every alias of a domain, asked for now; none of one that is not there.
+    /// Reads all aliases of a domain from Mailcow now; none if the domain does not exist.
     ///
     /// # Errors
     /// Any [`Error`].

@@ -1,31 +1,31 @@
-//! Texts of strangers in a status: DNS records, Mailcow's words, names that others chose. A terminal acts on control
-//! characters, and invisible ones make a text look like another; both are written as `\u{…}`, here and nowhere else.
+//! Foreign texts in a status: DNS records, Mailcow's messages, names that others chose. Terminals act on control
+//! characters, and invisible characters make a text look like another one. This module alone escapes both as `\u{…}`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The status with every character escaped that is not printed; `None` where there is none.
+/// The status with unprintable characters escaped; `None` if there are none.
 pub(crate) fn printable<S: Serialize + DeserializeOwned>(status: &S) -> Option<S> {
     let mut value = serde_json::to_value(status).ok()?;
     if escape_all(&mut value) { serde_json::from_value(value).ok() } else { None }
 }
 
-/// Escapes in every text; says whether there was anything to escape.
+/// Escapes all texts in the value. Returns whether it changed anything.
 fn escape_all(value: &mut Value) -> bool {
     match value {
         Value::String(text) if text.contains(is_unprintable) => {
             *text = escaped(text);
             true
         }
-        // Each is looked at, also after one was escaped.
+        // Not `any`, which would stop at the first escaped text.
         Value::Array(items) => items.iter_mut().map(escape_all).filter(|escaped| *escaped).count() > 0,
         Value::Object(fields) => fields.values_mut().map(escape_all).filter(|escaped| *escaped).count() > 0,
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
-/// The text with every character escaped that is not printed.
+/// The text with unprintable characters escaped.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -38,7 +38,7 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
-/// Control characters (Unicode, section 23.1), line separators, and format characters that hide or turn text around.
+/// Control characters (Unicode, section 23.1), line separators, and format characters that hide or reorder text.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,

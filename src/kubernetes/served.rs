@@ -1,6 +1,6 @@
-//! What the API server's definitions of our kinds know. Where they are older than the operator they lack fields of its
-//! statuses, and the API server refuses a status with such a field whole: `field not declared in schema`. Those fields are
-//! left out until the definitions have them.
+//! Which fields the CRDs in the cluster have. CRDs that are older than the operator lack fields of its statuses, and
+//! the API server refuses a whole status with such a field: `field not declared in schema`. The operator omits those
+//! fields until the CRDs have them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,50 +13,50 @@ use crate::crd::{self, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbo
 use crate::kubernetes::object::Object;
 use crate::telemetry::Metrics;
 
-/// Where the API server describes our kinds; everybody who has logged in may read it.
+/// Where the API server describes our kinds; every authenticated client may read it.
 const PATH: &str = "/openapi/v3/apis/email.askrobots.com/v1alpha1";
-/// How often definitions that lack something are read again.
+/// How often incomplete CRDs are read again.
 const RETRY: Duration = Duration::from_secs(20);
 /// Our kinds.
 const KINDS: [&str; 4] = [EmailDomain::KIND, EmailMailbox::KIND, EmailAlias::KIND, EmailForwardingRule::KIND];
-/// So many missing fields are named.
+/// At most this many missing fields are named in the log.
 const NAMED: usize = 8;
 
-/// What the served definitions know; shared by all writes.
+/// What the served CRDs know; all writes share it.
 pub(crate) struct ServedDefinitions {
     kube: kube::Client,
     metrics: Metrics,
-    /// The definitions that lack something, by kind.
+    /// The incomplete CRDs, by kind.
     lacking: Mutex<BTreeMap<String, Definition>>,
     refused: Notify,
 }
 
-/// A served definition that lacks something.
+/// An incomplete CRD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Definition {
     status: Fields,
-    /// Paths of the fields that it lacks.
+    /// Paths of the missing fields.
     missing: Vec<String>,
 }
 
 /// The fields that a schema has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fields {
-    /// Whatever there is.
+    /// Any field.
     Any,
-    /// These and no others.
+    /// Only these fields.
     Of(BTreeMap<String, Self>),
-    /// The same in each item of a list, or below each key of a map.
+    /// The same fields in each item of a list or each value of a map.
     Each(Box<Self>),
 }
 
 impl ServedDefinitions {
-    /// Nothing is known to be missing yet.
+    /// Assumes at first that nothing is missing.
     pub(crate) fn new(kube: kube::Client, metrics: Metrics) -> Self {
         Self { kube, metrics, lacking: Mutex::default(), refused: Notify::new() }
     }
 
-    /// Reads the definitions at the start, and again while they lack something or a status was refused. Runs for ever.
+    /// Reads the CRDs at the start, and again while they are incomplete or after a refused status. Never returns.
     pub(crate) async fn follow(&self) {
         loop {
             self.read().await;
@@ -68,7 +68,7 @@ impl ServedDefinitions {
         }
     }
 
-    /// Compares what is served with what the operator writes. Logs what is missing, and that it is no more, once.
+    /// Compares the served CRDs with what the operator writes. Logs missing fields once, and once when they are there.
     pub(crate) async fn read(&self) {
         let served = match self.served().await {
             Ok(served) => served,
@@ -93,7 +93,7 @@ impl ServedDefinitions {
         }
     }
 
-    /// What the API server describes, by kind.
+    /// The schemas that the API server publishes, by kind.
     async fn served(&self) -> Result<BTreeMap<String, Value>, kube::Error> {
         let request = http::Request::get(PATH).body(Vec::new()).map_err(kube::Error::HttpError)?;
         let described: Value = self.kube.request(request).await?;
@@ -106,14 +106,14 @@ impl ServedDefinitions {
         Ok(of_kind.collect())
     }
 
-    /// The status without what the served definition does not know.
+    /// The status without fields that the served CRD does not know.
     pub(crate) fn prune<K: Object>(&self, status: &mut Value) {
         if let Some(definition) = self.lacking().get(K::KIND) {
             definition.status.prune(status);
         }
     }
 
-    /// The same of a status as it is compared; `None` where nothing is to be left out.
+    /// The same for a status in the form used for comparison; `None` if nothing is missing.
     pub(crate) fn pruned<K: Object>(&self, status: &K::Status) -> Option<K::Status> {
         let fields = self.lacking().get(K::KIND)?.status.clone();
         let mut value = serde_json::to_value(status).ok()?;
@@ -121,8 +121,8 @@ impl ServedDefinitions {
         serde_json::from_value(value).ok()
     }
 
-    /// Whether a write was refused because of a field that the served definition does not know. The definitions are then
-    /// read again, and the write is worth another try.
+    /// Whether a write was refused because the served CRD does not know a field. If so, the CRDs are read again and the
+    /// write may be retried.
     pub(crate) async fn is_read_again_after(&self, error: &kube::Error) -> bool {
         let is_undeclared =
             matches!(error, kube::Error::Api(answer) if answer.message.contains("field not declared in schema"));
@@ -138,7 +138,7 @@ impl ServedDefinitions {
     }
 }
 
-/// Our own definitions, by kind.
+/// Our own CRDs, by kind.
 fn expected() -> Result<BTreeMap<String, Value>, serde_json::Error> {
     let definitions = crd::definitions()?.into_iter().map(|definition| {
         let kind = definition.spec.names.kind.clone();
@@ -149,7 +149,7 @@ fn expected() -> Result<BTreeMap<String, Value>, serde_json::Error> {
     definitions.collect()
 }
 
-/// The served definitions that lack something of ours. One that is not served at all is the watches' business.
+/// The served CRDs that lack fields of ours. The watches report CRDs that are not served at all.
 fn lacking(ours: &BTreeMap<String, Value>, served: &BTreeMap<String, Value>) -> BTreeMap<String, Definition> {
     let compared = ours.iter().filter_map(|(kind, ours)| {
         let served = served.get(kind)?;
@@ -182,7 +182,7 @@ fn report(kind: &str, before: &[String], missing: &[String]) {
 }
 
 impl Fields {
-    /// Those of a schema.
+    /// The fields of a schema.
     fn of(schema: &Value) -> Self {
         if schema["x-kubernetes-preserve-unknown-fields"] == true {
             return Self::Any;
@@ -194,7 +194,7 @@ impl Fields {
         each.map_or(Self::Any, |key| Self::Each(Box::new(Self::of(&schema[key]))))
     }
 
-    /// Adds the paths of those that `served` lacks.
+    /// Adds the paths of fields that `served` lacks.
     fn lacks(&self, served: &Self, path: &str, missing: &mut Vec<String>) {
         match (self, served) {
             (Self::Of(ours), Self::Of(served)) => {
@@ -211,7 +211,7 @@ impl Fields {
         }
     }
 
-    /// Takes out of a value what is none of these.
+    /// Removes all other fields from a value.
     fn prune(&self, value: &mut Value) {
         match (self, value) {
             (Self::Of(fields), Value::Object(map)) => {

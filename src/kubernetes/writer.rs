@@ -38,7 +38,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes through this client what the served definitions know.
+    /// Through this client, writes only fields that the served CRDs know.
     pub(crate) fn new(client: kube::Client, served: Arc<ServedDefinitions>) -> Self {
         Self { latest: LatestStatuses::default(), events: Events::new(client.clone()), client, served }
     }

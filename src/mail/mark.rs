@@ -26,8 +26,8 @@ impl Mark {
         Self { owner: cut(&full, room), uid: uid.to_owned() }
     }
 
-    /// The mark that a text begins with; `None` when it begins with anything else. A mark further on in a text counts for
-    /// nothing: somebody else may have written it there.
+    /// The mark at the beginning of a text; `None` if the text begins with anything else. A mark further on does not
+    /// count: somebody else may have written it.
     pub fn at_start(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(PREFIX)?.strip_prefix('/')?;
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -36,12 +36,12 @@ impl Mark {
             .then(|| Self { owner: owner.to_owned(), uid: uid.to_owned() })
     }
 
-    /// The mark in the first line of a script, which is a comment that begins with it.
+    /// The mark in the first line of a script, which is a comment that begins with the mark.
     pub fn of_script(script: &str) -> Option<Self> {
         script.lines().next()?.strip_prefix("# ").and_then(Self::at_start)
     }
 
-    /// Whether it is the mark of an object in this namespace of this cluster.
+    /// Whether the mark names an object in this namespace of this cluster.
     pub fn is_of_namespace(&self, cluster: &str, namespace: &str) -> bool {
         self.owner
             .strip_prefix(cluster)

@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// Tags of a thing, compared as Mailcow's database does ([`is_same`]): a tag that a domain gets twice breaks the call off.
+/// Tags, compared as Mailcow's database does ([`is_same`]): the request fails if a domain gets a tag twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// Tags that should exist.
@@ -43,9 +43,10 @@ fn holds(tags: &[String], wanted: &str) -> bool {
     tags.iter().any(|tag| is_same(tag, wanted))
 }
 
-/// Whether Mailcow's database takes two texts for the same: without regard to case, accents and blanks at the end. Its
-/// tables have the default collation of utf8mb4, which was `utf8mb4_general_ci` (`ß` is `s`, all of the other planes is the
-/// same) and is `utf8mb4_uca1400_ai_ci` in newer versions of `MariaDB` (`ß` is `ss`); what is the same in either counts as the same.
+/// Whether Mailcow's database treats two texts as equal: it ignores case, accents and trailing blanks. Its tables use
+/// the default collation of utf8mb4. That was `utf8mb4_general_ci` (`ß` equals `s`, all characters outside the basic
+/// plane are equal) and is `utf8mb4_uca1400_ai_ci` in newer versions of `MariaDB` (`ß` equals `ss`). Texts that are
+/// equal in either one count as equal.
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || folded(one, "s") == folded(other, "s") || folded(one, "ss") == folded(other, "ss")
 }

@@ -64,8 +64,8 @@ pub enum Error {
         action: String,
         /// What happened.
         why: String,
-        /// Whether Mailcow answered, with nothing: it does when a request breaks its PHP or waits too long for its database,
-        /// and the same request may do so each time.
+        /// Whether Mailcow's answer was empty. That happens when a request crashes its PHP or waits too long for its
+        /// database; the same request may fail each time.
         is_empty: bool,
     },
     /// A database deadlock; a retry is right.

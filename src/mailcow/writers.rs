@@ -31,7 +31,7 @@ pub(super) struct Lane {
     things: Vec<String>,
 }
 
-/// Whether a change may have Mailcow build the groupware's view of all mailboxes anew.
+/// Whether a change may make Mailcow rebuild the groupware view of all mailboxes.
 pub fn rebuilds(change: &Change) -> bool {
     lane(change).view == View::Rebuilds
 }
@@ -84,8 +84,8 @@ fn of_alias(alias: &Alias) -> View {
 #[derive(Debug)]
 pub(super) struct Writers {
     things: KeyedLock,
-    /// One at a time waits for the view to rebuild it, namespaces in turn: whoever only touches it waits for no more than
-    /// one, and nobody waits behind all of another's.
+    /// Namespaces take turns with rebuilds, and only one rebuild at a time waits for the view. So a change that only touches
+    /// the view waits for at most one rebuild, and no namespace waits for all rebuilds of another.
     rebuilds: FairSemaphore,
     view: RwLock<()>,
     slots: Semaphore,
@@ -114,8 +114,8 @@ impl Default for Writers {
 }
 
 impl Writers {
-    /// Waits for the turn. Whoever rebuilds waits for that first and keeps nothing meanwhile; then come things, then the view,
-    /// then a slot, so that nobody keeps a slot while it waits for something else.
+    /// Waits for the turn: a rebuild first waits for other rebuilds and holds nothing meanwhile. Then come things, the view
+    /// and a slot, in this order, so that no task holds a slot while it waits for something else.
     pub(super) async fn turn(&self, lane: &Lane) -> Turn<'_> {
         let first = match lane.view {
             View::Leaves | View::Touches => None,

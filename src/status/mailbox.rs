@@ -36,7 +36,7 @@ pub struct MailboxSeen {
     pub domain_generation: Option<i64>,
     /// The last written `senderAcl`, if Mailcow can't show it.
     pub sender_acl: Option<Vec<String>>,
-    /// What the spec may have let it send as.
+    /// Sender addresses that the spec may have granted.
     pub granted_senders: Vec<String>,
     /// Whether a password change was requested.
     pub password_change_asked: bool,

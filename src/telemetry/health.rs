@@ -1,5 +1,5 @@
-//! The servers for `/metrics`, `/healthz` and `/readyz`: at one address for whoever scrapes metrics, and, where it is asked
-//! for, at another for probes alone, on a thread of its own, which a flood at the first can't starve.
+//! The HTTP servers for `/metrics`, `/healthz` and `/readyz`: one for all of them and, optionally, one only for probes.
+//! The second one runs on its own thread, so a flood of requests at the first can't block it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,17 +18,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Metrics;
 
-/// Connections at once; further ones are closed at once.
+/// Maximum number of connections; further ones are closed at once.
 const CONNECTIONS: usize = 128;
-/// Of them, from one address.
+/// Maximum number of connections from one address.
 const OF_ONE: usize = 16;
-/// How long a request's header may take to come.
+/// Time limit for the header of a request.
 const HEADER: Duration = Duration::from_secs(10);
-/// A connection is closed after the answer that is under way then.
+/// After this time, a connection is closed once its current answer is sent.
 const LIFETIME: Duration = Duration::from_mins(2);
-/// How long that answer may take.
+/// Time limit for that answer.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
-/// Metrics are gathered at most once in this time, however often they are asked for.
+/// Metrics are gathered at most once within this time, however many requests come.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Whether the operator is ready, or why it is not.
@@ -48,7 +48,7 @@ pub async fn serve(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -
     Ok(())
 }
 
-/// Serves health alone until the process ends, on a thread of its own.
+/// Serves probes on a thread of its own until the process ends.
 ///
 /// # Errors
 /// When the address can't be bound, or the system gives no thread.
@@ -74,7 +74,7 @@ fn health(readiness: Readiness) -> Router {
         .route("/readyz", get(move || async move { ready(&readiness()) }))
 }
 
-/// Answers whoever connects, for ever, as far as there is room.
+/// Accepts connections for ever, up to the limits.
 async fn accept(listener: TcpListener, router: Router) {
     let room = Room::default();
     loop {
@@ -84,7 +84,7 @@ async fn accept(listener: TcpListener, router: Router) {
                     tokio::spawn(answer(stream, router.clone(), place));
                 }
             }
-            // Too many open files: it passes.
+            // Too many open files; retry.
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -100,16 +100,16 @@ async fn answer(stream: TcpStream, router: Router, _place: Place) {
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     if tokio::time::timeout(LIFETIME, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        // Whoever reads too slowly is cut off.
+        // Cuts off clients that read too slowly.
         let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
     }
 }
 
-/// How many connections there are, from where.
+/// The number of connections, by client address.
 #[derive(Clone, Debug, Default)]
 struct Room(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// A connection's place, until it is dropped.
+/// Counts as a connection until it is dropped.
 #[derive(Debug)]
 struct Place {
     room: Room,
@@ -117,7 +117,7 @@ struct Place {
 }
 
 impl Room {
-    /// A place, if there is one.
+    /// A place for a connection, if one is free.
     fn take(&self, peer: IpAddr) -> Option<Place> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, from_peer) = (taken.values().sum::<usize>(), taken.get(&peer).copied().unwrap_or_default());

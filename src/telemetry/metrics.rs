@@ -126,7 +126,7 @@ impl Metrics {
         self.leader.set(i64::from(yes));
     }
 
-    /// How many fields of this version the CRD of a kind in the cluster lacks.
+    /// Number of fields of this version that the CRD of a kind in the cluster lacks.
     pub fn crd_lacks(&self, kind: &'static str, fields: usize) {
         let fields = i64::try_from(fields).unwrap_or(i64::MAX);
         self.crd_fields_missing.get_or_create(&[("kind", kind)]).set(fields);

@@ -65,9 +65,9 @@ pub fn standing<'a>(own: &Claim, others: &'a [Claim], now: Timestamp) -> Standin
     }
 }
 
-/// The namespace that a claim waits for from now on, because `better` is the better claim. A domain that is reserved for a
-/// namespace stays reserved until that namespace has it on Mailcow: its new object is younger, and until then the worse
-/// claim. An object that waits for its own namespace takes nothing from another.
+/// The namespace that a claim waits for from now on, because `better` is the better claim. A domain that is reserved
+/// for a namespace stays reserved until that namespace owns it on Mailcow: its new object is younger and until then has
+/// the worse claim. An object that waits for its own namespace takes nothing from others.
 pub fn waits_for(own: &Claim, better: &Claim) -> Option<WaitsFor> {
     let is_kept = |waits: &&WaitsFor| waits.until.is_some() && (waits.namespace != better.namespace || !better.is_held);
     match own.waits_for.as_ref().filter(is_kept) {

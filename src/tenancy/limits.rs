@@ -1,5 +1,5 @@
-//! How much a namespace may have in a domain that another shares with it (`spec.allowedNamespaces.limits`). What is there
-//! already stays when a limit is lowered; nothing is added to it.
+//! How much a namespace may have in a domain that another namespace shares with it (`spec.allowedNamespaces.limits`). A
+//! lower limit removes nothing, but nothing is added.
 
 use crate::crd::{NamespaceLimits, Per};
 use crate::mail::{InvalidQuota, Quota, RateLimit};
@@ -12,13 +12,13 @@ pub enum LimitReached {
         "{limit} of the EmailDomain allows this namespace {most} {things}, and {count} others exist or were created earlier; delete one, or ask the namespace of the domain"
     )]
     Count {
-        /// The field that says so.
+        /// The field with the limit.
         limit: &'static str,
         /// `mailboxes` or `aliases`.
         things: &'static str,
-        /// How many there may be.
+        /// The maximum number.
         most: u32,
-        /// How many others there are.
+        /// The number of others.
         count: usize,
     },
     /// The sum of quotas.
@@ -26,24 +26,24 @@ pub enum LimitReached {
         "{limit} of the EmailDomain allows the mailboxes of this namespace {most} in total, of which {left} is left; lower spec.quota ({asked}), or ask the namespace of the domain"
     )]
     Quota {
-        /// The field that says so.
+        /// The field with the limit.
         limit: &'static str,
-        /// How much there may be.
+        /// The maximum sum.
         most: Quota,
-        /// How much of it nothing else has or asked earlier for.
+        /// How much is left.
         left: Quota,
-        /// What is wanted, in words.
+        /// The wanted quota, as text.
         asked: String,
     },
-    /// How many messages may be sent.
+    /// The number of messages.
     #[error("spec.rateLimit: {limit} of the EmailDomain allows {most}; lower it, or ask the namespace of the domain")]
     Rate {
-        /// The field that says so.
+        /// The field with the limit.
         limit: &'static str,
-        /// How many, in words.
+        /// The limit, as text.
         most: String,
     },
-    /// The limit can't be read.
+    /// The limit is invalid.
     #[error("spec.allowedNamespaces.limits.totalQuota of the EmailDomain: {0}")]
     Unreadable(InvalidQuota),
 }
@@ -51,11 +51,11 @@ pub enum LimitReached {
 /// Another mailbox or alias of the same namespace in the same domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Other {
-    /// What it has on Mailcow; an alias has nothing. `None` where it is not there.
+    /// Its quota on Mailcow, 0 for an alias; `None` if it does not exist there.
     pub has: Option<Quota>,
     /// What its spec asks for.
     pub wants: Quota,
-    /// Whether it was made before the one that is asked about.
+    /// Whether it is older than the object that is checked.
     pub is_earlier: bool,
 }
 
@@ -64,7 +64,7 @@ const ALIASES: &str = "spec.allowedNamespaces.limits.aliases";
 const TOTAL_QUOTA: &str = "spec.allowedNamespaces.limits.totalQuota";
 const RATE: &str = "spec.allowedNamespaces.limits.rateLimit";
 
-/// Whether a mailbox may have `wants`; `has` is what it has on Mailcow already, if it is there.
+/// Whether a mailbox may have the quota `wants`; `has` is its quota on Mailcow, if it exists.
 ///
 /// # Errors
 /// [`LimitReached`].
@@ -93,7 +93,7 @@ pub fn mailbox(
     Err(LimitReached::Quota { limit: TOTAL_QUOTA, most, left, asked })
 }
 
-/// Whether one more alias may be made.
+/// Whether another alias may be created.
 ///
 /// # Errors
 /// [`LimitReached`].
@@ -110,15 +110,15 @@ fn count(limit: &'static str, things: &'static str, most: Option<u32>, others: &
     Err(LimitReached::Count { limit, things, most, count })
 }
 
-/// What another mailbox takes of the whole, in bytes: what it has, and what it asked for earlier.
+/// How much of the sum another mailbox takes, in bytes: its quota, or what it requested earlier.
 fn taken(other: &Other) -> u64 {
     let bytes = |quota: Quota| if quota == Quota::UNLIMITED { u64::MAX } else { quota.as_bytes() };
     let wanted = if other.is_earlier { bytes(other.wants) } else { 0 };
     other.has.map_or(0, bytes).max(wanted)
 }
 
-/// The rate limit that a guest's mailbox gets: `own` is what its spec says, `default` what the domain gives those that don't
-/// say, `of_domain` the domain's own, which also holds for a mailbox without a limit of its own.
+/// The rate limit of a guest's mailbox. `own` comes from its spec, `default` is the domain's default for guests, and
+/// `of_domain` is the domain's own limit, which also applies to mailboxes without one.
 ///
 /// # Errors
 /// [`LimitReached::Rate`] where the spec asks for more than it may.
@@ -131,7 +131,7 @@ pub fn rate(
     let bounds = [("spec.rateLimit", of_domain), (RATE, most)];
     let bounds = bounds.map(|(name, bound)| (name, bound.filter(|bound| *bound != RateLimit::Unlimited)));
     let exceeded = |rate: RateLimit| {
-        // Without a limit of its own a mailbox has its domain's.
+        // A mailbox without a limit has its domain's limit.
         let rate = if rate == RateLimit::Unlimited { bounds[0].1.unwrap_or(rate) } else { rate };
         bounds
             .iter()
@@ -150,7 +150,7 @@ pub fn rate(
     }
 }
 
-/// Whether a limit never lets more through than another, in any stretch of time that the other counts.
+/// Whether a limit is at least as strict as another one, in every period that the other one counts.
 fn is_within(rate: RateLimit, bound: RateLimit) -> bool {
     match (rate, bound) {
         (_, RateLimit::Unlimited) => true,

@@ -1,5 +1,5 @@
-//! What a mailbox may send as: what its own namespace has on the server, and nothing else. What nobody is seen to have may
-//! be somebody's all the same: made by hand, an alias domain, another cluster's.
+//! What a mailbox may send as: only what its own namespace owns on the server. Entries that no object owns may still
+//! belong to somebody: created by hand, an alias domain, another cluster.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use crate::crd::StatusCondition;
 use crate::mail::{Address, Catch, DomainName};
 use crate::outcome::Reason;
 
-/// How sure it is that an object has its thing on Mailcow.
+/// How certain it is that an object owns its entry on Mailcow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Held {
-    /// It waits for something and does not have it yet.
+    /// It waits for something and does not own it yet.
     Wanted,
-    /// It had it when Mailcow could last be asked.
+    /// It owned it when Mailcow last answered.
     Perhaps,
-    /// Mailcow shows it as the object's.
+    /// Mailcow shows the object's ownership mark.
     Surely,
 }
 
-/// What is wrong with an object that has its thing on Mailcow all the same.
+/// Problems that say nothing against the ownership.
 const HARMLESS: [Reason; 15] = [
     Reason::Drifted,
     Reason::FieldNotApplied,
@@ -37,8 +37,8 @@ const HARMLESS: [Reason; 15] = [
     Reason::NamespaceLimitReached,
 ];
 
-/// Whether an object has its thing on Mailcow, by its conditions; `was_seen` is whether its status shows the thing. `None`
-/// where somebody has to act first.
+/// Whether an object owns its entry on Mailcow, according to its conditions. `was_seen` is whether its status shows the
+/// entry. `None` if somebody has to act first.
 pub fn held(conditions: &[StatusCondition], was_seen: bool) -> Option<Held> {
     let synced = conditions.iter().find(|condition| condition.type_ == "Synced");
     let is_harmless = |synced: &&StatusCondition| HARMLESS.iter().any(|reason| reason.as_str() == synced.reason);
@@ -51,42 +51,42 @@ pub fn held(conditions: &[StatusCondition], was_seen: bool) -> Option<Held> {
     }
 }
 
-/// What a namespace has on one server.
+/// What a namespace owns on one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Its domains.
     pub domains: BTreeMap<DomainName, Held>,
-    /// Its mailboxes and aliases; no catch-alls.
+    /// Its mailboxes and aliases, without catch-alls.
     pub addresses: BTreeMap<Address, Held>,
-    /// Whether it is the platform's, which may send as anybody.
+    /// Whether it is a platform namespace, which may send as anybody.
     pub is_platform: bool,
 }
 
-/// Whether a mailbox may send as something.
+/// The answer to: may a mailbox send as this entry?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaySend {
-    /// It may.
+    /// Yes.
     Yes,
-    /// It may once its namespace has it on Mailcow.
+    /// Yes, once its namespace owns the entry on Mailcow.
     NotYet,
-    /// It may not.
+    /// No.
     No,
 }
 
 impl Holdings {
-    /// Takes a domain in.
+    /// Adds a domain.
     pub fn add_domain(&mut self, name: DomainName, held: Held) {
         let known = self.domains.entry(name).or_insert(held);
         *known = held.max(*known);
     }
 
-    /// Takes an address in.
+    /// Adds an address.
     pub fn add_address(&mut self, address: Address, held: Held) {
         let known = self.addresses.entry(address).or_insert(held);
         *known = held.max(*known);
     }
 
-    /// Whether a mailbox of the namespace may send as `entry`: an address, `@domain` or `*`. `own` is its own address;
+    /// Whether a mailbox of the namespace may send as `entry`: an address, `@domain` or `*`. `own` is its own address.
     /// `had` is whether the entry was granted before.
     pub fn may_send(&self, entry: &str, own: &Address, had: bool) -> MaySend {
         if self.is_platform {

@@ -66,7 +66,7 @@ fn is_named(domain: &EmailDomain, name: &DomainName) -> bool {
 }
 
 fn claim(ctx: &Context, object: &EmailDomain) -> Claim {
-    // As it was last written: in the store, a domain that was just made is nobody's yet.
+    // Use the object as it was last written: in the store, a domain that was just created has no owner yet.
     let status = ctx.writer.known_status(object);
     Claim {
         uid: object.uid().unwrap_or_default(),
@@ -79,7 +79,7 @@ fn claim(ctx: &Context, object: &EmailDomain) -> Claim {
     }
 }
 
-/// What a status says of the namespace that a claim waits for.
+/// What a status says about the namespace that a claim waits for.
 fn reported(waits: WaitsFor) -> ClaimStatus {
     ClaimStatus { namespace_digest: waits.namespace, kept_until: waits.until.map(Time) }
 }

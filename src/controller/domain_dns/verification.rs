@@ -82,7 +82,7 @@ fn is_time(records: &[DnsRecordStatus], request: &ReconcileRequest) -> bool {
 
 /// The expected records; empty while the mail host is unknown.
 pub(crate) fn wanted(object: &EmailDomain, ctx: &Context, before: &EmailDomainStatus) -> Option<Wanted> {
-    // The names of hosts are only for those who may use the server.
+    // Only namespaces that may use the server see its host names.
     if !ctx.settings.may_use_server(&object.spec.server, object.metadata.namespace.as_deref()) {
         return None;
     }

@@ -1,23 +1,23 @@
-//! When an object is looked at again.
+//! When an object is reconciled again.
 
 use std::time::Duration;
 
-/// What follows a reconcile.
+/// What happens after a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Another one after this time, whatever happens meanwhile.
+    /// Reconcile again after this time at the latest.
     Requeue(Duration),
-    /// Nothing before something changes.
+    /// Wait for a change.
     AwaitChange,
 }
 
 impl Action {
-    /// Another one after this time.
+    /// Reconcile again after this time.
     pub(crate) const fn requeue(after: Duration) -> Self {
         Self::Requeue(after)
     }
 
-    /// Nothing before something changes.
+    /// Wait for a change.
     pub(crate) const fn await_change() -> Self {
         Self::AwaitChange
     }

@@ -66,11 +66,11 @@ pub(crate) struct Context {
     pub(crate) awaited: NamedAddresses<EmailAlias>,
     /// One task at a time for the script of a mailbox.
     pub(crate) script_locks: KeyedLock,
-    /// One reconcile at a time for what a namespace has in a domain that limits it.
+    /// Serializes reconciles of one namespace in a domain that limits it.
     pub(crate) guest_locks: KeyedLock,
-    /// Which requests to look at objects again were handled lately.
+    /// The reconcile requests that were handled lately.
     pub(crate) requests: Requests,
-    /// Which objects were written lately in a way that keeps others waiting.
+    /// The objects with a recent write that blocked other writes.
     pub(crate) rebuilds: Rebuilds,
     /// When scripts were last read.
     pub(crate) script_reads: ScriptReads,

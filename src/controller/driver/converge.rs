@@ -18,7 +18,7 @@ use crate::outcome::{Outcome, Reason, Why};
 use crate::plan::Change;
 use crate::status::Occurrence;
 
-/// A write that was answered with nothing so often in a row is not sent again for an hour.
+/// After this many empty answers in a row, a write is retried only once an hour.
 const UNANSWERED: u32 = 8;
 
 /// The Kubernetes API failed; the reconcile is retried with back-off.
@@ -93,7 +93,7 @@ pub(crate) fn server(ctx: &Context, name: &str) -> Result<Arc<Inventory>, Stop> 
     ctx.servers.get(name).map_err(Stop::Outcome)
 }
 
-/// The server that a domain is on, if its namespace may use it.
+/// The domain's server, if the domain's namespace may use it.
 ///
 /// # Errors
 /// Why there is none.
@@ -218,8 +218,7 @@ fn is_worth_remembering(error: &mailcow::Error) -> bool {
     matches!(error, mailcow::Error::Refused { code, .. } if code != "mysql_error")
 }
 
-/// Whether a write is not sent again for now: for a day where it was refused, for an hour where it was answered with nothing
-/// again and again.
+/// Whether a write has to wait: for a day after Mailcow refused it, for an hour after repeated empty answers.
 fn is_left_alone(before: &RefusedWrite) -> bool {
     let age = crate::clock::now().0.duration_since(before.time.0);
     match before.unanswered {

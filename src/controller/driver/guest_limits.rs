@@ -1,5 +1,5 @@
-//! The limits that a domain sets for the namespaces that it lets in: what the others of a namespace have is asked of
-//! Mailcow, one object of the namespace at a time, so that two that grow at once don't each see the other small.
+//! The limits that a domain sets for its guest namespaces. The operator reads from Mailcow what else a namespace has.
+//! It handles one object of a namespace at a time, so that two growing objects can't both pass the check.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
 use crate::tenancy::{self, LimitReached, Other};
 
-/// The right to be the only one of its namespace that is measured and written in the domain, until it is dropped.
+/// A lock: only one object of its namespace in the domain is measured and written until it is dropped.
 pub(crate) struct Measured {
     _lock: Option<OwnedMutexGuard<()>>,
 }
@@ -29,7 +29,7 @@ impl From<LimitReached> for Outcome {
     }
 }
 
-/// Bounds a guest's rate limit by what the domain allows.
+/// Limits a guest's rate limit to what the domain allows.
 ///
 /// # Errors
 /// [`Reason::NamespaceLimitReached`].
@@ -50,7 +50,7 @@ pub(crate) fn bound_rate(
     Ok(())
 }
 
-/// Stops a guest's mailbox that would be one too many, or hold too much.
+/// Stops a guest's mailbox that would exceed the number of mailboxes or the sum of quotas.
 ///
 /// # Errors
 /// [`Reason::NamespaceLimitReached`], or when Mailcow can't be asked.
@@ -72,7 +72,7 @@ pub(crate) async fn mailbox(
     for other in ctx.stores.mailboxes.state_filter(|other| is_beside(other, object)) {
         let Ok(wanted) = desired::mailbox(&other.spec, &domain.spec, ctx.mark(other.as_ref())) else { continue };
         let there = match server.mailbox(&wanted.address, Age::Recent).await {
-            // Half of one is none.
+            // An incomplete mailbox counts as absent.
             Err(mailcow::Error::Refused { .. }) => None,
             there => there?,
         };
@@ -81,7 +81,7 @@ pub(crate) async fn mailbox(
         others.push(Other { has: there.map(|there| there.quota), wants: wanted.quota, is_earlier });
         counted.insert(wanted.address);
     }
-    // What is wanted of it is not more than what it has where that is only a default.
+    // A default quota does not grow a mailbox that exists.
     let wants = if want.is_default_quota { has.map_or(want.quota, |has| has.max(want.quota)) } else { want.quota };
     tenancy::mailbox_limit(limits, wants, has, &others)?;
     if has.is_none_or(|has| wants > has || wants == Quota::UNLIMITED) {
@@ -95,7 +95,7 @@ pub(crate) async fn mailbox(
     Ok(Measured { _lock: Some(lock) })
 }
 
-/// Stops a guest's alias that would be one too many.
+/// Stops a guest's alias that would exceed the number of aliases.
 ///
 /// # Errors
 /// [`Reason::NamespaceLimitReached`], or when Mailcow can't be asked.
@@ -131,13 +131,13 @@ pub(crate) async fn alias(
     Ok(Measured { _lock: Some(lock) })
 }
 
-/// Whether what an object lets go on Mailcow keeps its mark: in a domain that limits its guests, what they leave there
+/// Whether released entries keep their ownership mark. In a domain that limits its guests, what they leave behind
 /// counts until it is gone.
 pub(crate) fn keeps_mark(object: &impl Resource, domain: Option<&EmailDomain>) -> bool {
     domain.is_some_and(|domain| is_guest(object, domain) && limits(domain).is_some())
 }
 
-/// Whether a mark is of the namespace of an object: of something that was let go.
+/// Whether the mark of a released entry names the object's namespace.
 fn is_of_guest(ctx: &Context, object: &impl Resource, mark: &Mark) -> bool {
     object.meta().namespace.as_deref().is_some_and(|namespace| mark.is_of_namespace(&ctx.cluster, namespace))
 }
@@ -150,7 +150,7 @@ fn is_guest(object: &impl Resource, domain: &EmailDomain) -> bool {
     object.meta().namespace != domain.metadata.namespace
 }
 
-/// A mailbox that the domain makes by itself is its own doing.
+/// Mailboxes that the domain creates automatically don't count as guests.
 fn is_limited_guest(ctx: &Context, object: &EmailMailbox, domain: &EmailDomain) -> bool {
     is_guest(object, domain) && provision::entitlement(ctx, object).is_none()
 }
@@ -160,7 +160,7 @@ async fn lock(ctx: &Context, object: &impl Resource, domain: &EmailDomain) -> Ow
     ctx.guest_locks.lock(&format!("{}/{}/{guest}", owner.unwrap_or_default(), domain.name_any())).await
 }
 
-/// Whether another object is of the same namespace and domain, and is not about to go.
+/// Whether another object has the same namespace and domain, and stays.
 fn is_beside<K: Refers>(other: &K, object: &K) -> bool {
     let (theirs, ours) = (other.meta(), object.meta());
     theirs.namespace == ours.namespace
@@ -169,7 +169,7 @@ fn is_beside<K: Refers>(other: &K, object: &K) -> bool {
         && domain_of(other) == domain_of(object)
 }
 
-/// Whether an object was made before another; the uid decides between those of the same second.
+/// Whether an object was created before another. Within the same second, the uid decides.
 fn is_earlier(one: &impl ResourceExt, other: &impl ResourceExt) -> bool {
     (one.creation_timestamp().map(|time| time.0), one.uid())
         < (other.creation_timestamp().map(|time| time.0), other.uid())

@@ -1,4 +1,4 @@
-//! What a namespace has on a server, by the statuses of its objects.
+//! What a namespace owns on a server, according to the statuses of its objects.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -10,28 +10,28 @@ use crate::mail::{Address, Catch};
 use crate::status::Conditioned;
 use crate::tenancy::{Held, Holdings, held};
 
-/// Whether the domain is on Mailcow as this object's.
+/// Whether the object owns its domain on Mailcow.
 pub(crate) fn of_domain(domain: &EmailDomain) -> Option<Held> {
     let status = domain.status.as_ref();
     let conditions = status.map(Conditioned::conditions).unwrap_or_default();
     held(conditions, status.is_some_and(|status| status.usage.is_some()))
 }
 
-/// Whether the mailbox is.
+/// Whether the object owns its mailbox on Mailcow.
 pub(crate) fn of_mailbox(mailbox: &EmailMailbox) -> Option<Held> {
     let status = mailbox.status.as_ref();
     let conditions = status.map(Conditioned::conditions).unwrap_or_default();
     held(conditions, status.is_some_and(|status| status.quota.is_some()))
 }
 
-/// Whether the alias is.
+/// Whether the object owns its alias on Mailcow.
 pub(crate) fn of_alias(alias: &EmailAlias) -> Option<Held> {
     let status = alias.status.as_ref();
     let conditions = status.map(Conditioned::conditions).unwrap_or_default();
     held(conditions, status.is_some_and(|status| status.alias_id.is_some()))
 }
 
-/// What the namespace of an object has on a server.
+/// What the object's namespace owns on a server.
 pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holdings {
     let namespace = object.meta().namespace.as_deref();
     let mut holdings = Holdings { is_platform: ctx.settings.is_platform(namespace), ..Holdings::default() };
@@ -60,7 +60,7 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
     for alias in aliases {
         let status = alias.status.as_ref().filter(|status| is_there(status.server.as_ref()));
         let catch = status.and_then(|status| Catch::parse(status.address.as_deref()?).ok());
-        // A catch-all is no address.
+        // A catch-all is not an address.
         if let (Some(Catch::One(address)), Some(held)) = (catch, of_alias(&alias)) {
             holdings.add_address(address, held);
         }

@@ -1,4 +1,4 @@
-//! One driver: which objects it reconciles, triggered by what, how many at a time, in whose turn.
+//! One driver: which objects it reconciles, on which triggers, how many at a time, and in which order.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -32,7 +32,8 @@ use crate::outcome::Outcome;
 
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// At the start, at most this many objects of a kind are in the queue, which never shrinks; the others wait outside.
+/// At the start, at most this many objects of a kind enter the queue, because the queue never shrinks. The others wait
+/// outside.
 const QUEUE: usize = 500;
 
 /// A driver, without its reconcile function.
@@ -60,11 +61,11 @@ pub(crate) type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
 /// A driver that runs until the process must stop.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An object that is to be looked at again at some time.
+/// An object that is reconciled again at some time.
 type Requeue<K> = UnboundedSender<ScheduleRequest<ObjectRef<K>>>;
 
-/// Runs a driver. Triggers are changes of its own objects, `triggers`, and for all objects a change of a connection.
-/// Objects that are due wait for the turn of their namespace ([`Slots`]).
+/// Runs a driver. Triggers are changes of its own objects, `triggers`, and changes of a connection, which affect all
+/// objects. Due objects wait for the turn of their namespace ([`Slots`]).
 pub(crate) fn drive<K, F>(
     watched: &Watched<K>,
     ctx: &Arc<Context>,
@@ -94,14 +95,14 @@ where
     let run = move |object: Arc<K>, ctx: Arc<Context>| {
         let tenant = object.namespace().unwrap_or_default();
         let work = measured(object, ctx, room.clone(), kind, reconcile, requeue.clone());
-        // Each on a task of its own, which ends with the driver.
+        // Each runs on its own task, which ends with the driver.
         let work = AbortOnDropHandle::new(tokio::spawn(fair::as_tenant(tenant, work)));
         Box::pin(async move {
             match work.await {
                 Ok(done) => done,
                 Err(failed) => match failed.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    // It is cancelled only with the driver.
+                    // Only the end of the driver cancels it.
                     Err(_) => std::future::pending().await,
                 },
             }
@@ -118,7 +119,7 @@ where
     Box::pin(running)
 }
 
-/// What is due now, and what is later.
+/// What is due now, and what is due later.
 fn due<K: Object + 'static>(
     now: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     later: impl Stream<Item = ScheduleRequest<ObjectRef<K>>> + Send + 'static,
@@ -127,7 +128,7 @@ fn due<K: Object + 'static>(
     select(now, later).boxed()
 }
 
-/// Namespace and name of the object whose reconcile ended, in whatever way.
+/// Namespace and name of an object whose reconcile ended, successfully or not.
 fn ended<K: Object, T, Q>(result: &Result<(ObjectRef<K>, T), Error<Failed, Q>>) -> Option<(String, String)> {
     let (namespace, name) = match result {
         Ok((object, _)) => (&object.namespace, &object.name),
@@ -137,8 +138,7 @@ fn ended<K: Object, T, Q>(result: &Result<(ObjectRef<K>, T), Error<Failed, Q>>) 
     Some((namespace.clone().unwrap_or_default(), name.clone()))
 }
 
-/// Counts and times a reconcile, once everything that it leans on is listed, and has the object looked at again when it
-/// says.
+/// Counts and times a reconcile after all lists that it depends on are complete, and schedules the next one.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -169,7 +169,7 @@ where
     };
     if let Action::Requeue(after) = next {
         let run_at = Instant::now().checked_add(after).unwrap_or_else(|| Instant::now() + ctx.settings.resync);
-        // It only fails when the driver has ended.
+        // This fails only after the driver has ended.
         let _ = requeue.unbounded_send(ScheduleRequest { message: ObjectRef::from_obj(object.as_ref()), run_at });
     }
     done.map(|_| controller::Action::await_change())

@@ -1,5 +1,5 @@
-//! Writes that have Mailcow build its groupware's view anew keep every other write waiting (recordings `11_contention`):
-//! of one object they follow each other only after a while, however often its spec changes.
+//! Some writes make Mailcow rebuild its groupware view, which blocks all other writes (recordings `11_contention`).
+//! Such writes of one object keep a minimum distance, however often its spec changes.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use crate::kubernetes::object::Object;
 use crate::shrink::shrink;
 
-/// The least time between two such writes of one object.
+/// The minimum time between two such writes of one object.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
-/// When objects last had such a write; by kind and name, since an object that is deleted and made again is the same to
-/// Mailcow.
+/// When objects last had such a write. The key is kind and name: Mailcow can't tell an object that is deleted and
+/// created again from the old one.
 #[derive(Debug, Default)]
 pub(crate) struct Rebuilds(Mutex<HashMap<u64, Instant>>);
 
@@ -24,7 +24,7 @@ impl Rebuilds {
         written.get(&key(object)).is_none_or(|at| at.elapsed() >= INTERVAL)
     }
 
-    /// The object had one.
+    /// Records that the object had one.
     pub(crate) fn written<K: Object>(&self, object: &K) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if written.len() >= written.capacity() / 2 {

@@ -56,7 +56,7 @@ pub(crate) fn home(ctx: &Context, mailbox: &EmailMailbox) -> Result<Arc<EmailDom
     })
 }
 
-/// Stops what belongs to a domain whose namespace may not use the domain's server.
+/// Stops an object whose domain is in a namespace that may not use the domain's server.
 ///
 /// # Errors
 /// [`Reason::ServerNotFound`].

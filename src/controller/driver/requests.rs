@@ -1,5 +1,5 @@
-//! Requests to look at an object again (the annotation `reconcile-requested-at`) are handled at most so often: each asks
-//! Mailcow and DNS anew.
+//! Limits how often reconcile requests (the annotation `reconcile-requested-at`) are handled: each one reads Mailcow
+//! and DNS again.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +10,7 @@ use crate::crd::RECONCILE_REQUESTED_AT;
 use crate::kubernetes::object::{Object, annotation};
 use crate::shrink::shrink;
 
-/// The last request of each object that was handled in the last `interval`.
+/// The last request of each object that was handled within `interval`.
 #[derive(Debug)]
 pub(crate) struct Requests {
     interval: Duration,
@@ -24,12 +24,12 @@ struct Handled {
 }
 
 impl Requests {
-    /// Of one object a new request at most once in `interval`.
+    /// Handles a new request of one object at most once per `interval`.
     pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, handled: Mutex::default() }
     }
 
-    /// Whether a driver may reconcile the object now; one with a new request soon after another waits.
+    /// Whether a driver may reconcile the object now. With a new request shortly after another one, it has to wait.
     ///
     /// # Errors
     /// How long it has to wait.
@@ -50,7 +50,7 @@ impl Requests {
             }
             None => {}
         }
-        // As many come as go: what is old is forgotten when something new comes.
+        // Each new request removes old entries, so the number of entries stays bounded.
         if handled.len() >= handled.capacity() / 2 {
             handled.retain(|_, last| last.at.elapsed() < self.interval);
             shrink(&mut *handled);

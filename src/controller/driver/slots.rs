@@ -1,5 +1,6 @@
-//! Which object of a driver is next: namespaces in turn, at most two objects of one at a time where there are several,
-//! and never one object twice at once. What is due waits here and not in kube's queue, which knows no namespaces.
+//! Which object a driver reconciles next. Namespaces take turns. While several namespaces have due objects, each gets
+//! at most two reconciles at a time; one object never has two. Due objects wait here, because kube's queue does not
+//! know namespaces.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +15,13 @@ use kube::runtime::reflector::ObjectRef;
 use crate::fair::FairQueue;
 use crate::shrink::shrink;
 
-/// Objects of one namespace at a time.
+/// Objects of one namespace that are reconciled at a time.
 const OF_ONE: usize = 2;
 
 /// An object by namespace and name.
 type Name = Arc<(String, String)>;
 
-/// What is due and what runs; cloning shares it.
+/// What is due and what runs. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots(Arc<Shared>);
 
@@ -33,21 +34,21 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     queue: FairQueue<Name>,
-    /// What waits in the queue.
+    /// Objects that wait in the queue.
     waiting: HashSet<Name>,
-    /// What runs, and whether it is due again.
+    /// Objects that are being reconciled, and whether they are due again.
     running: HashMap<Name, bool>,
 }
 
 impl Slots {
-    /// For `most` objects at a time.
+    /// For at most `most` objects at a time.
     pub(crate) fn new(most: u16) -> Self {
         let queue = FairQueue::new(usize::from(most), OF_ONE);
         let state = State { queue, waiting: HashSet::new(), running: HashMap::new() };
         Self(Arc::new(Shared { state: Mutex::new(state), waker: AtomicWaker::new() }))
     }
 
-    /// Hands on what is due as there is room for it. What was handed on has to be reported to [`Self::done`].
+    /// Starts due objects while there is room. The caller reports each of them to [`Self::done`].
     pub(crate) fn in_turn<K>(
         &self,
         due: impl Stream<Item = ObjectRef<K>> + Send + 'static,
@@ -77,7 +78,7 @@ impl Slots {
         Poll::Ready(Some(ObjectRef::new(&next.1).within(&next.0)))
     }
 
-    /// The object is no longer reconciled.
+    /// The reconcile of the object ended.
     pub(crate) fn done(&self, namespace: &str, name: &str) {
         self.state().done(&Arc::new((namespace.to_owned(), name.to_owned())));
         self.0.waker.wake();

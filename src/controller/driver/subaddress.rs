@@ -1,5 +1,5 @@
-//! Addresses with a detail behind `+` (RFC 5233): mail to `ceo+billing` is `ceo`'s, but for an alias of that name, which
-//! wins at delivery. So an address and its subaddresses belong to one namespace.
+//! Addresses with a detail after `+` (RFC 5233). Mailcow delivers mail to `ceo+billing` to `ceo`, unless an alias with
+//! that name exists, which wins. So an address and its subaddresses belong to one namespace.
 
 use kube::Resource;
 
@@ -12,7 +12,7 @@ use crate::crd::{AllowedNamespaces, EmailDomain, NamespacesFrom};
 use crate::outcome::{Outcome, Reason};
 use crate::tenancy::Held;
 
-/// Stops a guest from taking a subaddress whose base address is not its own namespace's.
+/// Stops a guest from taking a subaddress whose base address belongs to another namespace.
 ///
 /// # Errors
 /// [`Reason::AddressReserved`], or [`Reason::MailboxNotReady`] while the base address is still to be made.
@@ -43,8 +43,8 @@ pub(crate) fn may_have(ctx: &Context, object: &impl Addressed, domain: &EmailDom
     }
 }
 
-/// Stops whoever wants a base address that another namespace has subaddresses of: their mail would not reach it. Asked
-/// before anything is made, and only where a domain has guests.
+/// Stops an object that wants a base address while another namespace owns subaddresses of it: their mail would not
+/// reach it. Checked before anything is created, and only in domains with guests.
 ///
 /// # Errors
 /// [`Reason::Conflict`].
@@ -73,7 +73,7 @@ pub(crate) fn is_free<K: Addressed>(ctx: &Context, object: &K, domain: &EmailDom
     Err(Outcome::stalled(Reason::Conflict, message).into())
 }
 
-/// What stands before the first `+`; `None` where there is none.
+/// The part before the first `+`; `None` without a `+`.
 fn base_of(local_part: &str) -> Option<&str> {
     local_part.split_once('+').map(|(base, _)| base)
 }
@@ -86,9 +86,9 @@ fn is_beside(object: &impl Resource, other: &impl Resource) -> bool {
     object.meta().namespace == other.meta().namespace
 }
 
-/// Whether an object that is not deleted belongs to the domain of `object`, and what is asked holds of its local part.
+/// Whether an object that is not being deleted belongs to the domain of `object`, and its local part passes the check.
 fn is_in_domain_of<K: Addressed>(other: &K, object: &impl Addressed, asked: impl Fn(&str) -> bool) -> bool {
-    // Names first: nearly all are others.
+    // Compare names first: nearly all differ.
     other.local_part().is_some_and(asked)
         && other.meta().deletion_timestamp.is_none()
         && domain_of(other) == domain_of(object)

@@ -1,5 +1,5 @@
-//! What a mailbox may send as: what its own namespace has on the server, as [`crate::tenancy::Holdings`] decides; and only
-//! what Mailcow knows, which it would not keep otherwise.
+//! What a mailbox may send as: what its own namespace owns on the server ([`crate::tenancy::Holdings`]), limited to
+//! entries that Mailcow knows, because Mailcow drops others.
 
 use std::collections::BTreeSet;
 
@@ -14,16 +14,16 @@ use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change, MailboxEdit};
 use crate::tenancy::{Holdings, MaySend};
 
-/// What a mailbox may send as, and what it was let before.
+/// What a mailbox may send as, and what its spec granted before.
 pub(crate) struct Senders {
     holdings: Holdings,
-    /// What its spec had granted.
+    /// What its spec granted before.
     granted: BTreeSet<String>,
     own: Address,
 }
 
 impl Senders {
-    /// Of a mailbox in a domain.
+    /// For a mailbox in a domain.
     pub(crate) fn of(
         ctx: &Context,
         object: &EmailMailbox,
@@ -41,7 +41,7 @@ impl Senders {
         self.holdings.may_send(entry, &self.own, self.granted.contains(entry))
     }
 
-    /// Leaves out of what the mailbox may send as what is not its namespace's, and says so.
+    /// Removes entries that the mailbox's namespace does not own, and reports them.
     pub(crate) fn leave_out_others(&self, want: &mut Mailbox) -> Option<Outcome> {
         let wanted = want.sender_acl.as_mut()?;
         let of = |word: MaySend, wanted: &BTreeSet<String>| -> BTreeSet<String> {
@@ -53,8 +53,8 @@ impl Senders {
         refused.or_else(|| (!pending.is_empty()).then(|| not_yet(&pending)))
     }
 
-    /// Takes away what the spec granted and is no longer its namespace's, and gives the mailbox as it is then. A right
-    /// goes also while the object is paused and where differences are only reported.
+    /// Removes rights that the spec granted and the namespace no longer owns, and returns the mailbox after that. This
+    /// also happens while the object is paused or only reports drift.
     ///
     /// # Errors
     /// When Mailcow can't be asked.
@@ -73,7 +73,7 @@ impl Senders {
         if rest.len() == acl.len() {
             return Ok(have);
         }
-        tracing::info!("taking away what the mailbox may send as and is not its namespace's any more");
+        tracing::info!("removing sender addresses that no longer belong to the mailbox's namespace");
         let edit = MailboxEdit { sender_acl: Some(rest.clone()), ..MailboxEdit::default() };
         server.execute(&[Change::EditMailbox { address: want.address.clone(), edit }], None).await?;
         let shown = server.mailbox(&want.address, Age::Now).await?;
@@ -85,7 +85,7 @@ impl Senders {
         Ok(server.mailbox(&want.address, Age::Now).await?.map(|shown| recalled(shown, &rest)))
     }
 
-    /// What has to be remembered before `want` is written: all that may be on Mailcow then.
+    /// What to remember before `want` is written: everything that may be on Mailcow from then on.
     pub(crate) fn before_writing(&self, want: &Mailbox) -> Vec<String> {
         self.granted
             .iter()
@@ -96,7 +96,7 @@ impl Senders {
             .collect()
     }
 
-    /// What has to be remembered once Mailcow shows what is wanted.
+    /// What to remember once Mailcow shows the wanted state.
     pub(crate) fn after_writing(&self, want: &Mailbox, have: Option<&MailboxHave>) -> Vec<String> {
         let is_there = |entry: &&String| match have.and_then(|have| have.sender_acl.as_ref()) {
             Some(acl) => acl.contains(*entry),
@@ -109,7 +109,7 @@ impl Senders {
     }
 }
 
-/// What Mailcow's version can't show is what it was just set to.
+/// If this version of Mailcow can't show it, assume what was last written.
 fn recalled(shown: MailboxHave, set: &BTreeSet<String>) -> MailboxHave {
     let sender_acl = shown.sender_acl.clone().or_else(|| Some(set.clone()));
     MailboxHave { sender_acl, ..shown }
@@ -164,7 +164,7 @@ async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entr
     }
 }
 
-/// What the mailbox names now; nothing of one that is being deleted.
+/// The entries that the mailbox names now; none while it is being deleted.
 pub(crate) fn named(object: &EmailMailbox) -> BTreeSet<String> {
     let is_deleted = object.metadata.deletion_timestamp.is_some();
     let granted = object.status.iter().flat_map(|status| &status.granted_senders);

@@ -49,7 +49,8 @@ impl Servers {
         self.by_name.get(name).map_or_else(|| Err(self.unknown(name, |_| false)), |server| server.borrow().clone())
     }
 
-    /// What is said of a server that is not there, or not for the domain's namespace: the same, and no other's name.
+    /// The message for a server that does not exist or that the domain's namespace may not use. Both get the same text,
+    /// and it names no server of others.
     pub(crate) fn unknown(&self, name: &str, may_use: impl Fn(&str) -> bool) -> Outcome {
         let known: Vec<&str> = self.by_name.keys().map(String::as_str).filter(|name| may_use(name)).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

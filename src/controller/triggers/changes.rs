@@ -148,7 +148,7 @@ pub(crate) fn domain_for_others(domain: &EmailDomain) -> u64 {
     hashed(&(&domain.metadata.uid, domain.metadata.generation, in_sync, synced(conditions.iter()), is_proven))
 }
 
-/// The parts of a domain that others with its name act on: also whether it is on Mailcow.
+/// The parts of a domain that other objects with its name depend on, including whether it is on Mailcow.
 pub(crate) fn domain_for_rivals(domain: &EmailDomain) -> u64 {
     let is_held = domain.status.as_ref().is_some_and(|status| status.usage.is_some());
     hashed(&(own(domain), is_held))
@@ -187,19 +187,19 @@ pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
     ))
 }
 
-/// What of a domain the mailboxes that send in its name depend on.
+/// The parts of a domain that its senders depend on.
 pub(crate) fn domain_for_senders(domain: &EmailDomain) -> u64 {
     let meta = &domain.metadata;
     hashed(&(&meta.uid, meta.deletion_timestamp.is_some(), holdings::of_domain(domain)))
 }
 
-/// What of a mailbox those that send as it depend on, and those whose address is a subaddress of it.
+/// The parts of a mailbox that its senders and its subaddresses depend on.
 pub(crate) fn mailbox_for_neighbours(mailbox: &EmailMailbox) -> u64 {
     let address = mailbox.status.as_ref().and_then(|status| status.address.as_ref());
     hashed(&(&mailbox.metadata.uid, address, holdings::of_mailbox(mailbox)))
 }
 
-/// The same of an alias.
+/// The same for an alias.
 pub(crate) fn alias_for_neighbours(alias: &EmailAlias) -> u64 {
     let address = alias.status.as_ref().and_then(|status| status.address.as_ref());
     hashed(&(&alias.metadata.uid, address, holdings::of_alias(alias)))

@@ -157,7 +157,8 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         .collect()
 }
 
-/// The mailboxes that are to send in the name of a domain of their namespace that came, went, or is another's now.
+/// The mailboxes that may send in the name of a domain of their namespace that was added, was removed, or changed its
+/// owner.
 fn sender_domains(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let namespace = |domain: &EmailDomain| domain.namespace();
     let may_name = |namespaces: &HashSet<String>, mailbox: &EmailMailbox| {
@@ -167,10 +168,10 @@ fn sender_domains(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     all_matching(domains, changes::domain_for_senders, ctx.stores.mailboxes.store(), namespace, may_name)
 }
 
-/// Namespace and address of mailboxes and aliases that came or went.
+/// Namespace and address of mailboxes and aliases that were added or removed.
 type Neighbours = HashSet<(String, String)>;
 
-/// The objects that a mailbox or an alias of their namespace matters to, by its address.
+/// The objects that depend on the address of a mailbox or an alias of their namespace.
 fn of_neighbours<K: Object + 'static>(
     ctx: &Context,
     store: &Store<K>,
@@ -185,14 +186,14 @@ fn of_neighbours<K: Object + 'static>(
     ]
 }
 
-/// Whether the mailbox sends as one of these, or is called by a subaddress of one.
+/// Whether the mailbox sends as one of these addresses, or its own address is a subaddress of one.
 fn is_named_or_base(changed: &Neighbours, mailbox: &EmailMailbox) -> bool {
     let Some(own) = mailbox.namespace() else { return false };
     let names = |address: String| changed.contains(&(own.clone(), address));
     is_subaddress_of(changed, mailbox) || senders::named(mailbox).into_iter().any(names)
 }
 
-/// Whether the address of the object is a subaddress of one of these in its namespace.
+/// Whether the object's address is a subaddress of one of these in its namespace.
 fn is_subaddress_of<K: Addressed>(changed: &Neighbours, object: &K) -> bool {
     let base = object.local_part().and_then(|local| local.split_once('+')).map(|(base, _)| base.to_lowercase());
     let (Some(base), Some(own)) = (base, object.meta().namespace.as_deref()) else { return false };

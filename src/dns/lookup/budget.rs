@@ -1,5 +1,5 @@
-//! The time that a check may take. Waiting for its turn to ask does not count: that is not its servers' slowness, and else
-//! who asks for much would fail everybody's checks.
+//! The time limit of a check. Time in the queue does not count: it says nothing about the servers, and a namespace with
+//! many checks would make the checks of all others fail.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,42 +9,42 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 tokio::task_local! {
-    /// The time of the check that the running task makes.
+    /// The time limit of the check that the running task makes.
     static BUDGET: Budget;
 }
 
-/// What is left of the time for a check. Cloning shares it.
+/// The remaining time of a check. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     deadline: Instant,
-    /// Questions that wait for their turn, and since when there is one.
+    /// The number of queries in the queue, and since when there has been one.
     waiting: usize,
     since: Instant,
 }
 
 impl Budget {
-    /// Begins now.
+    /// Starts now.
     pub(super) fn new(allowed: Duration) -> Self {
         let now = Instant::now();
         Self(Arc::new(Mutex::new(State { deadline: now + allowed, waiting: 0, since: now })))
     }
 
-    /// When the time is over, if nothing waits from now on.
+    /// When the time ends, if no query waits in the queue from now on.
     fn deadline(&self) -> Instant {
         let state = self.state();
         let waited = if state.waiting > 0 { state.since.elapsed() } else { Duration::ZERO };
         state.deadline + waited
     }
 
-    /// Whether the time is over.
+    /// Whether the time is up.
     pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.deadline()
     }
 
-    /// Runs something within the time; `None` when that is over.
+    /// Runs a future within the time; `None` if the time is up.
     pub(super) async fn within<F: Future>(&self, work: F) -> Option<F::Output> {
         let mut work = pin!(BUDGET.scope(self.clone(), work));
         loop {
@@ -52,7 +52,7 @@ impl Budget {
             tokio::select! {
                 biased;
                 done = &mut work => return Some(done),
-                // It may have moved.
+                // The end may have moved.
                 () = sleep_until(deadline) => if self.is_over() { return None },
             }
         }
@@ -63,13 +63,13 @@ impl Budget {
     }
 }
 
-/// Waits for a turn without using up the time of the check that runs.
+/// Waits for a turn without using up the time of the running check.
 pub(super) async fn waiting<F: Future>(turn: F) -> F::Output {
     let _paused = BUDGET.try_with(Budget::clone).ok().map(Paused::new);
     turn.await
 }
 
-/// The time stands still until this is dropped.
+/// Stops the clock until it is dropped.
 struct Paused(Budget);
 
 impl Paused {

@@ -15,8 +15,8 @@ use crate::crd::DnsSource;
 /// At most this many questions are asked for one row.
 const MOST_QUESTIONS: usize = 300;
 
-/// Checks all rows side by side. It takes no longer than [`super::Options::check_timeout`], but for the time that it waits
-/// for its turn to ask, and never fails: what gets no answer is a `TempError`.
+/// Checks all rows in parallel. It takes at most [`super::Options::check_timeout`], plus the time in the queue. It
+/// never fails: a query without an answer is a `TempError`.
 pub async fn check(lookup: &Lookup, wanted: &Wanted) -> Vec<Verdict> {
     let budget = Budget::new(lookup.options.check_timeout);
     let rows = rows(wanted);

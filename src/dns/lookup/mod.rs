@@ -58,8 +58,8 @@ pub struct Options {
     /// Whether name servers, policy hosts and mail hosts may have private addresses, such as those of the cluster's own
     /// network: for split-horizon DNS and for tests. The resolvers may have any address.
     pub allow_private: bool,
-    /// How many questions may be under way at once, so that thousands of domains don't drown a server or lose datagrams;
-    /// at least 1. Where several namespaces have domains, a quarter of them for each.
+    /// How many queries may run at once, so that thousands of domains don't overload a server or lose datagrams; at
+    /// least 1. While several namespaces have domains, each gets at most a quarter.
     pub outstanding: usize,
     /// How long one question to one server may take.
     pub timeout: Duration,

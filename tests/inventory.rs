@@ -313,10 +313,11 @@ async fn a_server_in_whose_place_something_else_answers_is_in_trouble_until_it_a
     let (server, inventory) = world(LONG).await;
     let recoveries = inventory.client().recoveries();
     let page = || Trouble::Text { status: 200, body: "<html>Back in five minutes</html>".to_owned() };
-    server.fault(Fault::times(3, "get/mailbox", page()));
-    for n in 0..3 {
+    server.fault(Fault::times(3, "get/", page()));
+    for n in 0..2 {
         assert!(inventory.mailbox(&mailbox(n), Age::Recent).await.unwrap_err().is_unreadable());
     }
+    assert!(inventory.domain(mailbox(0).domain(), Age::Recent).await.unwrap_err().is_unreadable());
     assert!(inventory.client().is_in_trouble() && *recoveries.borrow() == 0);
     server.clear_log();
     assert!(inventory.mailbox(&mailbox(9), Age::Recent).await.unwrap_err().is_unreadable());

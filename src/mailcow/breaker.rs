@@ -124,12 +124,15 @@ impl Breaker {
     /// since when.
     pub(super) fn failed(&self, error: &Error, jitter: f64) -> Option<Timestamp> {
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
+        // Lists of one kind that can't be read, such as those of big domains, are no trouble of the whole server.
+        let is_new =
+            state.failures + 1 < TROUBLE || !state.last.as_ref().is_some_and(|last| is_same_route(last, error));
+        state.failures = state.failures.saturating_add(u32::from(is_new));
         state.last = Some(error.clone());
         state.probed(error);
         state.next = Some(Instant::now() + pause(state.failures, jitter));
         let since = *state.since.get_or_insert_with(|| clock::now().0);
-        (state.failures == TROUBLE).then_some(since)
+        (is_new && state.failures == TROUBLE).then_some(since)
     }
 
     /// The server answered. If that ends its trouble, returns since when it was in trouble.
@@ -162,6 +165,18 @@ impl Breaker {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether two answers that are none of the API are for the same route, such as `get/mailbox`.
+fn is_same_route(one: &Error, other: &Error) -> bool {
+    let route = |error: &Error| match error {
+        Error::NotTheApi { path, .. } => path.split_once("/v1/").map(|(_, route)| {
+            let parts: Vec<String> = route.split('/').take(2).map(ToOwned::to_owned).collect();
+            parts
+        }),
+        _ => None,
+    };
+    route(one).is_some_and(|one| Some(one) == route(other))
 }
 
 /// 1 s after the third failure, doubled up to 30 s, and up to a quarter more by `jitter` (0 to 1).
@@ -203,6 +218,23 @@ mod tests {
         assert_eq!(breaker.answered(), None);
         assert_eq!((*recoveries.borrow(), breaker.allow(0.0)), (1, Ok(())));
         assert_eq!(breaker.word(), "closed");
+    }
+
+    #[test]
+    fn lists_of_one_kind_that_cannot_be_read_are_no_trouble_of_the_server_and_pages_everywhere_are() {
+        let page = |path: &str| Error::NotTheApi {
+            server: "https://m".into(),
+            path: format!("/mail/api/v1/{path}"),
+            why: "no JSON".into(),
+        };
+        let breaker = Breaker::default();
+        for domain in ["a", "b", "c", "d"] {
+            assert_eq!(breaker.failed(&page(&format!("get/mailbox/all/{domain}.example")), 0.0), None);
+        }
+        assert_eq!(breaker.word(), "closed");
+        assert!(breaker.failed(&page("get/alias/all/a.example"), 0.0).is_some());
+        assert_eq!(breaker.word(), "open");
+        assert_eq!(breaker.failed(&page("get/alias/all/b.example"), 0.0), None, "the trouble was reported");
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub fn ready_changed(before: &[Condition], after: &[Condition]) -> Option<Event>
 /// Whether the missing part is on its way, or was requested, and nothing but time is lost.
 fn is_in_order(reason: Reason, was_ready: bool) -> bool {
     match reason {
-        Reason::Paused => true,
+        Reason::Paused | Reason::WrittenLately => true,
         Reason::Pending | Reason::MailcowNotConfigured | Reason::DomainNotReady | Reason::MailboxNotReady => !was_ready,
         _ => false,
     }
@@ -158,6 +158,7 @@ mod tests {
             (waits(Reason::MailboxNotReady), "Normal", "Warning"),
             (waits(Reason::MailcowNotConfigured), "Normal", "Warning"),
             (waits(Reason::Paused), "Normal", "Normal"),
+            (waits(Reason::WrittenLately), "Normal", "Normal"),
             (waits(Reason::DomainNotFound), "Warning", "Warning"),
             (waits(Reason::NamespaceNotAllowed), "Warning", "Warning"),
             (waits(Reason::MailboxNotFound), "Warning", "Warning"),

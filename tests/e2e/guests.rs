@@ -59,6 +59,7 @@ async fn guests_get_what_they_are_allowed_and_no_more() {
     who_is_let_in_no_longer_keeps_what_he_has(&guests).await;
     the_first_has_the_domain_and_the_other_learns_nothing_of_him(&guests).await;
     a_namespace_says_what_its_objects_dont(&guests).await;
+    what_a_guest_lets_go_counts_until_it_is_gone(&guests).await;
 }
 
 async fn only_those_whom_the_domain_lets_in_attach_to_it(guests: &Guests) {
@@ -204,4 +205,32 @@ async fn a_namespace_says_what_its_objects_dont(guests: &Guests) {
     // An alias can't be switched off and kept: it stays.
     world.kubectl(&["-n", &guests.paid, "delete", "ealias", "sales"]).await;
     assert!(world.mailcow.inspect(|state| state.alias("orders@shared.example").is_some()));
+}
+
+async fn what_a_guest_lets_go_counts_until_it_is_gone(guests: &Guests) {
+    let world = &guests.world;
+    let limited = "{domain: limited.example, allowedNamespaces: {from: All, limits: {mailboxes: 1, totalQuota: 2Gi}}}";
+    world.apply(&domain("limited", limited)).await;
+    world.ready::<EmailDomain>("limited").await;
+    let mailbox = |name: &str| guests.mailbox(name).replace("name: shared,", "name: limited,");
+    guests.apply(&guests.free, &mailbox("first")).await;
+    world.until_in::<EmailMailbox>(&guests.free, "first", ("Ready", "True", "InSync")).await;
+    // Let go under Retain, it is still on Mailcow.
+    world.kubectl(&["-n", &guests.free, "delete", "embx", "first"]).await;
+    assert!(world.mailcow.inspect(|state| state.mailbox("first@limited.example").is_some()));
+    guests.apply(&guests.free, &mailbox("second")).await;
+    let refused = world.until_in::<EmailMailbox>(&guests.free, "second", ("Ready", "False", "NamespaceLimitReached"));
+    let refused = refused.await;
+    assert!(message(&refused, "Ready").contains("spec.allowedNamespaces.limits.mailboxes"), "{refused:#?}");
+    assert!(world.mailcow.inspect(|state| state.mailbox("second@limited.example").is_none()));
+    // Another guest has a limit of its own, and an object of the same name takes up what was let go.
+    guests.apply(&guests.paid, &mailbox("third")).await;
+    world.until_in::<EmailMailbox>(&guests.paid, "third", ("Ready", "True", "InSync")).await;
+    world.kubectl(&["-n", &guests.free, "delete", "embx", "second"]).await;
+    guests.apply(&guests.free, &mailbox("first")).await;
+    world.until_in::<EmailMailbox>(&guests.free, "first", ("Ready", "True", "InSync")).await;
+    let more = r#"{"spec":{"quota":"3Gi"}}"#;
+    world.kubectl(&["-n", &guests.free, "patch", "embx", "first", "--type=merge", "-p", more]).await;
+    let refused = world.until_in::<EmailMailbox>(&guests.free, "first", ("Ready", "False", "NamespaceLimitReached"));
+    assert!(message(&refused.await, "Ready").contains("limits.totalQuota"));
 }

@@ -65,13 +65,23 @@ impl Senders {
         have: Option<MailboxHave>,
     ) -> Result<Option<MailboxHave>, Stop> {
         let is_ours = |have: &&MailboxHave| have.mark().is_some_and(|mark| mark.same_owner(&want.mark));
-        let Some(acl) = have.as_ref().filter(is_ours).and_then(|have| have.sender_acl.as_ref()) else {
+        let Some(known) = have.as_ref().filter(is_ours).and_then(|have| have.sender_acl.clone()) else {
             return Ok(have);
         };
         let lost = |entry: &&String| self.granted.contains(*entry) && self.may_send(entry) != MaySend::Yes;
+        if !known.iter().any(|entry| lost(&entry)) {
+            return Ok(have);
+        }
+        // What a person granted by hand meanwhile stays.
+        let Some(now) = server.mailbox(&want.address, Age::Now).await? else { return Ok(None) };
+        if !is_ours(&&now) {
+            return Ok(Some(now));
+        }
+        let now = recalled(now, &known);
+        let acl = now.sender_acl.clone().unwrap_or_default();
         let rest: BTreeSet<String> = acl.iter().filter(|entry| !lost(entry)).cloned().collect();
         if rest.len() == acl.len() {
-            return Ok(have);
+            return Ok(Some(now));
         }
         tracing::info!("removing sender addresses that no longer belong to the mailbox's namespace");
         let edit = MailboxEdit { sender_acl: Some(rest.clone()), ..MailboxEdit::default() };

@@ -218,7 +218,7 @@ mod tests {
             ("{field: Header, operator: Exists}", "match.all[1].header: the field Header needs"),
             ("{field: Header, header: 'a b', operator: Exists}", "match.all[1].header: \"a b\" is not a header name"),
             ("{field: Subject, header: X, operator: Exists}", "match.all[1].header: \"X\" is set"),
-            ("{field: Subject, operator: Contains}", "match.all[1].values: operator Contains needs"),
+            ("{field: Subject, operator: Contains}", "match.all[1].values: the operator Contains needs"),
             ("{field: Subject, operator: Exists, values: [a]}", "match.all[1].values: the operator Exists must"),
             ("{field: Sender, operator: Exists}", "match.all[1].operator: the operator Exists needs"),
             ("{field: Subject, operator: Domain, values: [b.org]}", "match.all[1].operator: the operator Domain needs"),

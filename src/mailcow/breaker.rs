@@ -124,7 +124,7 @@ impl Breaker {
     /// since when.
     pub(super) fn failed(&self, error: &Error, jitter: f64) -> Option<Timestamp> {
         let mut state = self.state();
-        // Lists of one kind that can't be read, such as those of big domains, are no trouble of the whole server.
+        // Unreadable lists of one kind, such as those of big domains, say nothing about the whole server.
         let is_new =
             state.failures + 1 < TROUBLE || !state.last.as_ref().is_some_and(|last| is_same_route(last, error));
         state.failures = state.failures.saturating_add(u32::from(is_new));
@@ -167,7 +167,7 @@ impl Breaker {
     }
 }
 
-/// Whether two answers that are none of the API are for the same route, such as `get/mailbox`.
+/// Whether two answers that did not come from the API belong to the same route, such as `get/mailbox`.
 fn is_same_route(one: &Error, other: &Error) -> bool {
     let route = |error: &Error| match error {
         Error::NotTheApi { path, .. } => path.split_once("/v1/").map(|(_, route)| {

@@ -72,7 +72,7 @@ impl Senders {
         if !known.iter().any(|entry| lost(&entry)) {
             return Ok(have);
         }
-        // What a person granted by hand meanwhile stays.
+        // Keep what somebody granted by hand meanwhile.
         let Some(now) = server.mailbox(&want.address, Age::Now).await? else { return Ok(None) };
         if !is_ours(&&now) {
             return Ok(Some(now));

@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// Tags, compared as Mailcow's database does ([`is_same`]): the request fails if a domain gets a tag twice.
+/// Tags, compared as Mailcow's database does (see `is_same`): the request fails if a domain gets a tag twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// Tags that should exist.

@@ -12,7 +12,7 @@ SEED ?=
 # Another commit that `make bench` also builds and measures.
 BASE ?=
 
-.PHONY: faults help demo test bench lint chart image crds tools ground judges opinions sieve prometheus sandbox
+.PHONY: faults mutants help demo test bench lint chart image crds tools ground judges opinions sieve prometheus sandbox
 
 # The default folders of the Rust and Go installers.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -62,6 +62,9 @@ bench: tools ground ## Measures time, requests and memory with thousands of obje
 faults: tools ground ## Runs the operator with injected faults, for SECONDS=3600; ONLY=crashes runs one part, SEED=7 sets the first seed
 	@FAULTS_SECONDS=$(SECONDS_OF_FAULTS) FAULTS_ONLY=$(ONLY) FAULTS_STORY=$(STORY) FAULTS_SEED=$(SEED) \
 	  cargo test --locked --profile faults --test faults -- --ignored --nocapture long_form
+
+mutants: tools ## Mutates src/plan and src/tenancy: unit tests must catch 95 % of the mutants; ONLY=domain mutates files with that name
+	@tests/mutants/run.sh "$(TARGET)" "$(ONLY)"
 
 lint: tools chart ## Checks format, clippy, documentation and the chart
 	cargo fmt --all --check

@@ -158,7 +158,14 @@ mod tests {
         assert_eq!(filter_removal(&ada(), &there, &mark()), [back, delete.clone()]);
         let half_way = [theirs(7, true), Filter { active: false, ..there[1].clone() }];
         assert_eq!(filter_removal(&ada(), &half_way, &mark()), std::slice::from_ref(&delete));
-        assert_eq!(filter_removal(&ada(), &there[1..], &mark()), [delete], "it was deleted meanwhile");
+        for meanwhile in [&there[1..], &[theirs(9, false), there[1].clone()]] {
+            let removed = filter_removal(&ada(), meanwhile, &mark());
+            assert_eq!(
+                removed,
+                std::slice::from_ref(&delete),
+                "it was deleted meanwhile, and no other takes its place"
+            );
+        }
     }
 
     #[test]

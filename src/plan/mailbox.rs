@@ -13,9 +13,13 @@ use crate::outcome::{Outcome, Reason};
 /// no recording shows that it accepts an empty set.
 const RELEASED: &str = "none";
 
-/// Whether the mailbox has a larger quota than the desired one. A default never makes a mailbox too small for its mail.
-fn has_more(have: &MailboxHave, want: &Mailbox) -> bool {
-    have.quota == Quota::UNLIMITED || (have.quota > want.quota && want.quota != Quota::UNLIMITED)
+/// The quota that a mailbox should have. A default never makes a mailbox too small for its mail.
+fn fitted(want: &Mailbox, have: Quota) -> Quota {
+    match (want.quota, have) {
+        (quota, _) if !want.is_default_quota => quota,
+        (Quota::UNLIMITED, _) | (_, Quota::UNLIMITED) => Quota::UNLIMITED,
+        (quota, have) => quota.max(have),
+    }
 }
 
 /// Changes that make a mailbox match the desired one; `password`: whether to set a new password.
@@ -38,7 +42,7 @@ pub fn mailbox(
     }
     let edit = MailboxEdit {
         name: differs(want.name.as_ref(), &have.name),
-        quota: differs(Some(&want.quota), &have.quota).filter(|_| !(want.is_default_quota && has_more(have, want))),
+        quota: differs(Some(&fitted(want, have.quota)), &have.quota),
         access: differs(Some(&want.access), &have.access),
         protocols: want.protocols.clone().filter(|want| want - &have.hidden_protocols != have.protocols),
         force_password_change: differs(want.force_password_change.as_ref(), &have.force_password_change)
@@ -270,7 +274,8 @@ mod tests {
     #[test]
     fn a_missing_mailbox_is_added_with_its_mark_in_one_call() {
         let changes = mailbox(&want(), None, AdoptionPolicy::IfUnowned, true).unwrap();
-        assert!(matches!(changes.as_slice(), [Change::AddMailbox(_)]), "{changes:?}");
+        assert!(matches!(changes.as_slice(), [Change::AddMailbox(new)] if new.mark == mark()), "{changes:?}");
+        assert!(changes[0].makes_a_store_of_mail());
     }
 
     /// As it is made: the mark is a tag.
@@ -397,6 +402,7 @@ mod tests {
     fn a_new_password_is_one_change() {
         let changes = mailbox(&want(), Some(&have()), AdoptionPolicy::IfUnowned, true).unwrap();
         assert_eq!(changes, vec![Change::SetPassword(want().address)]);
+        assert!(!changes[0].makes_a_store_of_mail());
     }
 
     #[test]

@@ -133,6 +133,19 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_stalls_and_its_reason_tells_an_owner_from_a_policy() {
+        let thing = || "ada@example.com".to_owned();
+        for (refusal, reason) in [
+            (Refusal::OwnedByAnother { thing: thing() }, Reason::OwnedByAnother),
+            (Refusal::OwnerLives { thing: thing(), owner: "the owner".into() }, Reason::OwnedByAnother),
+            (Refusal::NotAdopted { thing: thing() }, Reason::NotAdopted),
+        ] {
+            let message = refusal.to_string();
+            assert_eq!(Outcome::from(refusal), Outcome::stalled(reason, message));
+        }
+    }
+
+    #[test]
     fn the_refusal_does_not_name_the_other_owner() {
         let ours = Mark::new("c1", "mail", "ada", "uid-1");
         let other = Mark::new("c1", "secret-tenant", "x", "uid-2");

@@ -215,5 +215,7 @@ mod tests {
         let (owner, rival) = (platform(0), waiting(None));
         assert_eq!(standing(&rival, std::slice::from_ref(&owner), at(1000)), Standing::Rival(&owner));
         assert_eq!(standing(&owner, std::slice::from_ref(&rival), at(1000)), Standing::First);
+        let younger = platform(2);
+        assert_eq!(standing(&rival, std::slice::from_ref(&younger), at(1000)), Standing::First);
     }
 }

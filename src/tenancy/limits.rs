@@ -210,6 +210,8 @@ mod tests {
         assert!(ask(Quota::gib(4), None, &[other(Some(6), 1, false)]).is_ok());
         let refused = ask(Quota::gib(5), None, &[other(Some(6), 1, false)]).unwrap_err().to_string();
         assert!(refused.contains("of which 4Gi is left") && refused.contains("limits.totalQuota"), "{refused}");
+        assert!(refused.contains("5Gi"), "it says what is asked for: {refused}");
+        assert!(ask(Quota::UNLIMITED, None, &[]).unwrap_err().to_string().contains("no limit"));
         assert!(ask(Quota::gib(2), None, &[other(Some(1), 9, true)]).is_err(), "it asked for more before");
         assert!(ask(Quota::gib(2), None, &[other(Some(1), 9, false)]).is_ok());
         assert!(ask(Quota::gib(5), Some(6), &[other(Some(9), 9, true)]).is_ok(), "a lower quota always goes");

@@ -89,7 +89,11 @@ impl Release {
             ("POD_NAME", "the-pod"),
             ("DNS_AUTHORITATIVE_PORT", &authority),
         ]);
-        let args: Vec<&str> = workload.args.iter().map(String::as_str).collect();
+        let port = |arg: &str| {
+            if arg.starts_with("--health-listen=") { "--health-listen=127.0.0.1:0" } else { arg }.to_owned()
+        };
+        let args: Vec<String> = workload.args.iter().map(|arg| port(arg)).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.operator = Some(Operator::start(Path::new(env!("CARGO_BIN_EXE_mailcow-operator")), &args, &env).unwrap());
     }
 

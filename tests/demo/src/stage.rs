@@ -119,7 +119,9 @@ async fn install(plane: &ControlPlane, mailcow: &Simulator, dns: &Dns) -> Result
         *arg = format!("--sinks-file={}", sinks.display());
     }
     args.extend(dns.operator_args());
-    args.push("--listen=127.0.0.1:0".to_owned());
+    // Not the ports of a pod: something else may have them on this machine.
+    args.retain(|arg| !arg.starts_with("--health-listen="));
+    args.extend(["--listen=127.0.0.1:0", "--health-listen=127.0.0.1:0"].map(ToOwned::to_owned));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let env = [
         ("KUBECONFIG", &*kubeconfig.to_string_lossy()),

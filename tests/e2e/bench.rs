@@ -80,7 +80,7 @@ async fn ready<K: Email + DeserializeOwned>(world: &World) -> usize {
 }
 
 /// Lists take the API server's time: between two of them passes four times what they took.
-async fn all_ready(world: &World, size: Size) {
+async fn all_ready(world: &mut World, size: Size) {
     let started = Instant::now();
     loop {
         let listed = Instant::now();
@@ -90,6 +90,12 @@ async fn all_ready(world: &World, size: Size) {
             return;
         }
         assert!(started.elapsed() < Duration::from_mins(20), "{found:?}");
+        let ended = world.operator.as_mut().unwrap().exit_status().unwrap();
+        assert!(
+            ended.is_none(),
+            "the operator ended, an older one perhaps for an option that it lacks: {}",
+            world.logs()
+        );
         tokio::time::sleep((4 * listed.elapsed()).max(Duration::from_millis(500))).await;
     }
 }
@@ -146,7 +152,7 @@ async fn create_everything(size: Size, what: &str, binary: Option<PathBuf>) -> W
     let before = ApiWrites::now(&world).await;
     let started = Instant::now();
     everything(&world, size).await;
-    all_ready(&world, size).await;
+    all_ready(&mut world, size).await;
     row(&world, what, started.elapsed());
     print_routes(&world);
     before.print_since(&world).await;
@@ -212,7 +218,7 @@ async fn bench_a_thousand_new_mailboxes_at_the_real_server_s_pace() {
     world.connect().await;
     world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     create::<EmailDomain>(&world, size.domains, |n| size.yaml_of_domain(n)).await;
-    all_ready(&world, Size { mailboxes: 0, ..size }).await;
+    all_ready(&mut world, Size { mailboxes: 0, ..size }).await;
     world.operator = None;
     create::<EmailMailbox>(&world, size.mailboxes, |n| size.yaml_of_mailbox(n)).await;
     beside_bare_writers(&mut world, size, "1,000 new mailboxes", size.domains).await;

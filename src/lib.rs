@@ -29,6 +29,7 @@ pub mod evaluate;
 mod fair;
 pub mod forwarding;
 pub mod gates;
+mod hash;
 pub mod inventory;
 pub mod keyed_lock;
 mod kubernetes;

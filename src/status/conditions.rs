@@ -264,39 +264,39 @@ pub(super) mod tests {
         }
     }
 
-    fn said(outcome: &Outcome, before: &[Condition], second: i64) -> Vec<Condition> {
+    fn conditions_of(outcome: &Outcome, before: &[Condition], second: i64) -> Vec<Condition> {
         settled(before, common(outcome, false), &request(second))
     }
 
     #[test]
     fn times_move_only_when_the_status_changes() {
         let waiting = Outcome::waiting(Reason::SecretNotFound, "no Secret");
-        let first = said(&waiting, &[], 100);
-        let other_words = said(&Outcome::waiting(Reason::DomainNotFound, "no domain"), &first, 200);
+        let first = conditions_of(&waiting, &[], 100);
+        let other_words = conditions_of(&Outcome::waiting(Reason::DomainNotFound, "no domain"), &first, 200);
         assert_eq!(ready(&other_words).unwrap().last_transition_time, request(100).now);
-        let done = said(&Outcome::InSync, &other_words, 300);
+        let done = conditions_of(&Outcome::InSync, &other_words, 300);
         assert_eq!(ready(&done).unwrap().last_transition_time, request(300).now);
     }
 
     #[test]
     fn an_unchanged_pass_says_the_same_to_the_letter() {
-        let first = said(&Outcome::InSync, &[], 100);
-        assert_eq!(said(&Outcome::InSync, &first, 999), first);
+        let first = conditions_of(&Outcome::InSync, &[], 100);
+        assert_eq!(conditions_of(&Outcome::InSync, &first, 999), first);
     }
 
     #[test]
     fn stalled_and_reconciling_are_there_only_while_true() {
-        let stalled = said(&Outcome::stalled(Reason::InvalidSpec, "bad"), &[], 1);
+        let stalled = conditions_of(&Outcome::stalled(Reason::InvalidSpec, "bad"), &[], 1);
         assert!(is_true(&stalled, "Stalled") && !is_true(&stalled, "Reconciling"));
-        let done = said(&Outcome::InSync, &stalled, 2);
+        let done = conditions_of(&Outcome::InSync, &stalled, 2);
         assert_eq!(done.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ["Ready", "Synced"]);
     }
 
     #[test]
     fn drift_is_a_stall_and_said_only_while_it_is() {
-        let drifted = said(&Outcome::stalled(Reason::Drifted, "displayName"), &[], 1);
+        let drifted = conditions_of(&Outcome::stalled(Reason::Drifted, "displayName"), &[], 1);
         assert!(is_true(&drifted, "Drifted") && is_true(&drifted, "Stalled") && !is_true(&drifted, "Synced"));
-        assert!(!is_true(&said(&Outcome::InSync, &drifted, 2), "Drifted"));
+        assert!(!is_true(&conditions_of(&Outcome::InSync, &drifted, 2), "Drifted"));
     }
 
     #[test]
@@ -309,7 +309,7 @@ pub(super) mod tests {
     #[test]
     fn an_unreachable_server_makes_ready_unknown() {
         let why = Why::new(Reason::MailcowUnreachable, "down");
-        let down = said(&Outcome::Unknown(why), &[], 1);
+        let down = conditions_of(&Outcome::Unknown(why), &[], 1);
         assert_eq!(ready(&down).unwrap().status, "Unknown");
         assert!(is_true(&down, "Reconciling"));
     }

@@ -125,12 +125,12 @@ mod tests {
     use super::*;
     use crate::outcome::{Outcome, Why};
 
-    fn said(outcome: &Outcome) -> Vec<Condition> {
+    fn conditions_of(outcome: &Outcome) -> Vec<Condition> {
         settled(&[], common(outcome, false), &request(1))
     }
 
     fn kind(before: &Outcome, after: &Outcome) -> &'static str {
-        match ready_changed(&said(before), &said(after)) {
+        match ready_changed(&conditions_of(before), &conditions_of(after)) {
             None => "none",
             Some(event) if event.is_warning => "Warning",
             Some(_) => "Normal",
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn events_come_on_change_only() {
         let pending = Outcome::Unknown(Why::new(Reason::Pending, "seen"));
-        assert!(ready_changed(&[], &said(&pending)).is_none());
-        assert!(ready_changed(&said(&pending), &said(&Outcome::InSync)).is_some());
-        assert!(ready_changed(&said(&Outcome::InSync), &said(&Outcome::InSync)).is_none());
+        assert!(ready_changed(&[], &conditions_of(&pending)).is_none());
+        assert!(ready_changed(&conditions_of(&pending), &conditions_of(&Outcome::InSync)).is_some());
+        assert!(ready_changed(&conditions_of(&Outcome::InSync), &conditions_of(&Outcome::InSync)).is_none());
         let drifted = |fields: &str| Outcome::stalled(Reason::Drifted, fields);
         assert_eq!(kind(&drifted("quota"), &drifted("quota, state")), "Warning", "more has drifted");
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, stream};
 
 use crate::controller::driver::refers::{Refers, domain_of};
 use crate::crd::{EmailAlias, EmailMailbox};
+use crate::hash::hashed;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::{Change, Changes, Stores};
 use crate::shrink::shrink;
@@ -136,12 +136,6 @@ impl Claimants {
 
 fn id<K: Addressed>(object: &K) -> u64 {
     hashed(&(K::KIND, &object.meta().namespace, &object.meta().name))
-}
-
-fn hashed(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //! Such writes of one object keep a minimum distance, however often its spec changes.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::hash::hashed;
 use crate::kubernetes::object::Object;
 use crate::shrink::shrink;
 
@@ -36,7 +36,5 @@ impl Rebuilds {
 }
 
 fn key<K: Object>(object: &K) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (K::KIND, &object.meta().namespace, &object.meta().name).hash(&mut hasher);
-    hasher.finish()
+    hashed(&(K::KIND, &object.meta().namespace, &object.meta().name))
 }

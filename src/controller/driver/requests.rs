@@ -2,11 +2,11 @@
 //! and DNS again.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::crd::RECONCILE_REQUESTED_AT;
+use crate::hash::hashed;
 use crate::kubernetes::object::{Object, annotation};
 use crate::shrink::shrink;
 
@@ -58,12 +58,6 @@ impl Requests {
         handled.insert(object, Handled { request, at: Instant::now() });
         Ok(())
     }
-}
-
-fn hashed(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Which changes trigger which objects: only relevant changes, not every write of a status.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::crd::{
     DnsGate, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
     StatusCondition as Condition,
 };
+use crate::hash::hashed;
 use crate::kubernetes::object::{annotation, is_paused};
 use crate::kubernetes::stores::Change;
 use crate::shrink::shrink;
@@ -242,12 +242,6 @@ pub(crate) fn ready(conditions: &[Condition]) -> u64 {
 
 fn synced<'a>(conditions: impl Iterator<Item = &'a Condition>) -> Option<&'a str> {
     conditions.filter(|c| c.type_ == "Synced").map(|c| c.status.as_str()).next()
-}
-
-fn hashed(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

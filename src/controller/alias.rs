@@ -54,6 +54,9 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
         let steps = ctx.writer.report_pending(object.as_ref(), &before, steps).await;
         seen.outcome = outcome(steps)?;
     }
+    if ctx.writer.is_new(object.as_ref()) && references::waits_for_a_new_one(&ctx, object.as_ref(), &seen.outcome) {
+        return Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome));
+    }
     let after = status::alias(&before, &seen, &request);
     ctx.writer.write_status(object.as_ref(), &before, &after).await?;
     Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
@@ -103,7 +106,9 @@ async fn steps(
         may_be_made()?;
     }
     let mut have = server.alias(&want.catch, age).await?;
-    if age == Age::Recent && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
+    // Mailcow refuses a new alias that exists: no need to read again.
+    let is_new = have.is_none() && before.synced_generation.is_none();
+    if age == Age::Recent && !is_new && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
     may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
@@ -129,10 +134,10 @@ async fn steps(
     let applied = apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await;
     let applied = match applied {
         Err(failed) if seen.have.is_none() => {
-            let stop = references::unless_domain_is_gone(&server, want.catch.domain(), failed).await;
-            // A refusal because of a missing domain is retried when the domain is back.
-            seen.refused.take_if(|_| stop.is_waiting());
-            Err(stop)
+            let is_there = async || server.alias(&want.catch, Age::Now).await.map(|have| have.is_some());
+            let refused = &mut seen.refused;
+            let domain = want.catch.domain();
+            Err(references::why_not_added(&server, &want.catch, domain, is_there, failed, refused).await)
         }
         applied => applied,
     };

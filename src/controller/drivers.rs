@@ -1,7 +1,6 @@
 //! Starts every driver with its triggers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::forget;
@@ -10,8 +9,6 @@ use crate::controller::triggers::{self, changes};
 use crate::controller::{alias, domain, domain_dns, mailbox, provision, rules, shutdown};
 use crate::gates::Gate;
 
-/// A domain counts its objects at most once in this time, however many change at once.
-const RECOUNT: Duration = Duration::from_secs(1);
 /// Number of domains whose DNS is checked in parallel. Most of this is waiting; the number of open queries has its own
 /// limit ([`crate::dns::Options`]).
 const DNS_CONCURRENCY: u16 = 32;
@@ -38,7 +35,7 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
         drive(
             &stores.domains,
             ctx,
-            Driver { matters: changes::domain_for_mailcow, ..Driver::new(triggers::of_domains(ctx, RECOUNT)) },
+            Driver { matters: changes::domain_for_mailcow, ..Driver::new(triggers::of_domains(ctx)) },
             domain::reconcile,
         ),
         drive(

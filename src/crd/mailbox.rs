@@ -69,7 +69,8 @@ pub struct EmailMailboxSpec {
     /// the Secret `credentialsSecretName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyRef>,
-    /// Name of the generated Secret, of type `kubernetes.io/basic-auth`. Default: `<name>-mailbox`. Immutable.
+    /// Name of the generated Secret, of type `kubernetes.io/basic-auth`. Default: `<name>-mailbox`. After a
+    /// change, the operator generates a new password in a Secret with the new name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),

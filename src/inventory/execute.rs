@@ -24,10 +24,7 @@ impl Inventory {
         let done = self.client.execute(changes, password).await;
         let mut moved = Moved::default();
         for change in changes {
-            // An unknown result is found and published by the next read.
-            if done.is_ok() {
-                self.written(change);
-            }
+            self.mark(change, done.is_ok());
             self.outdate_shared(change, &mut moved);
         }
         if moved != Moved::default() {
@@ -37,8 +34,9 @@ impl Inventory {
         done
     }
 
-    /// Notes that a difference of the change's entry is our own change.
-    fn written(&self, change: &Change) {
+    /// Notes that a difference of the change's entry is our own change. If the change failed, the next question reads
+    /// the entry, and publishes a difference: the change may have had an effect all the same.
+    fn mark(&self, change: &Change, is_done: bool) {
         match change {
             Change::AddDomain { name, .. }
             | Change::EditDomain { name, .. }
@@ -47,8 +45,8 @@ impl Inventory {
             | Change::LimitDomain { name, .. }
             | Change::AddDkim { name, .. }
             | Change::DeleteDomain(name) => {
-                self.domains.written(name);
-                self.dkim.written(name);
+                self.domains.mark(name, is_done);
+                self.dkim.mark(name, is_done);
             }
             Change::AddMailbox(Mailbox { address, .. })
             | Change::EditMailbox { address, .. }
@@ -58,10 +56,10 @@ impl Inventory {
             | Change::UntagMailbox { address, .. }
             | Change::SetAttributes { address, .. }
             | Change::SetPassword(address)
-            | Change::DeleteMailbox(address) => self.mailbox_page(address.domain()).written(address),
+            | Change::DeleteMailbox(address) => self.mailbox_page(address.domain()).mark(address, is_done),
             Change::AddAlias(Alias { catch, .. })
             | Change::EditAlias { catch, .. }
-            | Change::DeleteAlias { catch, .. } => self.alias_page(catch.domain()).written(catch),
+            | Change::DeleteAlias { catch, .. } => self.alias_page(catch.domain()).mark(catch, is_done),
             Change::AddFilter { .. }
             | Change::EditFilter { .. }
             | Change::ActivateFilter { .. }

@@ -237,7 +237,8 @@ impl Inventory {
         let list = || self.aliases_of(catch.domain());
         let single = || self.client.alias(catch, before.as_ref().map(|have| have.id));
         let (have, is_same) = self.thing(&question, list, single).await?;
-        if !is_same {
+        // A new alias changes no senders.
+        if before.is_some() && !is_same {
             self.outdate_targets(before.iter().chain(&have));
         }
         self.counted(catch.domain(), Ok((have, is_same)))

@@ -207,9 +207,14 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
     }
 
-    /// Our own write changed the entry: its next read is no news.
-    pub(super) fn written(&self, key: &K) {
-        self.state().written.insert(key.clone());
+    /// Our own write changed the entry: its next read is no news. If the write failed, the next question reads it.
+    pub(super) fn mark(&self, key: &K, is_done: bool) {
+        let mut state = self.state();
+        if is_done {
+            state.written.insert(key.clone());
+        } else {
+            state.outdate(key.clone());
+        }
     }
 
     /// Makes the next question read every entry for which this is true, because our own write affected it; returns the
@@ -536,15 +541,25 @@ mod tests {
     #[test]
     fn what_a_write_of_ours_changed_is_no_news_once() {
         let page = asked(2);
-        page.written(&1);
+        page.mark(&1, true);
         assert_eq!(page.enter(1, Some(&'b')), Entered { is_same: false, is_news: false });
         assert_eq!(page.enter(1, Some(&'c')), NEWS);
         let page = asked(8);
         page.count_ours(9);
         page.fill(vec![(1, 'a'), (2, 'a')]);
-        page.written(&1);
+        page.mark(&1, true);
         assert_eq!(page.fill(vec![(1, 'b'), (2, 'b')]), [2]);
         assert_eq!(page.fill(vec![(1, 'c'), (2, 'b')]), [1]);
+    }
+
+    #[test]
+    fn what_a_failed_write_may_have_changed_is_read_again() {
+        let page = asked(8);
+        page.count_ours(9);
+        page.fill(vec![(1, 'a')]);
+        page.mark(&7, false);
+        assert_eq!((page.next(&7, LONG), page.next(&8, LONG)), (Next::Single, Next::Known(None)));
+        assert_eq!(page.enter(7, Some(&'b')), NEWS, "its object is triggered");
     }
 
     #[test]

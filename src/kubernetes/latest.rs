@@ -18,11 +18,18 @@ const LAG: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct LatestStatuses(Mutex<Recent>);
 
-type Recent = HashMap<(String, TypeId), Written>;
+#[derive(Debug, Default)]
+struct Recent {
+    /// What was written, by uid; a few parts for each object.
+    written: HashMap<String, Vec<Written>>,
+    /// When old entries were last removed.
+    cleaned: Option<Instant>,
+}
 
 /// A status, or a part of one, that was written.
 #[derive(Debug)]
 struct Written {
+    kind: TypeId,
     when: Instant,
     /// The version of the object with it, if known.
     version: Option<String>,
@@ -55,7 +62,7 @@ impl LatestStatuses {
         K: ResourceExt + HasStatus<Status: Clone + 'static>,
     {
         let recent = self.recent();
-        let written = recent.get(&(object.uid()?, TypeId::of::<K::Status>()))?;
+        let written = recent.get::<K::Status>(&object.uid()?)?;
         if is_newer(object.meta().resource_version.as_deref(), written.version.as_deref()) {
             return None;
         }
@@ -69,32 +76,52 @@ impl LatestStatuses {
 
     /// The part of this type that was written within the last seconds.
     pub(crate) fn get<T: Clone + 'static>(&self, uid: &str) -> Option<T> {
-        let recent = self.recent();
-        recent.get(&(uid.to_owned(), TypeId::of::<T>()))?.part.downcast_ref().cloned()
+        self.recent().get::<T>(uid)?.part.downcast_ref().cloned()
     }
 
     fn keep<T: Send + 'static>(&self, uid: &str, version: Option<String>, part: T) {
-        let written = Written { when: Instant::now(), version, part: Box::new(part) };
-        let (mut recent, key) = (self.recent(), (uid.to_owned(), TypeId::of::<T>()));
+        let written = Written { kind: TypeId::of::<T>(), when: Instant::now(), version, part: Box::new(part) };
+        let mut recent = self.recent();
         let is_older = |known: &Written| is_newer(known.version.as_deref(), written.version.as_deref());
-        if !recent.get(&key).is_some_and(is_older) {
-            recent.insert(key, written);
+        if !recent.get::<T>(uid).is_some_and(is_older) {
+            let parts = recent.written.entry(uid.to_owned()).or_default();
+            parts.retain(|part| part.kind != written.kind);
+            parts.push(written);
         }
     }
 
     /// Forgets an object that was deleted.
     pub(crate) fn forget(&self, object: &impl ResourceExt) {
         if let Some(uid) = object.uid() {
-            self.recent().retain(|(of, _), _| *of != uid);
+            self.recent().written.remove(&uid);
         }
     }
 
-    /// The recent entries; forgets the rest.
+    /// The entries; now and then, forgets those that are no longer recent.
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.retain(|_, written| written.when.elapsed() < LAG);
-        shrink(&mut *latest);
-        latest
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.cleaned.is_none_or(|cleaned| cleaned.elapsed() > LAG / 10) {
+            recent.written.retain(|_, parts| {
+                parts.retain(Written::is_recent);
+                !parts.is_empty()
+            });
+            shrink(&mut recent.written);
+            recent.cleaned = Some(Instant::now());
+        }
+        recent
+    }
+}
+
+impl Recent {
+    fn get<T: 'static>(&self, uid: &str) -> Option<&Written> {
+        let of_kind = |part: &&Written| part.kind == TypeId::of::<T>() && part.is_recent();
+        self.written.get(uid)?.iter().find(of_kind)
+    }
+}
+
+impl Written {
+    fn is_recent(&self) -> bool {
+        self.when.elapsed() < LAG
     }
 }
 

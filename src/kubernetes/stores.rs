@@ -67,12 +67,16 @@ impl<K> Clone for Change<K> {
 pub(crate) struct Watched<K: Resource<DynamicType = ()> + 'static> {
     store: Store<K>,
     changes: Publisher<Change<K>>,
+    /// Whether the first list is complete.
     listed: watch::Receiver<bool>,
+    /// Whether the subscribers have it.
+    published: watch::Receiver<bool>,
 }
 
 impl<K: Resource<DynamicType = ()> + 'static> Clone for Watched<K> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), changes: self.changes.clone(), listed: self.listed.clone() }
+        let (listed, published) = (self.listed.clone(), self.published.clone());
+        Self { store: self.store.clone(), changes: self.changes.clone(), listed, published }
     }
 }
 
@@ -99,10 +103,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Watched<K> {
         })
     }
 
-    /// Waits until the first list is complete. (`Store::wait_until_ready` wakes only the last of several waiters.)
+    /// Waits until the first list is complete and the subscribers have it. (`Store::wait_until_ready` wakes only the
+    /// last of several waiters.)
     async fn ready(&self) {
         // An error only says that the watch has ended with the process.
-        let _ = self.listed.clone().wait_for(|listed| *listed).await;
+        let _ = self.published.clone().wait_for(|published| *published).await;
     }
 }
 
@@ -205,8 +210,9 @@ where
     let (store, writer) = reflector::store();
     let changes = Publisher::default();
     let (all_in, listed) = watch::channel(false);
-    tokio::spawn(fill(events(store.clone()), writer, changes.clone(), all_in));
-    Watched { store, changes, listed }
+    let (all_published, published) = watch::channel(false);
+    tokio::spawn(fill(events(store.clone()), writer, changes.clone(), [all_in, all_published]));
+    Watched { store, changes, listed, published }
 }
 
 /// Writes each event to the store, and then publishes what changed.
@@ -214,7 +220,7 @@ async fn fill<K>(
     mut events: Events<K>,
     mut writer: Writer<K>,
     changes: Publisher<Change<K>>,
-    all_in: watch::Sender<bool>,
+    [all_in, all_published]: [watch::Sender<bool>; 2],
 ) where
     K: Resource<DynamicType = ()> + Clone,
 {
@@ -240,6 +246,7 @@ async fn fill<K>(
             watcher::Event::Delete(object) => changes.publish(&Change::Deleted(Arc::new(object))),
             watcher::Event::InitDone => {
                 publish_list(&store, std::mem::take(&mut before), &changes, &all_in);
+                all_published.send_replace(true);
             }
             watcher::Event::Init | watcher::Event::InitApply(_) => {}
         }

@@ -83,7 +83,7 @@ impl Writer {
     }
 
     /// Whether the object has no status yet.
-    fn is_new<K: Object>(&self, object: &K) -> bool {
+    pub(crate) fn is_new<K: Object>(&self, object: &K) -> bool {
         self.known_status(object).conditions().is_empty()
     }
 
@@ -230,10 +230,11 @@ impl Writer {
             return Ok(());
         }
         let script = after.map_or_else(|| json!({}), |script| json!({"script": script}));
-        let body = json!({
+        let mut body = json!({
             "apiVersion": EmailMailbox::api_version(&()), "kind": EmailMailbox::kind(&()),
             "metadata": {"name": mailbox.name_any(), "uid": mailbox.uid()}, "status": script,
         });
+        self.served.prune::<EmailMailbox>(&mut body["status"]);
         let params = PatchParams::apply(SCRIPT_MANAGER).force();
         // The watch may show the write before its answer is here, and whoever it triggers must not read the one before.
         let remember = |script: Option<&ScriptStatus>| {

@@ -7,14 +7,15 @@ use crate::outcome::{Outcome, Reason};
 /// Prefix of the number of a replaced filter, in the description of ours.
 const DISPLACED: &str = " displaced=";
 
-/// Changes that make `script` the mailbox's active prefilter; `script` is its text and its description. `may_displace`:
-/// another active one may be switched off; its number is kept in the description of ours until it comes back.
+/// Changes that make `script` the mailbox's active prefilter. `may_displace`: another active one may be switched off; its
+/// number is kept in the description of ours until it comes back.
 ///
 /// # Errors
 /// [`Reason::FilterSlotTaken`] when a person's or another owner's prefilter is active: Mailcow would switch it off.
 pub fn filter(
     mailbox: &Address,
-    script: (&str, &str),
+    script: &str,
+    description: &str,
     have: &[Filter],
     mark: &Mark,
     may_displace: bool,
@@ -25,8 +26,8 @@ pub fn filter(
     }
     let mailbox = mailbox.clone();
     let displaced = taken.or_else(|| displaced(have, mark)).map(|filter| filter.id);
-    let description = displaced.map_or_else(|| script.1.to_owned(), |id| format!("{}{DISPLACED}{id}", script.1));
-    let script = script.0.to_owned();
+    let description = displaced.map_or_else(|| description.to_owned(), |id| format!("{description}{DISPLACED}{id}"));
+    let script = script.to_owned();
     let mut ours = have.iter().filter(|filter| owned(filter, mark));
     let Some(first) = ours.next() else { return Ok(vec![Change::AddFilter { mailbox, script, description }]) };
     let extra = ours.map(|filter| Change::DeleteFilter { id: filter.id, mailbox: mailbox.clone() });
@@ -55,16 +56,17 @@ fn displaced<'a>(have: &'a [Filter], mark: &Mark) -> Option<&'a Filter> {
 }
 
 /// Whether Mailcow's script was changed, replaced or switched off by hand. Its first line says which rules it was made
-/// from; where that is gone, `shown`, the hash of what Mailcow showed last, tells whether the rules are still the same.
-pub fn filter_was_changed((text, hash): (&str, &str), shown: Option<&str>, have: &[Filter], mark: &Mark) -> bool {
+/// from; where that is gone, the hash of what Mailcow showed last (`shown`) and that of `script` (`hash`) tell whether
+/// the rules are still the same.
+pub fn filter_was_changed(script: &str, hash: &str, shown: Option<&str>, have: &[Filter], mark: &Mark) -> bool {
     let first = |script: &str| script.lines().next().map(ToOwned::to_owned);
     let is_same_rules = |filter: &Filter| match Mark::of_script(&filter.script) {
-        Some(_) => first(&filter.script) == first(text),
+        Some(_) => first(&filter.script) == first(script),
         None => shown == Some(hash),
     };
     let ours = have.iter().filter(|filter| owned(filter, mark));
     let mut same = ours.filter(|filter| is_same_rules(filter));
-    same.any(|filter| !filter.active || filter.script != text)
+    same.any(|filter| !filter.active || filter.script != script)
 }
 
 /// Changes that remove our prefilter; filters of users stay, and the one that ours replaced becomes active again.
@@ -102,11 +104,11 @@ mod tests {
     }
 
     fn plan(body: &str, have: &[Filter]) -> Result<Vec<Change>, Outcome> {
-        filter(&ada(), (&format!("# {}\n{body}", mark()), "d"), have, &mark(), false)
+        filter(&ada(), &format!("# {}\n{body}", mark()), "d", have, &mark(), false)
     }
 
     fn forced(body: &str, have: &[Filter]) -> Vec<Change> {
-        filter(&ada(), (&format!("# {}\n{body}", mark()), "d"), have, &mark(), true).unwrap()
+        filter(&ada(), &format!("# {}\n{body}", mark()), "d", have, &mark(), true).unwrap()
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
     fn a_change_by_hand_is_told_from_a_change_of_the_rules() {
         let made = |rest: &str| format!("# {} sha256=1\n{rest}", mark());
         let have = |active, script: String| Filter { active, script, ..theirs(1, true) };
-        let changed = |filter: Filter| filter_was_changed((&made("stop;"), "h"), Some("h"), &[filter], &mark());
+        let changed = |filter: Filter| filter_was_changed(&made("stop;"), "h", Some("h"), &[filter], &mark());
         assert!(!changed(have(true, made("stop;"))));
         assert!(changed(have(false, made("stop;"))));
         assert!(changed(have(true, made("stop; keep;"))));
@@ -188,7 +190,7 @@ mod tests {
         assert!(!changed(theirs(1, true)));
         let replaced = || Filter { description: mark().to_string(), ..have(true, "keep;".into()) };
         assert!(changed(replaced()));
-        let after = |shown| filter_was_changed((&made("stop;"), "new"), shown, &[replaced()], &mark());
+        let after = |shown| filter_was_changed(&made("stop;"), "new", shown, &[replaced()], &mark());
         assert!(!after(Some("old")) && !after(None), "the rules have changed meanwhile");
     }
 

@@ -238,6 +238,12 @@ pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|c| c.type_ == "Ready")
 }
 
+/// Whether the result of a reconcile was reported. A new object has no conditions, or those of a reconcile that has not
+/// ended.
+pub fn is_reported(conditions: &[Condition]) -> bool {
+    ready(conditions).is_some_and(|ready| ready.reason != Reason::Pending.as_str())
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

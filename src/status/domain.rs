@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{NewCondition, ReconcileRequest, common, ready, settled_beside, synced};
+use super::conditions::{NewCondition, ReconcileRequest, common, settled_beside, synced};
 use super::domain_dns::is_of_dns;
 use super::provisioning::Provisioning;
 use crate::crd::{
@@ -100,11 +100,6 @@ fn gated(seen: &DomainSeen, before: &EmailDomainStatus, request: &ReconcileReque
         }
     };
     (is_closed && seen.outcome == Outcome::InSync).then(|| Why::new(Reason::DnsNotVerified, message))
-}
-
-/// Whether a reconcile with Mailcow was reported: the first one gives the DKIM key, which has its record.
-pub fn is_reported(status: &EmailDomainStatus) -> bool {
-    ready(&status.conditions).is_some_and(|ready| ready.reason != Reason::Pending.as_str())
 }
 
 /// Whether the domain was seen on Mailcow and is ours, whatever else there is to say of it.

@@ -11,8 +11,8 @@ mod rule;
 mod script;
 
 pub use alias::{AliasSeen, alias};
-pub use conditions::{Conditioned, ReconcileRequest, is_true, pending, ready};
-pub use domain::{DomainSeen, domain, is_ours, is_reported};
+pub use conditions::{Conditioned, ReconcileRequest, is_reported, is_true, pending, ready};
+pub use domain::{DomainSeen, domain, is_ours};
 pub use domain_dns::{DomainDnsSeen, Publishing, domain_dns};
 pub use event::{Event, Occurrence, ready_changed};
 pub use mailbox::{MailboxSeen, mailbox};

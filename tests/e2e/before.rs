@@ -77,10 +77,16 @@ async fn no_mailcow_then_one_then_down_then_back() {
         let secret: Secret = world.api().get(&format!("m{n}-mailbox")).await.unwrap();
         assert!(secret.data.unwrap().contains_key("password"));
     }
+    let count = u32::try_from(COUNT).unwrap();
+    let is_counted = |domain: &EmailDomain| {
+        let attached = domain.status.as_ref().and_then(|status| status.attached.as_ref());
+        attached.is_some_and(|there| (there.mailboxes, there.aliases, there.rules) == (count, count, count))
+    };
+    world.until("example", "all are counted", is_counted).await;
     let still = versions(&world).await;
     // A domain; a mailbox, its Secret, an alias and a rule of each number; beside them at least what is not ours.
     assert!(still.len() > 4 * COUNT, "{still:?}");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(versions(&world).await, still, "nothing loops");
 
     connect(&world).await;

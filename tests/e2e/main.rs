@@ -5,6 +5,7 @@
 mod world;
 
 mod alias;
+mod appeared;
 mod bad_input;
 mod before;
 mod bench;

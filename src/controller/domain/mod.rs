@@ -16,6 +16,7 @@ use crate::controller::driver::converge::{
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
+use crate::controller::driver::references;
 use crate::controller::driver::refers::{Names, belongs_to};
 use crate::controller::provision;
 use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStatus, EmailForwardingRule};
@@ -86,7 +87,9 @@ async fn steps(
     let is_gated = seen.gate == DnsGate::Activate && before.dns_verified_at.is_none();
     // An active domain is never deactivated because of DNS.
     want.active &= !is_gated || have.as_ref().is_some_and(|have| have.active);
-    if age == Age::Recent && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
+    // Mailcow refuses a new domain that exists: no need to read again.
+    let is_new = have.is_none() && before.synced_generation.is_none();
+    if age == Age::Recent && !is_new && plan::domain(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.domain(&want.name, Age::Now).await?;
     }
     let there = have.as_ref().and_then(DomainHave::mark);
@@ -110,7 +113,15 @@ async fn steps(
         recreation::may_be_made_again(ctx, &object.spec.server, &server, &want.name).await?;
     }
     let depends_on = DependsOn { domain: &want.name, domain_generation: None, password_version: None };
-    if apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await? {
+    let applied = apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, None).await;
+    let applied = match applied {
+        Err(failed) if is_new && references::is_refusal(&failed) => {
+            let is_there = server.domain(&want.name, Age::Now).await.map(|have| have.is_some());
+            Err(references::unless_it_appeared(&want.name, is_there, failed, &mut seen.refused))
+        }
+        applied => applied,
+    };
+    if applied? {
         seen.have = server.domain(&want.name, Age::Now).await?;
         let is_made = changes.iter().any(|change| matches!(change, Change::AddDomain { .. }));
         if is_made {

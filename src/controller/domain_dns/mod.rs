@@ -24,7 +24,7 @@ use crate::status::{self, DomainDnsSeen, Publishing};
 pub(crate) async fn reconcile(object: Arc<EmailDomain>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     let request = request(object.as_ref());
     let before = ctx.writer.known_status(object.as_ref());
-    if object.metadata.deletion_timestamp.is_some() || !status::is_reported(&before) {
+    if object.metadata.deletion_timestamp.is_some() || !status::is_reported(&before.conditions) {
         return Ok((Action::await_change(), Outcome::InSync));
     }
     let wanted = verification::wanted(&object, &ctx, &before);

@@ -22,12 +22,15 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
     if !ctx.addresses.has_others(object) {
         return Ok(());
     }
-    let (place, address) = (wanted(object), address.to_string());
-    let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_claimant(other, object, place));
-    let aliases = ctx.stores.aliases.state_filter(|other| is_claimant(other, object, place));
-    let mailboxes = mailboxes.iter().filter(|mailbox| references::home(ctx, mailbox).is_ok());
-    let aliases =
-        aliases.iter().filter(|alias| references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).is_ok());
+    let address = address.to_string();
+    let (mailboxes, aliases) = ctx.addresses.others(object);
+    let mailboxes = mailboxes
+        .iter()
+        .filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox))
+        .filter(|mailbox| is_claimant(mailbox.as_ref(), object) && references::home(ctx, mailbox).is_ok());
+    let aliases = aliases.iter().filter_map(|alias| ctx.stores.aliases.get(alias)).filter(|alias| {
+        is_claimant(alias.as_ref(), object) && references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).is_ok()
+    });
     let claims: Vec<Claim> = mailboxes
         .map(|mailbox| claim(mailbox.as_ref(), &address))
         .chain(aliases.map(|alias| claim(alias.as_ref(), &address)))
@@ -53,9 +56,9 @@ pub(crate) fn again<K: Addressed>(ctx: &Context, object: &K, outcome: &Outcome) 
     }
 }
 
-fn is_claimant<K: Addressed>(other: &K, object: &impl Addressed, place: Option<u64>) -> bool {
+fn is_claimant<K: Addressed>(other: &K, object: &impl Addressed) -> bool {
     let is_itself = other.meta().uid == object.meta().uid;
-    !is_itself && other.meta().deletion_timestamp.is_none() && wanted(other) == place
+    !is_itself && other.meta().deletion_timestamp.is_none() && wanted(other) == wanted(object)
 }
 
 fn claim<K: Addressed>(object: &K, address: &str) -> Claim {

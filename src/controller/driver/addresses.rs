@@ -1,17 +1,24 @@
-//! Which mailboxes and aliases want the same address, without a search through all of them.
+//! Which mailboxes and aliases want an address, and which domains a name, without a search through all of them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt};
+use kube::runtime::reflector::ObjectRef;
 
 use crate::controller::driver::refers::{Refers, domain_of};
-use crate::crd::{EmailAlias, EmailMailbox};
+use crate::crd::{EmailAlias, EmailDomain, EmailMailbox};
+use crate::desired;
 use crate::hash::hashed;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::{Change, Changes, Stores};
+use crate::mail::DomainName;
 use crate::shrink::shrink;
+
+/// Changes are entered at least once in this time.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// An object that wants an address.
 pub(crate) trait Addressed: Object + Refers {
@@ -43,9 +50,12 @@ impl Addressed for EmailAlias {
 
 /// The address that an object wants, by its spec: a hash of the domain's object and the local part.
 pub(crate) fn wanted(object: &impl Addressed) -> Option<u64> {
-    let domain = domain_of(object)?;
-    let local = object.local_part().map(str::to_ascii_lowercase);
-    Some(hashed(&(&domain.namespace, &domain.name, local)))
+    Some(place(&domain_of(object)?, object.local_part()))
+}
+
+/// An address in a domain; without `local` the catch-all.
+fn place(domain: &ObjectRef<EmailDomain>, local: Option<&str>) -> u64 {
+    hashed(&(&domain.namespace, &domain.name, local.map(str::to_ascii_lowercase)))
 }
 
 /// The address that an object's status names, as a hash.
@@ -53,89 +63,218 @@ pub(crate) fn reported(object: &impl Addressed) -> Option<u64> {
     Some(hashed(&object.address()?))
 }
 
-/// The objects that want each address. Clones share them. Only hashes, because there may be 200,000.
+/// The objects that want each address, and the domains with each name. Clones share them. A lookup sees every change
+/// that the stores have published. Addresses are stored as hashes, because there may be 200,000.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Addresses(Arc<Mutex<HashMap<u64, Claimants>>>);
+pub(crate) struct Addresses(Arc<Mutex<Index>>);
+
+#[derive(Debug, Default)]
+struct Index {
+    /// Changes that were not entered yet.
+    changes: Option<Subscriptions>,
+    claimants: HashMap<u64, Claimants>,
+    domains: HashMap<DomainName, Vec<ObjectRef<EmailDomain>>>,
+}
+
+#[derive(Debug)]
+struct Subscriptions {
+    mailboxes: Changes<EmailMailbox>,
+    aliases: Changes<EmailAlias>,
+    domains: Changes<EmailDomain>,
+}
 
 /// The objects that want one address: nearly always one.
 #[derive(Debug)]
 enum Claimants {
-    One(u64),
-    More(Vec<u64>),
+    One(Claimant),
+    More(Vec<Claimant>),
+}
+
+/// An object that wants an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claimant {
+    kind: &'static str,
+    namespace: Box<str>,
+    name: Box<str>,
+}
+
+impl Claimant {
+    fn of<K: Addressed>(object: &K) -> Self {
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        Self { kind: K::KIND, namespace: text(&object.meta().namespace), name: text(&object.meta().name) }
+    }
+
+    /// A reference, if the object is of this kind.
+    fn reference<K: Addressed>(&self) -> Option<ObjectRef<K>> {
+        (self.kind == K::KIND).then(|| ObjectRef::new(&self.name).within(&self.namespace))
+    }
 }
 
 impl Addresses {
     /// Follows the objects of the stores from now on.
     pub(crate) fn follow(stores: &Stores) -> Self {
-        let addresses = Self::default();
-        tokio::spawn(addresses.clone().follow_both(stores.mailboxes.subscribe(), stores.aliases.subscribe()));
+        let changes = Subscriptions {
+            mailboxes: stores.mailboxes.subscribe(),
+            aliases: stores.aliases.subscribe(),
+            domains: stores.domains.subscribe(),
+        };
+        let addresses = Self(Arc::new(Mutex::new(Index { changes: Some(changes), ..Index::default() })));
+        let weak = Arc::downgrade(&addresses.0);
+        // Without lookups, changes must not pile up.
+        tokio::spawn(async move {
+            while let Some(index) = weak.upgrade() {
+                drop(Self(index).index());
+                tokio::time::sleep(DRAIN).await;
+            }
+        });
         addresses
     }
 
-    async fn follow_both(self, mailboxes: Changes<EmailMailbox>, aliases: Changes<EmailAlias>) {
-        let (of_mailboxes, of_aliases) = (self.clone(), self);
-        let mailboxes = mailboxes.map(|change| of_mailboxes.enter(&change));
-        let aliases = aliases.map(|change| of_aliases.enter(&change));
-        stream::select(mailboxes, aliases).for_each(std::future::ready).await;
+    /// The index with all published changes.
+    fn index(&self) -> MutexGuard<'_, Index> {
+        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut changes) = index.changes.take() {
+            while let Some(Some(change)) = changes.domains.next().now_or_never() {
+                index.enter_domain(&change);
+            }
+            while let Some(Some(change)) = changes.mailboxes.next().now_or_never() {
+                index.enter(&change);
+            }
+            while let Some(Some(change)) = changes.aliases.next().now_or_never() {
+                index.enter(&change);
+            }
+            index.changes = Some(changes);
+        }
+        index
     }
 
-    fn enter<K: Addressed>(&self, change: &Change<K>) {
-        let object = change.object().as_ref();
-        let Some(address) = wanted(object) else { return };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match change {
-            Change::Listed(_) | Change::Applied(_) => match all.entry(address) {
-                Entry::Vacant(place) => drop(place.insert(Claimants::One(id(object)))),
-                Entry::Occupied(mut place) => place.get_mut().add(id(object)),
-            },
-            Change::Deleted(_) => {
-                if all.get_mut(&address).is_some_and(|claimants| claimants.remove(id(object))) {
-                    all.remove(&address);
-                    shrink(&mut *all);
-                }
-            }
-        }
+    /// Whether an `EmailDomain` of any namespace has this name.
+    pub(crate) fn has_domain(&self, name: &DomainName) -> bool {
+        self.index().domains.contains_key(name)
+    }
+
+    /// The domains with this name, of any namespace.
+    pub(crate) fn domains_named(&self, name: &DomainName) -> Vec<ObjectRef<EmailDomain>> {
+        self.index().domains.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The mailboxes that want this address, in any `EmailDomain` with this name.
+    pub(crate) fn mailboxes_at(&self, local: &str, domain: &DomainName) -> Vec<ObjectRef<EmailMailbox>> {
+        self.index().at(Some(local), domain)
+    }
+
+    /// The aliases that want this address, or the catch-all of the domain, in any `EmailDomain` with this name.
+    pub(crate) fn aliases_at(&self, local: &str, domain: &DomainName) -> Vec<ObjectRef<EmailAlias>> {
+        let index = self.index();
+        let mut found = index.at(Some(local), domain);
+        found.extend(index.at(None, domain));
+        found
     }
 
     /// Whether another object wants the same address.
     pub(crate) fn has_others<K: Addressed>(&self, object: &K) -> bool {
         let Some(address) = wanted(object) else { return false };
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get(&address) {
+        match self.index().claimants.get(&address) {
             None => false,
-            Some(Claimants::One(only)) => *only != id(object),
+            Some(Claimants::One(only)) => *only != Claimant::of(object),
             Some(Claimants::More(_)) => true,
         }
+    }
+
+    /// References to the other mailboxes and aliases that want the same address.
+    pub(crate) fn others<K: Addressed>(
+        &self,
+        object: &K,
+    ) -> (Vec<ObjectRef<EmailMailbox>>, Vec<ObjectRef<EmailAlias>>) {
+        let Some(address) = wanted(object) else { return (Vec::new(), Vec::new()) };
+        let (index, own) = (self.index(), Claimant::of(object));
+        let there = || index.claimants.get(&address).into_iter().flat_map(Claimants::all);
+        let others = || there().filter(|claimant| **claimant != own);
+        (others().filter_map(Claimant::reference).collect(), others().filter_map(Claimant::reference).collect())
+    }
+}
+
+impl Index {
+    fn enter_domain(&mut self, change: &Change<EmailDomain>) {
+        let domain = change.object().as_ref();
+        let Ok(name) = desired::domain_name(&domain.spec) else { return };
+        let reference = ObjectRef::new(domain.metadata.name.as_deref().unwrap_or_default())
+            .within(domain.metadata.namespace.as_deref().unwrap_or_default());
+        match (change, self.domains.entry(name)) {
+            (Change::Listed(_) | Change::Applied(_), named) => {
+                let named = named.or_default();
+                if !named.contains(&reference) {
+                    named.push(reference);
+                }
+            }
+            (Change::Deleted(_), Entry::Occupied(mut named)) => {
+                named.get_mut().retain(|known| *known != reference);
+                if named.get().is_empty() {
+                    named.remove();
+                    shrink(&mut self.domains);
+                }
+            }
+            (Change::Deleted(_), Entry::Vacant(_)) => {}
+        }
+    }
+
+    fn enter<K: Addressed>(&mut self, change: &Change<K>) {
+        let object = change.object().as_ref();
+        let Some(address) = wanted(object) else { return };
+        match (change, self.claimants.entry(address)) {
+            (Change::Listed(_) | Change::Applied(_), Entry::Vacant(place)) => {
+                place.insert(Claimants::One(Claimant::of(object)));
+            }
+            (Change::Listed(_) | Change::Applied(_), Entry::Occupied(mut place)) => {
+                place.get_mut().add(Claimant::of(object));
+            }
+            (Change::Deleted(_), Entry::Occupied(mut place)) => {
+                if place.get_mut().remove(&Claimant::of(object)) {
+                    place.remove();
+                    shrink(&mut self.claimants);
+                }
+            }
+            (Change::Deleted(_), Entry::Vacant(_)) => {}
+        }
+    }
+
+    fn at<K: Addressed>(&self, local: Option<&str>, domain: &DomainName) -> Vec<ObjectRef<K>> {
+        let domains = self.domains.get(domain).into_iter().flatten();
+        let claimants = domains.filter_map(|domain| self.claimants.get(&place(domain, local))).flat_map(Claimants::all);
+        claimants.filter_map(Claimant::reference).collect()
     }
 }
 
 impl Claimants {
-    fn add(&mut self, id: u64) {
+    fn all(&self) -> &[Claimant] {
         match self {
-            Self::One(only) if *only == id => {}
-            Self::One(only) => *self = Self::More(vec![*only, id]),
-            Self::More(ids) if ids.contains(&id) => {}
-            Self::More(ids) => ids.push(id),
+            Self::One(only) => std::slice::from_ref(only),
+            Self::More(several) => several,
+        }
+    }
+
+    fn add(&mut self, claimant: Claimant) {
+        match self {
+            Self::One(only) if *only == claimant => {}
+            Self::One(only) => *self = Self::More(vec![only.clone(), claimant]),
+            Self::More(several) if several.contains(&claimant) => {}
+            Self::More(several) => several.push(claimant),
         }
     }
 
     /// Removes one; returns whether none is left.
-    fn remove(&mut self, id: u64) -> bool {
+    fn remove(&mut self, claimant: &Claimant) -> bool {
         match self {
-            Self::One(only) => *only == id,
-            Self::More(ids) => {
-                ids.retain(|other| *other != id);
-                if let [only] = ids[..] {
-                    *self = Self::One(only);
+            Self::One(only) => only == claimant,
+            Self::More(several) => {
+                several.retain(|other| other != claimant);
+                if let [only] = &several[..] {
+                    *self = Self::One(only.clone());
                 }
                 false
             }
         }
     }
-}
-
-fn id<K: Addressed>(object: &K) -> u64 {
-    hashed(&(K::KIND, &object.meta().namespace, &object.meta().name))
 }
 
 #[cfg(test)]
@@ -159,21 +298,52 @@ mod tests {
     #[test]
     fn others_are_known_until_they_are_deleted_whatever_their_kind() {
         let addresses = Addresses::default();
-        let applied = |mailbox: &EmailMailbox| addresses.enter(&Change::Applied(Arc::new(mailbox.clone())));
+        let applied = |mailbox: &EmailMailbox| addresses.index().enter(&Change::Applied(Arc::new(mailbox.clone())));
         let (one, two, third) = (mailbox("one", "ada"), mailbox("two", "Ada"), alias("one", "ADA"));
         applied(&one);
         applied(&one);
         assert!(!addresses.has_others(&one));
         assert!(addresses.has_others(&two), "known before it is entered itself");
         applied(&two);
-        addresses.enter(&Change::Listed(Arc::new(third.clone())));
+        addresses.index().enter(&Change::Listed(Arc::new(third.clone())));
         assert!(addresses.has_others(&one) && addresses.has_others(&third));
-        addresses.enter(&Change::Deleted(Arc::new(two)));
+        addresses.index().enter(&Change::Deleted(Arc::new(two)));
         assert!(addresses.has_others(&one));
-        addresses.enter(&Change::Deleted(Arc::new(third)));
+        addresses.index().enter(&Change::Deleted(Arc::new(third)));
         assert!(!addresses.has_others(&one) && !addresses.has_others(&mailbox("bob", "bob")));
-        addresses.enter(&Change::Deleted(Arc::new(one)));
-        assert!(addresses.0.lock().unwrap().is_empty());
+        addresses.index().enter(&Change::Deleted(Arc::new(one)));
+        assert!(addresses.index().claimants.is_empty());
+    }
+
+    #[test]
+    fn objects_are_found_by_their_address_also_from_other_namespaces() {
+        let addresses = Addresses::default();
+        let domain = |name: &str| {
+            let mut domain = EmailDomain::new(name, serde_yaml::from_str("{domain: Example.com}").unwrap());
+            domain.metadata.namespace = Some("n".into());
+            Arc::new(domain)
+        };
+        let name = DomainName::parse("example.com").unwrap();
+        let mut catch_all = alias("all", "unused");
+        catch_all.spec.local_part = None;
+        let mut guest = alias("guest", "sales");
+        guest.metadata.namespace = Some("other".into());
+        guest.spec.domain_ref.namespace = Some("n".into());
+        addresses.index().enter(&Change::Applied(Arc::new(mailbox("one", "Ada"))));
+        for alias in [catch_all, guest, alias("elsewhere", "x")] {
+            addresses.index().enter(&Change::Applied(Arc::new(alias)));
+        }
+        assert!(!addresses.has_domain(&name) && addresses.mailboxes_at("ada", &name).is_empty());
+        addresses.index().enter_domain(&Change::Listed(domain("d")));
+        addresses.index().enter_domain(&Change::Applied(domain("d")));
+        addresses.index().enter_domain(&Change::Applied(domain("rival")));
+        assert_eq!(addresses.mailboxes_at("ada", &name), [ObjectRef::new("one").within("n")]);
+        let sales = [ObjectRef::new("guest").within("other"), ObjectRef::new("all").within("n")];
+        assert_eq!(addresses.aliases_at("sales", &name), sales);
+        addresses.index().enter_domain(&Change::Deleted(domain("d")));
+        assert!(addresses.has_domain(&name) && addresses.aliases_at("sales", &name).is_empty());
+        addresses.index().enter_domain(&Change::Deleted(domain("rival")));
+        assert!(!addresses.has_domain(&name));
     }
 
     #[test]
@@ -183,13 +353,13 @@ mod tests {
             let all: Vec<_> =
                 (0..5000).map(|n| Arc::new(mailbox(&format!("m{n}"), &format!("r{round}-{n}")))).collect();
             for mailbox in &all {
-                addresses.enter(&Change::Applied(mailbox.clone()));
+                addresses.index().enter(&Change::Applied(mailbox.clone()));
             }
             for mailbox in all {
-                addresses.enter(&Change::Deleted(mailbox));
+                addresses.index().enter(&Change::Deleted(mailbox));
             }
         }
-        let left = addresses.0.lock().unwrap();
+        let left = &addresses.index().claimants;
         assert!(left.is_empty() && left.capacity() < 2048, "{}", left.capacity());
     }
 }

@@ -1,5 +1,6 @@
 //! Finds the objects that an object refers to, in the stores.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
@@ -7,12 +8,16 @@ use kube::{Resource, ResourceExt};
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
+use crate::controller::driver::refers::{Refers, domain_of};
 use crate::controller::provision;
-use crate::crd::{DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref};
+use crate::crd::{
+    DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref, RefusedWrite, StatusCondition as Condition,
+};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, DomainName};
-use crate::outcome::{Outcome, Reason};
+use crate::mailcow;
+use crate::outcome::{Outcome, Reason, Why};
 use crate::status;
 use crate::tenancy::{self, Entitlement};
 
@@ -158,17 +163,73 @@ pub(crate) fn domain_is_still_there(server: &Inventory, name: &DomainName) -> Re
     Err(Outcome::waiting(Reason::DomainNotReady, message).into())
 }
 
-/// Why a write in a domain failed, if the domain is missing.
-pub(crate) async fn unless_domain_is_gone(server: &Inventory, name: &DomainName, failed: Stop) -> Stop {
-    let refused = match &failed {
+/// Why Mailcow did not create a mailbox or an alias. A missing domain and an entry that appeared since the last read are
+/// no refusals to remember: the operator retries. `is_there` reads the entry now.
+pub(crate) async fn why_not_added(
+    server: &Inventory,
+    thing: &impl Display,
+    domain: &DomainName,
+    is_there: impl AsyncFnOnce() -> Result<bool, mailcow::Error>,
+    failed: Stop,
+    refused: &mut Option<RefusedWrite>,
+) -> Stop {
+    if !is_refusal(&failed) {
+        return failed;
+    }
+    if matches!(server.domain(domain, Age::Now).await, Ok(None)) {
+        let stop = domain_is_still_there(server, domain).err().unwrap_or(failed);
+        refused.take_if(|_| stop.is_waiting());
+        return stop;
+    }
+    unless_it_appeared(thing, is_there().await, failed, refused)
+}
+
+/// Why Mailcow did not create an entry, by a read after its refusal.
+pub(crate) fn unless_it_appeared(
+    thing: &impl Display,
+    is_there: Result<bool, mailcow::Error>,
+    failed: Stop,
+    refused: &mut Option<RefusedWrite>,
+) -> Stop {
+    match is_there {
+        Ok(true) => {
+            *refused = None;
+            let message = format!("{thing} appeared on Mailcow a moment ago; the operator compares it and continues");
+            Outcome::Unknown(Why::new(Reason::RefusedByMailcow, message)).into()
+        }
+        Ok(false) => failed,
+        // For example a half-deleted mailbox, which no list shows.
+        Err(error) => {
+            *refused = None;
+            error.into()
+        }
+    }
+}
+
+/// Whether Mailcow refused a write.
+pub(crate) fn is_refusal(failed: &Stop) -> bool {
+    match failed {
         Stop::Outcome(Outcome::Stalled(_)) => true,
         Stop::Outcome(Outcome::Unknown(why)) => why.reason == Reason::RefusedByMailcow,
         Stop::Outcome(Outcome::InSync | Outcome::Waiting(_)) | Stop::Failed(_) => false,
-    };
-    if refused && matches!(server.domain(name, Age::Now).await, Ok(None)) {
-        return domain_is_still_there(server, name).err().unwrap_or(failed);
     }
-    failed
+}
+
+/// Whether a new object waits for an object that was not reconciled yet either. It reports nothing then: its status
+/// would only repeat that. The first status of the other one triggers it.
+pub(crate) fn waits_for_a_new_one(ctx: &Context, object: &impl Refers, outcome: &Outcome) -> bool {
+    let Outcome::Waiting(why) = outcome else { return false };
+    if !matches!(why.reason, Reason::DomainNotReady | Reason::MailboxNotReady) {
+        return false;
+    }
+    let is_new = |conditions: Option<&[Condition]>| !status::is_reported(conditions.unwrap_or_default());
+    let domain = domain_of(object).and_then(|domain| ctx.stores.domains.get(&domain));
+    let is_new_domain = |domain: Arc<EmailDomain>| is_new(domain.status.as_ref().map(|it| it.conditions.as_slice()));
+    let namespace = object.meta().namespace.clone().unwrap_or_default();
+    let mailbox = |name: &Ref| ctx.stores.mailboxes.get(&ObjectRef::new(&name.name).within(&namespace));
+    let is_new_mailbox =
+        |mailbox: Arc<EmailMailbox>| is_new(mailbox.status.as_ref().map(|it| it.conditions.as_slice()));
+    domain.is_some_and(is_new_domain) || object.mailboxes().into_iter().filter_map(mailbox).any(is_new_mailbox)
 }
 
 /// Stops until the mailbox is on Mailcow.

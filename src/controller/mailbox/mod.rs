@@ -62,6 +62,9 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         seen.outcome = outcome(steps)?;
         seen
     };
+    if ctx.writer.is_new(object.as_ref()) && references::waits_for_a_new_one(&ctx, object.as_ref(), &seen.outcome) {
+        return Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome));
+    }
     let after = status::mailbox(&before, &seen, &request);
     ctx.writer.write_status(object.as_ref(), &before, &after).await?;
     Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
@@ -116,7 +119,8 @@ async fn steps(
     let handled = before.last_handled_reconcile_at.as_deref();
     let age = age(object, before.observed_generation, handled);
     let touched = server.touched(&want.address);
-    let have = observed(&server, &domain, &want, policy, age, seen.sender_acl.as_deref()).await?;
+    let is_new = before.synced_generation.is_none();
+    let have = observed(&server, &domain, &want, policy, age, is_new, seen.sender_acl.as_deref()).await?;
     // Until it is known to exist and to be ours.
     seen.is_absent = true;
     may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
@@ -169,10 +173,10 @@ async fn steps(
         apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, secret).await;
     let applied = match applied {
         Err(failed) if have.is_none() => {
-            let stop = references::unless_domain_is_gone(&server, want.address.domain(), failed).await;
-            // A refusal because of a missing domain is retried when the domain is back.
-            seen.refused.take_if(|_| stop.is_waiting());
-            Err(stop)
+            let is_there = async || server.mailbox(&want.address, Age::Now).await.map(|have| have.is_some());
+            let refused = &mut seen.refused;
+            let domain = want.address.domain();
+            Err(references::why_not_added(&server, &want.address, domain, is_there, failed, refused).await)
         }
         applied => applied,
     };
@@ -272,6 +276,7 @@ async fn observed(
     want: &Mailbox,
     policy: AdoptionPolicy,
     age: Age,
+    is_new: bool,
     sender_acl: Option<&[String]>,
 ) -> Result<Option<MailboxHave>, Stop> {
     // An object that waits for its domain doesn't ask Mailcow again each time: a slightly older answer is enough.
@@ -280,7 +285,9 @@ async fn observed(
         may_be_made?;
     }
     let have = recalled(server.mailbox(&want.address, age).await?, sender_acl);
-    if age == Age::Now || plan::mailbox(want, have.as_ref(), policy, false) == Ok(Vec::new()) {
+    // Mailcow refuses a new mailbox that exists: no need to read again.
+    let is_known = age == Age::Now || (have.is_none() && is_new);
+    if is_known || plan::mailbox(want, have.as_ref(), policy, false) == Ok(Vec::new()) {
         return Ok(have);
     }
     Ok(recalled(server.mailbox(&want.address, Age::Now).await?, sender_acl))
@@ -364,6 +371,10 @@ async fn credentials(
         return secrets::given(ctx, object, given).await.map(Some);
     }
     let is_ours = have.is_none_or(|have| have.mark().is_some_and(|mark| mark == want.mark));
+    let is_new = before.address.is_none() && have.is_none() && !is_paused(object);
+    if is_new && let Some(password) = secrets::generate_first(ctx, object, &want.address).await? {
+        return Ok(Some(password));
+    }
     match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}
         Generated::InUse(password) => return Ok(Some(password)),

@@ -100,8 +100,24 @@ pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &A
 /// # Errors
 /// When the Kubernetes API fails.
 pub(crate) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<Password, Stop> {
-    let created = create(ctx, mailbox, address, None).await?;
+    let created = create(ctx, mailbox, address, None).await.map_err(Stop::api)?;
     password(&created, "password")
+}
+
+/// The same for a new mailbox, whose Secret needs no read before; `None` if a Secret with this name exists.
+///
+/// # Errors
+/// When the Kubernetes API fails.
+pub(crate) async fn generate_first(
+    ctx: &Context,
+    mailbox: &EmailMailbox,
+    address: &Address,
+) -> Result<Option<Password>, Stop> {
+    match create(ctx, mailbox, address, None).await {
+        Ok(created) => password(&created, "password").map(Some),
+        Err(kube::Error::Api(error)) if error.is_already_exists() => Ok(None),
+        Err(error) => Err(Stop::api(error)),
+    }
 }
 
 /// The same, before Mailcow is available.
@@ -109,7 +125,7 @@ pub(crate) async fn generate(ctx: &Context, mailbox: &EmailMailbox, address: &Ad
 /// # Errors
 /// When the Kubernetes API fails.
 pub(crate) async fn prepare(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> Result<(), Stop> {
-    create(ctx, mailbox, address, Some(PREPARED)).await.map(|_| ())
+    create(ctx, mailbox, address, Some(PREPARED)).await.map(|_| ()).map_err(Stop::api)
 }
 
 /// Starts to use a prepared Secret: fills in what was unknown when it was created.
@@ -157,7 +173,12 @@ fn hosts(ctx: &Context, mailbox: &EmailMailbox) -> [(&'static str, String); 4] {
     ["imapHost", "smtpHost", "pop3Host", "sieveHost"].map(|key| (key, host.clone()))
 }
 
-async fn create(ctx: &Context, mailbox: &EmailMailbox, address: &Address, state: Option<&str>) -> Result<Secret, Stop> {
+async fn create(
+    ctx: &Context,
+    mailbox: &EmailMailbox,
+    address: &Address,
+    state: Option<&str>,
+) -> Result<Secret, kube::Error> {
     let fixed = [
         ("username", address.to_string()),
         ("password", random_password().expose_secret().to_owned()),
@@ -188,7 +209,7 @@ async fn create(ctx: &Context, mailbox: &EmailMailbox, address: &Address, state:
     // The same field manager as later patches, so that changes by others are visible.
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let created = api(ctx, mailbox).create(&params, &secret).await;
-    created.map_err(|error| Stop::api(without_values(error, &secret)))
+    created.map_err(|error| without_values(error, &secret))
 }
 
 /// The Secret is deleted with the mailbox only if the mailbox is deleted on Mailcow too.

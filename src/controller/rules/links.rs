@@ -1,7 +1,7 @@
 //! Which aliases and rules forward mail to each other, in all namespaces that the operator watches: the input for the
 //! graph of forwarding loops.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::references;
 use crate::controller::rules::known_links::Links;
 use crate::controller::rules::scope;
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::crd::{EmailAlias, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::forwarding::{ForwardingLoop, Rank, Route, Routes, Sends, alias_loop, rule_loops};
 use crate::inventory::{Age, Inventory};
@@ -20,11 +20,10 @@ use crate::mail::{Address, Alias, Catch, DomainName, Goto};
 
 /// The current links between all rules.
 pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
-    let domains = domains(ctx);
     let rules: Vec<Arc<EmailForwardingRule>> = ctx
         .stores
         .rules
-        .state_filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(rule, &domains));
+        .state_filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(ctx, rule));
     // Without rules nothing can be left out, so the objects need no search.
     let state = if rules.is_empty() { 0 } else { state(ctx, &rules) };
     if let Some(known) = ctx.links.of(state) {
@@ -90,8 +89,7 @@ async fn find(ctx: &Context, objects: &[Arc<EmailForwardingRule>]) -> Links {
 /// The forwarding loop that an alias would close, or closes already.
 pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Alias) -> Option<ForwardingLoop> {
     let Goto::Addresses(goto) = want.goto.clone() else { return None };
-    let domains = domains(ctx);
-    if !want.active || !goto.iter().any(|to| domains.contains(to.domain())) {
+    if !want.active || !goto.iter().any(|to| ctx.addresses.has_domain(to.domain())) {
         return None;
     }
     let mut ways = Ways::default();
@@ -107,25 +105,19 @@ pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Ali
 
 /// The aliases that mail reaches after these.
 pub(crate) fn behind(ctx: &Context, aliases: &[Arc<EmailAlias>]) -> Vec<ObjectRef<EmailAlias>> {
-    let domains = domains(ctx);
     let goto = aliases.iter().flat_map(|alias| alias.spec.goto.iter().flatten());
-    let goto = goto.filter_map(|text| Address::parse(text).ok()).filter(|to| domains.contains(to.domain()));
+    let goto = goto.filter_map(|text| Address::parse(text).ok()).filter(|to| ctx.addresses.has_domain(to.domain()));
     let mut ways = Ways::default();
     ways.follow(ctx, goto.map(|to| (to.local().to_owned(), to.domain().clone())).collect());
     let objects = ways.routes.alias_ids().filter_map(|id| id.split_once('/'));
     objects.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
 }
 
-/// The domains of all namespaces.
-fn domains(ctx: &Context) -> HashSet<DomainName> {
-    ctx.stores.domains.state().iter().filter_map(|domain| desired::domain_name(&domain.spec).ok()).collect()
-}
-
 /// A quick check whether one of the targets may be in one of these domains; in doubt it may.
-fn may_stay_inside(rule: &EmailForwardingRule, domains: &HashSet<DomainName>) -> bool {
+fn may_stay_inside(ctx: &Context, rule: &EmailForwardingRule) -> bool {
     let is_ours = |to: &String| {
         to.rsplit_once('@')
-            .is_some_and(|(_, domain)| DomainName::parse(domain).is_ok_and(|name| domains.contains(&name)))
+            .is_some_and(|(_, domain)| DomainName::parse(domain).is_ok_and(|name| ctx.addresses.has_domain(&name)))
     };
     rule.spec.actions.iter().any(|action| {
         let to_sink = action.create_task.is_some() || action.create_note.is_some();
@@ -150,13 +142,12 @@ type Wanted = (String, DomainName);
 struct Ways {
     routes: Routes,
     mailboxes: Vec<(Arc<EmailMailbox>, Address)>,
-    wanted: HashSet<Wanted>,
+    wanted: BTreeSet<Wanted>,
 }
 
 impl Ways {
-    /// Finds the path of mail to these addresses: their aliases, the aliases after those, and so on. Each round
-    /// searches all aliases and mailboxes once; few aliases forward to others.
-    fn follow(&mut self, ctx: &Context, start: HashSet<Wanted>) {
+    /// Finds the path of mail to these addresses: their aliases, the aliases after those, and so on.
+    fn follow(&mut self, ctx: &Context, start: BTreeSet<Wanted>) {
         let mut new = start;
         loop {
             new.retain(|wanted| !self.wanted.contains(wanted));
@@ -174,16 +165,17 @@ impl Ways {
         }
     }
 
-    fn add_mailboxes(&mut self, ctx: &Context, wanted: &HashSet<Wanted>) {
-        let locals: HashSet<&str> = wanted.iter().map(|(local, _)| local.as_str()).collect();
-        let may_be = |mailbox: &EmailMailbox| {
-            mailbox.metadata.deletion_timestamp.is_none() && is_in(&locals, &mailbox.spec.local_part)
-        };
-        for mailbox in ctx.stores.mailboxes.state_filter(may_be) {
-            let address = references::address(ctx, &mailbox);
-            let is_wanted = |at: &Address| wanted.contains(&(at.local().to_owned(), at.domain().clone()));
-            if let Some(address) = address.filter(is_wanted) {
-                self.add_mailbox(mailbox, address);
+    fn add_mailboxes(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>) {
+        for (local, domain) in wanted {
+            for reference in ctx.addresses.mailboxes_at(local, domain) {
+                let mailbox = ctx.stores.mailboxes.get(&reference);
+                let Some(mailbox) = mailbox.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
+                    continue;
+                };
+                let address = references::address(ctx, &mailbox);
+                if let Some(address) = address.filter(|at| at.local() == local && at.domain() == domain) {
+                    self.add_mailbox(mailbox, address);
+                }
             }
         }
     }
@@ -197,24 +189,17 @@ impl Ways {
     }
 
     /// Adds aliases with these addresses, and catch-alls of their domains; returns their targets.
-    fn add_aliases(&mut self, ctx: &Context, wanted: &HashSet<Wanted>) -> HashSet<Wanted> {
-        let locals: HashSet<&str> = wanted.iter().map(|(local, _)| local.as_str()).collect();
-        let domains: HashSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
-        let may_be = |alias: &EmailAlias| {
-            let may_lead =
-                alias.spec.active && alias.spec.sink.is_none() && alias.metadata.deletion_timestamp.is_none();
-            may_lead && alias.spec.local_part.as_ref().is_none_or(|local| is_in(&locals, local))
+    fn add_aliases(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>) -> BTreeSet<Wanted> {
+        let found = wanted.iter().flat_map(|(local, domain)| ctx.addresses.aliases_at(local, domain));
+        // A catch-all comes with each address of its domain.
+        let mut seen = HashSet::new();
+        let found: Vec<_> = found.filter(|alias| seen.insert(alias.clone())).collect();
+        let may_lead = |alias: &Arc<EmailAlias>| {
+            alias.spec.active && alias.spec.sink.is_none() && alias.metadata.deletion_timestamp.is_none()
         };
-        let mut next = HashSet::new();
-        for alias in ctx.stores.aliases.state_filter(may_be) {
+        let mut next = BTreeSet::new();
+        for alias in found.iter().filter_map(|reference| ctx.stores.aliases.get(reference)).filter(may_lead) {
             let Some(catch) = catch(ctx, &alias) else { continue };
-            let is_wanted = match &catch {
-                Catch::One(at) => wanted.contains(&(at.local().to_owned(), at.domain().clone())),
-                Catch::All(domain) => domains.contains(domain),
-            };
-            if !is_wanted {
-                continue;
-            }
             let mut to: Vec<Address> =
                 alias.spec.goto.iter().flatten().filter_map(|text| Address::parse(text).ok()).collect();
             for reference in alias.spec.goto_mailbox_refs.iter().flatten() {
@@ -243,9 +228,8 @@ impl Ways {
         let mut routes = self.routes.clone();
         let mut is_new = false;
         for address in self.only_caught(loops) {
-            let of =
-                |domain: &EmailDomain| desired::domain_name(&domain.spec).is_ok_and(|name| name == *address.domain());
-            let domain = ctx.stores.domains.find(|domain| of(domain));
+            let domains = ctx.addresses.domains_named(address.domain());
+            let domain = domains.iter().find_map(|domain| ctx.stores.domains.get(domain));
             let server = domain.and_then(|domain| ctx.servers.get(&domain.spec.server).ok());
             if let Some(server) = server
                 && is_there(&server, &address).await
@@ -264,12 +248,6 @@ impl Ways {
         let addresses = in_them.filter_map(|(local, domain)| Address::new(local, domain.clone()).ok());
         addresses.filter(|address| self.routes.is_only_caught(address)).collect()
     }
-}
-
-/// Whether the set has a local part, case-insensitive.
-fn is_in(locals: &HashSet<&str>, local: &str) -> bool {
-    locals.contains(local)
-        || (local.bytes().any(|b| b.is_ascii_uppercase()) && locals.contains(local.to_ascii_lowercase().as_str()))
 }
 
 /// The address of an alias, if its domain allows it.

@@ -294,7 +294,7 @@ impl ScriptReconcile {
         };
         let may_displace =
             self.placed().any(|rule| policies::of(ctx, rule.as_ref()).adoption.value == AdoptionPolicy::Force);
-        Ok(plan::filter(address, (&script.text, &script.description), have, mark, may_displace)?)
+        Ok(plan::filter(address, &script.text, &script.description, have, mark, may_displace)?)
     }
 
     /// The objects of the rules in the script.
@@ -348,7 +348,7 @@ impl ScriptReconcile {
         let shown = self.before.as_ref().and_then(|before| before.hash.as_deref());
         let is_gone = !have.iter().any(|filter| filter.mark().is_some_and(|there| there.same_owner(mark)));
         let was_there = shown == Some(script.hash.as_str());
-        if plan::filter_was_changed((&script.text, &script.hash), shown, have, mark) || (is_gone && was_there) {
+        if plan::filter_was_changed(&script.text, &script.hash, shown, have, mark) || (is_gone && was_there) {
             let address = &self.place.address;
             let message = format!(
                 "the script of {address} was changed, deactivated or deleted by hand on Mailcow; with driftPolicy: Report it stays so until a rule changes"

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
@@ -27,6 +27,12 @@ use crate::status;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// All objects are reconciled in turn, in this many parts.
 const SHARES: u32 = 64;
+/// Number of changes handled together.
+const BATCH: usize = 1000;
+/// The pause after a batch, in times of what it took: all batches of one kind use at most two percent of a core.
+const PAUSE: u32 = 49;
+/// Pauses shorter than this are left out.
+const SHORT: Duration = Duration::from_millis(1);
 
 /// The relevant changes: objects whose `what` changed, and deletions. Names are stored as hashes, because for every
 /// subscription they would be a large part of the operator's memory.
@@ -92,6 +98,26 @@ pub(crate) fn paced_at_start<K: Send + Sync + 'static>(
     })
 }
 
+/// Handles changes in batches: all that happened meanwhile together. A batch that takes long to handle is followed by a
+/// pause, in which the next batch grows: a search through all objects for each change would take the square of their
+/// number.
+pub(crate) fn in_batches<T, R, H>(changes: impl Stream<Item = T> + Send + 'static, handle: H) -> BoxStream<'static, R>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    H: FnMut(Vec<T>) -> Vec<R> + Send + 'static,
+{
+    let next = |(mut changes, mut handle, pause): (BoxStream<'static, Vec<T>>, H, Duration)| async move {
+        tokio::time::sleep(pause).await;
+        let batch = StreamExt::next(&mut changes).await?;
+        let started = Instant::now();
+        let found = handle(batch);
+        let pause = started.elapsed() * PAUSE;
+        Some((stream::iter(found), (changes, handle, if pause < SHORT { Duration::ZERO } else { pause })))
+    };
+    stream::unfold((changes.ready_chunks(BATCH).boxed(), handle, Duration::ZERO), next).flatten().boxed()
+}
+
 /// Every object once in each `time`, spread over it. A timer for each object would need as much memory as the object.
 pub(crate) fn in_turn<K>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>>
 where
@@ -136,7 +162,7 @@ pub(crate) fn domain_for_mailcow(domain: &EmailDomain) -> u64 {
 pub(crate) fn domain_for_dns(domain: &EmailDomain) -> u64 {
     let Some(status) = &domain.status else { return own(domain) };
     let key = status.dkim.as_ref().map(|key| (&key.selector, &key.record));
-    hashed(&(own(domain), status::is_reported(status), status::is_ours(status), key))
+    hashed(&(own(domain), status::is_reported(&status.conditions), status::is_ours(status), key))
 }
 
 /// The parts of a domain that objects which refer to it act on.
@@ -145,7 +171,10 @@ pub(crate) fn domain_for_others(domain: &EmailDomain) -> u64 {
     let is_proven = status::is_true(conditions, "OwnershipVerified");
     // Limits matter once Mailcow has them.
     let in_sync = domain.status.as_ref().and_then(|status| status.synced_generation);
-    hashed(&(&domain.metadata.uid, domain.metadata.generation, in_sync, synced(conditions.iter()), is_proven))
+    // What belongs to a new domain reports nothing before the domain does.
+    let is_reported = status::is_reported(conditions);
+    let synced = synced(conditions.iter());
+    hashed(&(&domain.metadata.uid, domain.metadata.generation, in_sync, synced, is_proven, is_reported))
 }
 
 /// The parts of a domain that other objects with its name depend on, including whether it is on Mailcow.
@@ -176,13 +205,14 @@ pub(crate) fn mailbox_for_provision(mailbox: &EmailMailbox) -> u64 {
 
 /// The parts of a mailbox that objects which refer to it act on.
 pub(crate) fn mailbox_for_others(mailbox: &EmailMailbox) -> u64 {
-    let conditions = mailbox.status.iter().flat_map(|status| &status.conditions);
+    let conditions = mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let is_there = mailbox.status.as_ref().is_some_and(|status| status.quota.is_some());
     hashed(&(
         &mailbox.metadata.uid,
         mailbox.metadata.generation,
-        synced(conditions),
+        synced(conditions.iter()),
         is_there,
+        status::is_reported(conditions),
         mailbox.metadata.deletion_timestamp.is_some(),
     ))
 }
@@ -316,6 +346,25 @@ mod tests {
         assert_eq!(first, second);
         first.sort_unstable();
         assert_eq!(first, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn what_changes_while_a_long_search_pauses_is_one_batch() {
+        let (sender, changes) = futures::channel::mpsc::unbounded();
+        let (sizes, handled) = std::sync::mpsc::channel();
+        let mut found = in_batches(changes, move |batch: Vec<u32>| {
+            sizes.send(batch.len()).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+            batch
+        });
+        sender.unbounded_send(0).unwrap();
+        assert_eq!(StreamExt::next(&mut found).await, Some(0), "the first is handled at once");
+        for n in 1..=100 {
+            sender.unbounded_send(n).unwrap();
+        }
+        drop(sender);
+        assert_eq!(found.collect::<Vec<_>>().await, (1..=100).collect::<Vec<_>>());
+        assert_eq!(handled.try_iter().collect::<Vec<_>>(), [1, 100]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod secrets;
-pub(crate) mod throttle;
+pub(crate) mod settle;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
 use crate::controller::mailbox::senders;
 use crate::controller::rules::{links, scope};
-use crate::controller::triggers::changes::{changed_since_start, in_turn};
-use crate::controller::triggers::throttle::throttled;
+use crate::controller::triggers::changes::{changed_since_start, in_batches, in_turn};
+use crate::controller::triggers::settle::{Delay, settled};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::inventory::Moved;
@@ -31,13 +31,15 @@ use crate::mail::DomainName;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned};
 
-/// Number of changes handled together.
-const BATCH: usize = 1000;
-/// Forwarding loops are checked at most once in this time.
-const RELINK: Duration = Duration::from_millis(500);
+/// When forwarding loops are checked.
+const RELINK: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_millis(500) };
+/// When a domain counts its objects. Each count is a read of Mailcow and a write of the status.
+const RECOUNT: Delay = Delay { quiet: Duration::from_secs(2), most: Duration::from_secs(30) };
+/// The same for a domain that waits with its deletion until it is empty.
+const RECOUNT_FOR_DELETION: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_secs(1) };
 
-/// Triggers of domains: they count their objects, at most once in `recount`, and wait for rivals to be deleted.
-pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<EmailDomain>> {
+/// Triggers of domains: they count their objects, and wait for rivals to be deleted.
+pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let domains = &ctx.stores.domains;
     let mailboxes = attached(ctx.stores.mailboxes.subscribe());
     let aliases = attached(ctx.stores.aliases.subscribe());
@@ -57,7 +59,12 @@ pub(crate) fn of_domains(ctx: &Arc<Context>, recount: Duration) -> Vec<Triggers<
     };
     let rivals = all_matching(domains.subscribe(), changes::domain_for_rivals, domains.store(), name, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
-    let recounts = throttled(stream::select(stream::select(mailboxes, aliases), rules), recount);
+    let of_count = domains.store();
+    let delay = move |domain: &ObjectRef<EmailDomain>| match of_count.get(domain) {
+        Some(domain) if domain.metadata.deletion_timestamp.is_some() => RECOUNT_FOR_DELETION,
+        Some(_) | None => RECOUNT,
+    };
+    let recounts = settled(stream::select(stream::select(mailboxes, aliases), rules), delay);
     [recounts, moved, rivals, provisioned].into_iter().chain(of_namespaces(ctx, domains)).collect()
 }
 
@@ -102,10 +109,9 @@ fn changed_on_mailcow<K: Object + 'static>(
     let concerned = move |changes: Vec<Arc<Moved>>| {
         let mut moved = Moved::default();
         moved.extend(changes);
-        let objects = store.state_filter(|object| is_about(&moved, object));
-        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+        references_of(&store.state_filter(|object| is_about(&moved, object)))
     };
-    ctx.mailcow_changes.subscribe().ready_chunks(BATCH).flat_map(concerned).boxed()
+    in_batches(ctx.mailcow_changes.subscribe(), concerned)
 }
 
 /// Triggers of domains with automatic mailboxes: namespaces, and objects that use names in the domain.
@@ -217,10 +223,9 @@ fn freed<K: Addressed + 'static, O: Addressed + 'static>(changes: Changes<O>, st
     let waiting = move |addresses: Vec<[Option<u64>; 2]>| {
         let addresses: HashSet<u64> = addresses.into_iter().flatten().flatten().collect();
         let is_freed = |address: Option<u64>| address.is_some_and(|address| addresses.contains(&address));
-        let objects = store.state_filter(|object| is_freed(wanted(object)) || is_freed(reported(object)));
-        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+        references_of(&store.state_filter(|object| is_freed(wanted(object)) || is_freed(reported(object))))
     };
-    deleted.ready_chunks(BATCH).flat_map(waiting).boxed()
+    in_batches(deleted, waiting)
 }
 
 fn mailbox_moved(moved: &Moved, mailbox: &EmailMailbox) -> bool {
@@ -277,10 +282,9 @@ fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
             status::ready(conditions).is_some_and(|ready| ready.reason == Reason::Conflict.as_str())
         };
         let left_out = ctx.stores.aliases.state_filter(is_left_out);
-        let left_out = left_out.iter().map(|alias| ObjectRef::from_obj(alias.as_ref()));
-        stream::iter(links::behind(&ctx, &changed).into_iter().chain(left_out).collect::<Vec<_>>())
+        links::behind(&ctx, &changed).into_iter().chain(references_of(&left_out)).collect()
     };
-    changed.ready_chunks(BATCH).flat_map(concerned).boxed()
+    in_batches(changed, concerned)
 }
 
 /// Triggers of scripts: rules, domains and the installation's sinks.
@@ -336,7 +340,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let changed = stream::select(rules, stream::select(aliases, mailboxes));
     let looking = ctx.clone();
     // Each check publishes the changes: a script may have been made from the result of another check in between.
-    let looks = throttled(changed, RELINK).filter_map(move |()| {
+    let looks = settled(changed, |()| RELINK).filter_map(move |()| {
         let ctx = looking.clone();
         async move {
             links::links(&ctx).await;
@@ -392,8 +396,11 @@ where
 {
     let found = move |changed: Vec<Arc<O>>| {
         let names = changed.iter().filter_map(|other| name(other)).collect();
-        let objects = store.state_filter(|object| matters(&names, object));
-        stream::iter(objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+        references_of(&store.state_filter(|object| matters(&names, object)))
     };
-    changed_since_start(events, what).ready_chunks(BATCH).flat_map(found).boxed()
+    in_batches(changed_since_start(events, what), found)
+}
+
+fn references_of<K: Resource<DynamicType = ()>>(objects: &[Arc<K>]) -> Vec<ObjectRef<K>> {
+    objects.iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect()
 }

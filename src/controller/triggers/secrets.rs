@@ -13,10 +13,9 @@ use kube::{Api, ResourceExt};
 
 use crate::controller::driver::refers::Names;
 use crate::controller::mailbox::secrets;
+use crate::controller::triggers::changes::in_batches;
 use crate::crd::EmailMailbox;
 
-/// Number of changes handled together.
-const BATCH: usize = 1000;
 /// Number of Secrets in a page: their metadata may be large.
 const PAGE: u32 = 100;
 
@@ -33,7 +32,7 @@ pub(crate) fn changed(
     let watched = |api| watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed();
     let events = stream::select_all(secrets.into_iter().map(watched));
     let touched = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
-    touched.ready_chunks(BATCH).flat_map(move |secrets| stream::iter(naming(&store, secrets))).boxed()
+    in_batches(touched, move |secrets| naming(&store, secrets))
 }
 
 /// The Secret that an event is about.

@@ -47,7 +47,7 @@ pub fn decide(wanted: &Wanted, purpose: &Purpose, published: Published<'_>, know
     }
     for endpoint in &purpose.endpoints {
         let answers = Need::all(kinds(endpoint).iter().map(|kind| known.ask(&endpoint.dns_name, *kind)))?;
-        let hindered = answers.into_iter().find_map(|answer| hindered(endpoint, published, (answer, cutover)));
+        let hindered = answers.into_iter().find_map(|answer| hindered(endpoint, published, answer, cutover));
         if let Some(why) = hindered {
             return Ok(Decision::Hold(why));
         }
@@ -56,7 +56,7 @@ pub fn decide(wanted: &Wanted, purpose: &Purpose, published: Published<'_>, know
 }
 
 /// Why an answer about a set's name prevents its publication, if so.
-fn hindered(endpoint: &Endpoint, published: Published<'_>, (answer, cutover): (&Answer, bool)) -> Option<String> {
+fn hindered(endpoint: &Endpoint, published: Published<'_>, answer: &Answer, cutover: bool) -> Option<String> {
     let name = &endpoint.dns_name;
     if let Some(why) = answer.failure() {
         return Some(format!("no answer for {name}: {why}"));

@@ -12,7 +12,7 @@ SEED ?=
 # Another commit that `make bench` also builds and measures.
 BASE ?=
 
-.PHONY: faults mutants help demo test bench lint chart image crds tools ground judges opinions sieve prometheus sandbox
+.PHONY: faults mutants help demo test bench lint chart image plugin crds tools ground judges opinions sieve prometheus shells sandbox
 
 # The default folders of the Rust and Go installers.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -28,7 +28,7 @@ demo: tools ground ## Shows the operator at work on this machine; KEEP=1 keeps i
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground judges opinions sieve prometheus ## Runs all tests, with a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges opinions sieve prometheus shells ## Runs all tests, with a real Kubernetes API server and a simulated Mailcow
 	@status=0; threads=$$(nproc); [ "$$threads" -ge 4 ] || threads=4; \
 	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$threads}" cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
@@ -43,6 +43,8 @@ test: tools ground judges opinions sieve prometheus ## Runs all tests, with a re
 	  command -v musl-gcc >/dev/null || skipped "character sets of Mailcow's C library: musl-gcc is missing"; \
 	  command -v promtool >/dev/null || skipped "metrics and alerts in Prometheus: promtool is missing"; \
 	  tests/second_opinion/build.sh --ready >/dev/null 2>&1 || skipped "DNS records in checkdmarc, dkimpy, pyspf and postfix-mta-sts-resolver: they are not installed"; \
+	  command -v zsh >/dev/null || skipped "completion in zsh: zsh is missing"; \
+	  command -v fish >/dev/null || skipped "completion in fish: fish is missing"; \
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
@@ -124,6 +126,9 @@ image: tools ground sandbox ## Builds the image's root file system and bill of m
 	@root="$(TARGET)/image"; tests/image/rootfs.sh "$$root"; tests/image/attest.py "$$root" "$$root.attestations"; \
 	IMAGE_ROOT="$$root" cargo test --quiet --locked --test install -- --ignored --nocapture the_image
 
+plugin: tools ## Builds the kubectl plugin as a static program, packs it for krew, and judges krew's manifest; PROFILE=dev is faster
+	@tests/plugin/package.sh "$(TARGET)/plugin"; tests/plugin/validate.sh "$(TARGET)/plugin/email.yaml"
+
 crds: tools ## Regenerates crds/ and the chart's copies from src/crd
 	UPDATE_CRDS=1 cargo test --quiet --locked --test crds
 
@@ -163,6 +168,17 @@ sieve:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \
 	else \
 	  echo "To test Sieve scripts too: sudo apt-get install $$want (or your system's packages with sievec)" >&2; \
+	fi
+
+# The shells that complete the words of `kubectl email`, beside bash.
+shells:
+	@command -v zsh >/dev/null && command -v fish >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends zsh fish </dev/null || \
+	    echo "zsh and fish can't be installed; the tests report what they skip" >&2; \
+	else \
+	  echo "To test completion too: sudo apt-get install zsh fish" >&2; \
 	fi
 
 # Prometheus checks metrics and alerts, and answers the dashboard's queries.

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{NonEmptyStringValueParser, OsStr, Resettable};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use serde::de::DeserializeOwned;
 
@@ -125,6 +125,29 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The options of another process: from its arguments (beginning with `run`) and variables, not from those of this
+    /// process.
+    ///
+    /// # Errors
+    /// When they are not those of this version of the operator.
+    pub fn of_process(arguments: &[String], variables: &[(String, String)]) -> Result<Self, clap::Error> {
+        let mut arguments = arguments.to_vec();
+        let alone = Cli::command().mut_subcommand("run", |run| {
+            run.mut_args(|arg| {
+                let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+                let value = variables.iter().find(|(name, _)| Some(name) == variable.as_ref()).map(|(_, value)| value);
+                arguments.extend(value.and_then(|value| argument(&arg, value, &arguments)));
+                arg.env(Resettable::<OsStr>::Reset)
+            })
+        });
+        let name = "mailcow-operator".to_owned();
+        let matches = alone.try_get_matches_from([name].into_iter().chain(arguments))?;
+        match Cli::from_arg_matches(&matches)?.command {
+            Command::Run(settings) => Ok(*settings),
+            Command::Crds => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
+        }
+    }
+
     /// Time between two polls of Mailcow.
     pub fn poll_interval(&self) -> Duration {
         self.poll_interval.unwrap_or((self.resync / 2).min(LONGEST_POLL))
@@ -263,6 +286,14 @@ pub enum DnsMode {
     Recursive,
 }
 
+/// The value of a variable as an argument; `None` if the arguments have the option, or it has no value.
+fn argument(arg: &Arg, value: &str, arguments: &[String]) -> Option<String> {
+    let given = format!("--{}", arg.get_long()?);
+    let is_given = |one: &String| *one == given || one.starts_with(&format!("{given}="));
+    let has_value = !matches!(arg.get_action(), ArgAction::SetTrue);
+    (has_value && !arguments.iter().any(is_given)).then(|| format!("{given}={value}"))
+}
+
 /// Reads `30s`, `10m` or `6h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration: write a whole number with s, m or h, such as 10m");
@@ -317,7 +348,7 @@ fn lease_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `1.1.1.1`, `1.1.1.1:53` or `[::1]:53`.
-fn resolver(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn resolver(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)).ok();
     address.or_else(|| text.parse().ok()).ok_or_else(|| format!("{text:?} is neither an address nor address:port"))
 }
@@ -363,6 +394,18 @@ mod tests {
         assert!(parse(&["--mailcow-url", "https://m"]).is_err());
         assert!(parse(&["--mailcow-url", "https://m", "--mailcow-api-key-file", "/k"]).is_ok());
         assert!(parse(&["--mailcow-url", "x", "--mailcow-api-key-file", "/k", "--mailcow-secret", "s"]).is_err());
+    }
+
+    #[test]
+    fn the_options_of_another_process_come_from_its_arguments_and_variables() {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let variables = [variable("POD_NAMESPACE", "there"), variable("RESYNC", "1h"), variable("OTHER", "x")];
+        let arguments = texts(&["run", "--mailcow-secret=s", "--resync=5m"]);
+        let settings = Settings::of_process(&arguments, &variables).unwrap();
+        assert_eq!((settings.operator_namespace.as_str(), settings.resync), ("there", Duration::from_mins(5)));
+        assert_eq!(settings.mailcow_secret.as_deref(), Some("s"));
+        assert!(Settings::of_process(&texts(&["run", "--of-the-future"]), &[]).is_err());
     }
 
     #[test]

@@ -158,9 +158,20 @@ const RUN: &[(&str, &str, &str)] = &[
     ("helm upgrade mailcow-operator charts/mailcow-operator", "tests/install/lifecycle.rs", "helm(\"upgrade\""),
     ("helm uninstall mailcow-operator", "tests/install/lifecycle.rs", "uninstall()"),
     ("create secret generic mailcow-operator-mailcow --from", "tests/install/release.rs", "\"secret\", \"generic\""),
-    ("kubectl email rules check", "tests/cli.rs", "\"check\""),
-    ("kubectl email rules compile", "tests/cli.rs", "\"compile\""),
-    ("kubectl email rules test", "tests/cli.rs", "\"test\""),
+    ("kubectl email rules check", "tests/cli/rules.rs", "\"check\""),
+    ("kubectl email rules compile", "tests/cli/rules.rs", "\"compile\""),
+    ("kubectl email rules test", "tests/cli/rules.rs", "\"test\""),
+    ("kubectl email status", "tests/cli/status.rs", "\"status\""),
+    ("kubectl email dns", "tests/cli/dns.rs", "\"dns\""),
+    ("kubectl email check", "tests/cli/check.rs", "\"check\""),
+    ("kubectl email quarantine list", "tests/cli/quarantine.rs", "\"quarantine\", \"list\""),
+    ("kubectl email report", "tests/cli/report.rs", "\"report\""),
+    ("kubectl email plan", "tests/cli/plan.rs", "\"plan\""),
+    ("kubectl email export", "tests/cli/export.rs", "\"export\""),
+    ("kubectl email reconcile", "tests/cli/act.rs", "\"reconcile\""),
+    ("kubectl email pause", "tests/cli/act.rs", "\"pause\""),
+    ("kubectl email resume", "tests/cli/act.rs", "\"resume\""),
+    ("kubectl email rotate", "tests/cli/act.rs", "\"rotate\""),
 ];
 
 fn is_run_in_order(path: &Path, command: &str) -> bool {

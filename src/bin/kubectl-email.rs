@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mailcow_operator::cli::{Email, run};
+use mailcow_operator::cli::{Email, answer_shells, run};
 
 fn main() -> ExitCode {
+    answer_shells();
     run(&Email::parse())
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Input;
 use super::manifests::{Manifests, Object, Owner, read};
+use super::rules::unknown;
 use super::show::Show;
 use crate::crd::{self, EmailForwardingRuleSpec, ToSink};
 use crate::desired;
@@ -53,19 +54,24 @@ pub(super) struct Group {
 
 impl Checked {
     /// Reads and checks the rules.
-    pub(super) fn read(input: &Input) -> Result<Self, Vec<String>> {
+    pub(super) fn read(input: &Input, namespace: &str) -> Result<Self, Vec<String>> {
         let one = |why: String| vec![why];
-        let manifests = Manifests::read(&input.files, &input.namespace).map_err(one)?;
+        let manifests = Manifests::read(&input.files, namespace).map_err(one)?;
         let parse = |text: &String| Address::parse(text).map_err(|error| vec![format!("--mailbox: {error}")]);
         let given = input.mailbox.as_ref().map(parse).transpose()?;
         let sinks = sinks(input.sinks.as_deref(), &manifests).map_err(one)?;
+        Ok(Self::of(&manifests, given.as_ref(), &sinks))
+    }
+
+    /// Checks the rules; `given` is the mailbox of rules whose mailbox is not in the manifests.
+    pub(super) fn of(manifests: &Manifests, given: Option<&Address>, sinks: &Sinks) -> Self {
         let mut checked = Self { groups: BTreeMap::new(), verdicts: Vec::new() };
         for rule in &manifests.rules {
-            checked.add(rule, &manifests, given.as_ref(), &sinks);
+            checked.add(rule, manifests, given, sinks);
         }
-        checked.leave_alone(&manifests);
-        checked.find_loops(&manifests);
-        Ok(checked)
+        checked.leave_alone(manifests);
+        checked.find_loops(manifests);
+        checked
     }
 
     fn add(
@@ -86,13 +92,17 @@ impl Checked {
         for owner in owners {
             mailboxes.insert(owner.label.clone());
             let read = desired::rule(&id, rule.created, spec, &owner.address, sinks).map_err(|why| why.to_string());
-            wrong.extend(read.as_ref().err().cloned());
+            for why in desired::rule_problems(&id, spec, &owner.address, sinks) {
+                let why = why.to_string();
+                if !wrong.contains(&why) {
+                    wrong.push(why);
+                }
+            }
             self.groups.entry(owner.label.clone()).or_insert_with(|| Group::new(owner)).take(&id, read);
         }
         if self.verdicts.iter().any(|known| known.id == id) {
             wrong.push("another rule in the files has the same namespace and name".to_owned());
         }
-        wrong.dedup();
         self.verdicts.push(Verdict { id, mailboxes, wrong });
     }
 
@@ -155,6 +165,33 @@ impl Checked {
             return Err(vec![format!("no rule in {} applies to {label}", shown(&input.files))]);
         }
         Ok(group)
+    }
+
+    /// Only the rules of these names; all of them if there is no name.
+    pub(super) fn named(mut self, names: &[String]) -> Result<Self, Vec<String>> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let name = |id: &str| id.split_once('/').map_or(id, |(_, name)| name).to_owned();
+        let known: Vec<String> = self.verdicts.iter().map(|verdict| name(&verdict.id)).collect();
+        if let Some(missing) = names.iter().find(|name| !known.contains(name)) {
+            return Err(unknown("EmailForwardingRule", missing, known.iter().map(String::as_str)));
+        }
+        self.verdicts.retain(|verdict| names.contains(&name(&verdict.id)));
+        Ok(self)
+    }
+
+    /// The rules of a mailbox, by its address or the name of its object.
+    pub(super) fn of_mailbox(mut self, name: &str) -> Result<Group, Vec<String>> {
+        let address = Address::parse(name).ok().map(|address| without_tag(&address).unwrap_or(address));
+        let is_it = |group: &Group| group.owner.object.1 == name || Some(&group.owner.address) == address.as_ref();
+        let label = self.groups.iter().find(|(_, group)| is_it(group)).map(|(label, _)| label.clone());
+        let group = label.and_then(|label| self.groups.remove(&label));
+        group.ok_or_else(|| {
+            let known =
+                self.groups.values().flat_map(|group| [group.owner.label.as_str(), group.owner.object.1.as_str()]);
+            unknown("mailbox with rules", name, known)
+        })
     }
 
     /// The label of the selected mailbox.
@@ -221,7 +258,7 @@ impl Group {
 }
 
 /// The installation's sinks from a file, or every sink that a rule names.
-fn sinks(file: Option<&Path>, manifests: &Manifests) -> Result<Sinks, String> {
+pub(super) fn sinks(file: Option<&Path>, manifests: &Manifests) -> Result<Sinks, String> {
     if let Some(file) = file {
         let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: it is not UTF-8 text", file.display()))?;
         return Sinks::parse(&text).map_err(|error| format!("{}: {error}", file.display()));

@@ -1,5 +1,6 @@
 //! Manifests from files: rules, and the mailboxes and domains that they refer to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -7,31 +8,49 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::kinds::Kind;
 use crate::crd::{DomainRef, EmailAliasSpec, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, GROUP, Ref};
 use crate::desired;
 use crate::forwarding::{Rank, Route, Routes};
 use crate::mail::{Address, Catch, Mark};
+
+/// The id of a cluster that is unknown.
+const OFFLINE: &str = "offline";
 
 /// The objects in the files.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
     /// The rules. For a spec that can't be read: the error.
     pub(super) rules: Vec<Object<Result<EmailForwardingRuleSpec, String>>>,
-    mailboxes: Vec<Object<EmailMailboxSpec>>,
-    aliases: Vec<Object<EmailAliasSpec>>,
-    domains: Vec<Object<EmailDomainSpec>>,
+    /// The mailboxes.
+    pub(super) mailboxes: Vec<Object<EmailMailboxSpec>>,
+    /// The aliases.
+    pub(super) aliases: Vec<Object<EmailAliasSpec>>,
+    /// The domains.
+    pub(super) domains: Vec<Object<EmailDomainSpec>>,
+    /// The short id of the cluster in ownership marks; `None` without a cluster.
+    pub(super) cluster: Option<String>,
 }
 
-/// An object from a file.
+/// An object from a file or from the cluster.
 #[derive(Debug)]
 pub(super) struct Object<T> {
-    namespace: String,
-    name: String,
-    uid: String,
-    /// Creation time in seconds, if the file has one.
+    /// The namespace.
+    pub(super) namespace: String,
+    /// The name.
+    pub(super) name: String,
+    /// Its uid; `0` if it is unknown.
+    pub(super) uid: String,
+    /// Creation time in seconds, if it is known.
     pub(super) created: i64,
+    /// Its annotations.
+    pub(super) annotations: BTreeMap<String, String>,
     /// Its spec.
     pub(super) spec: T,
+    /// Whether it was read from the cluster and not from a file.
+    pub(super) is_live: bool,
+    /// The whole manifest, with its namespace; null for one from the cluster.
+    pub(super) manifest: Value,
 }
 
 /// A mailbox with rules.
@@ -43,19 +62,22 @@ pub(super) struct Owner {
     pub(super) label: String,
     /// Whether the files have the address.
     pub(super) is_known: bool,
-    object: (String, String, String),
+    /// Namespace, name and uid of its object.
+    pub(super) object: (String, String, String),
+    /// The short id of the cluster.
+    cluster: String,
 }
 
 impl Owner {
     /// A mailbox by its address alone.
     pub(super) fn of(address: Address) -> Self {
         let object = ("offline".to_owned(), address.local().to_owned(), "0".to_owned());
-        Self { label: address.to_string(), address, is_known: true, object }
+        Self { label: address.to_string(), address, is_known: true, object, cluster: OFFLINE.to_owned() }
     }
 
-    /// The mark in the script; in a cluster it would have the cluster's id.
+    /// The mark in the script.
     pub(super) fn mark(&self) -> Mark {
-        Mark::new("offline", &self.object.0, &self.object.1, &self.object.2)
+        Mark::new(&self.cluster, &self.object.0, &self.object.1, &self.object.2)
     }
 }
 
@@ -65,7 +87,8 @@ impl<T> Object<T> {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    fn is(&self, namespace: &str, name: &str) -> bool {
+    /// Whether it has this namespace and name.
+    pub(super) fn is(&self, namespace: &str, name: &str) -> bool {
         self.namespace == namespace && self.name == name
     }
 }
@@ -85,32 +108,82 @@ impl Manifests {
     }
 
     fn add(&mut self, text: &str, namespace: &str) -> Result<(), String> {
-        for document in serde_yaml::Deserializer::from_str(text) {
-            let value = Value::deserialize(document).map_err(|error| error.to_string())?;
+        for value in documents(text)? {
             match value["items"].as_array() {
                 Some(items) if value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
-                    items.iter().try_for_each(|item| self.take(item, namespace))?;
+                    items.iter().try_for_each(|item| self.take(item, namespace, false))?;
                 }
-                _ => self.take(&value, namespace)?,
+                _ => self.take(&value, namespace, false)?,
             }
         }
         Ok(())
     }
 
+    /// Adds an object of the cluster, unless the files have it. One that can't be read is left out: a newer CRD may
+    /// have fields that this version does not know.
+    pub(super) fn add_live(&mut self, value: &Value) {
+        let kind = value["kind"].as_str().unwrap_or_default();
+        let metadata = &value["metadata"];
+        let id = [metadata["namespace"].as_str(), metadata["name"].as_str()].map(Option::unwrap_or_default);
+        let [namespace, name] = id;
+        let is_known = match kind {
+            "EmailDomain" => self.domains.iter().any(|object| object.is(namespace, name)),
+            "EmailMailbox" => self.mailboxes.iter().any(|object| object.is(namespace, name)),
+            "EmailAlias" => self.aliases.iter().any(|object| object.is(namespace, name)),
+            _ => self.rules.iter().any(|object| object.is(namespace, name)),
+        };
+        if !is_known {
+            let _ = self.take(value, namespace, true);
+        }
+    }
+
     /// Takes an object of a relevant kind; ignores others.
-    fn take(&mut self, value: &Value, namespace: &str) -> Result<(), String> {
+    fn take(&mut self, value: &Value, namespace: &str, is_live: bool) -> Result<(), String> {
         let group = value["apiVersion"].as_str().and_then(|version| version.split('/').next());
         if group != Some(GROUP) {
             return Ok(());
         }
         match value["kind"].as_str() {
-            Some("EmailForwardingRule") => self.rules.push(object(value, namespace, spec(value))?),
-            Some("EmailMailbox") => self.mailboxes.push(readable(value, namespace)?),
-            Some("EmailAlias") => self.aliases.push(readable(value, namespace)?),
-            Some("EmailDomain") => self.domains.push(readable(value, namespace)?),
+            Some("EmailForwardingRule") => self.rules.push(object(value, namespace, is_live, spec(value))?),
+            Some("EmailMailbox") => self.mailboxes.push(readable(value, namespace, is_live)?),
+            Some("EmailAlias") => self.aliases.push(readable(value, namespace, is_live)?),
+            Some("EmailDomain") => self.domains.push(readable(value, namespace, is_live)?),
             _ => {}
         }
         Ok(())
+    }
+
+    /// The namespaces of all objects.
+    pub(super) fn namespaces(&self) -> BTreeSet<String> {
+        let domains = self.domains.iter().map(|object| &object.namespace);
+        let mailboxes = self.mailboxes.iter().map(|object| &object.namespace);
+        let aliases = self.aliases.iter().map(|object| &object.namespace);
+        let referred = self.mailboxes.iter().filter_map(|object| object.spec.domain_ref.namespace.as_ref());
+        let rules = self.rules.iter().map(|object| &object.namespace);
+        domains.chain(mailboxes).chain(aliases).chain(referred).chain(rules).cloned().collect()
+    }
+
+    /// The manifests of the files: kind, namespace, name and text.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = (Kind, &str, &str, &Value)> {
+        fn of<T>(kind: Kind, object: &Object<T>) -> (Kind, &str, &str, &Value) {
+            (kind, &object.namespace, &object.name, &object.manifest)
+        }
+        let domains = self.domains.iter().map(|object| of(Kind::Domain, object));
+        let mailboxes = self.mailboxes.iter().map(|object| of(Kind::Mailbox, object));
+        let aliases = self.aliases.iter().map(|object| of(Kind::Alias, object));
+        let rules = self.rules.iter().map(|object| of(Kind::Rule, object));
+        domains.chain(mailboxes).chain(aliases).chain(rules).filter(|(.., manifest)| !manifest.is_null())
+    }
+
+    /// The domain that an object of a namespace refers to.
+    pub(super) fn domain(&self, to: &DomainRef, own: &str) -> Option<&Object<EmailDomainSpec>> {
+        let there = to.namespace_from(own);
+        self.domains.iter().find(|domain| domain.is(there, &to.name))
+    }
+
+    /// The mailbox of a name, as far as its address is known.
+    pub(super) fn mailbox_address(&self, namespace: &str, to: &Ref) -> Option<Address> {
+        self.mailbox(namespace, to).into_iter().next().map(|owner| owner.address)
     }
 
     /// The mailboxes of a rule. A mailbox without an address in the files is `given`, if set.
@@ -162,8 +235,7 @@ impl Manifests {
     /// The address and the targets of an alias, as far as the files show.
     fn route(&self, alias: &Object<EmailAliasSpec>) -> Option<(Catch, Vec<Address>)> {
         let to = &alias.spec.domain_ref;
-        let there = to.namespace_from(&alias.namespace);
-        let domain = self.domains.iter().find(|domain| domain.is(there, &to.name))?;
+        let domain = self.domain(to, &alias.namespace)?;
         let catch = desired::alias_catch(&alias.spec, &domain.spec).ok()?;
         let given = alias.spec.goto.iter().flatten().filter_map(|text| Address::parse(text).ok());
         let references = alias.spec.goto_mailbox_refs.iter().flatten();
@@ -186,11 +258,11 @@ impl Manifests {
     /// `None` when its domain is not in the files, or one of both is invalid; another check reports that.
     fn owner(&self, mailbox: &Object<EmailMailboxSpec>) -> Option<Owner> {
         let to = &mailbox.spec.domain_ref;
-        let there = to.namespace_from(&mailbox.namespace);
-        let domain = self.domains.iter().find(|domain| domain.is(there, &to.name))?;
+        let domain = self.domain(to, &mailbox.namespace)?;
         let address = desired::mailbox_address(&mailbox.spec, &domain.spec).ok()?;
         let object = (mailbox.namespace.clone(), mailbox.name.clone(), mailbox.uid.clone());
-        Some(Owner { label: address.to_string(), address, is_known: true, object })
+        let cluster = self.cluster.clone().unwrap_or_else(|| OFFLINE.to_owned());
+        Some(Owner { label: address.to_string(), address, is_known: true, object, cluster })
     }
 }
 
@@ -198,7 +270,7 @@ impl Manifests {
 fn unknown(namespace: &str, name: &str) -> Result<Owner, String> {
     let address = Address::parse("mailbox@unknown.invalid").map_err(|error| error.to_string())?;
     let object = (namespace.to_owned(), name.to_owned(), "0".to_owned());
-    Ok(Owner { address, label: format!("{namespace}/{name}"), is_known: false, object })
+    Ok(Owner { address, label: format!("{namespace}/{name}"), is_known: false, object, cluster: OFFLINE.to_owned() })
 }
 
 /// The files of a folder, sorted, or the file itself.
@@ -229,24 +301,48 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn object<T>(value: &Value, namespace: &str, spec: T) -> Result<Object<T>, String> {
+/// The documents of a file, as kubectl reads them: JSON objects one after the other if it begins with one, otherwise
+/// YAML. A byte order mark is ignored; documents without content are left out.
+fn documents(text: &str) -> Result<Vec<Value>, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('{') {
+        let all: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
+        // A YAML document may begin with a brace too.
+        if let Ok(all) = all {
+            return Ok(all);
+        }
+    }
+    let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);
+    let all = documents.collect::<Result<Vec<Value>, _>>().map_err(|error| error.to_string())?;
+    Ok(all.into_iter().filter(|value| !value.is_null()).collect())
+}
+
+fn object<T>(value: &Value, namespace: &str, is_live: bool, spec: T) -> Result<Object<T>, String> {
     let metadata = &value["metadata"];
     let text = |name: &str| metadata[name].as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
     let kind = value["kind"].as_str().unwrap_or_default();
     let created = text("creationTimestamp").and_then(|time| time.parse::<k8s_openapi::jiff::Timestamp>().ok());
+    let namespace = text("namespace").unwrap_or_else(|| namespace.to_owned());
+    let mut manifest = if is_live { Value::Null } else { value.clone() };
+    if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("namespace".to_owned(), namespace.clone().into());
+    }
     Ok(Object {
-        namespace: text("namespace").unwrap_or_else(|| namespace.to_owned()),
         name: text("name").ok_or_else(|| format!("{kind} without metadata.name"))?,
+        namespace,
         uid: text("uid").unwrap_or_else(|| "0".to_owned()),
         created: created.map_or(0, k8s_openapi::jiff::Timestamp::as_second),
+        annotations: serde_json::from_value(metadata["annotations"].clone()).unwrap_or_default(),
         spec,
+        is_live,
+        manifest,
     })
 }
 
-fn readable<T: DeserializeOwned>(value: &Value, namespace: &str) -> Result<Object<T>, String> {
-    let id = object(value, namespace, ())?.id();
+fn readable<T: DeserializeOwned>(value: &Value, namespace: &str, is_live: bool) -> Result<Object<T>, String> {
+    let id = object(value, namespace, true, ())?.id();
     let spec = spec(value).map_err(|why| format!("{} {id}: {why}", value["kind"].as_str().unwrap_or_default()))?;
-    object(value, namespace, spec)
+    object(value, namespace, is_live, spec)
 }
 
 /// The spec, or the error with its field.
@@ -325,6 +421,34 @@ items:
         let bad = FILE.replace("ignore: {}", "ignore: {mode: Shred}");
         let why = manifests(&bad).rules[0].spec.clone().unwrap_err();
         assert!(why.starts_with("spec.actions[0].ignore.mode: unknown variant `Shred`"), "{why}");
+    }
+
+    #[test]
+    fn files_are_read_as_kubectl_reads_them() {
+        let rule = r#"{"apiVersion":"email.askrobots.com\/v1alpha1","kind":"EmailForwardingRule","metadata":{"name":"NAME"},
+            "spec":{"mailboxRef":{"name":"box"},"match":{"all":[{"field":"Subject","operator":"Contains","values":["\ud83d\udce7"]}]},
+            "actions":[{"ignore":{}}]}}"#;
+        let json = format!("\u{feff}{}\n{}", rule.replace("NAME", "a"), rule.replace("NAME", "b"));
+        let found = manifests(&json);
+        assert_eq!(found.rules.iter().map(Object::id).collect::<Vec<_>>(), ["mail/a", "mail/b"]);
+        let spec = found.rules[0].spec.as_ref().unwrap();
+        assert_eq!(spec.matches.all[0].values, ["\u{1f4e7}"]);
+        let yaml = format!("\u{feff}# a comment\n---\n# nothing here\n---\n{}", FILE.trim_start());
+        assert_eq!(manifests(&yaml).rules.len(), 1);
+        assert_eq!(manifests("{kind: List, apiVersion: v1, items: []}").rules.len(), 0, "YAML may begin with a brace");
+        assert!(Manifests::default().add("{\"a\": ", "n").is_err());
+    }
+
+    #[test]
+    fn objects_of_the_cluster_do_not_replace_those_of_files() {
+        let mut manifests = manifests(FILE);
+        let mut live = manifests.domains[0].manifest.clone();
+        live["spec"]["domain"] = "other.test".into();
+        manifests.add_live(&live);
+        assert_eq!((manifests.domains.len(), manifests.domains[0].spec.domain.as_str()), (1, "acme.test"));
+        live["metadata"]["name"] = "other".into();
+        manifests.add_live(&live);
+        assert!(manifests.domains.len() == 2 && manifests.domains[1].is_live);
     }
 
     #[test]

@@ -1,24 +1,38 @@
-//! Output: tables as text, JSON and YAML, colours only on a terminal.
+//! Output: tables as wide as the terminal, JSON and YAML, colours only on a terminal.
 
 use std::io::{IsTerminal, Write};
 
+use comfy_table::{Cell as TableCell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use super::Output;
+use super::flags::Output;
 
-/// Writes answers to standard output and problems to standard error.
+/// Blanks between two columns.
+const GAP: u16 = 3;
+
+/// Writes answers to standard output, and problems and notes to standard error.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact about where the text goes")]
 pub(super) struct Show {
     in_colour: bool,
     problems_in_colour: bool,
+    /// Whether standard output is a terminal, so that tables are as wide as it is.
+    is_terminal: bool,
+    /// Whether somebody sees progress.
+    shows_progress: bool,
+    /// Whether the locale has more characters than ASCII.
+    is_unicode: bool,
 }
 
 /// How a cell of a table looks on a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
     /// As it is.
+    #[default]
     Plain,
     /// Green.
     Good,
+    /// Yellow.
+    Doubtful,
     /// Red.
     Bad,
 }
@@ -28,15 +42,30 @@ pub(super) type Cell = (String, Tone);
 
 impl Show {
     pub(super) fn new(no_color: bool) -> Self {
+        let (is_terminal, is_error_terminal) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
         Self {
-            in_colour: !no_color && std::io::stdout().is_terminal(),
-            problems_in_colour: !no_color && std::io::stderr().is_terminal(),
+            in_colour: !no_color && is_terminal,
+            problems_in_colour: !no_color && is_error_terminal,
+            is_terminal,
+            shows_progress: is_error_terminal,
+            is_unicode: is_unicode(),
         }
     }
 
+    /// Whether standard output is a terminal.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// One of two texts: for a locale with more characters than ASCII, and for others.
+    pub(super) fn glyph(&self, unicode: &'static str, ascii: &'static str) -> &'static str {
+        if self.is_unicode { unicode } else { ascii }
+    }
+
     /// Writes a text. A reader that closes early is not an error.
-    fn write(text: &str) -> Result<(), Vec<String>> {
-        match std::io::stdout().lock().write_all(text.as_bytes()) {
+    pub(super) fn write(text: &str) -> Result<(), Vec<String>> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(vec![format!("standard output: {error}")])
             }
@@ -62,40 +91,91 @@ impl Show {
         self.aside("error:", "31", text);
     }
 
-    /// Writes a note as one line, beside the answer.
+    /// Writes a warning as one line, beside the answer.
     pub(super) fn warning(&self, text: &str) {
         self.aside("warning:", "33", text);
     }
 
+    /// Writes a note as one line, beside the answer.
+    pub(super) fn note(&self, text: &str) {
+        self.aside("note:", "36", text);
+    }
+
     fn aside(&self, head: &str, colour: &str, text: &str) {
         let head = if self.problems_in_colour { format!("\u{1b}[{colour}m{head}\u{1b}[0m") } else { head.to_owned() };
+        self.progress("");
         // Nothing else can be done when standard error is closed.
         let _ = writeln!(std::io::stderr().lock(), "{head} {}", clean(text));
     }
 
-    /// Lines up the columns of a table; the first row is its head.
-    pub(super) fn table(&self, rows: &[Vec<Cell>]) -> String {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-        let wide = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(&cell.0)).max();
-        let widths: Vec<usize> = (0..columns).map(|column| wide(column).unwrap_or_default()).collect();
-        rows.iter().map(|row| self.row(row, &widths)).collect()
+    /// Shows what is being done, in the last line of a terminal; an empty text removes it.
+    pub(super) fn progress(&self, text: &str) {
+        if self.shows_progress {
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "\r\u{1b}[K{}", clean(text));
+            let _ = err.flush();
+        }
     }
 
-    fn row(&self, row: &[Cell], widths: &[usize]) -> String {
-        let mut line = String::new();
-        for (i, (text, tone)) in row.iter().enumerate() {
-            let text = clean(text);
-            let colour = match tone {
-                Tone::Good if self.in_colour => Some("32"),
-                Tone::Bad if self.in_colour => Some("31"),
-                _ => None,
-            };
-            let gap = if i + 1 == row.len() { 0 } else { widths[i] - width(&text) + 3 };
-            line.push_str(&colour.map_or(text.clone(), |code| format!("\u{1b}[{code}m{text}\u{1b}[0m")));
-            line.push_str(&" ".repeat(gap));
+    /// A table; the first row is its head. On a terminal it is not wider than that: cells are wrapped.
+    pub(super) fn table(&self, rows: &[Vec<Cell>]) -> String {
+        let mut table = self.plain_table();
+        let mut rows = rows.iter().map(|row| row.iter().map(|cell| self.cell(cell)).collect::<Vec<_>>());
+        if let Some(head) = rows.next() {
+            table.set_header(head);
         }
-        format!("{}\n", line.trim_end())
+        for row in rows {
+            table.add_row(row);
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        lines(&table)
     }
+
+    fn plain_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        // Known only before the terminal is forgotten.
+        let width = table.width().filter(|_| self.is_terminal);
+        if self.in_colour {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        match width {
+            Some(width) => table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        table
+    }
+
+    fn cell(&self, (text, tone): &Cell) -> TableCell {
+        let cell = TableCell::new(clean(text));
+        match tone {
+            _ if !self.in_colour => cell,
+            Tone::Plain => cell,
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Doubtful => cell.fg(Color::Yellow),
+            Tone::Bad => cell.fg(Color::Red),
+        }
+    }
+}
+
+/// The lines of a table without blanks at their ends.
+fn lines(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    if lines.is_empty() { String::new() } else { lines.join("\n") + "\n" }
+}
+
+/// Whether the locale's encoding is UTF-8 (POSIX: the first of these variables that is set decides).
+fn is_unicode() -> bool {
+    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let set = names.iter().filter_map(std::env::var_os).find(|value| !value.is_empty());
+    set.is_some_and(|value| {
+        let value = value.to_string_lossy().to_ascii_lowercase();
+        value.contains("utf-8") || value.contains("utf8")
+    })
 }
 
 /// The head of a table.
@@ -103,13 +183,14 @@ pub(super) fn head(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| ((*name).to_owned(), Tone::Plain)).collect()
 }
 
-/// Removes control characters, which a manifest may contain, before they reach a terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// A cell without a tone.
+pub(super) fn plain(text: impl Into<String>) -> Cell {
+    (text.into(), Tone::Plain)
 }
 
-fn width(text: &str) -> usize {
-    text.chars().count()
+/// Removes control characters, which a manifest or a status may contain, before they reach a terminal.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -117,22 +198,30 @@ mod tests {
     use super::*;
 
     fn cells(row: &[&str]) -> Vec<Cell> {
-        row.iter().map(|text| ((*text).to_owned(), Tone::Plain)).collect()
+        row.iter().map(|text| plain(*text)).collect()
+    }
+
+    fn show(in_colour: bool) -> Show {
+        Show { in_colour, problems_in_colour: false, is_terminal: false, shows_progress: false, is_unicode: true }
     }
 
     #[test]
     fn columns_line_up_and_lines_have_no_blanks_at_their_ends() {
-        let show = Show { in_colour: false, problems_in_colour: false };
-        let table = show.table(&[cells(&["RULE", "VALID", "WHY"]), cells(&["n/größer", "yes", ""])]);
+        let table = show(false).table(&[cells(&["RULE", "VALID", "WHY"]), cells(&["n/größer", "yes", ""])]);
         assert_eq!(table, "RULE       VALID   WHY\nn/größer   yes\n");
     }
 
     #[test]
     fn colours_are_for_terminals_and_control_characters_for_nobody() {
-        let rows = [vec![("a\u{1b}[2J".to_owned(), Tone::Bad)]];
-        let plain = Show { in_colour: false, problems_in_colour: false };
-        assert_eq!(plain.table(&rows), "a\u{fffd}[2J\n");
-        let coloured = Show { in_colour: true, problems_in_colour: false };
-        assert_eq!(coloured.table(&rows), "\u{1b}[31ma\u{fffd}[2J\u{1b}[0m\n");
+        let rows = [vec![plain("K")], vec![("a\u{1b}[2J".to_owned(), Tone::Bad)]];
+        assert_eq!(show(false).table(&rows), "K\na\u{fffd}[2J\n");
+        let coloured = show(true).table(&rows);
+        assert!(coloured.contains("\u{1b}[38;5;9m") && !coloured.contains("\u{1b}[2J"), "{coloured:?}");
+    }
+
+    #[test]
+    fn a_wide_character_takes_two_columns() {
+        let table = show(false).table(&[cells(&["A", "B"]), cells(&["日本", "x"]), cells(&["abcd", "x"])]);
+        assert_eq!(table, "A      B\n日本   x\nabcd   x\n");
     }
 }

@@ -39,6 +39,10 @@ pub(super) struct Answer {
     outcome: Outcome,
     /// Whether Mailcow files it before all rules.
     is_chat: bool,
+    /// Whether Mailcow marked it as spam.
+    is_spam: bool,
+    /// Whether it was sent to a `+tag` of the mailbox.
+    is_tagged: bool,
 }
 
 impl Answer {
@@ -65,6 +69,7 @@ impl Answer {
             "trash": trash,
             "inbox": inbox,
             "cameBack": came_back,
+            "then": self.then(),
         });
         Show::answer(input.output, &answer, || self.text(show))
     }
@@ -88,7 +93,23 @@ impl Answer {
         );
         what.extend(trash.then(|| "a copy in Trash".to_owned()));
         what.push(if *inbox { "a copy in the inbox" } else { "no copy in the inbox" }.to_owned());
-        format!("{}\n{}: {}\n", show.table(&rows), self.mailbox, what.join("; "))
+        let then = self.then().into_iter().flat_map(|line| ["then: ", line, "\n"]).collect::<String>();
+        format!("{}\n{}: {}\n{then}", show.table(&rows), self.mailbox, what.join("; "))
+    }
+
+    /// What the rest of Mailcow's chain does with the copy in the inbox (`sieve_after` and `global_sieve_after`).
+    fn then(&self) -> Vec<&'static str> {
+        if !self.outcome.inbox {
+            return Vec::new();
+        }
+        let mut then = vec!["the user's own filters (SOGo, ManageSieve) and postfilters may file the copy elsewhere"];
+        if self.is_spam {
+            then.push("Mailcow files the copy into Junk, because X-Spam-Flag is YES");
+        }
+        if self.is_tagged {
+            then.push("Mailcow files the copy into a folder named after the tag, if the user chose that");
+        }
+        then
     }
 }
 
@@ -97,11 +118,19 @@ pub(super) fn tried(group: &Group, compiled: &Compiled, arrival: &Arrival<'_>) -
     let rules: Vec<Rule> = group.placed(compiled).into_iter().cloned().collect();
     let owner = &group.owner;
     let is_tagged = without_tag(arrival.to).is_some_and(|plain| plain == owner.address);
-    let mailbox = if is_tagged || !owner.is_known { arrival.to } else { &owner.address };
-    let envelope = Envelope { from: arrival.from.to_owned(), to: mailbox.to_string() };
+    let recipient = if is_tagged || !owner.is_known { arrival.to } else { &owner.address };
+    let envelope = Envelope { from: arrival.from.to_owned(), to: recipient.to_string() };
     let message = Message::parse(&arrival.stamped());
     let outcome = evaluate(&rules, &envelope, &message);
-    Answer { is_chat: message.has("chat-version"), mailbox: mailbox.to_string(), rules, outcome }
+    let mailbox = if owner.is_known { &owner.address } else { arrival.to };
+    Answer {
+        is_chat: message.has("chat-version"),
+        is_spam: message.is_spam(),
+        is_tagged,
+        mailbox: mailbox.to_string(),
+        rules,
+        outcome,
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,23 @@ pub enum DnsRecordKind {
 }
 
 impl DnsRecordKind {
+    /// All types.
+    pub const ALL: [Self; 13] = [
+        Self::Mx,
+        Self::Spf,
+        Self::Dkim,
+        Self::Dmarc,
+        Self::Autodiscover,
+        Self::Autoconfig,
+        Self::Srv,
+        Self::MtaSts,
+        Self::TlsRpt,
+        Self::Tlsa,
+        Self::Ptr,
+        Self::Caa,
+        Self::Bimi,
+    ];
+
     /// The value in the status.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -46,6 +46,16 @@ pub(super) fn actions(
     Ok(actions)
 }
 
+/// Everything that is wrong with the actions, each seen alone.
+pub(super) fn problems(id: &str, spec: &EmailForwardingRuleSpec, mailbox: &Address, sinks: &Sinks) -> Vec<Unusable> {
+    let place = Place { id, mailbox, is_of_domain: spec.domain_ref.is_some(), sinks };
+    let all = spec.actions.iter().enumerate();
+    let wrong = all.filter_map(|(i, action)| {
+        place.action(&format!("spec.actions[{i}]"), action, i + 1 == spec.actions.len()).err()
+    });
+    wrong.collect()
+}
+
 impl Place<'_> {
     /// One action; `None` if it has nothing to do.
     fn action(&self, path: &str, spec: &crd::Action, is_last: bool) -> Result<Option<Action>, Unusable> {

@@ -11,7 +11,7 @@ pub(super) fn conditions(path: &str, list: &[crd::Condition]) -> Result<Vec<Cond
     list.iter().enumerate().map(one).collect()
 }
 
-fn condition(path: &str, spec: &crd::Condition) -> Result<Condition, Invalid> {
+pub(super) fn condition(path: &str, spec: &crd::Condition) -> Result<Condition, Invalid> {
     Ok(Condition { part: part(path, spec)?, test: test(path, spec)?, not: spec.not })
 }
 

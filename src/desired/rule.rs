@@ -1,7 +1,7 @@
 //! `EmailForwardingRule`, its mailbox and the installation's sinks → the rule that should be active.
 
-use super::action::actions;
-use super::condition::conditions;
+use super::action::{actions, problems};
+use super::condition::{condition, conditions};
 use super::{Invalid, Unusable};
 use crate::crd::{self, EmailForwardingRuleSpec, OnMatch};
 use crate::mail::rule::{Condition, Rule, When};
@@ -33,6 +33,22 @@ pub fn rule(
         actions,
         on_match: spec.on_match,
     })
+}
+
+/// Everything that is wrong with a rule, for people who write it: [`rule`] stops at the first problem. Empty if and only
+/// if that succeeds.
+pub fn rule_problems(id: &str, spec: &EmailForwardingRuleSpec, mailbox: &Address, sinks: &Sinks) -> Vec<Unusable> {
+    let Err(first) = rule(id, 0, spec, mailbox, sinks) else { return Vec::new() };
+    let lists = [("spec.match.all", &spec.matches.all), ("spec.match.any", &spec.matches.any)];
+    let conditions = lists.into_iter().flat_map(|(path, list)| {
+        list.iter().enumerate().filter_map(move |(i, one)| condition(&format!("{path}[{i}]"), one).err())
+    });
+    let mut all: Vec<Unusable> = conditions.map(Unusable::Invalid).collect();
+    all.extend(problems(id, spec, mailbox, sinks));
+    if !all.contains(&first) {
+        all.insert(0, first);
+    }
+    all
 }
 
 fn when(spec: &crd::Match) -> Result<When, Invalid> {

@@ -166,7 +166,7 @@ impl Answer {
     }
 
     /// The addresses; none when there is no record.
-    pub(super) fn addresses(&self) -> &[IpAddr] {
+    pub fn addresses(&self) -> &[IpAddr] {
         match &self.outcome {
             Outcome::Addresses(addresses) => addresses,
             _ => &[],
@@ -182,7 +182,7 @@ impl Answer {
     }
 
     /// Why there is no answer, if there is none.
-    pub(super) fn failure(&self) -> Option<&str> {
+    pub fn failure(&self) -> Option<&str> {
         match &self.outcome {
             Outcome::Failed(why) => Some(why),
             _ => None,

@@ -39,6 +39,12 @@ impl Message {
         Self { fields, size: bytes.len() as u64 }
     }
 
+    /// Whether Mailcow marked it as spam.
+    pub fn is_spam(&self) -> bool {
+        let is_marked = |value: &[u8]| value.windows(3).any(|part| part.eq_ignore_ascii_case(b"yes"));
+        self.decoded("x-spam-flag").any(|value| is_marked(&value))
+    }
+
     /// Whether it has a header field of this name, in lower case.
     pub fn has(&self, name: &str) -> bool {
         self.raw(name).next().is_some()

@@ -124,12 +124,10 @@ impl<'a> Mail<'a> {
     }
 
     fn is_seen(&self, spam: Spam) -> bool {
-        let is_marked = |value: &[u8]| value.windows(3).any(|part| part.eq_ignore_ascii_case(b"yes"));
-        let is_spam = || self.message.decoded("x-spam-flag").any(|value| is_marked(&value));
         match spam {
             Spam::Any => true,
-            Spam::Only => is_spam(),
-            Spam::Never => !is_spam(),
+            Spam::Only => self.message.is_spam(),
+            Spam::Never => !self.message.is_spam(),
         }
     }
 

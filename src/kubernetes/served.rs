@@ -70,7 +70,7 @@ impl ServedDefinitions {
 
     /// Compares the served CRDs with what the operator writes. Logs missing fields once, and once when they are there.
     pub(crate) async fn read(&self) {
-        let served = match self.served().await {
+        let served = match served(&self.kube).await {
             Ok(served) => served,
             Err(error) => {
                 tracing::debug!(%error, "the CRDs in the cluster can't be compared with those of this version");
@@ -91,19 +91,6 @@ impl ServedDefinitions {
             self.metrics.crd_lacks(kind, missing.len());
             report(kind, before.get(kind).map_or(&[][..], |definition| &definition.missing), missing);
         }
-    }
-
-    /// The schemas that the API server publishes, by kind.
-    async fn served(&self) -> Result<BTreeMap<String, Value>, kube::Error> {
-        let request = http::Request::get(PATH).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        let described: Value = self.kube.request(request).await?;
-        let schemas = described["components"]["schemas"].as_object().into_iter().flatten();
-        let of_kind = schemas.filter_map(|(_, schema)| {
-            let kinds = schema["x-kubernetes-group-version-kind"].as_array()?;
-            let kind = kinds.iter().find(|kind| kind["group"] == GROUP)?["kind"].as_str()?;
-            Some((kind.to_owned(), schema.clone()))
-        });
-        Ok(of_kind.collect())
     }
 
     /// The status without fields that the served CRD does not know.
@@ -136,6 +123,38 @@ impl ServedDefinitions {
     fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Definition>> {
         self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The schemas that the API server publishes, by kind.
+async fn served(kube: &kube::Client) -> Result<BTreeMap<String, Value>, kube::Error> {
+    let request = http::Request::get(PATH).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    let described: Value = kube.request(request).await?;
+    let schemas = described["components"]["schemas"].as_object().into_iter().flatten();
+    let of_kind = schemas.filter_map(|(_, schema)| {
+        let kinds = schema["x-kubernetes-group-version-kind"].as_array()?;
+        let kind = kinds.iter().find(|kind| kind["group"] == GROUP)?["kind"].as_str()?;
+        Some((kind.to_owned(), schema.clone()))
+    });
+    Ok(of_kind.collect())
+}
+
+/// The fields that each kind in the cluster lacks, of those of this version; `None` for a kind that does not exist.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(crate) async fn missing_fields(
+    kube: &kube::Client,
+) -> Result<Vec<(&'static str, Option<Vec<String>>)>, kube::Error> {
+    let served = match served(kube).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => BTreeMap::new(),
+        served => served?,
+    };
+    let lacking = lacking(&expected().map_err(kube::Error::SerdeError)?, &served);
+    let of = |kind: &'static str| {
+        let missing = lacking.get(kind).map(|definition| definition.missing.clone()).unwrap_or_default();
+        (kind, served.contains_key(kind).then_some(missing))
+    };
+    Ok(KINDS.map(of).into())
 }
 
 /// Our own CRDs, by kind.

@@ -126,3 +126,12 @@ pub struct DkimKey {
     /// The public key, base64 of the DER `SubjectPublicKeyInfo`.
     pub public_key: String,
 }
+
+impl DkimKey {
+    /// The key of a record in a status or in Mailcow's UI; `None` if the record has no public key. `key_size` is in bits;
+    /// 0 if it is unknown.
+    pub fn of_record(selector: &str, key_size: u16, record: &str) -> Option<Self> {
+        let public_key = record.split(';').find_map(|tag| tag.trim().strip_prefix("p="))?.to_owned();
+        Some(Self { selector: selector.to_owned(), key_size, record: record.to_owned(), public_key })
+    }
+}

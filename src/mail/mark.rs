@@ -49,6 +49,13 @@ impl Mark {
             .is_some_and(|rest| rest.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/')))
     }
 
+    /// The object in the mark: its cluster, namespace and name; `None` if the mark was cut.
+    pub fn object(&self) -> Option<(&str, &str, &str)> {
+        let mut parts = self.owner.split('/');
+        let found = (parts.next()?, parts.next()?, parts.next()?);
+        (parts.next().is_none() && !self.owner.contains('~')).then_some(found)
+    }
+
     /// Whether both marks have the same owner.
     pub fn same_owner(&self, other: &Self) -> bool {
         self.owner == other.owner

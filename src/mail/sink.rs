@@ -72,6 +72,11 @@ struct Email {
 }
 
 impl Sinks {
+    /// All sinks.
+    pub fn iter(&self) -> impl Iterator<Item = &Sink> {
+        self.0.iter()
+    }
+
     /// Reads a list in YAML: each with `name`, one of `webhook: {url}` and `email: {address}`, and `namespaces`.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One `send`: URL, key, time limits, breaker and queues.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode, Url, header};
@@ -73,6 +73,8 @@ pub struct Client {
     observer: Observer,
     permit: Permit,
     pub(super) version: super::version::Remembered,
+    /// The header `Date` of the last answer.
+    pub(super) date: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Client {
@@ -121,6 +123,7 @@ impl Client {
             observer,
             permit: Arc::new(|| true),
             version: super::version::Remembered::default(),
+            date: Mutex::default(),
         })
     }
 
@@ -250,6 +253,9 @@ impl Client {
         let asked = async {
             let response = request.send().await.map_err(|error| broken(&error))?;
             let status = response.status();
+            if let Some(date) = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
+                *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some(date.to_owned());
+            }
             let body = response.bytes().await.map_err(|error| broken(&error))?;
             self.judged(status, &body, &path).map(|()| body.into())
         };

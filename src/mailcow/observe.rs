@@ -28,9 +28,9 @@ pub(super) const PROTOCOLS: [(Protocol, &str); 7] = [
 ];
 
 /// How much longer a list may take for each mailbox in it: up to 6 ms were measured, and other machines are slower.
-const TIME_FOR_A_MAILBOX: Duration = Duration::from_millis(25);
+pub(super) const TIME_FOR_A_MAILBOX: Duration = Duration::from_millis(25);
 /// The same for an alias: up to 1.2 ms.
-const TIME_FOR_AN_ALIAS: Duration = Duration::from_millis(5);
+pub(super) const TIME_FOR_AN_ALIAS: Duration = Duration::from_millis(5);
 /// Number of mailboxes in a page: a second's work for Mailcow.
 const PAGE: u32 = 200;
 /// Two pages overlap by this number, because deletions in between move later entries up.
@@ -206,14 +206,7 @@ impl Client {
         };
         all.retain(|filter| filter.name().as_ref() == Some(mailbox));
         let of_our_type = all.into_iter().filter(|filter| filter.filter_type == "prefilter");
-        Ok(of_our_type
-            .map(|filter| Filter {
-                id: filter.id,
-                active: filter.active == 1,
-                script: filter.script_data,
-                description: filter.script_desc,
-            })
-            .collect())
+        Ok(of_our_type.map(filter).collect())
     }
 
     /// An object in the expected format.
@@ -235,7 +228,7 @@ impl Client {
     }
 
     /// The same without unreadable entries: one odd domain must not hide all others.
-    async fn list_readable<T: DeserializeOwned>(&self, question: &Question<'_>) -> Result<Vec<T>, Error> {
+    pub(super) async fn list_readable<T: DeserializeOwned>(&self, question: &Question<'_>) -> Result<Vec<T>, Error> {
         let parse = |body: &[u8], path: &str| {
             self.not_empty(body, path)?;
             if body.trim_ascii() == b"{}" {
@@ -365,7 +358,7 @@ fn unsplit(text: &str) -> String {
     text.split('"').skip(1).step_by(2).collect()
 }
 
-fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
+pub(super) fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
     let own_limit = wire.rl_scope.as_deref().is_none_or(|scope| scope == "mailbox");
     let time = |seconds: u64| i64::try_from(seconds).unwrap_or_default();
     let is_on = |key: &str| wire.attributes.get(key).is_some_and(|value| value == "1");
@@ -399,7 +392,7 @@ fn mailbox_have(address: Address, wire: WireMailbox) -> MailboxHave {
     }
 }
 
-fn alias_have(catch: Catch, wire: WireAlias) -> AliasHave {
+pub(super) fn alias_have(catch: Catch, wire: WireAlias) -> AliasHave {
     let goto = wire.goto.split(',').map(|to| to.trim().to_lowercase()).filter(|to| !to.is_empty()).collect();
     AliasHave {
         id: wire.id,
@@ -411,6 +404,10 @@ fn alias_have(catch: Catch, wire: WireAlias) -> AliasHave {
         public_comment: wire.public_comment.unwrap_or_default(),
         private_comment: wire.private_comment.unwrap_or_default(),
     }
+}
+
+pub(super) fn filter(wire: WireFilter) -> Filter {
+    Filter { id: wire.id, active: wire.active == 1, script: wire.script_data, description: wire.script_desc }
 }
 
 /// `false`, or an object with a value and a frame.

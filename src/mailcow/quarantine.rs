@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::client::{Client, Question};
 use super::error::Error;
+use super::observe::is_nothing;
 use super::request::Request;
 use super::wire::WireQuarantined;
 use super::writers::quarantine_lane;
@@ -39,6 +40,23 @@ impl Client {
         let mut all: Vec<Quarantined> = all.into_iter().map(quarantined).collect();
         all.sort_by_key(|mail| mail.id);
         Ok(all)
+    }
+
+    /// A quarantined mail and its text, as a stranger wrote it; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::OtherThing`] when Mailcow answers with another mail, or any other of a call but a refusal.
+    pub async fn quarantined(&self, id: u64) -> Result<Option<(Quarantined, String)>, Error> {
+        let value = self.get("get/quarantine", &[&id.to_string()]).await?;
+        if is_nothing(&value) {
+            return Ok(None);
+        }
+        let mut wire: WireQuarantined = self.shaped("get/quarantine", value)?;
+        if wire.id != id {
+            return Err(self.other_thing("get/quarantine", &id));
+        }
+        let text = wire.msg.take().unwrap_or_default();
+        Ok(Some((quarantined(wire), text)))
     }
 
     /// Delivers a mail to its recipient and removes it from the quarantine.

@@ -143,8 +143,12 @@ pub(super) struct WireQuarantined {
     pub(super) sender: Option<String>,
     #[serde(default)]
     pub(super) action: Option<String>,
+    /// A number in lists, and a text of date and time in the answer for one mail.
     #[serde(default, deserialize_with = "number")]
     pub(super) created: u64,
+    /// Only in the answer for one mail.
+    #[serde(default)]
+    pub(super) msg: Option<String>,
 }
 
 /// One of `get/filters/{mailbox}`.

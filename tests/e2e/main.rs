@@ -27,7 +27,6 @@ mod lists;
 mod loops;
 mod mailbox;
 mod mailcow_restored;
-mod migration;
 mod namespaces;
 mod old_crds;
 mod outage;

@@ -99,13 +99,7 @@ pub(crate) fn wanted(object: &EmailDomain, ctx: &Context, before: &EmailDomainSt
 /// The DKIM key last read from Mailcow.
 fn key_of(status: &EmailDomainStatus) -> Option<DkimKey> {
     let dkim = status.dkim.as_ref()?;
-    let public_key = dkim.record.split(';').find_map(|tag| tag.trim().strip_prefix("p="))?;
-    Some(DkimKey {
-        selector: dkim.selector.clone(),
-        key_size: dkim.key_size,
-        record: dkim.record.clone(),
-        public_key: public_key.to_owned(),
-    })
+    DkimKey::of_record(&dkim.selector, dkim.key_size, &dkim.record)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl Source {
                 Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret)) => {
                     seen = true;
                     self.note(&secret);
-                    match read(&secret) {
+                    match Connection::of_secret(&secret) {
                         Ok(connection) => self.set(Some(connection)),
                         Err(why) => self.missing(why),
                     }
@@ -228,61 +228,4 @@ async fn first_request(client: Arc<Client>, name: String, metrics: Metrics) {
 
 fn missing_secret(name: &str) -> String {
     format!("the Secret {name} with the connection to Mailcow does not exist in the operator's namespace; create it")
-}
-
-/// Reads `url`, `apiKey`, `ca.crt` and `mailHost`.
-fn read(secret: &Secret) -> Result<Connection, String> {
-    let text = |key: &str| {
-        let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
-        std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
-    };
-    let missing = |key: &str| format!("the Secret {} does not have the key {key}, or it is empty", secret.name_any());
-    let has_ca = secret.data.as_ref().is_some_and(|data| data.contains_key("ca.crt"));
-    if has_ca && text("ca.crt").is_none() {
-        let name = secret.name_any();
-        return Err(format!(
-            "the key ca.crt of the Secret {name} is empty or not text; give the certificate as PEM text, or remove the key"
-        ));
-    }
-    Ok(Connection {
-        url: text("url").ok_or_else(|| missing("url"))?,
-        api_key: SecretString::from(text("apiKey").ok_or_else(|| missing("apiKey"))?),
-        ca: text("ca.crt"),
-        mail_host: text("mailHost"),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::ByteString;
-    use std::collections::BTreeMap;
-
-    fn secret(entries: &[(&str, &str)]) -> Secret {
-        let data: BTreeMap<String, ByteString> =
-            entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
-        Secret { data: Some(data), ..Secret::default() }
-    }
-
-    #[test]
-    fn a_secret_is_read_with_or_without_a_certificate() {
-        let connection = read(&secret(&[("url", "https://m.example\n"), ("apiKey", "K")])).unwrap();
-        assert_eq!((connection.url.as_str(), connection.ca), ("https://m.example", None));
-        assert!(read(&secret(&[("url", "u"), ("apiKey", "K"), ("ca.crt", "PEM")])).unwrap().ca.is_some());
-    }
-
-    #[test]
-    fn a_certificate_that_is_no_text_is_not_taken_for_a_missing_one() {
-        let with = |ca: &str| read(&secret(&[("url", "u"), ("apiKey", "K"), ("ca.crt", ca)]));
-        assert!(with(" \n").unwrap_err().contains("ca.crt"));
-        let mut binary = secret(&[("url", "u"), ("apiKey", "K")]);
-        binary.data.as_mut().unwrap().insert("ca.crt".into(), ByteString(vec![0x30, 0x82, 0xff]));
-        assert!(read(&binary).unwrap_err().contains("PEM"));
-    }
-
-    #[test]
-    fn a_missing_key_is_named() {
-        assert!(read(&secret(&[("url", "u")])).unwrap_err().contains("apiKey"));
-        assert!(read(&secret(&[("url", " "), ("apiKey", "K")])).unwrap_err().contains("url"));
-    }
 }

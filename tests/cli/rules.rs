@@ -1,6 +1,4 @@
-//! `kubectl-email` as people and programs call it: the real program, files, exit codes.
-
-#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+//! `rules`: the real program, files, exit codes.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -200,8 +198,10 @@ fn test_says_which_rules_match_and_what_would_happen() {
     assert_eq!(
         said.out,
         "RULE            MATCHES\nmail/invoices   yes\nmail/rest       not reached: mail/invoices stops\n\n\
-         box+x@acme.test: forwarded to ap@dest.test; CreateTask for tracker, from the folder \
-         Ops/Tasks/mail/invoices@tracker; a copy in the inbox\n"
+         box@acme.test: forwarded to ap@dest.test; CreateTask for tracker, from the folder \
+         Ops/Tasks/mail/invoices@tracker; a copy in the inbox\n\
+         then: the user's own filters (SOGo, ManageSieve) and postfilters may file the copy elsewhere\n\
+         then: Mailcow files the copy into a folder named after the tag, if the user chose that\n"
     );
     let json = call(&[&arguments[..], &["-o", "json"]].concat(), "").json();
     assert_eq!(json["matched"], json!(["mail/invoices"]));
@@ -247,8 +247,35 @@ fn sinks_of_the_installation_are_known_when_they_are_given() {
 }
 
 #[test]
+fn all_problems_of_a_rule_are_shown() {
+    let when = "match: {all: [{field: Subject, operator: Regex, values: ['\\d']}], any: [{field: Sender, operator: Domain, values: ['-']}]}";
+    let bad =
+        rule("bad", &format!("{when}, actions: [{{forward: {{to: [nobody]}}}}, {{forward: {{to: [box@acme.test]}}}}]"));
+    let said = call(&["check", "-f", "-", "-o", "json"], &format!("{MAILBOX}{bad}"));
+    let json = said.json();
+    let problems: Vec<&str> = json[0]["problems"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let fields =
+        ["spec.match.all[0]", "spec.match.any[0]", "spec.actions[0].forward.to[0]", "spec.actions[1].forward.to[0]"];
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    for (problem, field) in problems.iter().zip(fields) {
+        assert!(problem.starts_with(field), "{field}: {problem}");
+    }
+}
+
+#[test]
+fn spam_goes_to_junk_after_the_rules() {
+    let folder = Folder::new("spam");
+    let files = folder.write("r.yaml", &format!("{MAILBOX}{}", invoices()));
+    let arguments = ["test", "-f", &files, "--from", "", "--to", "box@acme.test", "-", "-o", "json"];
+    let said = call(&arguments, "X-Spam-Flag: YES\nSubject: invoice\n\nhello\n");
+    assert_eq!(said.json()["matched"], json!([]), "rules don't see spam unless they ask for it");
+    assert!(said.json()["then"][1].as_str().unwrap().contains("Junk"), "{}", said.out);
+}
+
+#[test]
 fn wrong_usage_is_2_and_wrong_input_1() {
-    assert_eq!(call(&["check"], "").code, 2);
+    assert_eq!(call(&["compile"], "").code, 2);
+    assert_eq!(call(&["check", "-f", "-", "name"], "").code, 2);
     assert_eq!(call(&["compile", "-f", "-", "-o", "xml"], "").code, 2);
     assert_eq!(call(&["check", "-f", "/nowhere.yaml"], "").code, 1);
     assert_eq!(call(&["check", "-f", "-"], "a: [").code, 1);

@@ -1,0 +1,746 @@
+//! `check`: whether everything that email hosting needs is there, and the command that mends what is not.
+
+mod finding;
+mod rights;
+mod server;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::fmt::rfc2822;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use super::cluster::{Cluster, Scope};
+use super::failure::{Failure, nearest, root_cause};
+use super::flags::{ClusterFlags, Output};
+use super::fleet::{Fleet, Node, Objects, counted};
+use super::mailcow::MailcowFlags;
+use super::operator::{self, Installed};
+use super::show::Show;
+use crate::config::{DnsMode, Settings};
+use crate::crd::{DEFAULT_SERVER, DnsPublish, DnsVerdict, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::dns::{Answer, Kind, Lookup, Mode, Options, Question};
+use crate::gates::Gate;
+use crate::kubernetes::served::missing_fields;
+use crate::mail::SinkKind;
+use crate::mailcow::Connection;
+use finding::Findings;
+use server::Source;
+
+/// Clocks may differ by this much.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a sink may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The oldest minor version of Kubernetes that the chart takes.
+const OLDEST_KUBERNETES: u32 = 29;
+/// Names in a message, at most.
+const NAMED: usize = 5;
+
+/// Options of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckFlags {
+    /// Before the installation: what the chart needs, and with --mailcow-url whether Mailcow can be used.
+    #[arg(long)]
+    pub pre: bool,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    /// Which Mailcow.
+    #[command(flatten)]
+    pub mailcow: MailcowFlags,
+}
+
+/// Runs the command.
+pub(super) async fn run(flags: &ClusterFlags, check: &CheckFlags, show: &Show) -> Result<(), Failure> {
+    let cluster = Cluster::connect(flags).await?;
+    let mut found = Findings::default();
+    show.progress("checking the cluster");
+    kubernetes(&cluster, &mut found).await?;
+    definitions(&cluster, check.pre, &mut found).await?;
+    if check.pre {
+        before(&cluster, check, &mut found, show).await?;
+    } else {
+        after(&cluster, check, &mut found, show).await?;
+    }
+    show.progress("");
+    found.print(check.output, show)?;
+    if found.has_bad() { Err(Failure::No) } else { Ok(()) }
+}
+
+/// The version and the clock of the API server.
+async fn kubernetes(cluster: &Cluster, found: &mut Findings) -> Result<(), Failure> {
+    let act = super::failure::Act { verb: "get", resource: "version", namespace: None };
+    let version = cluster.client.apiserver_version().await.map_err(|error| act.failed(&error))?;
+    let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(u32::MAX);
+    if minor < OLDEST_KUBERNETES {
+        found.bad(
+            "Kubernetes",
+            format!("version {} is too old: the CRDs need 1.{OLDEST_KUBERNETES} or newer", version.git_version),
+            "upgrade the cluster",
+        );
+    } else {
+        found.good("Kubernetes", format!("{} at {}", version.git_version, cluster.url));
+    }
+    let request = http::Request::get("/version").body(kube::client::Body::empty());
+    let Ok(request) = request else { return Ok(()) };
+    let answer = cluster.client.send(request).await.map_err(|error| act.failed(&error))?;
+    let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+    if let Some(there) = date.and_then(|date| rfc2822::parse(date).ok()) {
+        let apart = there.timestamp().duration_since(crate::clock::now().0);
+        if apart.abs() > TOLERANCE {
+            found.bad(
+                "clock",
+                format!("the clocks of the cluster and of this machine are {} s apart", apart.as_secs().abs()),
+                "set the wrong one, for example: timedatectl set-ntp true; Leases and certificates depend on it",
+            );
+        } else {
+            found.good("clock", "the cluster and this machine agree");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the CRDs are there and as new as this program.
+async fn definitions(cluster: &Cluster, is_before: bool, found: &mut Findings) -> Result<(), Failure> {
+    let act = super::failure::Act { verb: "get", resource: "the OpenAPI schema", namespace: None };
+    let kinds = missing_fields(&cluster.client).await.map_err(|error| act.failed(&error))?;
+    let absent: Vec<&str> = kinds.iter().filter(|(_, fields)| fields.is_none()).map(|(kind, _)| *kind).collect();
+    let apply = "kubectl apply --server-side -f crds/ (the chart does that with crds.install: true)";
+    if absent.len() == kinds.len() && is_before {
+        found.good("CRDs", "none yet; the chart installs them");
+    } else if !absent.is_empty() {
+        found.bad("CRDs", format!("the cluster does not have {}", absent.join(", ")), apply);
+    }
+    let mut is_old = false;
+    for (kind, fields) in &kinds {
+        let fields = fields.as_deref().unwrap_or_default();
+        if !fields.is_empty() {
+            is_old = true;
+            let message = format!("the CRD of {kind} is older than this program and lacks {}", few(fields));
+            found.bad("CRDs", message, apply);
+        }
+    }
+    if absent.is_empty() && !is_old {
+        found.good("CRDs", "all four, as new as this program");
+    }
+    Ok(())
+}
+
+/// Before the installation.
+async fn before(cluster: &Cluster, check: &CheckFlags, found: &mut Findings, show: &Show) -> Result<(), Failure> {
+    let namespace = check.mailcow.operator_namespace.clone().unwrap_or_else(|| "mailcow-operator".to_owned());
+    show.progress("checking your rights");
+    match rights::lacking(cluster, None, rights::of_installer(&namespace)).await {
+        Ok(lacking) if lacking.is_empty() => {
+            found.good("rights", format!("you may install the chart into the namespace {namespace}"));
+        }
+        Ok(lacking) => {
+            let words: Vec<String> = lacking.iter().map(rights::Right::words).collect();
+            found.bad(
+                "rights",
+                format!("you may not {}", words.join(", ")),
+                "ask a cluster administrator to install the chart, or for the ClusterRole cluster-admin",
+            );
+        }
+        Err(error) => found.skip("rights", format!("they can't be asked for: {}", root_cause(&error))),
+    }
+    let there = operator::all(cluster, None).await.unwrap_or_default();
+    if let Some(first) = there.first() {
+        found.warn(
+            "operator",
+            format!("{} is installed already", first.name()),
+            "use kubectl email check without --pre, and helm upgrade",
+        );
+    }
+    match check.mailcow.given()? {
+        Some(connection) => {
+            show.progress("checking Mailcow");
+            let source = Source {
+                change: "give --mailcow-url and --mailcow-api-key-file: KEY is VALUE".to_owned(),
+                is_operators: false,
+            };
+            server::check(found, &connection, &source).await;
+            names(&host_of(&connection.url), &[], DnsMode::Authoritative, found, show).await;
+        }
+        None => found.skip("Mailcow connection", "give --mailcow-url and --mailcow-api-key-file to check it"),
+    }
+    Ok(())
+}
+
+/// After the installation.
+async fn after(cluster: &Cluster, check: &CheckFlags, found: &mut Findings, show: &Show) -> Result<(), Failure> {
+    show.progress("checking the operator");
+    let all = match operator::all(cluster, check.mailcow.operator_namespace.as_deref()).await {
+        Ok(all) => all,
+        Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
+        Err(failure) => {
+            found.bad("operator", failure.problems().join("; "), "name its namespace with --operator-namespace");
+            return Ok(());
+        }
+    };
+    if all.is_empty() {
+        found.bad(
+            "operator",
+            "no Deployment of mailcow-operator is in the cluster",
+            "helm install mailcow-operator charts/mailcow-operator -n mailcow-operator --create-namespace",
+        );
+        return Ok(());
+    }
+    several(&all, found);
+    let objects = match objects(cluster).await {
+        Ok(objects) => objects,
+        Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
+        Err(failure) => {
+            found.skip("objects", failure.problems().join("; "));
+            Objects::default()
+        }
+    };
+    let fleet = Fleet::of(&objects);
+    for installed in &all {
+        one(cluster, check, installed, &objects, &fleet, found, show).await?;
+    }
+    Ok(())
+}
+
+/// The objects of all namespaces, or of the one that the user may read.
+async fn objects(cluster: &Cluster) -> Result<Objects, Failure> {
+    let read = async |scope: &Scope| {
+        tokio::try_join!(
+            cluster.list::<EmailDomain>(scope, None),
+            cluster.list::<EmailMailbox>(scope, None),
+            cluster.list::<EmailAlias>(scope, None),
+            cluster.list::<EmailForwardingRule>(scope, None),
+        )
+    };
+    let (domains, mailboxes, aliases, rules) = match read(&Scope::All).await {
+        Err(Failure::Wrong(_)) => read(&Scope::In(cluster.namespace.clone())).await?,
+        read => read?,
+    };
+    Ok(Objects { domains, mailboxes, aliases, rules })
+}
+
+/// Two operators that work on the same objects undo each other's work.
+fn several(all: &[Installed], found: &mut Findings) {
+    for (number, one) in all.iter().enumerate() {
+        for other in all.iter().skip(number + 1) {
+            let (Ok(a), Ok(b)) = (&one.settings, &other.settings) else { continue };
+            let is_shared = a.watch_namespaces.is_empty()
+                || b.watch_namespaces.is_empty()
+                || a.watch_namespaces.iter().any(|name| b.watch_namespaces.contains(name));
+            if is_shared {
+                found.bad(
+                    "operator",
+                    format!("two operators work on the same objects: {} and {}", one.name(), other.name()),
+                    format!(
+                        "helm uninstall {} -n {}, or give each its own watchNamespaces",
+                        release(other),
+                        other.namespace()
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// One operator and everything that it needs.
+async fn one(
+    cluster: &Cluster,
+    check: &CheckFlags,
+    installed: &Installed,
+    objects: &Objects,
+    fleet: &Fleet,
+    found: &mut Findings,
+    show: &Show,
+) -> Result<(), Failure> {
+    let settings = match &installed.settings {
+        Ok(settings) => settings,
+        Err(why) => {
+            found.bad(
+                "operator",
+                format!("{} has options that this version does not know: {why}", installed.name()),
+                "use the kubectl-email of the operator's version, or helm upgrade",
+            );
+            return Ok(());
+        }
+    };
+    pods(cluster, installed, found).await;
+    leader(cluster, installed, settings, found).await;
+    show.progress("checking rights");
+    operators_rights(cluster, installed, settings, found).await;
+    policies(cluster, installed, settings, found).await;
+    gates(settings, objects, found, installed);
+    namespaces(settings, fleet, found, installed);
+    show.progress("checking Mailcow");
+    let host = connections(cluster, check, installed, settings, objects, found).await;
+    seen(fleet, objects, found);
+    if let Some(host) = settings.dns.mail_host.clone().or(host) {
+        names(&host, &settings.dns.dns_resolvers, settings.dns.dns_mode, found, show).await;
+    }
+    show.progress("checking sinks");
+    sinks(cluster, installed, found).await;
+    Ok(())
+}
+
+/// Helm's command to change a release.
+fn upgrade(installed: &Installed, set: &str) -> String {
+    let (release, namespace) = (release(installed), installed.namespace());
+    format!("helm upgrade {release} charts/mailcow-operator -n {namespace} --reuse-values{set}")
+}
+
+fn release(installed: &Installed) -> String {
+    let labels = installed.deployment.labels();
+    labels.get("app.kubernetes.io/instance").cloned().unwrap_or_else(|| installed.deployment.name_any())
+}
+
+/// Whether a pod of the operator works, and why not.
+async fn pods(cluster: &Cluster, installed: &Installed, found: &mut Findings) {
+    let (name, namespace) = (installed.deployment.name_any(), installed.namespace());
+    let spec = installed.deployment.spec.clone().unwrap_or_default();
+    if spec.replicas == Some(0) {
+        let remedy = format!("kubectl scale deployment {name} -n {namespace} --replicas=1");
+        return found.bad("operator", format!("{} is scaled to 0 replicas", installed.name()), remedy);
+    }
+    let version = installed.deployment.labels().get("app.kubernetes.io/version").cloned().unwrap_or_default();
+    if !version.is_empty() && version != env!("CARGO_PKG_VERSION") {
+        found.warn(
+            "operator",
+            format!("its version is {version}, that of this program {}", env!("CARGO_PKG_VERSION")),
+            "use the kubectl-email of the operator's version",
+        );
+    }
+    let ready = installed.deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+    if ready > 0 {
+        return found.good(
+            "operator",
+            format!(
+                "{} has {}",
+                installed.name(),
+                counted(u64::try_from(ready).unwrap_or(0), "ready pod", "ready pods")
+            ),
+        );
+    }
+    let labels = spec.selector.match_labels.unwrap_or_default();
+    let selector = labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+    let pods = cluster.list::<Pod>(&Scope::In(namespace.clone()), Some(&selector)).await.unwrap_or_default();
+    let why = pods.iter().find_map(why_not_ready).unwrap_or_else(|| "no pod exists".to_owned());
+    found.bad(
+        "operator",
+        format!("{} has no ready pod: {why}", installed.name()),
+        format!("kubectl describe pod -n {namespace} -l {selector}; kubectl logs -n {namespace} deploy/{name}"),
+    );
+}
+
+fn why_not_ready(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let message = waiting.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+        Some(format!("{}{message}", waiting.reason.clone().unwrap_or_default()))
+    });
+    let condition = status.conditions.iter().flatten().find(|condition| condition.status != "True");
+    let condition = condition.map(|condition| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("{} {}: {}", condition.type_, text(&condition.reason), text(&condition.message))
+    });
+    waiting.or(condition).or_else(|| status.phase.clone())
+}
+
+/// Whether one of the pods holds the Lease and renews it.
+async fn leader(cluster: &Cluster, installed: &Installed, settings: &Settings, found: &mut Findings) {
+    let (name, namespace) = (&settings.leader.lease_name, installed.namespace());
+    let remedy = format!(
+        "kubectl logs -n {namespace} deploy/{} (is a pod running, and may it update the Lease?)",
+        installed.deployment.name_any()
+    );
+    match cluster.find::<Lease>(&namespace, name).await {
+        Err(failure) => found.skip("leader", failure.problems().join("; ")),
+        Ok(None) => found.bad(
+            "leader",
+            format!("there is no Lease {namespace}/{name}: no operator has ever worked here"),
+            remedy,
+        ),
+        Ok(Some(lease)) => {
+            let spec = lease.spec.unwrap_or_default();
+            let duration = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or(15)));
+            let age = spec.renew_time.map(|time| crate::clock::now().0.duration_since(time.0));
+            let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+            match (holder, age) {
+                (Some(holder), Some(age)) if age <= duration * 2 => {
+                    found.good("leader", format!("{holder} works"));
+                }
+                (holder, age) => {
+                    let since = age.map_or_else(String::new, |age| format!(" for {} s", age.as_secs()));
+                    let last = holder.map_or_else(String::new, |holder| format!("; the last one was {holder}"));
+                    found.bad(
+                        "leader",
+                        format!("no operator has held the Lease {namespace}/{name}{since}{last}"),
+                        remedy,
+                    );
+                }
+            }
+        }
+    }
+}
+
+async fn operators_rights(cluster: &Cluster, installed: &Installed, settings: &Settings, found: &mut Findings) {
+    let user = installed.user();
+    match rights::lacking(cluster, Some(&user), rights::of_operator(settings)).await {
+        Ok(lacking) if lacking.is_empty() => found.good("rights", format!("{user} has all that it needs")),
+        Ok(lacking) => {
+            for right in lacking {
+                found.bad("rights", format!("the operator may not {}", right.words()), upgrade(installed, ""));
+            }
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            found.skip(
+                "rights",
+                "you may not ask for the rights of others (create subjectaccessreviews); a cluster administrator may",
+            );
+        }
+        Err(error) => found.skip("rights", root_cause(&error)),
+    }
+}
+
+/// Whether the admission policies are in force where tenants write domains.
+async fn policies(cluster: &Cluster, installed: &Installed, settings: &Settings, found: &mut Findings) {
+    if !settings.dns.require_ownership {
+        return;
+    }
+    let all: Api<ValidatingAdmissionPolicyBinding> = Api::all(cluster.client.clone());
+    let selector = format!("app.kubernetes.io/instance={}", release(installed));
+    match all.list(&ListParams::default().labels(&selector)).await {
+        Ok(list) if list.items.is_empty() => found.bad(
+            "admission policies",
+            "ownership of domains is required, so that tenants share this installation, but the admission policies are off: tenants may delete mail without a confirmation",
+            upgrade(installed, " --set admissionPolicies.enabled=true"),
+        ),
+        Ok(list) => found.good("admission policies", counted(list.items.len() as u64, "is in force", "are in force")),
+        Err(error) => found.skip("admission policies", root_cause(&error)),
+    }
+}
+
+/// Whether objects ask for something that is off.
+fn gates(settings: &Settings, objects: &Objects, found: &mut Findings, installed: &Installed) {
+    let gates = &settings.feature_gates;
+    let uses_dns = |domain: &&EmailDomain| domain.spec.dns.as_ref().is_some_and(|dns| dns.publish != DnsPublish::None);
+    let to_sink = |rule: &&EmailForwardingRule| {
+        rule.spec.actions.iter().any(|action| action.create_task.is_some() || action.create_note.is_some())
+    };
+    let counts = [
+        (Gate::EmailHosting, "EmailHosting", objects.domains.len() + objects.mailboxes.len(), "objects"),
+        (Gate::ForwardingRules, "ForwardingRules", objects.rules.len(), "rules"),
+        (
+            Gate::TaskDelivery,
+            "TaskDelivery",
+            objects.rules.iter().filter(to_sink).count(),
+            "rules with createTask or createNote",
+        ),
+        (
+            Gate::DnsPublishing,
+            "DNSPublishing",
+            objects.domains.iter().filter(uses_dns).count(),
+            "domains with spec.dns.publish",
+        ),
+        (
+            Gate::AutoProvisioning,
+            "AutoProvisioning",
+            objects.domains.iter().filter(|domain| domain.spec.auto_provision.is_some()).count(),
+            "domains with spec.autoProvision",
+        ),
+    ];
+    let mut is_fine = true;
+    for (gate, name, count, what) in counts {
+        if count > 0 && !gates.has(gate) {
+            is_fine = false;
+            found.bad(
+                "feature gates",
+                format!("{count} {what} wait, because the feature gate {name} is off"),
+                upgrade(installed, &format!(" --set featureGates.{name}=true")),
+            );
+        }
+    }
+    if is_fine {
+        found.good("feature gates", "nothing that is off is used");
+    }
+}
+
+/// Whether there are objects where the operator does not look.
+fn namespaces(settings: &Settings, fleet: &Fleet, found: &mut Findings, installed: &Installed) {
+    if settings.watch_namespaces.is_empty() {
+        return;
+    }
+    let mut elsewhere: Vec<String> = fleet.nodes().map(|node| node.namespace.clone()).collect();
+    elsewhere.sort();
+    elsewhere.dedup();
+    elsewhere.retain(|name| !settings.watch_namespaces.contains(name));
+    let unseen: Vec<&Node> = fleet
+        .nodes()
+        .filter(|node| elsewhere.contains(&node.namespace) && node.reason == "Pending" && node.conditions.is_empty())
+        .collect();
+    if let Some(first) = unseen.first() {
+        let all = settings.watch_namespaces.iter().chain([&first.namespace]).cloned().collect::<Vec<_>>().join(",");
+        found.warn(
+            "namespaces",
+            format!(
+                "nobody works on {} in the namespace {}: the operator watches {}",
+                counted(unseen.len() as u64, "object", "objects"),
+                first.namespace,
+                settings.watch_namespaces.join(", ")
+            ),
+            upgrade(installed, &format!(" --set 'watchNamespaces={{{all}}}'")),
+        );
+    }
+}
+
+/// The connections to Mailcow; returns the host of the default one.
+async fn connections(
+    cluster: &Cluster,
+    check: &CheckFlags,
+    installed: &Installed,
+    settings: &Settings,
+    objects: &Objects,
+    found: &mut Findings,
+) -> Option<String> {
+    let mut servers: BTreeMap<&str, &str> = BTreeMap::new();
+    servers.extend(settings.mailcow_secret.as_deref().map(|secret| (DEFAULT_SERVER, secret)));
+    servers.extend(settings.mailcow_servers.iter().map(|server| (server.name.as_str(), server.secret.as_str())));
+    let mut unknown: Vec<&EmailDomain> =
+        objects.domains.iter().filter(|domain| !servers.contains_key(domain.spec.server.as_str())).collect();
+    unknown.dedup_by(|a, b| a.spec.server == b.spec.server);
+    for domain in unknown {
+        let near = nearest(&domain.spec.server, servers.keys().copied());
+        found.bad(
+            "Mailcow servers",
+            format!(
+                "the domain {} is on the server {}, which is not configured{near}",
+                domain.spec.domain, domain.spec.server
+            ),
+            upgrade(
+                installed,
+                &format!(
+                    " --set 'mailcow.servers[0].name={0},mailcow.servers[0].existingSecret=mailcow-{0}'",
+                    domain.spec.server
+                ),
+            ),
+        );
+    }
+    let mut host = None;
+    for (server, secret) in servers {
+        let connection = match check.mailcow.given() {
+            Ok(Some(given)) if server == check.mailcow.server => Some(given),
+            _ => connection(cluster, installed, secret, found).await,
+        };
+        let Some(connection) = connection else { continue };
+        let namespace = installed.namespace();
+        let source = Source {
+            change: format!(
+                "kubectl -n {namespace} patch secret {secret} --type=merge -p '{{\"stringData\":{{\"KEY\":\"VALUE\"}}}}'"
+            ),
+            is_operators: true,
+        };
+        server::check(found, &connection, &source).await;
+        if server == DEFAULT_SERVER {
+            host = Some(connection.mail_host.clone().unwrap_or_else(|| host_of(&connection.url)));
+        }
+    }
+    host
+}
+
+/// The connection in a Secret, or what is wrong with the Secret.
+async fn connection(cluster: &Cluster, installed: &Installed, name: &str, found: &mut Findings) -> Option<Connection> {
+    let namespace = installed.namespace();
+    let create = format!(
+        "kubectl -n {namespace} create secret generic {name} --from-literal=url=https://mail.example.com --from-file=apiKey=api-key"
+    );
+    let secret = match cluster.find::<Secret>(&namespace, name).await {
+        Ok(Some(secret)) => secret,
+        Ok(None) => {
+            let all = cluster.list::<Secret>(&Scope::In(namespace.clone()), None).await.unwrap_or_default();
+            let has = |secret: &&Secret, key: &str| secret.data.as_ref().is_some_and(|data| data.contains_key(key));
+            let other = all.iter().find(|secret| has(secret, "url") && has(secret, "apiKey"));
+            let (why, remedy) = match other {
+                Some(other) => (
+                    format!("; the Secret {} has its keys, but another name", other.name_any()),
+                    upgrade(installed, &format!(" --set mailcow.existingSecret={}", other.name_any())),
+                ),
+                None => (String::new(), create),
+            };
+            found.bad(
+                "Mailcow Secret",
+                format!("the Secret {name} does not exist in the namespace {namespace}{why}"),
+                remedy,
+            );
+            return None;
+        }
+        Err(failure) => {
+            let hint = "with --mailcow-url and --mailcow-api-key-file the connection can be checked without it";
+            found.skip("Mailcow Secret", format!("{}; {hint}", failure.problems().join("; ")));
+            return None;
+        }
+    };
+    match Connection::of_secret(&secret) {
+        Ok(connection) => {
+            found.good("Mailcow Secret", format!("{namespace}/{name}"));
+            Some(connection)
+        }
+        Err(why) => {
+            let keys: Vec<&str> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
+            let known = ["url", "apiKey", "ca.crt", "mailHost"];
+            let odd = keys.iter().find(|key| !known.contains(*key));
+            let odd = odd.map_or_else(String::new, |key| format!("; it has the key {key}{}", nearest(key, known)));
+            let patch = format!(
+                "kubectl -n {namespace} patch secret {name} --type=merge -p '{{\"stringData\":{{\"url\":\"https://…\",\"apiKey\":\"…\"}}}}'"
+            );
+            found.bad("Mailcow Secret", format!("{why}{odd}"), patch);
+            None
+        }
+    }
+}
+
+/// What the operator itself reports in the objects.
+fn seen(fleet: &Fleet, objects: &Objects, found: &mut Findings) {
+    let mut by_reason: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+    for node in fleet.nodes().filter(|node| !node.reason.is_empty()) {
+        by_reason.entry(&node.reason).or_default().push(node);
+    }
+    let of = |reason: &str| by_reason.get(reason).map(Vec::as_slice).unwrap_or_default();
+    for (reason, remedy) in [
+        (
+            "MailcowUnreachable",
+            "if Mailcow answers from here: allow the operator's pods to reach it (networkPolicy in the chart, firewalls)",
+        ),
+        (
+            "KeyOrSourceRejected",
+            "if the key works from here: allow the address that the cluster's traffic comes from, in Mailcow: System, Configuration, Access, API",
+        ),
+    ] {
+        if let Some(first) = of(reason).first() {
+            found.bad(
+                "operator and Mailcow",
+                format!("{} report {reason}: {}", counted(of(reason).len() as u64, "object", "objects"), first.message),
+                remedy,
+            );
+        }
+    }
+    let full = of("QuotaNearlyFull");
+    if !full.is_empty() {
+        let names: Vec<String> = full.iter().map(|node| format!("{} ({})", node.address, node.detail)).collect();
+        found.warn(
+            "quotas",
+            format!("nearly full, and will bounce mail: {}", few(&names)),
+            "raise spec.quota of the EmailMailbox, or ask its user to delete mail",
+        );
+    }
+    let refused: Vec<&Node> = of("RefusedByMailcow").to_vec();
+    if let Some(first) = refused.first() {
+        found.warn(
+            "refusals",
+            format!(
+                "Mailcow refuses changes of {}: {}: {}",
+                counted(refused.len() as u64, "object", "objects"),
+                first.address,
+                first.message
+            ),
+            "change the spec, or the limits of the EmailDomain, as the message says",
+        );
+    }
+    let records = objects.domains.iter().filter_map(|domain| domain.status.as_ref()?.dns.as_ref());
+    let records: Vec<_> = records.flat_map(|dns| &dns.records).collect();
+    if !records.is_empty() && records.iter().all(|record| record.verdict == DnsVerdict::TempError) {
+        let why = records.first().map_or("", |record| record.message.as_str());
+        found.bad(
+            "operator and DNS",
+            format!("the operator gets no answer from DNS: {why}"),
+            "allow port 53 (UDP and TCP) from its pods, or set dns.mode: recursive in the chart",
+        );
+    }
+}
+
+/// Whether DNS can be asked from here, and knows the mail host.
+async fn names(host: &str, resolvers: &[std::net::SocketAddr], mode: DnsMode, found: &mut Findings, show: &Show) {
+    if host.parse::<std::net::IpAddr>().is_ok() || !host.contains('.') {
+        return;
+    }
+    show.progress("checking DNS");
+    let mode = if mode == DnsMode::Authoritative { Mode::Authoritative } else { Mode::Recursive };
+    let options = Options { resolvers: resolvers.to_vec(), mode, allow_private: true, ..Options::default() };
+    let lookup = match Lookup::new(options) {
+        Ok(lookup) => lookup,
+        Err(error) => return found.warn("DNS", error.to_string(), "set a resolver in /etc/resolv.conf"),
+    };
+    let answers = lookup.ask(&Question::new(host, Kind::A)).await;
+    if let Some(why) = answers.iter().find_map(Answer::failure) {
+        found.warn("DNS", format!("no answer for {host} from here: {why}"), "allow port 53 (UDP and TCP); if that is not possible in the cluster either, set dns.mode: recursive in the chart");
+    } else if answers.iter().any(|answer| !answer.addresses().is_empty()) {
+        found.good("DNS", format!("{host} has an address"));
+    } else {
+        found.warn(
+            "DNS",
+            format!("the mail host {host} has no IPv4 address"),
+            "publish an A record for it, or set dns.mailHost in the chart",
+        );
+    }
+}
+
+/// Whether the sinks can be reached from here.
+async fn sinks(cluster: &Cluster, installed: &Installed, found: &mut Findings) {
+    let Some(sinks) = installed.sinks(cluster).await else {
+        return found.skip("sinks", "the ConfigMap with the sinks can't be read");
+    };
+    for sink in sinks.iter() {
+        let SinkKind::Webhook { url } = &sink.kind else { continue };
+        let Some((host, port)) = address_of(url) else {
+            found.bad("sinks", format!("the sink {} has an invalid URL", sink.name), upgrade(installed, " (sinks)"));
+            continue;
+        };
+        match tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect((host.as_str(), port))).await {
+            Ok(Ok(_)) => found.good("sinks", format!("{} accepts connections", sink.name)),
+            Ok(Err(error)) => found.warn(
+                "sinks",
+                format!("the sink {} can't be reached from here: {host}:{port}: {error}", sink.name),
+                format!("start the tool, or change its URL: {}", upgrade(installed, " (sinks)")),
+            ),
+            Err(_) => found.warn(
+                "sinks",
+                format!("the sink {} does not answer from here: {host}:{port}", sink.name),
+                "allow the connection in firewalls and in the chart's networkPolicy",
+            ),
+        }
+    }
+}
+
+/// Host and port of a URL.
+fn address_of(url: &str) -> Option<(String, u16)> {
+    let uri: http::Uri = url.parse().ok()?;
+    let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    Some((uri.host()?.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(default)))
+}
+
+fn host_of(url: &str) -> String {
+    address_of(url.trim()).map(|(host, _)| host).unwrap_or_default()
+}
+
+/// The first of some names, and how many more there are.
+fn few(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports_are_taken_from_urls() {
+        assert_eq!(address_of("https://t.example/x"), Some(("t.example".to_owned(), 443)));
+        assert_eq!(address_of("http://[::1]:8080"), Some(("::1".to_owned(), 8080)));
+        assert_eq!(host_of(" https://mail.example.com/ "), "mail.example.com");
+    }
+}

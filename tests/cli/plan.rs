@@ -1,0 +1,164 @@
+//! `plan`: what an apply would change, on a Mailcow that people filled and on one that the operator manages.
+
+use serde_json::{Value, json};
+
+use crate::world::{ADA, DOMAIN, World};
+
+fn of<'a>(plan: &'a Value, name: &str) -> &'a Value {
+    let changes = plan["changes"].as_array().unwrap();
+    changes
+        .iter()
+        .find(|change| change["name"] == name && change["kind"] != "script")
+        .unwrap_or_else(|| panic!("{name}: {plan:#}"))
+}
+
+fn field(plan: &Value, name: &str, field: &str) -> Value {
+    let fields = of(plan, name)["fields"].as_array().unwrap();
+    fields.iter().find(|one| one["field"] == field).unwrap_or_else(|| panic!("{name} {field}: {plan:#}")).clone()
+}
+
+#[tokio::test]
+async fn an_export_plans_no_change_before_and_after_it_is_applied() {
+    let mut world = World::prepare("noop").await;
+    world.connect().await;
+    world.mailcow.edit(|state| {
+        let domain = state.seed_domain("example.com");
+        (domain.description, domain.max_quota) = ("Example Inc.".to_owned(), 2048);
+        "Ada".clone_into(&mut state.seed_mailbox("ada@example.com").name);
+        state.seed_mailbox("bob@example.com").sender_acl = vec!["@example.com".to_owned()];
+        state.seed_alias("info@example.com", "ada@example.com,far@away.example");
+    });
+    // As a domain with a key.
+    let url = format!("{}/api/v1/add/dkim", world.mailcow.url());
+    let body = r#"{"domains":"example.com","dkim_selector":"dkim","key_size":"2048"}"#;
+    let request = reqwest::Client::new().post(url).header("X-API-Key", world.mailcow.api_key());
+    request.header("Content-Type", "application/json").body(body).send().await.unwrap();
+    world.mailcow.clear_log();
+
+    let exported = world.email(&["export"]).await.out;
+    let said = world.email_with(&["plan", "-f", "-"], &exported).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "plan: 4 to adopt (only the ownership mark)\n"), "{said:?}");
+    assert_eq!(world.mailcow.writes(), 0);
+    world.apply(&exported).await;
+    world.start().await;
+    for object in ["edom/example.com", "embx/ada.example.com", "embx/bob.example.com", "ealias/info.example.com"] {
+        world.ready(object).await;
+    }
+    let writes = world.mailcow.writes();
+    let said = world.email_with(&["plan", "-f", "-"], &exported).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "plan: 4 unchanged\n"), "{said:?}");
+    assert_eq!(world.mailcow.writes(), writes);
+    let requests: Vec<String> = world.mailcow.requests().into_iter().map(|request| request.path).collect();
+    assert!(!requests.iter().any(|path| path.starts_with("edit/domain") && path.contains("active")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn changes_are_shown_field_by_field_and_what_takes_mail_away_stands_out() {
+    let world = World::new("plan").await;
+    let ada = ADA.replace(
+        "localPart: ada,",
+        "localPart: ada, displayName: Ada, quota: 5Gi, protocols: [IMAP, SMTP], tags: [a],",
+    );
+    world.apply(&format!("{DOMAIN}{ada}")).await;
+    world.ready("embx/ada").await;
+    world.mailcow.edit(|state| state.seed_usage("ada@example.com", 3, 3 << 30));
+    let changed = ada
+        .replace("displayName: Ada", "displayName: Countess, state: Inactive")
+        .replace("5Gi", "1Gi")
+        .replace("[IMAP, SMTP]", "[IMAP]")
+        .replace("tags: [a]", "tags: [b]");
+    let new = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailMailbox
+metadata: {name: bob}
+spec: {localPart: bob, domainRef: {name: example}}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailAlias
+metadata: {name: lost}
+spec: {localPart: lost, domainRef: {name: nowhere}, goto: [ada@example.com]}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailAlias
+metadata: {name: both}
+spec: {localPart: both, domainRef: {name: example}, goto: [ada@example.com], sink: Discard}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailForwardingRule
+metadata: {name: invoices}
+spec: {mailboxRef: {name: ada}, actions: [{forward: {to: [books@far.example]}}]}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailForwardingRule
+metadata: {name: tasks}
+spec: {mailboxRef: {name: ada}, actions: [{createTask: {sink: tracker}}]}
+";
+    world.mailcow.clear_log();
+    let manifests = format!("{DOMAIN}{changed}{new}");
+    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &manifests).await;
+    assert_eq!((said.code, said.err.as_str(), world.mailcow.writes()), (1, "", 0), "{said:?}");
+    let plan = said.json();
+    let change = |from: &str, to: &str, destructive: bool| json!({"from": from, "to": to, "destructive": destructive});
+    for (name, expected) in [
+        ("displayName", change("Ada", "Countess", false)),
+        ("state", change("Active", "Inactive", true)),
+        ("quota", change("5Gi", "1Gi", true)),
+        ("protocols", change("IMAP, SMTP", "IMAP", true)),
+    ] {
+        let mut found = field(&plan, "ada", name);
+        found.as_object_mut().unwrap().remove("field");
+        assert_eq!(found, expected, "{name}");
+    }
+    assert_eq!(field(&plan, "bob", "localPart")["to"], "bob");
+    assert!(of(&plan, "lost")["message"].as_str().unwrap().contains("no EmailDomain nowhere"));
+    assert!(of(&plan, "both")["message"].as_str().unwrap().contains("exactly one of goto, gotoMailboxRefs and sink"));
+    assert!(of(&plan, "tasks")["message"].as_str().unwrap().contains("no sink \"tracker\""));
+    let scripts: Vec<&Value> =
+        plan["changes"].as_array().unwrap().iter().filter(|one| one["kind"] == "script").collect();
+    assert_eq!(scripts[0]["fields"][0]["to"], format!("{}/invoices", world.namespace));
+
+    let text = world.email_with(&["plan", "-f", "-"], &manifests).await;
+    assert_eq!(text.code, 1);
+    text.says(&["~", "Active", "Inactive", "3 of these changes take mail or access away", "3 refused"]);
+    assert!(text.out.lines().any(|line| line.starts_with("~!") || line.starts_with('!')), "{}", text.out);
+    // Nothing was stored.
+    let names = world.kubectl(&["get", "email", "-o", "name"]).await;
+    assert!(!names.contains("bob") && !names.contains("invoices"), "{names}");
+}
+
+#[tokio::test]
+async fn entries_of_others_are_refused_and_paused_objects_change_nothing() {
+    let world = World::new("others").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready("embx/ada").await;
+    let twin = ADA.replace("name: ada,", "name: twin,");
+    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &twin).await;
+    assert_eq!(said.code, 1);
+    assert!(of(&said.json(), "twin")["message"].as_str().unwrap().contains("belongs to another owner"), "{said:?}");
+    let paused = ADA
+        .replace("labels: {team: a}", "annotations: {email.askrobots.com/paused: 'true'}")
+        .replace("localPart: ada,", "localPart: ada, displayName: X,");
+    let said = world.email_with(&["plan", "-f", "-"], &paused).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    said.says(&["paused: nothing is written until it is resumed", "displayName", "plan: 1 paused"]);
+}
+
+#[tokio::test]
+async fn wrong_input_is_told_before_anything_is_asked() {
+    let world = World::prepare("input").await;
+    for (input, why) in [
+        ("a: [", "did not find"),
+        ("kind: Pod\napiVersion: v1", "no object of a kind"),
+        (&*ADA.replace("localPart", "lokalPart"), "unknown field `lokalPart`"),
+    ] {
+        let said = world.email_with(&["plan", "-f", "-"], input).await;
+        assert_eq!(said.code, 1, "{input}: {said:?}");
+        if why != "did not find" {
+            said.says(&[why]);
+        }
+    }
+    assert_eq!(world.email(&["plan"]).await.code, 2);
+    let said = world.email_with(&["plan", "-f", "-"], DOMAIN).await;
+    assert_eq!(said.code, 1);
+    said.says(&["does not exist in the namespace", "--mailcow-url"]);
+}

@@ -1,0 +1,60 @@
+//! `report`: an archive with everything but secrets.
+
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::world::{ADA, DOMAIN, World, call};
+
+#[tokio::test]
+async fn the_archive_has_what_a_maintainer_needs_and_no_secret() {
+    let world = World::new("report").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.ready("embx/ada").await;
+    let password = world.kubectl(&["get", "secret", "ada-mailbox", "-o", "jsonpath={.data.password}"]).await;
+    let password = String::from_utf8(STANDARD.decode(password).unwrap()).unwrap();
+    // Somebody wrote secrets where they don't belong.
+    let leak = format!("email.example/note={password} {}", world.mailcow.api_key());
+    world.kubectl(&["annotate", "embx", "ada", &leak]).await;
+    let file = world.folder().join("report.tar.gz");
+    let said = world.email(&["report", "-o", &file.display().to_string()]).await;
+    assert_eq!((said.code, said.out.trim()), (0, &*file.display().to_string()), "{said:?}");
+    let unpacked = world.folder().join("unpacked");
+    std::fs::create_dir(&unpacked).unwrap();
+    let tar = Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(&unpacked).status().unwrap();
+    assert!(tar.success());
+    let read = |name: &str| std::fs::read_to_string(unpacked.join("kubectl-email-report").join(name)).unwrap();
+    assert!(
+        read("emailmailboxes.yaml").contains("ada@example.com") && read("emailmailboxes.yaml").contains("REDACTED")
+    );
+    assert!(read("versions.json").contains("kubectl-email"));
+    let deployment = read(&format!("operator/{}/mailcow-operator/deployment.yaml", world.namespace));
+    assert!(deployment.contains("--mailcow-secret=mailcow-operator-mailcow"), "{deployment}");
+    assert!(read("events.yaml").contains("EmailMailbox"));
+    let grep = |text: &str| Command::new("grep").args(["-rqF", text]).arg(&unpacked).status().unwrap().success();
+    for secret in [&*password, world.mailcow.api_key()] {
+        assert!(!grep(secret) && !grep(&STANDARD.encode(secret)), "a secret is in the report");
+    }
+    assert!(grep("ada@example.com"));
+}
+
+#[tokio::test]
+async fn who_may_not_read_everything_gets_the_rest_and_a_list_of_what_is_missing() {
+    let world = World::prepare("viewer").await;
+    world.apply(&format!("{DOMAIN}apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: viewer}}")).await;
+    let subject = format!("--serviceaccount={}:viewer", world.namespace);
+    world
+        .kubectl(&["create", "role", "viewer", "--verb=get,list", "--resource=emaildomains.email.askrobots.com"])
+        .await;
+    world.kubectl(&["create", "rolebinding", "viewer", "--role=viewer", &subject]).await;
+    let viewer =
+        world.plane.service_account_kubeconfig(&world.namespace, "viewer").await.unwrap().display().to_string();
+    let file = world.folder().join("report.tar.gz").display().to_string();
+    let said = call(&["report", "-o", &file, "--kubeconfig", &viewer]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    said.says(&["not in the report: no right to list emailmailboxes", "Secrets may not be read"]);
+    assert!(std::fs::metadata(&file).unwrap().len() > 0);
+    let said = call(&["report", "-o", "/nowhere/report.tar.gz", "--kubeconfig", &viewer]).await;
+    assert_eq!(said.code, 1);
+}

@@ -535,7 +535,7 @@ impl Facts {
         };
         let may_displace = self.manifests.rules.iter().any(forces);
         let mark = owner.mark();
-        let changes = match plan::filter(address, (&script.text, &script.description), &have, &mark, may_displace) {
+        let changes = match plan::filter(address, &script.text, &script.description, &have, &mark, may_displace) {
             Ok(changes) => changes,
             Err(outcome) => {
                 let why = outcome.why().map_or_else(String::new, |why| why.message.clone());

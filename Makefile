@@ -127,7 +127,7 @@ image: tools ground sandbox ## Builds the image's root file system and bill of m
 	IMAGE_ROOT="$$root" cargo test --quiet --locked --test install -- --ignored --nocapture the_image
 
 plugin: tools ## Builds the kubectl plugin as a static program, packs it for krew, and judges krew's manifest; PROFILE=dev is faster
-	@tests/plugin/package.sh "$(TARGET)/plugin"; tests/plugin/validate.sh "$(TARGET)/plugin/email.yaml"
+	@tests/plugin/package.sh "$(TARGET)/plugin"; tests/plugin/validate.sh "$(TARGET)/plugin/email.yaml" "$(TARGET)"/plugin/*.tar.gz
 
 crds: tools ## Regenerates crds/ and the chart's copies from src/crd
 	UPDATE_CRDS=1 cargo test --quiet --locked --test crds

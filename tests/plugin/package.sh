@@ -4,19 +4,23 @@
 #
 #   tests/plugin/package.sh FOLDER            # FOLDER is made anew
 #   PROFILE=dev tests/plugin/package.sh FOLDER
+#   PROGRAM=FILE tests/plugin/package.sh FOLDER   # packs a program that was built before
 set -euo pipefail
 folder="$(realpath -m "${1:?usage: package.sh FOLDER}")"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 profile="${PROFILE:-release}"
 target="$(uname -m)-unknown-linux-gnu"
 case "$(uname -m)" in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) echo "$(uname -m) is no platform of the plugin" >&2; exit 1 ;; esac
-RUSTFLAGS="-C target-feature=+crt-static" \
-  cargo build --quiet --locked --profile "$profile" --target "$target" --bin kubectl-email
-built="$(cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
-program="$built/$target/${profile/#dev/debug}/kubectl-email"
-if readelf --program-headers "$program" | grep -q INTERP; then
-  echo "$program is not linked statically" >&2
-  exit 1
+program="${PROGRAM:-}"
+if [ -z "$program" ]; then
+  RUSTFLAGS="-C target-feature=+crt-static" \
+    cargo build --quiet --locked --profile "$profile" --target "$target" --bin kubectl-email
+  built="$(cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')"
+  program="$built/$target/${profile/#dev/debug}/kubectl-email"
+  if readelf --program-headers "$program" | grep -q INTERP; then
+    echo "$program is not linked statically" >&2
+    exit 1
+  fi
 fi
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)"
 rm -rf "$folder"

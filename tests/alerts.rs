@@ -74,6 +74,7 @@ fn everything() -> Metrics {
     let metrics = Metrics::default();
     metrics.configured("default", true);
     metrics.mailcow_version("default", "2026-07");
+    metrics.crd_lacks("EmailAlias", 0);
     metrics.reconciled("EmailAlias", "in_sync", Duration::ZERO);
     metrics.asked_mailcow("default", "get/alias", "ok", Duration::ZERO);
     metrics.dns_verdict("MX", "Verified");

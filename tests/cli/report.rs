@@ -5,13 +5,21 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::world::{ADA, DOMAIN, World, call};
+use crate::world::{ADA, DOMAIN, LIMIT, World, call};
 
 #[tokio::test]
 async fn the_archive_has_what_a_maintainer_needs_and_no_secret() {
     let world = World::new("report").await;
     world.apply(&format!("{DOMAIN}{ADA}")).await;
     world.ready("embx/ada").await;
+    let alias = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: sales}\nspec: {localPart: sales, domainRef: {name: example}, gotoMailboxRefs: [{name: nobody}]}";
+    world.apply(alias).await;
+    ground::wait_until(LIMIT, "an event", async || {
+        let events = world.kubectl(&["get", "events.events.k8s.io"]).await;
+        if events.contains("emailalias/sales") { Ok(()) } else { Err(events) }
+    })
+    .await
+    .unwrap();
     let password = world.kubectl(&["get", "secret", "ada-mailbox", "-o", "jsonpath={.data.password}"]).await;
     let password = String::from_utf8(STANDARD.decode(password).unwrap()).unwrap();
     // Somebody wrote secrets where they don't belong.
@@ -31,7 +39,7 @@ async fn the_archive_has_what_a_maintainer_needs_and_no_secret() {
     assert!(read("versions.json").contains("kubectl-email"));
     let deployment = read(&format!("operator/{}/mailcow-operator/deployment.yaml", world.namespace));
     assert!(deployment.contains("--mailcow-secret=mailcow-operator-mailcow"), "{deployment}");
-    assert!(read("events.yaml").contains("EmailMailbox"));
+    assert!(read("events.yaml").contains("MailboxNotFound"));
     let grep = |text: &str| Command::new("grep").args(["-rqF", text]).arg(&unpacked).status().unwrap().success();
     for secret in [&*password, world.mailcow.api_key()] {
         assert!(!grep(secret) && !grep(&STANDARD.encode(secret)), "a secret is in the report");

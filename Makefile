@@ -12,7 +12,7 @@ SEED ?=
 # Another commit that `make bench` also builds and measures.
 BASE ?=
 
-.PHONY: faults mutants help demo test bench lint chart image plugin crds tools ground judges opinions sieve prometheus shells sandbox
+.PHONY: faults mutants help demo test bench lint chart image plugin crds tools ground judges opinions agents sieve prometheus shells sandbox
 
 # The default folders of the Rust and Go installers.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -28,7 +28,7 @@ demo: tools ground ## Shows the operator at work on this machine; KEEP=1 keeps i
 	@cargo build --quiet --workspace --bins --locked
 	@"$(TARGET)/debug/demo"
 
-test: tools ground judges opinions sieve prometheus shells ## Runs all tests, with a real Kubernetes API server and a simulated Mailcow
+test: tools ground judges opinions agents sieve prometheus shells ## Runs all tests, with a real Kubernetes API server and a simulated Mailcow
 	@status=0; threads=$$(nproc); [ "$$threads" -ge 4 ] || threads=4; \
 	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$threads}" cargo test --workspace --locked --no-fail-fast || status=$$?; \
 	skipped() { printf '  %s\n' "$$*"; }; \
@@ -45,6 +45,7 @@ test: tools ground judges opinions sieve prometheus shells ## Runs all tests, wi
 	  tests/second_opinion/build.sh --ready >/dev/null 2>&1 || skipped "DNS records in checkdmarc, dkimpy, pyspf and postfix-mta-sts-resolver: they are not installed"; \
 	  command -v zsh >/dev/null || skipped "completion in zsh: zsh is missing"; \
 	  command -v fish >/dev/null || skipped "completion in fish: fish is missing"; \
+	  tests/mcp/judges/build.sh --ready >/dev/null 2>&1 || skipped "the MCP server before its public clients and the conformance suite: they are not installed"; \
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
@@ -55,7 +56,7 @@ bench: tools ground ## Measures time, requests and memory with thousands of obje
 	  (cd "$$base" && CARGO_TARGET_DIR="$$target/base" cargo build --profile bench --locked --bin mailcow-operator); \
 	  binary="$$target/base/release/mailcow-operator"; \
 	fi; \
-	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench -- \
+	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench --test mcp -- \
 	  --ignored --nocapture --test-threads 1 bench_$(ONLY) | tee "$$rows" || status=$$?; \
 	echo; uname -srm; echo "$$(nproc) cores; load: of the machine, over the last minute"; echo; \
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \
@@ -116,8 +117,15 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'kind: PodDisruptionBudget' --set replicas=2; \
 	is 1 'labelSelector' --set 'topologySpreadConstraints[0].topologyKey=zone'; \
 	is 1 'dns-resolvers=192.0.2.53,192.0.2.54' --set 'dns.resolvers={192.0.2.53,192.0.2.54}'; \
+	is 0 'impersonate'; \
+	is 0 'impersonate' --set mcp.enabled=true; \
+	is 1 'resources: .tokenreviews.' --set mcp.enabled=true; \
+	is 3 'impersonate' --set 'mcp.enabled=true,mcp.callers.users={ada},mcp.callers.groups={team},mcp.callers.serviceAccountNamespaces={a}'; \
+	is 0 'allow-writes' --set mcp.enabled=true; \
+	is 1 'allow-writes' --set mcp.enabled=true,mcp.allowWrites=true; \
+	is 2 'kind: NetworkPolicy' --set mcp.enabled=true; \
 	is 1 'url: https://t.example' --set 'sinks[0].name=t,sinks[0].webhook.url=https://t.example,sinks[0].namespaces={a}'; \
-	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 image.digest=sha256:12 networkPolicy.except[0]=ten mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
+	for bad in tenancy=Many watchNamespace=a 'watchNamespaces={A_b}' 'watchNamespaces={a,a}' leaderElection.enabled=false 'sinks[0].name=t,sinks[0].namespaces={a}' 'sinks[0].name=t,sinks[0].webhook.url=https://u:p@t,sinks[0].namespaces={a}' resync=10 image.digest=sha256:12 networkPolicy.except[0]=ten 'mcp.callers.groups={system:masters}' mcp.allowWrite=true mailcow.url=mail.example.com,mailcow.apiKey=key mailcow.url=https://mail.example.com log.format=xml dns.mode=guess admissionPolicies.failurePolicy=Warn unknown=1 mailcow.apiKey=key; do \
 	  if render --set "$$bad" >/dev/null 2>&1; then echo "the chart takes $$bad" >&2; exit 1; fi; \
 	done; \
 	echo "chart: ok"
@@ -148,6 +156,11 @@ judges: tools
 opinions:
 	@tests/second_opinion/build.sh >/dev/null || \
 	  echo "the Python libraries can't be installed; the tests report what they skip" >&2
+
+# Public MCP clients and the conformance suite.
+agents:
+	@tests/mcp/judges/build.sh >/dev/null || \
+	  echo "the public MCP clients can't be installed; the tests report what they skip" >&2
 
 sandbox:
 	@command -v bwrap >/dev/null && exit; \

@@ -1,5 +1,9 @@
 //! Options of the program, parsed once.
 
+mod mcp;
+
+pub use mcp::McpSettings;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -33,6 +37,8 @@ pub enum Command {
     Run(Box<Settings>),
     /// Print the custom resource definitions as YAML.
     Crds,
+    /// Serve tools for AI agents with the Model Context Protocol, on standard input and output or as streamable HTTP.
+    Mcp(Box<McpSettings>),
 }
 
 /// Options of `run`.
@@ -360,7 +366,7 @@ mod tests {
     fn parse(args: &[&str]) -> Result<Settings, clap::Error> {
         match Cli::try_parse_from(["mailcow-operator", "run"].iter().chain(args))?.command {
             Command::Run(settings) => Ok(*settings),
-            Command::Crds => unreachable!("run was asked for"),
+            other => unreachable!("run was asked for: {other:?}"),
         }
     }
 

@@ -36,6 +36,7 @@ mod kubernetes;
 mod leader;
 pub mod mail;
 pub mod mailcow;
+pub mod mcp;
 pub mod outcome;
 pub mod plan;
 pub mod publisher;

@@ -4,14 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mailcow_operator::config::{Cli, Command, Settings};
-use mailcow_operator::{controller, crd, telemetry};
+use mailcow_operator::config::{Cli, Command, McpSettings, Settings};
+use mailcow_operator::{controller, crd, mcp, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(settings) => run(*settings),
         Command::Crds => crds(),
+        Command::Mcp(settings) => tools(*settings),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +29,17 @@ fn run(settings: Settings) -> Result<(), String> {
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "the TLS provider was set twice")?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the async runtime can't start: {error}"))?;
     runtime.block_on(controller::run(settings)).map_err(|error| error.to_string())
+}
+
+/// Serves tools for agents. Standard output belongs to the protocol.
+fn tools(settings: McpSettings) -> Result<(), String> {
+    telemetry::start_logs(settings.log_format, &settings.log_level)?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "the TLS provider was set twice")?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the async runtime can't start: {error}"))?;
+    let done = runtime.block_on(mcp::run(settings)).map_err(|error| error.to_string());
+    // A read of standard input can't be cancelled.
+    runtime.shutdown_background();
+    done
 }
 
 /// Prints the CRDs; a reader that closes early is not an error.

@@ -106,6 +106,7 @@ fn dependencies_point_one_way() {
     may_use("sieve/", &["desired", "plan", "mailcow", "dns", "status", "controller", "telemetry"]);
     may_use("evaluate/", &["desired", "plan", "mailcow", "dns", "sieve", "status", "controller", "telemetry", "cli"]);
     may_use("cli/", &["controller", "leader", "telemetry"]);
+    may_use("mcp/", &["plan", "mailcow", "inventory", "dns", "controller", "leader", "sieve"]);
     may_use("dns/", &["desired", "plan", "mailcow", "sieve", "status", "controller", "telemetry"]);
     may_use("mailcow/", &["desired", "dns", "sieve", "status", "controller", "telemetry"]);
     may_use("inventory/", &["desired", "dns", "sieve", "status", "controller", "telemetry"]);

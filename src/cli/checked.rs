@@ -215,7 +215,8 @@ impl Checked {
 }
 
 impl Group {
-    fn new(owner: Owner) -> Self {
+    /// A mailbox without rules.
+    pub(super) fn new(owner: Owner) -> Self {
         Self { owner, rules: Vec::new(), bad: Vec::new() }
     }
 

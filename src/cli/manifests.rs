@@ -138,7 +138,7 @@ impl Manifests {
     }
 
     /// Takes an object of a relevant kind; ignores others.
-    fn take(&mut self, value: &Value, namespace: &str, is_live: bool) -> Result<(), String> {
+    pub(super) fn take(&mut self, value: &Value, namespace: &str, is_live: bool) -> Result<(), String> {
         let group = value["apiVersion"].as_str().and_then(|version| version.split('/').next());
         if group != Some(GROUP) {
             return Ok(());

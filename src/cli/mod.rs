@@ -13,6 +13,7 @@ mod fleet;
 mod kinds;
 mod mailcow;
 mod manifests;
+mod offline;
 mod operator;
 mod plan;
 mod quarantine;
@@ -21,6 +22,8 @@ mod rules;
 mod show;
 mod status;
 mod trial;
+
+pub(crate) use offline::test_rules;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

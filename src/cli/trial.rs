@@ -33,12 +33,14 @@ impl Arrival<'_> {
 
 /// What happens to a message.
 pub(super) struct Answer {
-    mailbox: String,
+    /// The address of the mailbox, with the `+tag` of the recipient.
+    pub(super) mailbox: String,
     /// In the order they run.
     rules: Vec<Rule>,
-    outcome: Outcome,
+    /// What happens.
+    pub(super) outcome: Outcome,
     /// Whether Mailcow files it before all rules.
-    is_chat: bool,
+    pub(super) is_chat: bool,
     /// Whether Mailcow marked it as spam.
     is_spam: bool,
     /// Whether it was sent to a `+tag` of the mailbox.
@@ -98,7 +100,7 @@ impl Answer {
     }
 
     /// What the rest of Mailcow's chain does with the copy in the inbox (`sieve_after` and `global_sieve_after`).
-    fn then(&self) -> Vec<&'static str> {
+    pub(super) fn then(&self) -> Vec<&'static str> {
         if !self.outcome.inbox {
             return Vec::new();
         }

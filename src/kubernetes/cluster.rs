@@ -30,12 +30,24 @@ pub(crate) async fn config(kubeconfig: Option<&OsStr>) -> Result<Config, Error> 
     let Some(files) = kubeconfig.filter(|files| !files.is_empty()) else {
         return Config::incluster().map_err(Error::NotNamed);
     };
-    let bad = |error| Error::Kubeconfig { file: files.to_string_lossy().into_owned(), error: Box::new(error) };
+    Config::from_custom_kubeconfig(kubeconfig_of(files)?, &KubeConfigOptions::default()).await.map_err(bad(files))
+}
+
+/// The kubeconfig of one file, or of several as in kubectl's variable `KUBECONFIG`.
+///
+/// # Errors
+/// [`Error::Kubeconfig`].
+pub(crate) fn kubeconfig_of(files: &OsStr) -> Result<Kubeconfig, Error> {
     let mut merged = Kubeconfig::default();
     for file in std::env::split_paths(files).filter(|file| !file.as_os_str().is_empty()) {
-        merged = merged.merge(Kubeconfig::read_from(file).map_err(bad)?).map_err(bad)?;
+        merged = merged.merge(Kubeconfig::read_from(file).map_err(bad(files))?).map_err(bad(files))?;
     }
-    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await.map_err(bad)
+    Ok(merged)
+}
+
+fn bad(files: &OsStr) -> impl Fn(kube::config::KubeconfigError) -> Error {
+    let file = files.to_string_lossy().into_owned();
+    move |error| Error::Kubeconfig { file: file.clone(), error: Box::new(error) }
 }
 
 #[cfg(test)]

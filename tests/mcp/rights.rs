@@ -1,0 +1,222 @@
+//! What the server lets a caller do is what the API server lets them do: random accounts, namespaces and tools.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::Api;
+use kube::api::PostParams;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::client::{Client, Person, Version, error_of};
+use crate::world::{AUDIENCE, RESOURCES, World};
+
+const CASES: usize = 240;
+const ACCOUNTS: usize = 5;
+const KINDS: [&str; 4] = ["EmailDomain", "EmailMailbox", "EmailAlias", "EmailForwardingRule"];
+
+/// A call of a tool, and the rights it needs: verb and resource.
+struct Case {
+    tool: &'static str,
+    arguments: Value,
+    needs: Vec<(&'static str, &'static str)>,
+    /// The object that it creates, changes or deletes.
+    effect: Option<(&'static str, String)>,
+}
+
+/// Objects to read, change and delete in each namespace.
+async fn fill(world: &World, namespace: &str) {
+    let group = "email.askrobots.com/v1alpha1";
+    let mut objects = vec![
+        json!({"apiVersion": group, "kind": "EmailDomain", "metadata": {"name": "d"}, "spec": {"domain": format!("{namespace}.test")}}),
+        json!({"apiVersion": group, "kind": "EmailMailbox", "metadata": {"name": "m"}, "spec": {"localPart": "m", "domainRef": {"name": "d"}}}),
+        json!({"apiVersion": group, "kind": "EmailAlias", "metadata": {"name": "a"}, "spec": {"localPart": "a", "domainRef": {"name": "d"}, "goto": ["x@y.test"]}}),
+        json!({"apiVersion": group, "kind": "EmailForwardingRule", "metadata": {"name": "r"}, "spec": {"mailboxRef": {"name": "m"}, "actions": [{"ignore": {}}]}}),
+    ];
+    for i in 0..CASES {
+        objects.push(json!({"apiVersion": group, "kind": "EmailAlias", "metadata": {"name": format!("spare-{i}")},
+            "spec": {"localPart": format!("spare-{i}"), "domainRef": {"name": "d"}, "goto": ["x@y.test"]}}));
+    }
+    let text = objects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n");
+    world.apply(namespace, &text).await;
+    let status = format!(r#"{{"status":{{"address":"m@{namespace}.test"}}}}"#);
+    world
+        .kubectl(&["-n", namespace, "patch", "embx", "m", "--subresource=status", "--type=merge", "-p", &status])
+        .await;
+}
+
+fn case(rng: &mut StdRng, i: usize, namespace: &str) -> Case {
+    let simple = |tool, arguments: Value, needs: &[(&'static str, &'static str)]| Case {
+        tool,
+        arguments,
+        needs: needs.to_vec(),
+        effect: None,
+    };
+    let kind = rng.random_range(0..4usize);
+    let name = ["d", "m", "a", "r"][kind];
+    let list = json!({"namespace": namespace, "limit": 2});
+    let new = format!("new-{i}");
+    let created = |tool, resource, arguments| Case {
+        tool,
+        arguments,
+        needs: vec![("create", resource)],
+        effect: Some((resource, new.clone())),
+    };
+    match rng.random_range(0..13) {
+        0 => simple("list_domains", list, &[("list", "emaildomains")]),
+        1 => simple("list_mailboxes", list, &[("list", "emailmailboxes")]),
+        2 => simple("list_aliases", list, &[("list", "emailaliases")]),
+        3 => simple("list_forwarding_rules", list, &[("list", "emailforwardingrules")]),
+        4 => simple("get_domain_dns", json!({"namespace": namespace, "name": "d"}), &[("get", "emaildomains")]),
+        5 => simple(
+            "explain",
+            json!({"kind": KINDS[kind], "namespace": namespace, "name": name}),
+            &[("get", RESOURCES[kind])],
+        ),
+        6 => simple(
+            "plan_delete",
+            json!({"kind": KINDS[kind], "namespace": namespace, "name": name}),
+            &[("get", RESOURCES[kind])],
+        ),
+        7 => simple(
+            "test_forwarding_rules",
+            json!({"namespace": namespace, "mailbox": "m", "from": "a@b.test", "message": "A: b\n\n"}),
+            &[("get", "emailmailboxes"), ("list", "emailforwardingrules")],
+        ),
+        8 => created(
+            "create_domain",
+            "emaildomains",
+            json!({"namespace": namespace, "name": new, "domain": format!("new{i}.test"), "waitSeconds": 0}),
+        ),
+        9 => created(
+            "create_mailbox",
+            "emailmailboxes",
+            json!({"namespace": namespace, "name": new, "domain": "d", "localPart": new, "waitSeconds": 0}),
+        ),
+        10 => created(
+            "add_alias",
+            "emailaliases",
+            json!({"namespace": namespace, "name": new, "domain": "d", "localPart": new, "goto": ["x@y.test"], "waitSeconds": 0}),
+        ),
+        11 => created(
+            "create_forwarding_rule",
+            "emailforwardingrules",
+            json!({"namespace": namespace, "name": new, "mailbox": "m", "actions": [{"ignore": {}}], "waitSeconds": 0}),
+        ),
+        _ => Case {
+            tool: "apply_delete",
+            arguments: json!({"kind": "EmailAlias", "namespace": namespace, "name": format!("spare-{i}")}),
+            needs: vec![("get", "emailaliases"), ("delete", "emailaliases")],
+            effect: Some(("emailaliases", format!("spare-{i}"))),
+        },
+    }
+}
+
+async fn may(world: &World, user: &str, namespace: &str, (verb, resource): (&str, &str)) -> bool {
+    let attributes = ResourceAttributes {
+        group: Some("email.askrobots.com".to_owned()),
+        resource: Some(resource.to_owned()),
+        verb: Some(verb.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let groups = ["system:authenticated", "system:serviceaccounts"].map(ToOwned::to_owned).to_vec();
+    let spec = SubjectAccessReviewSpec {
+        user: Some(user.to_owned()),
+        groups: Some(groups),
+        resource_attributes: Some(attributes),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let api: Api<SubjectAccessReview> = Api::all(world.plane.admin().await.unwrap());
+    api.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
+}
+
+#[tokio::test]
+async fn a_caller_may_do_what_kubernetes_lets_them_do_and_nothing_else() {
+    let mut world = World::new(&["one", "two", "three"]).await;
+    let mut rng = StdRng::seed_from_u64(20_261_128);
+    for namespace in world.namespaces.clone() {
+        fill(&world, &namespace).await;
+    }
+    let url = world.serve(&["--allow-writes"]).await;
+    let mut clients = Vec::new();
+    for i in 0..ACCOUNTS {
+        let account = world.account(&format!("account-{i}")).await;
+        for (namespace, resource) in world.namespaces.iter().flat_map(|n| RESOURCES.map(|resource| (n, resource))) {
+            let verbs: Vec<&str> =
+                ["get", "list", "create", "patch", "delete"].into_iter().filter(|_| rng.random_bool(0.6)).collect();
+            if !verbs.is_empty() {
+                world.grant(&account, namespace, &verbs, &[resource]).await;
+            }
+        }
+        let token = world.token(&account, AUDIENCE).await;
+        let version = Version::BOTH[i % 2];
+        let client = Client::http(&url, &token, (version, Person::Absent), &world.seen).await;
+        clients.push((account, client, token));
+    }
+    let (mut permitted, mut refused) = (BTreeMap::<&str, usize>::new(), BTreeMap::<&str, usize>::new());
+    let mut differing = Vec::new();
+    for i in 0..CASES {
+        let namespace = world.namespaces.choose(&mut rng).unwrap().clone();
+        let case = case(&mut rng, i, &namespace);
+        let at = rng.random_range(0..ACCOUNTS);
+        let user = format!("system:serviceaccount:{}:{}", world.namespaces[0], clients[at].0);
+        let mut expected = true;
+        for need in &case.needs {
+            expected &= may(&world, &user, &namespace, *need).await;
+        }
+        let client = &mut clients[at].1;
+        let result = if case.tool == "apply_delete" {
+            deleted(client, &world, &case).await
+        } else {
+            client.call(case.tool, case.arguments.clone()).await.unwrap()
+        };
+        let error = error_of(&result);
+        let is_permitted = error.as_ref().is_none_or(|error| error["error"] != "Forbidden");
+        assert!(
+            error.as_ref().is_none_or(|error| error["error"] == "Forbidden"),
+            "{} {}: {error:?}",
+            case.tool,
+            case.arguments
+        );
+        *(if is_permitted { &mut permitted } else { &mut refused }).entry(case.tool).or_default() += 1;
+        let mut is_as_expected = is_permitted == expected;
+        if let Some((resource, name)) = &case.effect {
+            let there = world
+                .kubectl(&["-n", &namespace, "get", resource, name, "-o", "name"])
+                .await
+                .contains(&format!("/{name}"));
+            is_as_expected &= there == (expected != (case.tool == "apply_delete"));
+        }
+        if !is_as_expected {
+            differing
+                .push(format!("{user} in {namespace}: {} {} expected {expected}: {result}", case.tool, case.arguments));
+        }
+    }
+    let (yes, no) = (permitted.values().sum::<usize>(), refused.values().sum::<usize>());
+    let _ =
+        writeln!(std::io::stderr(), "\nrights: {CASES} cases, {yes} permitted {permitted:?}, {no} refused {refused:?}");
+    assert!(differing.is_empty(), "{} of {CASES}:\n{}", differing.len(), differing.join("\n"));
+    assert!(yes > 40 && no > 40, "{yes} {no}");
+    let tokens: Vec<&str> = clients.iter().map(|(_, _, token)| token.as_str()).collect();
+    crate::secrets::none_leaked(&world, &tokens).await;
+}
+
+/// Plans and applies a deletion with a person who confirms it.
+async fn deleted(client: &mut Client, world: &World, case: &Case) -> Value {
+    let plan = client.call("plan_delete", case.arguments.clone()).await.unwrap();
+    if error_of(&plan).is_some() {
+        return plan;
+    }
+    let digest = plan["structuredContent"]["digest"].clone();
+    let url = world.url();
+    // Another connection of the same caller, whose client can ask.
+    let person = Person::Types(case.arguments["name"].as_str().unwrap().to_owned());
+    let token = client.token();
+    let mut asked = Client::http(&url, &token, (client.version, person), &world.seen).await;
+    asked.call("apply_delete", json!({"digest": digest})).await.unwrap()
+}

@@ -217,10 +217,12 @@ pub(crate) struct CreateForwardingRule {
     pub(crate) domain_namespace: Option<Namespace>,
     /// Rules with a lower number run first. Default: 100.
     pub(crate) priority: Option<Whole<0, 10_000>>,
-    /// Which mail the rule is for. Default: all but spam.
+    /// Which mail the rule is for: every condition of all, and one of any, if there are any. A condition has field, operator
+    /// and values, one of which must match; Header needs header; not inverts. Default: all mail but spam.
     #[serde(rename = "match")]
     pub(crate) matches: Option<Match>,
     /// What happens to the mail, in order; each has exactly one of forward, `createTask`, `createNote` and ignore.
+    /// `keepCopy` is true unless given; ignore comes last.
     pub(crate) actions: Vec<Action>,
     /// Whether later rules see the mail too. Default: Stop.
     pub(crate) on_match: Option<OnMatch>,

@@ -49,10 +49,12 @@ fn tidy(schema: &mut Value, with_descriptions: bool) {
     }
     one_of_constants(map);
     without_null(map);
-    for key in ["properties", "$defs"] {
-        for (_, below) in map.get_mut(key).and_then(Value::as_object_mut).into_iter().flatten() {
-            tidy(below, with_descriptions);
-        }
+    for (_, below) in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        tidy(below, with_descriptions);
+    }
+    // What is inside an argument is explained by the argument.
+    for (_, below) in map.get_mut("$defs").and_then(Value::as_object_mut).into_iter().flatten() {
+        tidy(below, false);
     }
     for key in ["items", "additionalProperties"] {
         if let Some(below) = map.get_mut(key) {

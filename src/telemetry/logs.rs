@@ -4,8 +4,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// The Kubernetes client's own lines repeat ours for each request; a filter that names it shows them.
-const QUIET: &str = "kube_runtime=warn,kube_client::client=off";
+/// The lines of the Kubernetes client and of the MCP library repeat ours for each request; a filter that names the client
+/// shows them.
+const QUIET: &str = "kube_runtime=warn,kube_client::client=off,rmcp=warn";
 
 /// Starts logging for the whole process.
 ///
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_client_is_quiet_unless_it_is_named() {
-        assert_eq!(with_quiet("info"), "kube_runtime=warn,kube_client::client=off,info");
+        assert_eq!(with_quiet("info"), "kube_runtime=warn,kube_client::client=off,rmcp=warn,info");
         assert_eq!(with_quiet("info,kube_runtime=debug"), "info,kube_runtime=debug");
     }
 }

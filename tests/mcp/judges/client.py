@@ -40,8 +40,8 @@ async def main():
     async with Client(server(), mode=mode, elicitation_callback=answer) as client:
         seen["version"] = client.protocol_version
 
-        async def call(name, **arguments):
-            return await client.call_tool(name, {"namespace": task["namespace"], **arguments})
+        async def call(tool, /, **arguments):
+            return await client.call_tool(tool, {"namespace": task["namespace"], **arguments})
 
         seen["tools"] = len((await client.list_tools()).tools)
         seen["prompts"] = len((await client.list_prompts()).prompts)

@@ -150,7 +150,7 @@ impl Settings {
         let matches = alone.try_get_matches_from([name].into_iter().chain(arguments))?;
         match Cli::from_arg_matches(&matches)?.command {
             Command::Run(settings) => Ok(*settings),
-            Command::Crds => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
+            Command::Crds | Command::Mcp(_) => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
         }
     }
 

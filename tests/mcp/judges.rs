@@ -57,7 +57,9 @@ async fn the_official_clients_work_over_both_transports() {
     let kubeconfig = world.kubeconfig(&account).await;
     let mut rows = Vec::new();
     for (i, (name, program, newest)) in CLIENTS.into_iter().enumerate() {
-        for (transport, old) in [("stdio", false), ("http", false), ("stdio", true), ("http", true)] {
+        let with_old = [("stdio", false), ("http", false), ("stdio", true), ("http", true)];
+        // The first TypeScript client knows no newer version.
+        for (transport, old) in with_old.into_iter().filter(|(_, old)| !old || newest != "2025-11-25") {
             let unique = format!("j{i}-{transport}-{old}");
             let alias = json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailAlias", "metadata": {"name": unique},
                 "spec": {"localPart": unique, "domainRef": {"name": "d"}, "goto": ["a@b.test"]}});

@@ -180,6 +180,7 @@ pub(crate) struct Explained {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explanation {
+    #[schemars(with = "String")]
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -214,6 +215,7 @@ pub(crate) enum Change {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Written {
+    #[schemars(with = "String")]
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -234,6 +236,7 @@ pub(crate) struct Written {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PlannedDelete {
+    #[schemars(with = "String")]
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -251,6 +254,7 @@ pub(crate) struct PlannedDelete {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Deleted {
+    #[schemars(with = "String")]
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,

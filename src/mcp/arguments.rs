@@ -133,7 +133,7 @@ pub(crate) struct CreateDomain {
     pub(crate) max_mailbox_quota: Option<QuotaText>,
     /// Largest sum of all quotas.
     pub(crate) total_quota: Option<QuotaText>,
-    /// How long to wait until it is ready; seconds. Default: 30.
+    /// Seconds to wait until it is ready. Default: 30.
     pub(crate) wait_seconds: Option<Seconds>,
 }
 
@@ -155,7 +155,7 @@ pub(crate) struct CreateMailbox {
     pub(crate) display_name: Option<Line>,
     /// Quota. Default: the domain's.
     pub(crate) quota: Option<QuotaText>,
-    /// How long to wait until it is ready; seconds. Default: 30.
+    /// Seconds to wait until it is ready. Default: 30.
     pub(crate) wait_seconds: Option<Seconds>,
 }
 
@@ -169,7 +169,7 @@ pub(crate) struct SetMailboxState {
     pub(crate) name: ObjectName,
     /// Active; `LoginDisabled`: receives mail, nobody logs in; Inactive: refuses mail too, existing mail stays.
     pub(crate) state: MailboxState,
-    /// How long to wait until it is ready; seconds. Default: 30.
+    /// Seconds to wait until it is ready. Default: 30.
     pub(crate) wait_seconds: Option<Seconds>,
 }
 
@@ -197,7 +197,7 @@ pub(crate) struct AddAlias {
     pub(crate) sink: Option<Sink>,
     /// Comment that users see.
     pub(crate) public_comment: Option<Line>,
-    /// How long to wait until it is ready; seconds. Default: 30.
+    /// Seconds to wait until it is ready. Default: 30.
     pub(crate) wait_seconds: Option<Seconds>,
 }
 
@@ -228,7 +228,7 @@ pub(crate) struct CreateForwardingRule {
     pub(crate) on_match: Option<OnMatch>,
     /// false: the rule does nothing yet. Default: true.
     pub(crate) enabled: Option<bool>,
-    /// How long to wait until it is ready; seconds. Default: 30.
+    /// Seconds to wait until it is ready. Default: 30.
     pub(crate) wait_seconds: Option<Seconds>,
 }
 
@@ -298,7 +298,9 @@ fn problem<T: JsonSchema>(arguments: &Value, path: &str, rule: &str) -> ToolErro
         other => shown(&other.to_string()),
     });
     let field = if inside.is_empty() { "arguments".to_owned() } else { inside.to_owned() };
-    ToolError::arguments(vec![Problem { field, value, rule: shorter(rule), example: example(&schema, inside) }])
+    let rule = shorter(rule);
+    let example = example(&schema, inside).or_else(|| rule.split_once(", such as ").map(|(_, name)| name.to_owned()));
+    ToolError::arguments(vec![Problem { field, value, rule, example }])
 }
 
 /// The words of serde without the value, which the error has apart.

@@ -5,25 +5,34 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-/// The schema of a tool's arguments.
+/// The schema of a tool's arguments. What is inside an argument is explained by the argument, and its limits are checked by
+/// the API server.
 pub(crate) fn of_arguments<T: JsonSchema>() -> Map<String, Value> {
-    let mut schema = generated::<T>();
-    tidy(&mut schema, true);
-    object(schema)
+    object(generated::<T>(), Detail::Arguments)
 }
 
 /// The schema of a tool's answer: names and types.
 pub(crate) fn of_answer<T: JsonSchema>() -> Map<String, Value> {
-    let mut schema = generated::<T>();
-    tidy(&mut schema, false);
-    object(schema)
+    object(generated::<T>(), Detail::Types)
+}
+
+/// How much of a schema is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// The arguments of a tool.
+    Arguments,
+    /// One of them.
+    Argument,
+    /// Only names and types.
+    Types,
 }
 
 fn generated<T: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
 }
 
-fn object(schema: Value) -> Map<String, Value> {
+fn object(mut schema: Value, detail: Detail) -> Map<String, Value> {
+    tidy(&mut schema, detail);
     match schema {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -31,12 +40,24 @@ fn object(schema: Value) -> Map<String, Value> {
 }
 
 /// Removes the parts for Kubernetes, titles, formats, and `null` as a type: an omitted field is the usual way.
-fn tidy(schema: &mut Value, with_descriptions: bool) {
+fn tidy(schema: &mut Value, detail: Detail) {
     let Value::Object(map) = schema else { return };
-    map.retain(|key, _| {
-        let is_extra = key.starts_with("x-") || matches!(key.as_str(), "$schema" | "title" | "format" | "default");
-        !is_extra && (with_descriptions || key != "description")
+    map.retain(|key, _| match key.as_str() {
+        "$schema" | "title" | "format" | "default" => false,
+        "description" => detail == Detail::Argument,
+        "pattern"
+        | "minLength"
+        | "maxLength"
+        | "minItems"
+        | "maxItems"
+        | "minimum"
+        | "maximum"
+        | "additionalProperties" => detail != Detail::Types,
+        key => !key.starts_with("x-"),
     });
+    if map.get("examples").is_some_and(|examples| examples == &Value::Array(Vec::new())) {
+        map.remove("examples");
+    }
     if let Some(Value::String(text)) = map.get_mut("description") {
         *text = text.replace('\n', " ").replace('`', "");
     }
@@ -49,21 +70,19 @@ fn tidy(schema: &mut Value, with_descriptions: bool) {
     }
     one_of_constants(map);
     without_null(map);
-    for (_, below) in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
-        tidy(below, with_descriptions);
+    let below = if detail == Detail::Arguments { Detail::Argument } else { Detail::Types };
+    for (_, property) in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        tidy(property, below);
     }
-    // What is inside an argument is explained by the argument.
-    for (_, below) in map.get_mut("$defs").and_then(Value::as_object_mut).into_iter().flatten() {
-        tidy(below, false);
+    for (_, definition) in map.get_mut("$defs").and_then(Value::as_object_mut).into_iter().flatten() {
+        tidy(definition, Detail::Types);
     }
-    for key in ["items", "additionalProperties"] {
-        if let Some(below) = map.get_mut(key) {
-            tidy(below, with_descriptions);
-        }
+    if let Some(items) = map.get_mut("items") {
+        tidy(items, Detail::Types);
     }
     for key in ["anyOf", "oneOf", "allOf"] {
-        for below in map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
-            tidy(below, with_descriptions);
+        for choice in map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+            tidy(choice, Detail::Types);
         }
     }
 }
@@ -122,7 +141,7 @@ mod tests {
         assert_eq!(arguments["$defs"]["Word"]["enum"], json!(["One", "Two"]));
         assert_eq!(arguments["properties"]["word"]["$ref"], json!("#/$defs/Word"));
         let answer = Value::Object(of_answer::<Sample>());
-        assert_eq!(answer["properties"]["number"], json!({"type": "integer", "minimum": 0}));
+        assert_eq!(answer["properties"]["number"], json!({"type": "integer"}));
         assert!(!answer.to_string().contains("description"), "{answer}");
     }
 }

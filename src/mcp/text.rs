@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::mail::{Address, DomainName};
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $rule:literal, $example:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $rule:literal, $examples:tt, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -45,7 +45,7 @@ macro_rules! text {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "examples": [$example]})
+                json_schema!({"type": "string", "examples": $examples})
             }
         }
     };
@@ -54,29 +54,29 @@ macro_rules! text {
 text!(
     /// Name of a namespace (RFC 1123 label).
     Namespace,
-    "must be the name of a namespace: at most 63 lower-case letters, digits and -, with a letter or digit at both ends",
-    "mail",
+    "must be the name of a namespace: at most 63 lower-case letters, digits and -, with a letter or digit at both ends, such as mail",
+    [],
     |text| text.len() <= 63 && is_label(text)
 );
 text!(
     /// Name of an object (RFC 1123 subdomain).
     ObjectName,
-    "must be the name of an object, not an address: at most 253 lower-case letters, digits, - and ., with a letter or digit at both ends of each part",
-    "ada",
+    "must be the name of an object, not an address: at most 253 lower-case letters, digits, - and ., with a letter or digit at both ends of each part, such as example-com",
+    [],
     |text| text.len() <= 253 && text.split('.').all(is_label)
 );
 text!(
     /// A domain name.
     Domain,
     "must be a domain name of at least two labels",
-    "example.com",
+    ["example.com"],
     |text| DomainName::parse(text).is_ok()
 );
 text!(
     /// The part of an address before the `@`.
     LocalPart,
     "must be only the part of the address before the @: at most 64 letters, digits and . _ - + & ' % /, with dots only between others",
-    "ada",
+    ["ada"],
     |text| {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_+&'%/-".contains(c);
         text.len() <= 64 && text.split('.').all(|part| !part.is_empty() && part.chars().all(is_plain))
@@ -86,7 +86,7 @@ text!(
     /// A quota.
     QuotaText,
     "must be a text with a whole number of Mi, Gi or Ti; 0 is for no limit, where a field allows it",
-    "2Gi",
+    ["2Gi"],
     |text| text == "0" || {
         let digits = text.strip_suffix("Mi").or_else(|| text.strip_suffix("Gi")).or_else(|| text.strip_suffix("Ti"));
         digits.is_some_and(|digits| {
@@ -98,21 +98,21 @@ text!(
     /// An email address.
     EmailAddress,
     "must be an email address",
-    "ada@example.com",
+    ["ada@example.com"],
     |text| text.len() <= 254 && Address::parse(text).is_ok()
 );
 text!(
     /// A text of one line that people read.
     Line,
     "must be one line of 1 to 255 characters without control characters",
-    "Ada Lovelace",
+    ["Ada Lovelace"],
     |text| !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control)
 );
 text!(
     /// The digest of a plan.
     Digest,
     "must be the digest that plan_delete answered: 32 hexadecimal digits",
-    "0f343b0931126a20f133d67c2b018a3b",
+    ["0f343b0931126a20f133d67c2b018a3b"],
     |text| text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 );
 

@@ -168,10 +168,10 @@ const RUN: &[(&str, &str, &str)] = &[
     ("kubectl email report", "tests/cli/report.rs", "\"report\""),
     ("kubectl email plan", "tests/cli/plan.rs", "\"plan\""),
     ("kubectl email export", "tests/cli/export.rs", "\"export\""),
-    ("kubectl email reconcile", "tests/cli/act.rs", "\"reconcile\""),
-    ("kubectl email pause", "tests/cli/act.rs", "\"pause\""),
-    ("kubectl email resume", "tests/cli/act.rs", "\"resume\""),
-    ("kubectl email rotate", "tests/cli/act.rs", "\"rotate\""),
+    ("kubectl email reconcile", "tests/cli/operations.rs", "\"reconcile\""),
+    ("kubectl email pause", "tests/cli/operations.rs", "\"pause\""),
+    ("kubectl email resume", "tests/cli/operations.rs", "\"resume\""),
+    ("kubectl email rotate", "tests/cli/operations.rs", "\"rotate\""),
 ];
 
 fn is_run_in_order(path: &Path, command: &str) -> bool {

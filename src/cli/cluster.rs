@@ -11,7 +11,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Config, Resource};
 use serde::de::DeserializeOwned;
 
-use super::failure::{Act, Failure, nearest};
+use super::failure::{ApiCall, Failure, nearest};
 use super::flags::{ClusterFlags, Selection};
 
 /// How long a connection may take without `--request-timeout`.
@@ -143,9 +143,9 @@ impl Cluster {
             let (api, namespace) = (api.clone(), namespace.clone());
             async move {
                 let params = params?;
-                let act = Act { verb: "list", resource: &K::plural(&()), namespace: namespace.as_deref() };
+                let call = ApiCall { verb: "list", resource: &K::plural(&()), namespace: namespace.as_deref() };
                 match api.list(&params).await {
-                    Err(error) => Some((Err(act.failed(&error)), None)),
+                    Err(error) => Some((Err(call.failed(&error)), None)),
                     Ok(page) => {
                         let next = page.metadata.continue_.filter(|token| !token.is_empty());
                         Some((Ok(page.items), next.map(|token| params.continue_token(&token))))
@@ -160,8 +160,8 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses or does not answer.
     pub(super) async fn find<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>, Failure> {
-        let act = Act { verb: "get", resource: &K::plural(&()), namespace: Some(namespace) };
-        self.api::<K>(namespace).get_opt(name).await.map_err(|error| act.failed(&error))
+        let call = ApiCall { verb: "get", resource: &K::plural(&()), namespace: Some(namespace) };
+        self.api::<K>(namespace).get_opt(name).await.map_err(|error| call.failed(&error))
     }
 }
 

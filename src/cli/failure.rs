@@ -48,7 +48,7 @@ impl From<Vec<String>> for Failure {
 
 /// A request to the Kubernetes API, as messages name it.
 #[derive(Clone, Debug)]
-pub(super) struct Act<'a> {
+pub(super) struct ApiCall<'a> {
     /// The verb in RBAC: `list`, `patch` and so on.
     pub(super) verb: &'a str,
     /// The plural of the kind.
@@ -57,7 +57,7 @@ pub(super) struct Act<'a> {
     pub(super) namespace: Option<&'a str>,
 }
 
-impl Act<'_> {
+impl ApiCall<'_> {
     /// Where it is done.
     fn place(&self) -> String {
         self.namespace.map_or("in all namespaces".to_owned(), |namespace| format!("in the namespace {namespace}"))
@@ -135,26 +135,26 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 mod tests {
     use super::*;
 
-    fn refused(code: u16, message: &str, act: &Act<'_>) -> String {
+    fn refused(code: u16, message: &str, call: &ApiCall<'_>) -> String {
         let status = Status { code, message: message.into(), ..Status::default() };
-        act.failed(&kube::Error::Api(Box::new(status))).problems()[0].clone()
+        call.failed(&kube::Error::Api(Box::new(status))).problems()[0].clone()
     }
 
     #[test]
     fn a_missing_right_is_named_with_verb_resource_and_place() {
-        let act = Act { verb: "patch", resource: "emailaliases", namespace: Some("mail") };
-        let why = refused(403, "User \"u\" cannot patch", &act);
+        let call = ApiCall { verb: "patch", resource: "emailaliases", namespace: Some("mail") };
+        let why = refused(403, "User \"u\" cannot patch", &call);
         assert!(why.starts_with("no right to patch emailaliases in the namespace mail: User"), "{why}");
         assert!(why.ends_with("such as edit or admin"), "{why}");
-        let all = Act { verb: "list", resource: "emaildomains", namespace: None };
+        let all = ApiCall { verb: "list", resource: "emaildomains", namespace: None };
         assert!(refused(403, "no", &all).ends_with("such as view, or choose one namespace with -n"));
     }
 
     #[test]
     fn missing_definitions_are_told_from_missing_objects() {
-        let list = Act { verb: "list", resource: "emaildomains", namespace: None };
+        let list = ApiCall { verb: "list", resource: "emaildomains", namespace: None };
         assert!(refused(404, "404 page not found", &list).contains("the CRDs are missing"));
-        let get = Act { verb: "get", ..list };
+        let get = ApiCall { verb: "get", ..list };
         assert!(refused(404, "emaildomains \"x\" not found", &get).contains("not found"));
     }
 

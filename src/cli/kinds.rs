@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use super::cluster::{Cluster, Scope};
-use super::failure::{Act, Failure, nearest};
+use super::failure::{ApiCall, Failure, nearest};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP};
 
 /// One of the four kinds.
@@ -171,8 +171,8 @@ impl Named {
 pub(super) async fn find(cluster: &Cluster, kind: Kind, name: &str) -> Result<Target, Failure> {
     let scope = Scope::In(cluster.namespace.clone());
     let api = kind.api(cluster, &scope);
-    let act = Act { verb: "get", resource: kind.plural(), namespace: scope.namespace() };
-    if let Some(object) = api.get_opt(name).await.map_err(|error| act.failed(&error))? {
+    let call = ApiCall { verb: "get", resource: kind.plural(), namespace: scope.namespace() };
+    if let Some(object) = api.get_opt(name).await.map_err(|error| call.failed(&error))? {
         return Ok(Target { kind, object });
     }
     let all = list(cluster, kind, &scope, None).await?;
@@ -192,12 +192,12 @@ pub(super) async fn list(
     selector: Option<&str>,
 ) -> Result<Vec<Target>, Failure> {
     let api = kind.api(cluster, scope);
-    let act = Act { verb: "list", resource: kind.plural(), namespace: scope.namespace() };
+    let call = ApiCall { verb: "list", resource: kind.plural(), namespace: scope.namespace() };
     let mut params = kube::api::ListParams::default().limit(500);
     params.label_selector = selector.map(ToOwned::to_owned);
     let mut found = Vec::new();
     loop {
-        let page = api.list(&params).await.map_err(|error| act.failed(&error))?;
+        let page = api.list(&params).await.map_err(|error| call.failed(&error))?;
         found.extend(page.items.into_iter().map(|object| Target { kind, object }));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),

@@ -153,6 +153,23 @@ impl Manifests {
         Ok(())
     }
 
+    /// Whether a domain (`@example.com`), a mailbox or an alias of this address is among the objects.
+    pub(super) fn has_entry(&self, entry: &str) -> bool {
+        let name = |domain: &Object<EmailDomainSpec>| desired::domain_name(&domain.spec).ok();
+        match Catch::parse(entry) {
+            Err(_) => false,
+            Ok(Catch::All(asked)) => self.domains.iter().any(|domain| name(domain).as_ref() == Some(&asked)),
+            Ok(asked @ Catch::One(_)) => {
+                let mailboxes = self.mailboxes.iter().filter_map(|mailbox| self.owner(mailbox));
+                let aliases = self.aliases.iter().filter_map(|alias| {
+                    let domain = self.domain(&alias.spec.domain_ref, &alias.namespace)?;
+                    desired::alias_catch(&alias.spec, &domain.spec).ok()
+                });
+                mailboxes.map(|owner| Catch::One(owner.address)).chain(aliases).any(|known| known == asked)
+            }
+        }
+    }
+
     /// The namespaces of all objects.
     pub(super) fn namespaces(&self) -> BTreeSet<String> {
         let domains = self.domains.iter().map(|object| &object.namespace);

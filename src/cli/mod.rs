@@ -1,6 +1,5 @@
 //! The verbs of `kubectl email`: a thin layer over the modules that decide.
 
-mod act;
 mod check;
 mod checked;
 mod cluster;
@@ -14,6 +13,7 @@ mod kinds;
 mod mailcow;
 mod manifests;
 mod offline;
+mod operations;
 mod operator;
 mod plan;
 mod quarantine;
@@ -32,21 +32,21 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-pub use act::ActFlags;
 pub use check::CheckFlags;
 pub use completion::{Shell, answer_shells};
 pub use dns::{DnsFlags, Format};
 pub use export::{ExportFlags, ManifestFormat};
 pub use flags::{ClusterFlags, Output, Selection};
 pub use mailcow::MailcowFlags;
+pub use operations::OperationFlags;
 pub use plan::PlanFlags;
 pub use quarantine::QuarantineCommand;
 pub use report::ReportFlags;
 pub use status::StatusFlags;
 
-use act::Deed;
 use cluster::Cluster;
 use failure::Failure;
+use operations::Operation;
 use show::Show;
 
 /// Email hosting on Mailcow, from the command line.
@@ -80,7 +80,7 @@ pub enum Command {
     Reconcile {
         /// Which objects.
         #[command(flatten)]
-        flags: ActFlags,
+        flags: OperationFlags,
         /// Also correct changes made by hand on Mailcow that driftPolicy: Report keeps.
         #[arg(long)]
         correct: bool,
@@ -89,19 +89,19 @@ pub enum Command {
     Pause {
         /// Which objects.
         #[command(flatten)]
-        flags: ActFlags,
+        flags: OperationFlags,
     },
     /// Let the operator write to Mailcow again for objects that are paused.
     Resume {
         /// Which objects.
         #[command(flatten)]
-        flags: ActFlags,
+        flags: OperationFlags,
     },
     /// Replace the generated passwords of mailboxes. Mail clients then need the new ones.
     Rotate {
         /// Which mailboxes.
         #[command(flatten)]
-        flags: ActFlags,
+        flags: OperationFlags,
         /// Replace several passwords without asking.
         #[arg(long)]
         yes: bool,
@@ -242,11 +242,13 @@ async fn execute(email: &Email, show: &Show) -> Result<(), Failure> {
         Command::Status(flags) => status::run(&connect().await?, flags, show).await,
         Command::Dns(flags) => dns::run(&email.cluster, flags, show).await,
         Command::Reconcile { flags, correct } => {
-            act::run(&connect().await?, Deed::Reconcile { correct: *correct }, flags, show).await
+            operations::run(&connect().await?, Operation::Reconcile { correct: *correct }, flags, show).await
         }
-        Command::Pause { flags } => act::run(&connect().await?, Deed::Pause, flags, show).await,
-        Command::Resume { flags } => act::run(&connect().await?, Deed::Resume, flags, show).await,
-        Command::Rotate { flags, yes } => act::run(&connect().await?, Deed::Rotate { yes: *yes }, flags, show).await,
+        Command::Pause { flags } => operations::run(&connect().await?, Operation::Pause, flags, show).await,
+        Command::Resume { flags } => operations::run(&connect().await?, Operation::Resume, flags, show).await,
+        Command::Rotate { flags, yes } => {
+            operations::run(&connect().await?, Operation::Rotate { yes: *yes }, flags, show).await
+        }
         Command::Check(flags) => check::run(&email.cluster, flags, show).await,
         Command::Plan(flags) => plan::run(&email.cluster, flags, show).await,
         Command::Export(flags) => export::run(&email.cluster, flags, show).await,

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace};
 use kube::ResourceExt;
 
 use super::cluster::{Cluster, Scope};
-use super::failure::{Act, Failure};
+use super::failure::{ApiCall, Failure};
 use crate::config::Settings;
 use crate::mail::Sinks;
 
@@ -88,8 +88,8 @@ impl Installed {
             Ok(system) => Ok(Some(system.uid().unwrap_or_default().chars().take(8).collect())),
             Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
             Err(error) => {
-                let act = Act { verb: "get", resource: "namespaces", namespace: None };
-                Err(act.failed(&error))
+                let call = ApiCall { verb: "get", resource: "namespaces", namespace: None };
+                Err(call.failed(&error))
             }
         }
     }

@@ -40,13 +40,13 @@ pub enum QuarantineCommand {
     Release {
         /// What to release.
         #[command(flatten)]
-        act: ActOn,
+        targets: Targets,
     },
     /// Delete mail for good.
     Delete {
         /// What to delete.
         #[command(flatten)]
-        act: ActOn,
+        targets: Targets,
     },
 }
 
@@ -63,14 +63,14 @@ pub struct Which {
 
 /// Mail to act on.
 #[derive(Clone, Debug, Args)]
-pub struct ActOn {
+pub struct Targets {
     /// Numbers, as `list` shows them.
     #[arg(value_name = "ID", required_unless_present_any = ["recipient", "sender"], conflicts_with_all = ["recipient", "sender"])]
     pub ids: Vec<u64>,
     /// Which mail.
     #[command(flatten)]
     pub which: Which,
-    /// Act on several mails without asking.
+    /// ApiCall on several mails without asking.
     #[arg(short, long)]
     pub yes: bool,
     /// Which Mailcow.
@@ -94,8 +94,8 @@ pub(super) async fn run(cluster: &ClusterFlags, command: &QuarantineCommand, sho
                 None => Err(unknown(&client, *id).await),
             }
         }
-        QuarantineCommand::Release { act } => act_on(cluster, act, "released", show).await,
-        QuarantineCommand::Delete { act } => act_on(cluster, act, "deleted", show).await,
+        QuarantineCommand::Release { targets } => apply_to(cluster, targets, "released", show).await,
+        QuarantineCommand::Delete { targets } => apply_to(cluster, targets, "deleted", show).await,
     }
 }
 
@@ -145,17 +145,17 @@ fn list(found: &[Quarantined], output: Output, show: &Show) -> Result<(), Failur
     })?)
 }
 
-async fn act_on(cluster: &ClusterFlags, act: &ActOn, done: &str, show: &Show) -> Result<(), Failure> {
-    let client = client(&act.mailcow.connection(cluster).await?)?;
-    let ids: BTreeSet<u64> = if act.ids.is_empty() {
-        selected(&client, &act.which).await?.iter().map(|mail| mail.id).collect()
+async fn apply_to(cluster: &ClusterFlags, targets: &Targets, done: &str, show: &Show) -> Result<(), Failure> {
+    let client = client(&targets.mailcow.connection(cluster).await?)?;
+    let ids: BTreeSet<u64> = if targets.ids.is_empty() {
+        selected(&client, &targets.which).await?.iter().map(|mail| mail.id).collect()
     } else {
-        act.ids.iter().copied().collect()
+        targets.ids.iter().copied().collect()
     };
     if ids.is_empty() {
         return Err(Failure::wrong("no mail is selected"));
     }
-    if act.ids.is_empty() && !act.yes {
+    if targets.ids.is_empty() && !targets.yes {
         let asked = format!("{} mails would be {done}", ids.len());
         if !confirmed(&asked)? {
             return Err(Failure::wrong(format!("{asked}: repeat it with --yes")));

@@ -9,6 +9,7 @@ mod execute;
 mod listing;
 mod page;
 mod refresh;
+mod senders;
 
 pub use refresh::Moved;
 

@@ -39,6 +39,11 @@ async fn figures_of_an_export_of_a_thousand_mailboxes_and_of_a_status() {
     let world = World::with("figures", options, &[]).await;
     world.connect().await;
     world.mailcow.edit(|state| state.seed_bulk(50, 1000));
+    let names: Vec<String> = (0..50).map(|number| format!("d{number}.seed.test")).collect();
+    let body = serde_json::json!({"domains": names.join(","), "dkim_selector": "dkim", "key_size": "2048"});
+    let url = format!("{}/api/v1/add/dkim", world.mailcow.url());
+    let request = reqwest::Client::new().post(url).header("X-API-Key", world.mailcow.api_key()).json(&body);
+    assert!(request.send().await.unwrap().text().await.unwrap().contains("success"));
     let place = world.place();
     let place: Vec<&str> = place.iter().map(String::as_str).collect();
     let plugin = env!("CARGO_BIN_EXE_kubectl-email");
@@ -80,5 +85,71 @@ async fn figures_of_an_export_of_a_thousand_mailboxes_and_of_a_status() {
         println!("| status of a domain with 1,000 mailboxes | first line {first:.0?}, in all {took:.0?} | {rss} KiB |");
         let (_, first, took, rss) = measured(&kubectl, &[&["get", "email"], &place[..]].concat(), &world).await;
         println!("| kubectl get email of the same | first line {first:.0?}, in all {took:.0?} | {rss} KiB |");
+    }
+}
+
+/// Problems of all kinds, for screens in documents.
+const BROKEN: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailMailbox
+metadata: {name: support}
+spec: {localPart: support, domainRef: {name: example}, passwordSecretRef: {name: support-password, key: password}}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailMailbox
+metadata: {name: ada}
+spec: {localPart: ada, domainRef: {name: example}, displayName: Ada Lovelace, quota: 10Mi}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailAlias
+metadata: {name: sales}
+spec: {localPart: sales, domainRef: {name: example}, gotoMailboxRefs: [{name: ada}]}
+---
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailForwardingRule
+metadata: {name: tickets}
+spec: {mailboxRef: {name: ada}, actions: [{createTask: {sink: tracker}}]}
+---
+";
+
+#[tokio::test]
+#[ignore = "it prints screens"]
+async fn screens_of_a_broken_fleet() {
+    let world = World::new("mail").await;
+    world.dns.zone("example.com", "@ MX 10 mail.host.test.\n@ TXT \"v=spf1 ~all\"\n").unwrap();
+    world.apply(&format!("{DOMAIN}{BROKEN}")).await;
+    world.ready("embx/ada").await;
+    world.mailcow.edit(|state| state.seed_usage("ada@example.com", 42, (10 << 20) - 9000));
+    world.email(&["reconcile", "embx/ada", "--wait"]).await;
+    world.until("embx/support", "Ready", "False").await;
+    world.until("edom/example", "DKIMVerified", "False").await;
+    let changed =
+        BROKEN.replace("displayName: Ada Lovelace, quota: 10Mi", "displayName: Ada King, quota: 5Mi, state: Inactive");
+    std::fs::write(world.folder().join("mail.yaml"), format!("{DOMAIN}{changed}")).unwrap();
+    let file = world.folder().join("mail.yaml").display().to_string();
+    for arguments in [
+        &["status"][..],
+        &["dns", "example.com"],
+        &["check", "--operator-namespace", &world.namespace],
+        &["plan", "-f", &file],
+    ] {
+        let place = world.place().join(" ");
+        let inner = format!(
+            "stty cols 120; {} {} {place} 2>/dev/null",
+            env!("CARGO_BIN_EXE_kubectl-email"),
+            arguments.join(" ")
+        );
+        let mut command = tokio::process::Command::new("script");
+        command
+            .args(["-qec", &inner, "/dev/null"])
+            .env("SHELL", "/bin/bash")
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8");
+        let output = command.env("NO_COLOR", "1").stdin(Stdio::null()).output().await.unwrap();
+        println!(
+            "$ kubectl email {}\n{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout).replace('\r', "")
+        );
     }
 }

@@ -5,7 +5,6 @@
 
 mod world;
 
-mod act;
 mod check;
 mod completion;
 mod dns;
@@ -13,6 +12,7 @@ mod export;
 mod figures;
 mod frame;
 mod live_rules;
+mod operations;
 mod plan;
 mod quarantine;
 mod report;

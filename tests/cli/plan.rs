@@ -36,6 +36,12 @@ async fn an_export_plans_no_change_before_and_after_it_is_applied() {
     world.mailcow.clear_log();
 
     let exported = world.email(&["export"]).await.out;
+    // What the alias allows anyway is no change.
+    let more = exported.replace("  quota: 10Mi\n", "  quota: 10Mi\n  senderAcl: [info@example.com]\n");
+    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &more).await;
+    let ada =
+        said.json()["changes"].as_array().unwrap().iter().find(|one| one["name"] == "ada.example.com").unwrap().clone();
+    assert_eq!((&ada["action"], &ada["fields"]), (&json!("Adopt"), &json!([])), "{said:?}");
     let said = world.email_with(&["plan", "-f", "-"], &exported).await;
     assert_eq!((said.code, said.out.as_str()), (0, "plan: 4 to adopt (only the ownership mark)\n"), "{said:?}");
     assert_eq!(world.mailcow.writes(), 0);

@@ -75,8 +75,8 @@ pub(super) async fn run(flags: &ClusterFlags, check: &CheckFlags, show: &Show) -
 
 /// The version and the clock of the API server.
 async fn kubernetes(cluster: &Cluster, found: &mut Findings) -> Result<(), Failure> {
-    let act = super::failure::Act { verb: "get", resource: "version", namespace: None };
-    let version = cluster.client.apiserver_version().await.map_err(|error| act.failed(&error))?;
+    let call = super::failure::ApiCall { verb: "get", resource: "version", namespace: None };
+    let version = cluster.client.apiserver_version().await.map_err(|error| call.failed(&error))?;
     let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(u32::MAX);
     if minor < OLDEST_KUBERNETES {
         found.bad(
@@ -89,7 +89,7 @@ async fn kubernetes(cluster: &Cluster, found: &mut Findings) -> Result<(), Failu
     }
     let request = http::Request::get("/version").body(kube::client::Body::empty());
     let Ok(request) = request else { return Ok(()) };
-    let answer = cluster.client.send(request).await.map_err(|error| act.failed(&error))?;
+    let answer = cluster.client.send(request).await.map_err(|error| call.failed(&error))?;
     let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
     if let Some(there) = date.and_then(|date| rfc2822::parse(date).ok()) {
         let apart = there.timestamp().duration_since(crate::clock::now().0);
@@ -108,8 +108,8 @@ async fn kubernetes(cluster: &Cluster, found: &mut Findings) -> Result<(), Failu
 
 /// Whether the CRDs are there and as new as this program.
 async fn definitions(cluster: &Cluster, is_before: bool, found: &mut Findings) -> Result<(), Failure> {
-    let act = super::failure::Act { verb: "get", resource: "the OpenAPI schema", namespace: None };
-    let kinds = missing_fields(&cluster.client).await.map_err(|error| act.failed(&error))?;
+    let call = super::failure::ApiCall { verb: "get", resource: "the OpenAPI schema", namespace: None };
+    let kinds = missing_fields(&cluster.client).await.map_err(|error| call.failed(&error))?;
     let absent: Vec<&str> = kinds.iter().filter(|(_, fields)| fields.is_none()).map(|(kind, _)| *kind).collect();
     let apply = "kubectl apply --server-side -f crds/ (the chart does that with crds.install: true)";
     if absent.len() == kinds.len() && is_before {

@@ -238,8 +238,8 @@ async fn refused_by_kubernetes(
             }
             Err(kube::Error::Api(status)) => drop(refused.insert(key, status.message.clone())),
             Err(error) => {
-                let act = super::failure::Act { verb: "patch", resource: key.0.plural(), namespace: Some(&key.1) };
-                return Err(act.failed(&error));
+                let call = super::failure::ApiCall { verb: "patch", resource: key.0.plural(), namespace: Some(&key.1) };
+                return Err(call.failed(&error));
             }
         }
     }
@@ -368,6 +368,12 @@ impl Facts {
             placed: self.placed_tags(Kind::Mailbox, &object.namespace, &object.name),
         };
         let left_out = self.leave_out_senders(&object.namespace, &mut want.sender_acl, &address);
+        if let Some(wanted) = &want.sender_acl {
+            let (kept, missing) = server.kept_senders(wanted, &address).await.map_err(|error| failed(&error))?;
+            // Those that the manifests create are there when the operator writes the others.
+            let made = missing.into_iter().filter(|entry| self.manifests.has_entry(entry));
+            want.sender_acl = Some(kept.into_iter().chain(made).collect());
+        }
         let live = self.live(Kind::Mailbox, &object.namespace, &object.name);
         let is_password_known = live.is_some_and(|live| live.pointer("/status/passwordVersion").is_some());
         let sets_password = object.spec.password_secret_ref.is_some() && !is_password_known;

@@ -8,7 +8,7 @@ use crate::controller::driver::converge::Stop;
 use crate::controller::driver::holdings;
 use crate::crd::{EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::inventory::{Age, Inventory};
-use crate::mail::{Address, Catch, Mailbox, MailboxHave};
+use crate::mail::{Address, Mailbox, MailboxHave};
 use crate::mailcow::Error;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change, MailboxEdit};
@@ -131,47 +131,10 @@ fn recalled(shown: MailboxHave, set: &BTreeSet<String>) -> MailboxHave {
 /// # Errors
 /// When Mailcow can't be asked.
 pub(crate) async fn take_out_unkept(server: &Inventory, want: &mut Mailbox) -> Result<Option<Outcome>, Error> {
-    let (mut kept, mut missing) = (BTreeSet::new(), BTreeSet::new());
     let Some(wanted) = &want.sender_acl else { return Ok(None) };
-    for entry in wanted {
-        match kind(server, entry, &want.address).await? {
-            Entry::Kept => kept.insert(entry.clone()),
-            Entry::Missing => missing.insert(entry.clone()),
-            Entry::Redundant => continue,
-        };
-    }
+    let (kept, missing) = server.kept_senders(wanted, &want.address).await?;
     want.sender_acl = Some(kept);
     Ok((!missing.is_empty()).then(|| not_found(&missing)))
-}
-
-/// What Mailcow does with an entry.
-enum Entry {
-    /// It keeps the entry.
-    Kept,
-    /// An alias allows the sender already: Mailcow keeps nothing.
-    Redundant,
-    /// It is not a mailbox, alias or domain: Mailcow refuses it.
-    Missing,
-}
-
-async fn kind(server: &Inventory, entry: &str, mailbox: &Address) -> Result<Entry, Error> {
-    let found = |is_there: bool| if is_there { Entry::Kept } else { Entry::Missing };
-    match Catch::parse(entry) {
-        // `*` is not an address.
-        Err(_) => Ok(Entry::Kept),
-        Ok(Catch::All(domain)) => Ok(found(server.has_domain_or_alias_domain(&domain).await?)),
-        Ok(Catch::One(address)) if address == *mailbox => Ok(Entry::Redundant),
-        Ok(Catch::One(address)) => match server.alias(&Catch::One(address.clone()), Age::Recent).await? {
-            Some(alias) if alias.lets_send(mailbox) => Ok(Entry::Redundant),
-            Some(_) => Ok(Entry::Kept),
-            None => match server.mailbox(&address, Age::Recent).await {
-                Ok(found_there) => Ok(found(found_there.is_some())),
-                // A half-deleted mailbox doesn't count.
-                Err(Error::Refused { .. }) => Ok(Entry::Missing),
-                Err(error) => Err(error),
-            },
-        },
-    }
 }
 
 /// The entries that the mailbox names now; none while it is being deleted.

@@ -12,7 +12,7 @@ use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Scope};
-use super::failure::{Act, Failure, root_cause};
+use super::failure::{ApiCall, Failure, root_cause};
 use super::flags::{Output, Selection, some_time};
 use super::kinds::{Kind, Named, Target, condition, find, is_current, list};
 use super::show::Show;
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 16;
 
 /// Which objects, and whether to wait for them.
 #[derive(Clone, Debug, Args)]
-pub struct ActFlags {
+pub struct OperationFlags {
     /// KIND/NAME…, KIND NAME…, or KIND with -l or --all. Kinds: edom, embx, ealias, efr; email for all.
     #[arg(value_name = "KIND/NAME", add = super::completion::objects())]
     pub objects: Vec<String>,
@@ -46,7 +46,7 @@ pub struct ActFlags {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum Operation {
     /// A reconcile now; with `correct` it also writes the spec where `driftPolicy: Report` keeps changes.
     Reconcile { correct: bool },
     /// No more writes to Mailcow.
@@ -57,7 +57,7 @@ pub(super) enum Deed {
     Rotate { yes: bool },
 }
 
-impl Deed {
+impl Operation {
     const fn done(self) -> &'static str {
         match self {
             Self::Reconcile { .. } => "reconcile requested",
@@ -69,13 +69,13 @@ impl Deed {
 }
 
 /// An object that was changed, and what shows that the operator followed.
-struct Changed {
+struct Requested {
     target: Target,
-    sign: Sign,
+    awaited: Awaited,
 }
 
 #[derive(Clone, Debug)]
-enum Sign {
+enum Awaited {
     /// This value of the request is echoed.
     Echo(String),
     Paused,
@@ -85,16 +85,21 @@ enum Sign {
 }
 
 /// How it ended for an object.
-struct Ended {
+struct Finished {
     target: Target,
     /// `None`: nothing was waited for.
     result: Option<Result<(), String>>,
 }
 
 /// Runs the command.
-pub(super) async fn run(cluster: &Cluster, deed: Deed, flags: &ActFlags, show: &Show) -> Result<(), Failure> {
-    let targets = targets(cluster, deed, flags).await?;
-    if let Deed::Rotate { yes: false } = deed
+pub(super) async fn run(
+    cluster: &Cluster,
+    operation: Operation,
+    flags: &OperationFlags,
+    show: &Show,
+) -> Result<(), Failure> {
+    let targets = targets(cluster, operation, flags).await?;
+    if let Operation::Rotate { yes: false } = operation
         && targets.len() > 1
     {
         return Err(Failure::wrong(format!(
@@ -104,12 +109,13 @@ pub(super) async fn run(cluster: &Cluster, deed: Deed, flags: &ActFlags, show: &
     }
     let mut failures = Vec::new();
     let mut changed = Vec::new();
-    let mut results = stream::iter(targets.into_iter().map(|target| change(cluster, deed, target))).buffered(AT_ONCE);
+    let mut results =
+        stream::iter(targets.into_iter().map(|target| change(cluster, operation, target))).buffered(AT_ONCE);
     while let Some(result) = results.next().await {
         match result {
             Ok(one) => {
                 if flags.output == Output::Text {
-                    Show::write(&format!("{} {}\n", one.target.reference(), deed.done()))?;
+                    Show::write(&format!("{} {}\n", one.target.reference(), operation.done()))?;
                 }
                 changed.push(one);
             }
@@ -119,8 +125,8 @@ pub(super) async fn run(cluster: &Cluster, deed: Deed, flags: &ActFlags, show: &
     }
     drop(results);
     let ended = if flags.wait { wait(cluster, changed, flags.timeout, show).await } else { unwaited(changed) };
-    let value: Value = ended.iter().map(Ended::json).collect();
-    Show::answer(flags.output, &value, || ended.iter().filter_map(Ended::line).collect())?;
+    let value: Value = ended.iter().map(Finished::json).collect();
+    Show::answer(flags.output, &value, || ended.iter().filter_map(Finished::line).collect())?;
     for one in &ended {
         if let Some(Err(why)) = &one.result {
             failures.push(format!("{} in {}: {why}", one.target.reference(), one.target.namespace()));
@@ -130,11 +136,11 @@ pub(super) async fn run(cluster: &Cluster, deed: Deed, flags: &ActFlags, show: &
 }
 
 /// The objects that the flags name.
-async fn targets(cluster: &Cluster, deed: Deed, flags: &ActFlags) -> Result<Vec<Target>, Failure> {
+async fn targets(cluster: &Cluster, operation: Operation, flags: &OperationFlags) -> Result<Vec<Target>, Failure> {
     let selection = &flags.selection;
     let is_selected = flags.all || selection.selector.is_some();
     let mut named = Named::parse(&flags.objects).map_err(Failure::wrong)?;
-    if matches!(deed, Deed::Rotate { .. }) {
+    if matches!(operation, Operation::Rotate { .. }) {
         if flags.objects.is_empty() {
             named.kinds = vec![Kind::Mailbox];
         }
@@ -168,33 +174,33 @@ async fn targets(cluster: &Cluster, deed: Deed, flags: &ActFlags) -> Result<Vec<
 }
 
 /// Changes one object.
-async fn change(cluster: &Cluster, deed: Deed, target: Target) -> Result<Changed, Failure> {
-    let annotations = match deed {
-        Deed::Reconcile { correct } => {
+async fn change(cluster: &Cluster, operation: Operation, target: Target) -> Result<Requested, Failure> {
+    let annotations = match operation {
+        Operation::Reconcile { correct } => {
             let now = crate::clock::precisely().0;
             let value = if correct { format!("{CORRECT}-{now}") } else { now.to_string() };
             json!({RECONCILE_REQUESTED_AT: value})
         }
-        Deed::Pause => json!({PAUSED: "true"}),
-        Deed::Resume => json!({PAUSED: null}),
-        Deed::Rotate { .. } => return rotate(cluster, target).await,
+        Operation::Pause => json!({PAUSED: "true"}),
+        Operation::Resume => json!({PAUSED: null}),
+        Operation::Rotate { .. } => return rotate(cluster, target).await,
     };
-    let sign = match &annotations[RECONCILE_REQUESTED_AT] {
-        Value::String(value) => Sign::Echo(value.clone()),
-        _ if deed == Deed::Pause => Sign::Paused,
-        _ => Sign::Resumed,
+    let awaited = match &annotations[RECONCILE_REQUESTED_AT] {
+        Value::String(value) => Awaited::Echo(value.clone()),
+        _ if operation == Operation::Pause => Awaited::Paused,
+        _ => Awaited::Resumed,
     };
     let patch = json!({"metadata": {"annotations": annotations}});
     let namespace = target.namespace();
-    let act = Act { verb: "patch", resource: target.kind.plural(), namespace: Some(&namespace) };
+    let call = ApiCall { verb: "patch", resource: target.kind.plural(), namespace: Some(&namespace) };
     let patched =
         target.api(cluster).patch(&target.object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
-    let object = patched.map_err(|error| act.failed(&error))?;
-    Ok(Changed { target: Target { object, ..target }, sign })
+    let object = patched.map_err(|error| call.failed(&error))?;
+    Ok(Requested { target: Target { object, ..target }, awaited })
 }
 
 /// Deletes the generated Secret; the operator then generates another.
-async fn rotate(cluster: &Cluster, target: Target) -> Result<Changed, Failure> {
+async fn rotate(cluster: &Cluster, target: Target) -> Result<Requested, Failure> {
     let (reference, namespace) = (target.reference(), target.namespace());
     let data = &target.object.data;
     let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned);
@@ -227,18 +233,18 @@ async fn rotate(cluster: &Cluster, target: Target) -> Result<Changed, Failure> {
         preconditions: Some(Preconditions { uid: secret.uid(), resource_version: None }),
         ..DeleteParams::default()
     };
-    let act = Act { verb: "delete", resource: "secrets", namespace: Some(&namespace) };
-    cluster.api::<Secret>(&namespace).delete(&name, &only).await.map_err(|error| act.failed(&error))?;
+    let call = ApiCall { verb: "delete", resource: "secrets", namespace: Some(&namespace) };
+    cluster.api::<Secret>(&namespace).delete(&name, &only).await.map_err(|error| call.failed(&error))?;
     let before = text("/status/passwordVersion");
-    Ok(Changed { target, sign: Sign::Password(before) })
+    Ok(Requested { target, awaited: Awaited::Password(before) })
 }
 
-fn unwaited(changed: Vec<Changed>) -> Vec<Ended> {
-    changed.into_iter().map(|one| Ended { target: one.target, result: None }).collect()
+fn unwaited(changed: Vec<Requested>) -> Vec<Finished> {
+    changed.into_iter().map(|one| Finished { target: one.target, result: None }).collect()
 }
 
 /// Waits until the operator has followed, for all objects in the same time.
-async fn wait(cluster: &Cluster, changed: Vec<Changed>, limit: Duration, show: &Show) -> Vec<Ended> {
+async fn wait(cluster: &Cluster, changed: Vec<Requested>, limit: Duration, show: &Show) -> Vec<Finished> {
     let (all, mut done) = (changed.len(), Vec::new());
     let waiting = changed.into_iter().map(|one| wait_for(cluster, one, limit));
     let mut waiting = stream::iter(waiting).buffer_unordered(AT_ONCE);
@@ -259,16 +265,18 @@ async fn wait(cluster: &Cluster, changed: Vec<Changed>, limit: Duration, show: &
 }
 
 /// Waits for one object. One that is deleted meanwhile is done.
-async fn wait_for(cluster: &Cluster, Changed { target, sign }: Changed, limit: Duration) -> Ended {
+async fn wait_for(cluster: &Cluster, Requested { target, awaited }: Requested, limit: Duration) -> Finished {
     let (api, name) = (target.api(cluster), target.object.name_any());
-    let is_done = |object: Option<&DynamicObject>| object.is_none_or(|object| sign.is_seen(object));
+    let is_done = |object: Option<&DynamicObject>| object.is_none_or(|object| awaited.is_seen(object));
     match tokio::time::timeout(limit, await_condition(api.clone(), &name, is_done)).await {
-        Ok(Ok(None)) => Ended { target, result: Some(Ok(())) },
+        Ok(Ok(None)) => Finished { target, result: Some(Ok(())) },
         Ok(Ok(Some(object))) => {
             let result = Some(outcome(&object));
-            Ended { target: Target { object, ..target }, result }
+            Finished { target: Target { object, ..target }, result }
         }
-        Ok(Err(error)) => Ended { target, result: Some(Err(format!("it can't be watched: {}", root_cause(&error)))) },
+        Ok(Err(error)) => {
+            Finished { target, result: Some(Err(format!("it can't be watched: {}", root_cause(&error)))) }
+        }
         Err(_) => {
             let now = api.get_opt(&name).await.ok().flatten();
             let why = now.as_ref().and_then(|object| condition(object, "Ready"));
@@ -277,12 +285,12 @@ async fn wait_for(cluster: &Cluster, Changed { target, sign }: Changed, limit: D
                 "not done within {} s{why}; is the operator running? run: kubectl email check",
                 limit.as_secs()
             )));
-            Ended { target, result }
+            Finished { target, result }
         }
     }
 }
 
-impl Sign {
+impl Awaited {
     /// Whether the operator has followed. An object that can't become ready is done too: somebody must act.
     fn is_seen(&self, object: &DynamicObject) -> bool {
         let is_true = |kind: &str| condition(object, kind).is_some_and(|(status, ..)| status == "True");
@@ -313,7 +321,7 @@ fn outcome(object: &DynamicObject) -> Result<(), String> {
     }
 }
 
-impl Ended {
+impl Finished {
     fn json(&self) -> Value {
         let (status, reason, message) = condition(&self.target.object, "Ready").unwrap_or_default();
         json!({

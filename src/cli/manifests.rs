@@ -175,7 +175,9 @@ impl Manifests {
         let domains = self.domains.iter().map(|object| &object.namespace);
         let mailboxes = self.mailboxes.iter().map(|object| &object.namespace);
         let aliases = self.aliases.iter().map(|object| &object.namespace);
-        let referred = self.mailboxes.iter().filter_map(|object| object.spec.domain_ref.namespace.as_ref());
+        let of_mailboxes = self.mailboxes.iter().map(|object| &object.spec.domain_ref);
+        let of_aliases = self.aliases.iter().map(|object| &object.spec.domain_ref);
+        let referred = of_mailboxes.chain(of_aliases).filter_map(|to| to.namespace.as_ref());
         let rules = self.rules.iter().map(|object| &object.namespace);
         domains.chain(mailboxes).chain(aliases).chain(referred).chain(rules).cloned().collect()
     }

@@ -144,7 +144,32 @@ async fn a_terminal_has_colours_and_its_own_width_and_a_pipe_has_neither() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_2_and_help_fits_80_columns() {
+async fn help_fits_a_terminal_of_80_columns() {
+    for verb in [
+        "",
+        "status",
+        "dns",
+        "check",
+        "plan",
+        "export",
+        "reconcile",
+        "rotate",
+        "quarantine list",
+        "rules test",
+        "report",
+    ] {
+        let inner = format!("stty rows 24 cols 80; {} {verb} --help", env!("CARGO_BIN_EXE_kubectl-email"));
+        let mut command = tokio::process::Command::new("script");
+        command.args(["-qec", &inner, "/dev/null"]).env("SHELL", "/bin/bash").env("TERM", "xterm").env("NO_COLOR", "1");
+        let output = command.stdin(std::process::Stdio::null()).output().await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let wide: Vec<&str> = text.lines().map(str::trim_end).filter(|line| line.chars().count() > 80).collect();
+        assert!(text.contains("Usage: kubectl email") && wide.is_empty(), "{verb}: {wide:#?}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2_and_help_names_the_plugin_as_people_call_it() {
     for arguments in [&["status", "--nonsense"][..], &["dns"], &["status", "-o", "xml"], &["nonsense"], &[]] {
         assert_eq!(call(arguments).await.code, 2, "{arguments:?}");
     }

@@ -150,6 +150,23 @@ async fn entries_of_others_are_refused_and_paused_objects_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_the_domain_does_not_allow_is_refused() {
+    let world = World::prepare("admitted").await;
+    world.connect().await;
+    world.apply(DOMAIN).await;
+    let guest = world.plane.namespace("guest").await.unwrap();
+    let there = ADA
+        .replace("name: ada,", &format!("name: ada, namespace: {guest},"))
+        .replace("{name: example}", &format!("{{name: example, namespace: {}}}", world.namespace));
+    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &there).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(of(&said.json(), "ada")["message"].as_str().unwrap().contains("does not allow this namespace"));
+    let open = DOMAIN.replace("domain: example.com", "domain: example.com, allowedNamespaces: {from: All}");
+    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &format!("{open}{there}")).await;
+    assert_eq!(of(&said.json(), "ada")["action"], "Create", "{said:?}");
+}
+
+#[tokio::test]
 async fn wrong_input_is_told_before_anything_is_asked() {
     let world = World::prepare("input").await;
     for (input, why) in [

@@ -26,7 +26,8 @@ use super::manifests::{Manifests, Object};
 use super::operator::{self, Installed};
 use super::show::{Show, Tone, head, plain};
 use crate::crd::{
-    AdoptionPolicy, DnsGate, EmailAliasSpec, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec, PAUSED,
+    AdoptionPolicy, DnsGate, EmailAliasSpec, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec,
+    NamespacesFrom, PAUSED,
 };
 use crate::desired;
 use crate::inventory::{Age, Inventory, ObjectCounts};
@@ -93,6 +94,8 @@ struct Facts {
     live: BTreeMap<(Kind, String, String), Value>,
     /// Annotations of namespaces.
     annotations: BTreeMap<String, BTreeMap<String, String>>,
+    /// Labels of namespaces; missing for those that may not be read.
+    labels: BTreeMap<String, BTreeMap<String, String>>,
     /// What the API server says against manifests.
     refused: BTreeMap<(Kind, String, String), String>,
     defaults: Defaults,
@@ -169,7 +172,7 @@ async fn facts(
     let refused = refused_by_kubernetes(cluster, &manifests, show).await?;
     let namespaces = manifests.namespaces();
     let mut live = BTreeMap::new();
-    let mut annotations = BTreeMap::new();
+    let (mut annotations, mut labels) = (BTreeMap::new(), BTreeMap::new());
     let all: Api<Namespace> = Api::all(cluster.client.clone());
     for namespace in &namespaces {
         for kind in Kind::ALL {
@@ -186,6 +189,7 @@ async fn facts(
         // Without the right to read it, its default policies are unknown.
         if let Ok(found) = all.get(namespace).await {
             annotations.insert(namespace.clone(), found.metadata.annotations.unwrap_or_default());
+            labels.insert(namespace.clone(), found.metadata.labels.unwrap_or_default());
         }
     }
     let sinks = match installed {
@@ -201,6 +205,7 @@ async fn facts(
     Ok(Facts {
         live,
         annotations,
+        labels,
         refused,
         defaults: settings.map(|settings| settings.defaults.into()).unwrap_or_default(),
         platform: platform.collect(),
@@ -285,6 +290,17 @@ impl Facts {
         }
     }
 
+    /// Why a namespace may not use a domain, if it is known that it may not.
+    fn not_admitted(&self, domain: &Object<EmailDomainSpec>, namespace: &str) -> Option<String> {
+        let allowed = domain.spec.allowed_namespaces.as_ref();
+        let labels = self.labels.get(namespace);
+        let is_unknown = labels.is_none() && allowed.is_some_and(|allowed| allowed.from == NamespacesFrom::Selector);
+        let may = domain.namespace == namespace || is_unknown || tenancy::admits(allowed, labels);
+        (!may).then(|| {
+            format!("spec.domainRef: the EmailDomain {} does not allow this namespace (allowedNamespaces)", domain.name)
+        })
+    }
+
     fn adoption(&self, namespace: &str, spec: Option<AdoptionPolicy>) -> AdoptionPolicy {
         let of_kind = crate::crd::DeletionPolicy::Retain;
         let given = Given { deletion: None, adoption: spec, drift: None, of_kind };
@@ -347,6 +363,9 @@ impl Facts {
         let Some(domain) = self.manifests.domain(&object.spec.domain_ref, &object.namespace) else {
             return Ok(planned.refused(no_domain(&object.spec.domain_ref.name)));
         };
+        if let Some(why) = self.not_admitted(domain, &object.namespace) {
+            return Ok(planned.refused(why));
+        }
         let address = match desired::mailbox_address(&object.spec, &domain.spec) {
             Ok(address) => address,
             Err(invalid) => return Ok(planned.refused(invalid.to_string())),
@@ -435,6 +454,9 @@ impl Facts {
         let Some(domain) = self.manifests.domain(&object.spec.domain_ref, &object.namespace) else {
             return Ok(planned.refused(no_domain(&object.spec.domain_ref.name)));
         };
+        if let Some(why) = self.not_admitted(domain, &object.namespace) {
+            return Ok(planned.refused(why));
+        }
         let catch = match desired::alias_catch(&object.spec, &domain.spec) {
             Ok(catch) => catch,
             Err(invalid) => return Ok(planned.refused(invalid.to_string())),

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Person, Version, error_of};
 use crate::world::{AUDIENCE, RESOURCES, World};
 
+const GROUP: &str = "email.askrobots.com/v1alpha1";
 const CASES: usize = 240;
 const ACCOUNTS: usize = 5;
 const KINDS: [&str; 4] = ["EmailDomain", "EmailMailbox", "EmailAlias", "EmailForwardingRule"];
@@ -29,7 +30,7 @@ struct Case {
 
 /// Objects to read, change and delete in each namespace.
 async fn fill(world: &World, namespace: &str) {
-    let group = "email.askrobots.com/v1alpha1";
+    let group = GROUP;
     let mut objects = vec![
         json!({"apiVersion": group, "kind": "EmailDomain", "metadata": {"name": "d"}, "spec": {"domain": format!("{namespace}.test")}}),
         json!({"apiVersion": group, "kind": "EmailMailbox", "metadata": {"name": "m"}, "spec": {"localPart": "m", "domainRef": {"name": "d"}}}),
@@ -65,7 +66,7 @@ fn case(rng: &mut StdRng, i: usize, namespace: &str) -> Case {
         needs: vec![("create", resource)],
         effect: Some((resource, new.clone())),
     };
-    match rng.random_range(0..13) {
+    match rng.random_range(0..14) {
         0 => simple("list_domains", list, &[("list", "emaildomains")]),
         1 => simple("list_mailboxes", list, &[("list", "emailmailboxes")]),
         2 => simple("list_aliases", list, &[("list", "emailaliases")]),
@@ -105,6 +106,11 @@ fn case(rng: &mut StdRng, i: usize, namespace: &str) -> Case {
             "create_forwarding_rule",
             "emailforwardingrules",
             json!({"namespace": namespace, "name": new, "mailbox": "m", "actions": [{"ignore": {}}], "waitSeconds": 0}),
+        ),
+        12 => simple(
+            "set_mailbox_state",
+            json!({"namespace": namespace, "name": new, "state": "Inactive", "waitSeconds": 0}),
+            &[("get", "emailmailboxes"), ("patch", "emailmailboxes")],
         ),
         _ => Case {
             tool: "apply_delete",
@@ -168,6 +174,14 @@ async fn a_caller_may_do_what_kubernetes_lets_them_do_and_nothing_else() {
         let mut expected = true;
         for need in &case.needs {
             expected &= may(&world, &user, &namespace, *need).await;
+        }
+        if case.tool == "set_mailbox_state" {
+            // Its state has not been changed before: a change that is none needs no right.
+            let name = &case.arguments["name"];
+            let spec = json!({"localPart": name, "domainRef": {"name": "d"}});
+            let mailbox =
+                json!({"apiVersion": GROUP, "kind": "EmailMailbox", "metadata": {"name": name}, "spec": spec});
+            world.apply(&namespace, &mailbox.to_string()).await;
         }
         let client = &mut clients[at].1;
         let result = if case.tool == "apply_delete" {

@@ -30,6 +30,7 @@ mod fair;
 pub mod forwarding;
 pub mod gates;
 mod hash;
+pub mod intake;
 pub mod inventory;
 pub mod keyed_lock;
 mod kubernetes;

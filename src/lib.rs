@@ -18,6 +18,7 @@
 //! [`gates`] which parts are on. [`mail`], [`desired`], [`tenancy`], [`plan`], [`sieve`], [`evaluate`], [`forwarding`],
 //! [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
+mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
+use super::breaker::Pauses;
 use super::sink::Sink;
+use super::state::Waits;
 use crate::mail::Address;
 pub use crate::mail::rule::QueueKind;
 
@@ -35,6 +37,26 @@ pub struct MailboxQueues {
     pub password: SecretString,
     /// Its queue folders. Each folder name is here at most once.
     pub folders: Vec<QueueFolder>,
+    /// The id in the `Authentication-Results` of this Mailcow, usually its host name; `None`: none is believed.
+    pub authserv_id: Option<String>,
+}
+
+impl MailboxQueues {
+    /// Whether the same session serves both.
+    pub fn has_same_login(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.login == other.login
+            && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
+impl PartialEq for MailboxQueues {
+    fn eq(&self, other: &Self) -> bool {
+        self.has_same_login(other)
+            && self.address == other.address
+            && self.folders == other.folders
+            && self.authserv_id == other.authserv_id
+    }
 }
 
 /// An IMAP server.
@@ -129,6 +151,10 @@ pub struct Options {
     pub imap_timeout: Duration,
     /// How long one request to a sink may take.
     pub sink_timeout: Duration,
+    /// Waits between the tries of a message.
+    pub waits: Waits,
+    /// Pauses of a sink that fails.
+    pub pauses: Pauses,
 }
 
 impl Default for Options {
@@ -138,6 +164,8 @@ impl Default for Options {
             scan_interval: Duration::from_mins(1),
             imap_timeout: Duration::from_secs(30),
             sink_timeout: Duration::from_secs(30),
+            waits: Waits::default(),
+            pauses: Pauses::default(),
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct FolderReport {
     pub skipped: u64,
     /// Messages that ever arrived in `Done`, since the folder exists (its next UID).
     pub delivered: u64,
+    /// Why messages wait that could be tried; `None` when nothing holds them up.
+    pub blocked: Option<Failure>,
 }
 
 /// The result of a scan of a mailbox.

@@ -1,9 +1,9 @@
 //! A sink as the worker uses it: every Secret is already read.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Where tasks and notes go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     /// Its name, for messages and metrics.
     pub name: String,
@@ -14,7 +14,7 @@ pub struct Sink {
 }
 
 /// How a sink is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
     /// `POST` of a JSON document.
     Webhook(Webhook),
@@ -34,8 +34,17 @@ pub struct Webhook {
     pub raw_email: bool,
 }
 
+impl PartialEq for Webhook {
+    fn eq(&self, other: &Self) -> bool {
+        let secrets = |webhook: &Self| -> Vec<String> {
+            webhook.signing_secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect()
+        };
+        self.url == other.url && self.raw_email == other.raw_email && secrets(self) == secrets(other)
+    }
+}
+
 /// A CalDAV collection (RFC 4791).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Caldav {
     /// URL of the collection.
     pub url: String,
@@ -44,7 +53,7 @@ pub struct Caldav {
 }
 
 /// How requests reach a sink.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Access {
     /// `Authorization`
     pub authorization: Authorization,
@@ -85,4 +94,17 @@ pub enum Authorization {
     },
     /// `Bearer` (RFC 6750).
     Bearer(SecretString),
+}
+
+impl PartialEq for Authorization {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Basic { user, password }, Self::Basic { user: other_user, password: other_password }) => {
+                user == other_user && password.expose_secret() == other_password.expose_secret()
+            }
+            (Self::Bearer(token), Self::Bearer(other)) => token.expose_secret() == other.expose_secret(),
+            _ => false,
+        }
+    }
 }

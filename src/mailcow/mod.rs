@@ -16,7 +16,6 @@ mod probe;
 mod quarantine;
 mod reply;
 mod request;
-mod roots;
 mod version;
 mod wire;
 mod writers;

@@ -81,14 +81,15 @@ fn pure_rooms_neither_wait_nor_call_nor_look_at_a_clock() {
 fn each_foreign_system_has_one_door() {
     // Mailcow is one system; the hosts of MTA-STS policies are others, and part of what DNS verification looks up; the
     // sinks of tasks and notes are the third kind.
-    let http = |path: &str| {
-        path.starts_with("mailcow/") || ["dns/lookup/https.rs", "intake/http.rs"].contains(&path)
-    };
+    let http = |path: &str| path.starts_with("mailcow/") || ["dns/lookup/https.rs", "intake/http.rs"].contains(&path);
     assert_eq!(offenders(&["reqwest"], |path| !http(path)), Vec::<String>::new());
     let tls = ["dns/lookup/smtp.rs", "intake/imap/connection.rs"];
     assert_eq!(offenders(&["tokio_rustls"], |path| !tls.contains(&path)), Vec::<String>::new());
     assert_eq!(offenders(&["imap_codec"], |path| !path.starts_with("intake/imap/")), Vec::<String>::new());
-    assert_eq!(offenders(&["mail_parser", "html2text"], |path| !path.starts_with("intake/mime/")), Vec::<String>::new());
+    assert_eq!(
+        offenders(&["mail_parser", "html2text"], |path| !path.starts_with("intake/mime/")),
+        Vec::<String>::new()
+    );
     assert_eq!(offenders(&["hickory"], |path| !path.starts_with("dns/lookup")), Vec::<String>::new());
     assert_eq!(offenders(&["Timestamp::now", "SystemTime::now"], |path| path != "clock.rs"), Vec::<String>::new());
     assert_eq!(offenders(&["api/v1", "\"add/", "\"edit/"], |path| !path.starts_with("mailcow/")), Vec::<String>::new());

@@ -93,7 +93,10 @@ mod tests {
         ] {
             assert_eq!(of(&webhook(), status), meaning, "{status}");
         }
-        assert_eq!((of(&caldav(), 201), of(&caldav(), 412), of(&caldav(), 415)), ("delivered", "delivered", "permanent"));
+        assert_eq!(
+            (of(&caldav(), 201), of(&caldav(), 412), of(&caldav(), 415)),
+            ("delivered", "delivered", "permanent")
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(50);
 
 /// A sink that can be used.
 #[derive(Debug)]
-pub struct Door {
+pub(super) struct Door {
     client: Client,
     signer: Option<Signer>,
 }
@@ -38,7 +38,7 @@ impl Door {
     ///
     /// # Errors
     /// What is wrong with the sink's configuration, and what to do.
-    pub fn new(sink: &Sink, timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(sink: &Sink, timeout: Duration) -> Result<Self, String> {
         let (url, secrets) = match &sink.kind {
             SinkKind::Webhook(webhook) => (&webhook.url, webhook.signing_secrets.as_slice()),
             SinkKind::Caldav(caldav) => (&caldav.url, [].as_slice()),
@@ -70,7 +70,7 @@ impl Door {
     }
 
     /// Sends one message and judges the answer.
-    pub async fn deliver(&self, delivery: &Delivery<'_>, sink: &Sink) -> Verdict {
+    pub(super) async fn deliver(&self, delivery: &Delivery<'_>, sink: &Sink) -> Verdict {
         match delivery.request(sink) {
             Ok(request) => self.send(request, delivery.identity.as_str(), &sink.kind).await,
             Err(why) => Verdict::Temporary { why, retry_after: None },

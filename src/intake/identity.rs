@@ -19,8 +19,9 @@ impl Identity {
         let mailbox = mailbox.to_string();
         let action = action.to_string();
         let fields = [mailbox.as_str(), folder, stable_id, rule.uid.as_str(), action.as_str()];
-        let text: String = fields.iter().map(|field| format!("{}:{field},", field.len())).collect();
-        let mut hex = sha256(&text);
+        // With their lengths: no two lists of fields are one text.
+        let fields = fields.map(|field| format!("{}:{field}", field.len()));
+        let mut hex = sha256(&fields.join(","));
         hex.truncate(40);
         Self(hex)
     }

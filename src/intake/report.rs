@@ -80,7 +80,7 @@ pub struct Failure {
 }
 
 /// One try of one message at a sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AttemptReport {
     /// The mailbox.
     pub mailbox: Address,

@@ -43,7 +43,7 @@ impl PartialEq for Webhook {
     }
 }
 
-/// A CalDAV collection (RFC 4791).
+/// A `CalDAV` collection (RFC 4791).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caldav {
     /// URL of the collection.

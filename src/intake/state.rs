@@ -64,8 +64,8 @@ pub struct Known {
 
 impl Known {
     /// From a message's flags and its internal date.
-    pub fn read<'a>(flags: impl Iterator<Item = &'a str> + Clone, arrived: i64) -> Self {
-        let has = |keyword: &str| flags.clone().any(|flag| flag.eq_ignore_ascii_case(keyword));
+    pub fn read(flags: &[impl AsRef<str>], arrived: i64) -> Self {
+        let has = |keyword: &str| flags.iter().any(|flag| flag.as_ref().eq_ignore_ascii_case(keyword));
         let tries = (1..=MOST_TRIES).rev().find(|number| has(&keyword(*number))).unwrap_or(0);
         Self { tries, delivered: has(DELIVERED), arrived }
     }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn known(flags: &[&str]) -> Known {
-        Known::read(flags.iter().copied(), 1_000_000)
+        Known::read(flags, 1_000_000)
     }
 
     fn step(known: Known, tries: u32, not_before: Option<i64>, now: i64) -> Step {
@@ -147,7 +147,7 @@ mod tests {
     fn the_waits_are_a_minute_to_six_hours_and_ten_to_thirteen_hours_together() {
         let waits: Vec<i64> = (1..MOST_TRIES).map(|number| wait(number)).collect();
         assert!((60..=72).contains(&waits[0]) && (21_600..=25_920).contains(waits.last().unwrap()), "{waits:?}");
-        assert!((36_000..=46_800).contains(&waits.iter().sum()), "{waits:?}");
+        assert!((36_000..=46_800).contains(&waits.iter().sum::<i64>()), "{waits:?}");
     }
 
     #[test]

@@ -46,7 +46,20 @@ impl Plan {
     fn fault(&self, text: &str) -> Fault {
         let words: Vec<&str> = text.split_whitespace().skip(1).collect();
         let command = match words.as_slice() {
-            ["UID", verb, ..] => format!("UID {verb}{}", if text.contains("$IntakeTry") { " claim" } else if text.contains("$IntakeDelivered") { " mark" } else if text.contains("HEADER") { " header" } else if text.contains("BODY") { " body" } else { "" }),
+            ["UID", verb, ..] => format!(
+                "UID {verb}{}",
+                if text.contains("$IntakeTry") {
+                    " claim"
+                } else if text.contains("$IntakeDelivered") {
+                    " mark"
+                } else if text.contains("HEADER") {
+                    " header"
+                } else if text.contains("BODY") {
+                    " body"
+                } else {
+                    ""
+                }
+            ),
             [verb, ..] => (*verb).to_owned(),
             [] => return Fault::None,
         };
@@ -99,21 +112,31 @@ fn mail(number: usize, dice: &mut Dice) -> Vec<u8> {
         0 => head("Message-ID: <same@example.com>\n\nthe same id\n"),
         1 => head("\nno id\n"),
         2 => {
-            let deep: String = (0..80).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect();
+            let deep: String =
+                (0..80).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect();
             head(&deep)
         }
         3 => head(&format!("Content-Type: multipart/mixed; boundary=b\n\n{}", "--b\n\nx\n".repeat(1_500))),
         4 => head(&format!("Content-Type: text/html\n\n{}", "<div><table><tr><td>".repeat(1_000))),
-        5 => head("Content-Type: multipart/mixed; boundary=\"\n\n--\n--\nContent-Transfer-Encoding: base64\n\n====!!!!\n"),
+        5 => head(
+            "Content-Type: multipart/mixed; boundary=\"\n\n--\n--\nContent-Transfer-Encoding: base64\n\n====!!!!\n",
+        ),
         6 => head(&format!("Content-Type: text/plain; charset=utf-7\n\n{}", "+ADw-".repeat(2_000))),
         7 => head("X: {99999}\nY: * 1 FETCH (UID 1)\n\nm1 OK done\n* 5 EXISTS\n) X-GUID fake)\n{3}\n"),
-        8 => head(&format!("Content-Type: application/zip; name=a.zip\nContent-Transfer-Encoding: base64\n\n{}", "QUJD\n".repeat(20_000))),
+        8 => head(&format!(
+            "Content-Type: application/zip; name=a.zip\nContent-Transfer-Encoding: base64\n\n{}",
+            "QUJD\n".repeat(20_000)
+        )),
         9 => head(&format!("{}\nx\n", "X-Long: y\n".repeat(3_000))),
         _ => head(&format!("Message-ID: <{number}@example.com>\nDate: Sat, 28 Nov 2026 12:00:00 +0100\n\nplain\n")),
     };
     let mut bytes = text.into_bytes();
     if dice.roll(10) == 0 {
-        bytes.extend((0..2_000).map(|_| u8::try_from(dice.roll(256)).unwrap()).map(|b| if b == 0 || b == b'\r' { b'x' } else { b }));
+        bytes.extend(
+            (0..2_000)
+                .map(|_| u8::try_from(dice.roll(256)).unwrap())
+                .map(|b| if b == 0 || b == b'\r' { b'x' } else { b }),
+        );
     }
     bytes
 }
@@ -165,7 +188,11 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
         let task = Task {
             port: proxy.port,
             users: USERS.map(str::to_owned).to_vec(),
-            rules: RULES.iter().zip(&sinks).map(|((rule, name), sink)| ((*rule).into(), (*name).into(), sink.url())).collect(),
+            rules: RULES
+                .iter()
+                .zip(&sinks)
+                .map(|((rule, name), sink)| ((*rule).into(), (*name).into(), sink.url()))
+                .collect(),
             connections: 10,
             scan_seconds: 1,
         };
@@ -200,12 +227,16 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
                 let (rule, sink) = RULES[dice.roll(RULES.len())];
                 let folder = queue_path(&server, USERS[dice.roll(USERS.len())], rule, sink, "");
                 let files = ["dovecot-uidlist", "dovecot.index", "dovecot.index.log", "dovecot.index.cache"];
-                lost_uids += usize::from(files.iter().filter(|file| std::fs::remove_file(folder.join(file)).is_ok()).count() > 0);
+                lost_uids += usize::from(
+                    files.iter().filter(|file| std::fs::remove_file(folder.join(file)).is_ok()).count() > 0,
+                );
             }
         }
         let waiting: usize = USERS
             .iter()
-            .flat_map(|user| RULES.iter().map(|(rule, sink)| subjects(&queue_path(&server, user, rule, sink, "")).len()))
+            .flat_map(|user| {
+                RULES.iter().map(|(rule, sink)| subjects(&queue_path(&server, user, rule, sink, "")).len())
+            })
             .sum();
         if done >= mails && waiting == 0 {
             // Nothing moves any more.
@@ -228,7 +259,8 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
     for (process, ..) in &processes {
         process.kill();
     }
-    let (mut lost, mut doubled, mut failed_count, mut done_count, mut requests) = (Vec::new(), Vec::new(), 0, 0, 0);
+    let (mut lost, mut doubled, mut copies) = (Vec::new(), Vec::new(), 0);
+    let (mut failed_count, mut done_count, mut requests) = (0, 0, 0);
     for (i, (rule, name)) in RULES.iter().enumerate() {
         let received = sinks[i].received();
         requests += received.len();
@@ -245,7 +277,10 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
             for subject in subjects_sent {
                 let made = tasks.get(&((*user).to_owned(), subject.clone())).map_or(0, BTreeSet::len);
                 let (in_done, in_failed) = (count(&done, subject), count(&failed, subject));
-                if in_done + in_failed != 1 || (in_done == 1 && made == 0) {
+                // A server that is killed between the two halves of a move leaves the message in both folders; the one that
+                // is left in the queue is delivered with the same id, and moved again.
+                copies += in_done.saturating_sub(1);
+                if in_done.min(1) + in_failed != 1 || (in_done > 0 && made == 0) {
                     lost.push(format!("{user} {rule} {subject}: done {in_done}, failed {in_failed}, tasks {made}"));
                 }
                 if made > 1 {
@@ -259,7 +294,7 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
     let struck = plan.struck.lock().unwrap().clone();
     super::measure::report(&format!(
         "campaign: {mails} mails in {} folders each, {took:.0?}: {done_count} done, {failed_count} failed, {} lost, {} doubled, \
-         {panics} panics, {requests} requests, {events} events of failures; the workers were killed {kills} times, Dovecot \
+         {copies} second copies in Done, {panics} panics, {requests} requests, {events} events of failures; the workers were killed {kills} times, Dovecot \
          {crashes} times, UIDs lost {lost_uids} times; {} kinds of faults at commands, {} in all",
         RULES.len(),
         lost.len(),
@@ -270,8 +305,12 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
     if mails > 1_000 {
         println!("{struck:#?}");
     }
-    assert!(lost.is_empty() && doubled.is_empty() && panics == 0, "lost {lost:#?}\ndoubled {doubled:#?}\npanics {panics}");
-    assert_eq!(done_count + failed_count, mails * RULES.len());
+    assert!(
+        lost.is_empty() && doubled.is_empty() && panics == 0,
+        "lost {lost:#?}\ndoubled {doubled:#?}\npanics {panics}"
+    );
+    assert_eq!(done_count + failed_count - copies, mails * RULES.len());
+    assert!(copies <= crashes, "only a server that was killed leaves copies");
     assert!(failed_count == 0 || events > 0, "each failure is an event");
     assert!(kills > 0);
 }

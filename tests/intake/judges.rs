@@ -37,8 +37,11 @@ async fn sent(secrets: &[&str], raw: &[u8]) -> Received {
     let folder = queue("bugs", "tracker");
     server.add_mailbox(USER, &[&folder.folder]);
     let sink = HttpSink::start().await;
-    let webhook =
-        Webhook { url: sink.url(), signing_secrets: secrets.iter().map(|secret| (*secret).into()).collect(), raw_email: true };
+    let webhook = Webhook {
+        url: sink.url(),
+        signing_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
+        raw_email: true,
+    };
     let access = Access { allow_private: true, ..Access::default() };
     let outlet = Sink { name: "tracker".into(), kind: SinkKind::Webhook(webhook), access };
     let worker = Worker::start(work(vec![mailbox(USER, server.port, vec![folder])], vec![outlet.into()]), options());
@@ -145,7 +148,8 @@ fn curl(arguments: &[&str]) -> String {
 async fn makes_tasks_and_notes(name: &str, collection: &str, authorization: Authorization) {
     let server = Dovecot::start();
     let task = queue("bugs", "calendar");
-    let note = QueueFolder { folder: QueueKind::Note.folder("team/bugs", "calendar"), kind: QueueKind::Note, ..task.clone() };
+    let note =
+        QueueFolder { folder: QueueKind::Note.folder("team/bugs", "calendar"), kind: QueueKind::Note, ..task.clone() };
     let note = QueueFolder { action: 1, labels: vec!["mail".into(), "with, comma".into()], ..note };
     server.add_mailbox(USER, &[&task.folder, &note.folder]);
     let caldav = Caldav { url: collection.to_owned(), inline_attachments: 10_000 };

@@ -68,7 +68,10 @@ async fn a_mail_is_at_the_sink_in_time() {
     // Only IDLE may bring the mail.
     slow.scan_interval = Duration::from_secs(600);
     let worker = Worker::start(
-        work(vec![mailbox(USER, server.port, vec![first.clone(), second.clone()])], vec![webhook("tracker", &sink.url())]),
+        work(
+            vec![mailbox(USER, server.port, vec![first.clone(), second.clone()])],
+            vec![webhook("tracker", &sink.url())],
+        ),
         slow,
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -166,6 +169,9 @@ async fn memory_with_many_mailboxes() {
         server.deliver("ada@example.com", &[user], &message(user));
     }
     until("all mails", async || sink.count() >= count).await;
-    report(&format!("{count} mailboxes: {idle} KiB after the first scans, {} KiB after one mail each", memory_kib(pid)));
+    report(&format!(
+        "{count} mailboxes: {idle} KiB after the first scans, {} KiB after one mail each",
+        memory_kib(pid)
+    ));
     process.kill();
 }

@@ -29,15 +29,13 @@ pub(crate) struct Proxy {
     /// Its port on 127.0.0.1.
     pub(crate) port: u16,
     task: AbortHandle,
-    /// Commands so far.
-    pub(crate) commands: Arc<AtomicUsize>,
 }
 
 struct Shared {
     to: u16,
     plan: Box<Plan>,
     kill: Box<dyn Fn() + Send + Sync>,
-    commands: Arc<AtomicUsize>,
+    commands: AtomicUsize,
 }
 
 impl Proxy {
@@ -49,8 +47,7 @@ impl Proxy {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let commands: Arc<AtomicUsize> = Arc::default();
-        let shared = Shared { to, plan: Box::new(plan), kill: Box::new(kill), commands: Arc::clone(&commands) };
+        let shared = Shared { to, plan: Box::new(plan), kill: Box::new(kill), commands: AtomicUsize::new(0) };
         let shared = Arc::new(shared);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -63,7 +60,7 @@ impl Proxy {
                 }
             }
         });
-        Self { port, task: task.abort_handle(), commands }
+        Self { port, task: task.abort_handle() }
     }
 }
 

@@ -14,8 +14,6 @@ use tokio::task::AbortHandle;
 pub(crate) struct Received {
     /// `POST` or `PUT`.
     pub(crate) method: String,
-    /// Path and query.
-    pub(crate) path: String,
     /// Header fields; names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     /// The body.
@@ -159,7 +157,7 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<Received> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok().filter(|count| *count > 0)?;
     let mut words = line.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let method = words.next()?.to_owned();
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -174,5 +172,5 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<Received> {
     let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Received { method, path, headers, body, at: Instant::now(), taken: false })
+    Some(Received { method, headers, body, at: Instant::now(), taken: false })
 }

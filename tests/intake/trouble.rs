@@ -34,7 +34,10 @@ async fn a_refused_app_password_is_an_event_and_a_new_one_helps_at_once() {
     assert!(event.message.contains("the app password may be wrong") && !event.message.contains("old"), "{event:?}");
     let has_failure = |report: &Report| matches!(report, Report::Scan(scan) if scan.failure.is_some());
     assert!(worker.reports().iter().any(has_failure));
-    worker.set(work(vec![mailbox(USER, dovecot.port, vec![queue("bugs", "tracker")])], vec![webhook("tracker", &sink.url())]));
+    worker.set(work(
+        vec![mailbox(USER, dovecot.port, vec![queue("bugs", "tracker")])],
+        vec![webhook("tracker", &sink.url())],
+    ));
     until("the new password", async || sink.count() == 1).await;
     // A password that is replaced on the server ends no delivery for ever.
     dovecot.set_password(USER, Some("other"));
@@ -51,7 +54,8 @@ async fn a_sink_that_is_missing_or_configured_wrongly_holds_mail_back() {
     let mut worker = Worker::start(work(mailboxes(), vec![]), options());
     let event = worker.event(EventReason::SinkNotFound).await;
     assert!(event.message.contains("\"tracker\""), "{event:?}");
-    let is_blocked = |report: &Report| matches!(report, Report::Folder(folder) if folder.blocked.is_some() && folder.waiting == 1);
+    let is_blocked =
+        |report: &Report| matches!(report, Report::Folder(folder) if folder.blocked.is_some() && folder.waiting == 1);
     until("the report", async || worker.reports().iter().any(is_blocked)).await;
     let webhook_with = |url: &str, access: Access, secret: &str| {
         let webhook = Webhook { url: url.into(), signing_secrets: vec![secret.into()], raw_email: false };
@@ -65,17 +69,18 @@ async fn a_sink_that_is_missing_or_configured_wrongly_holds_mail_back() {
     ] {
         worker.set(work(mailboxes(), vec![bad]));
         until(words, async || {
-            worker.events().iter().any(|event| event.reason == EventReason::SinkInvalid && event.message.contains(words))
+            worker
+                .events()
+                .iter()
+                .any(|event| event.reason == EventReason::SinkInvalid && event.message.contains(words))
         })
         .await;
     }
     // A name that leads to an address of this machine is refused too.
     let by_name = webhook_with(&format!("http://localhost:{}/", sink.port), Access::default(), super::world::SECRET);
     worker.set(work(mailboxes(), vec![by_name]));
-    until("the name's address", async || {
-        worker.reports().iter().any(|report| matches!(report, Report::Attempt(_)))
-    })
-    .await;
+    until("the name's address", async || worker.reports().iter().any(|report| matches!(report, Report::Attempt(_))))
+        .await;
     assert_eq!(sink.count(), 0);
     worker.set(work(mailboxes(), vec![webhook("tracker", &sink.url())]));
     until("the right sink", async || sink.count() == 1).await;
@@ -109,8 +114,10 @@ async fn an_unknown_field_of_a_title_is_an_event_and_stays_in_the_title() {
     let (dovecot, sink) = (prepared(), HttpSink::start().await);
     let mut folder = queue("bugs", "tracker");
     folder.title = Some("{prio} {subject}".into());
-    let mut worker =
-        Worker::start(work(vec![mailbox(USER, dovecot.port, vec![folder])], vec![webhook("tracker", &sink.url())]), options());
+    let mut worker = Worker::start(
+        work(vec![mailbox(USER, dovecot.port, vec![folder])], vec![webhook("tracker", &sink.url())]),
+        options(),
+    );
     let event = worker.event(EventReason::UnknownTitleField).await;
     assert!(event.message.contains("{prio}"), "{event:?}");
     until("the task", async || sink.count() == 1).await;

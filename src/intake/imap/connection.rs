@@ -18,7 +18,7 @@ use crate::certificates;
 use crate::intake::queue::{ImapServer, ImapTls};
 
 /// How long a connection may be silent before the kernel asks whether the other side is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// A stream of bytes in both directions.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -71,8 +71,9 @@ impl Endpoint {
         let host = &self.server.host;
         let name = match host.parse::<IpAddr>() {
             Ok(address) => ServerName::IpAddress(address.into()),
-            Err(_) => ServerName::try_from(host.clone())
-                .map_err(|_| Error::Invalid(format!("{host:?} is no host name")))?,
+            Err(_) => {
+                ServerName::try_from(host.clone()).map_err(|_| Error::Invalid(format!("{host:?} is no host name")))?
+            }
         };
         let connected = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await;
         Ok(Box::new(connected.map_err(|error| refused(&error))?))

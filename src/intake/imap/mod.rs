@@ -39,6 +39,10 @@ pub enum Error {
     /// The server lacks an extension.
     #[error("the IMAP server has no {0}, which the worker needs")]
     Unsupported(&'static str),
+    /// The server reported a problem of its own with a folder (an untagged NO). From then on this session may see an
+    /// old state of the folder for ever, even after another SELECT.
+    #[error("the IMAP server reported a problem with a folder: {0}")]
+    Stale(String),
     /// The server broke the protocol.
     #[error("the IMAP server broke the protocol: {0}")]
     Protocol(String),

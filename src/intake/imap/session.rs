@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
 use super::connection::{Endpoint, Stream};
-use super::wire::{self, Code, Condition, Fetched, FolderStatus, Kind, Line};
+use super::wire::{self, Body, Code, Condition, Fetched, FolderStatus, Kind, Line};
 use crate::intake::queue::ImapTls;
 
 /// The largest response, in bytes: a whole message and some more.
@@ -35,8 +35,8 @@ pub struct Session {
     limit: Duration,
     capabilities: Vec<String>,
     selected: Option<(String, u32)>,
-    /// An untagged NO came: the selected folder's data may be old (a folder that was deleted and made again).
-    stale: bool,
+    /// An untagged NO came: what this session sees may be old (a folder that was deleted and made again).
+    stale: Option<String>,
     uses_email_id: bool,
     /// Folders of which the server reported something while a command ran.
     changed: Vec<String>,
@@ -123,7 +123,12 @@ impl Session {
     ///
     /// # Errors
     /// [`Error`]; the session is then over.
-    pub async fn open(endpoint: &Endpoint, login: &str, password: &SecretString, limit: Duration) -> Result<Self, Error> {
+    pub async fn open(
+        endpoint: &Endpoint,
+        login: &str,
+        password: &SecretString,
+        limit: Duration,
+    ) -> Result<Self, Error> {
         let opening = Self::opened(endpoint, login, password, limit);
         timeout(limit, opening).await.map_err(|_| Error::Unreachable("it did not answer in time".to_owned()))?
     }
@@ -166,7 +171,7 @@ impl Session {
             limit,
             capabilities: Vec::new(),
             selected: None,
-            stale: false,
+            stale: None,
             uses_email_id: false,
             changed: Vec::new(),
             unread: 0,
@@ -227,7 +232,6 @@ impl Session {
     /// [`Error::Refused`] with `no_folder` when it does not exist.
     pub async fn select(&mut self, folder: &str) -> Result<Selected, Error> {
         self.selected = None;
-        self.stale = false;
         let answer = self.command("SELECT", &format!("SELECT {} (CONDSTORE)", quoted(folder)?)).await?;
         let mut selected = Selected::default();
         for line in answer.lines {
@@ -248,9 +252,20 @@ impl Session {
         Ok(selected)
     }
 
+    /// Whether what this session sees can be believed.
+    ///
+    /// # Errors
+    /// [`Error::Stale`]: another session has to be opened.
+    pub fn judge(&self) -> Result<(), Error> {
+        self.stale.as_ref().map_or(Ok(()), |text| Err(Error::Stale(text.clone())))
+    }
+
     /// The selected folder and the validity of its UIDs, unless its data may be old.
     pub fn selected(&self) -> Option<(&str, u32)> {
-        self.selected.as_ref().filter(|_| !self.stale).map(|(folder, uid_validity)| (folder.as_str(), *uid_validity))
+        self.selected
+            .as_ref()
+            .filter(|_| self.stale.is_none())
+            .map(|(folder, uid_validity)| (folder.as_str(), *uid_validity))
     }
 
     /// Makes a folder if it is not there.
@@ -266,12 +281,12 @@ impl Session {
         }
     }
 
-    /// Lists messages of the selected folder by sequence numbers, at most `count` from the first one.
+    /// Lists messages of the selected folder by sequence numbers, both included. A number above the count of messages
+    /// is an error for the server.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn list(&mut self, first: u32, count: u32) -> Result<Vec<Listed>, Error> {
-        let last = first.saturating_add(count.saturating_sub(1));
+    pub async fn list(&mut self, first: u32, last: u32) -> Result<Vec<Listed>, Error> {
         self.listed(&format!("FETCH {first}:{last}")).await
     }
 
@@ -290,10 +305,7 @@ impl Session {
         let items = format!("(UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ {id})");
         match self.command("FETCH", &format!("{fetch} {items}")).await {
             Ok(answer) => Ok(merged(answer.lines).into_iter().filter_map(listed).collect()),
-            Err(Error::Refused { not_understood: true, .. }) if !self.uses_email_id => {
-                if !self.has("OBJECTID") {
-                    return Err(Error::Unsupported("X-GUID or OBJECTID"));
-                }
+            Err(Error::Refused { not_understood: true, .. }) if !self.uses_email_id && self.has("OBJECTID") => {
                 self.uses_email_id = true;
                 Box::pin(self.listed(fetch)).await
             }
@@ -308,7 +320,10 @@ impl Session {
     pub async fn headers(&mut self, uids: &[u32]) -> Result<Vec<Header>, Error> {
         let command = format!("UID FETCH {} (UID BODY.PEEK[HEADER.FIELDS ({FIELDS})]<0.{MOST_HEADER}>)", set(uids));
         let answer = self.command("FETCH", &command).await?;
-        let header = |fetched: Fetched| Some(Header { uid: fetched.uid?, bytes: fetched.body?? });
+        let header = |fetched: Fetched| match (fetched.uid, fetched.body) {
+            (Some(uid), Some(Body::Bytes(bytes))) => Some(Header { uid, bytes }),
+            _ => None,
+        };
         Ok(merged(answer.lines).into_iter().filter_map(header).collect())
     }
 
@@ -343,7 +358,7 @@ impl Session {
         let command = format!("UID FETCH {} (UID RFC822.SIZE BODY.PEEK[]{partial})", set(uids));
         let answer = self.command("FETCH", &command).await?;
         let body = |fetched: Fetched| match (fetched.uid, fetched.body) {
-            (Some(uid), Some(Some(bytes))) if fetched.size != Some(0) && !bytes.is_empty() => Some((uid, bytes)),
+            (Some(uid), Some(Body::Bytes(bytes))) if fetched.size != Some(0) && !bytes.is_empty() => Some((uid, bytes)),
             _ => None,
         };
         Ok(merged(answer.lines).into_iter().filter_map(body).filter(|(uid, _)| uids.contains(uid)).collect())
@@ -493,8 +508,8 @@ impl Session {
             match line {
                 Line::Exists(_) => return selected(),
                 Line::FolderStatus(status) => return Ok(Idle::Changed(status.folder)),
-                Line::Untagged(Condition { kind: Kind::No | Kind::Bad, .. }) => {
-                    self.stale = true;
+                line @ Line::Untagged(Condition { kind: Kind::No | Kind::Bad, .. }) => {
+                    self.learn("IDLE", &line);
                     return selected();
                 }
                 Line::Bye(text) => return Err(Error::Unreachable(text)),
@@ -563,7 +578,9 @@ impl Session {
     /// Learns from a response what the command did not ask for.
     fn learn(&mut self, command: &str, line: &Line) {
         match line {
-            Line::Untagged(Condition { kind: Kind::No | Kind::Bad, .. }) => self.stale = true,
+            // A word to the person who reads is no problem with a folder.
+            Line::Untagged(Condition { code: Code::Other(code), .. }) if code == "ALERT" || code == "OVERQUOTA" => {}
+            Line::Untagged(Condition { kind: Kind::No | Kind::Bad, text, .. }) => self.stale = Some(cut(text)),
             Line::Exists(_) if command != "SELECT" => {
                 self.changed.extend(self.selected.as_ref().map(|(folder, _)| folder.clone()));
             }
@@ -607,7 +624,7 @@ impl Session {
         loop {
             while let Some(fragment) = self.fragmentizer.progress() {
                 if let FragmentInfo::Line { announcement: Some(literal), .. } = fragment
-                    && literal.length > CHUNK as u32
+                    && usize::try_from(literal.length).is_ok_and(|length| length > CHUNK)
                 {
                     self.chunk.resize(LARGE_CHUNK, 0);
                 }
@@ -782,7 +799,7 @@ mod tests {
         let answers = [
             "* 1 FETCH (UID 1 MODSEQ (9) FLAGS ($IntakeTry1))\n@ OK done\n",
             "@ OK nothing was there\n",
-            "* 1 FETCH (UID 1 MODSEQ (5) FLAGS ($IntakeTry1))\n@ OK\n",
+            "* 1 FETCH (UID 1 MODSEQ (5) FLAGS ($IntakeTry1))\n@ OK done\n",
             "* 1 FETCH (UID 1 MODSEQ (9) FLAGS (other))\n@ OK done\n",
             "* 1 FETCH (UID 1 MODSEQ (9) FLAGS ($IntakeTry1))\n@ OK [MODIFIED 1] failed\n",
             "* 1 FETCH (UID 2 MODSEQ (9) FLAGS ($IntakeTry1))\n@ OK done\n",
@@ -837,16 +854,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_untagged_no_means_select_again() {
+    async fn an_untagged_no_means_another_session() {
         let select = "* 1 EXISTS\n* OK [UIDVALIDITY 5] x\n* OK [UIDNEXT 7] x\n@ OK [READ-WRITE] done\n";
-        let answers = [select, "* NO Internal error\n@ OK done\n", select];
+        let answers = [select, "* NO [ALERT] Be good\n@ OK done\n", "* NO Internal error\n@ OK done\n", select];
         scripted(&answers, async |session| {
             assert_eq!(session.select("f").await.unwrap(), Selected { uid_validity: 5, uid_next: 7, messages: 1 });
-            assert_eq!(session.selected(), Some(("f", 5)));
-            session.list(1, 10).await.unwrap();
-            assert_eq!(session.selected(), None);
+            session.list(1, 1).await.unwrap();
+            assert_eq!((session.selected(), session.judge()), (Some(("f", 5)), Ok(())));
+            session.list(1, 1).await.unwrap();
             session.select("f").await.unwrap();
-            assert_eq!(session.selected(), Some(("f", 5)));
+            assert_eq!((session.selected(), session.judge()), (None, Err(Error::Stale("Internal error".into()))));
         })
         .await;
     }

@@ -114,8 +114,17 @@ pub(super) struct Fetched {
     pub(super) mod_seq: Option<u64>,
     /// Its stable id.
     pub(super) guid: Option<String>,
-    /// A body, or a part of it. `Some(None)` is NIL: the message is gone.
-    pub(super) body: Option<Option<Vec<u8>>>,
+    /// A body, or a part of it.
+    pub(super) body: Option<Body>,
+}
+
+/// A body, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// NIL: the message is gone.
+    Nil,
+    /// Its bytes; there may be none.
+    Bytes(Vec<u8>),
 }
 
 /// Counts of a folder.
@@ -204,10 +213,9 @@ fn token_end(bytes: &[u8], start: usize) -> usize {
             b'[' => in_brackets = true,
             b']' => in_brackets = false,
             b'(' => depth += 1,
-            b')' if depth == 0 => return at,
+            b')' | b'\r' | b'\n' if depth == 0 => return at,
             b')' => depth -= 1,
             b' ' if depth == 0 && !in_brackets => return at,
-            b'\r' | b'\n' if depth == 0 => return at,
             _ => {}
         }
         at += 1;
@@ -270,7 +278,11 @@ fn code(code: WireCode<'_>) -> Code {
             Code::Copied(SequenceSet::try_from(text.as_str()).map(|set| numbers(&set)).unwrap_or_default())
         }
         WireCode::TryCreate => Code::TryCreate,
-        WireCode::Capability(all) => Code::Capabilities(all.as_ref().iter().map(|one| upper(&one.to_string())).collect()),
+        WireCode::Capability(all) => {
+            Code::Capabilities(all.as_ref().iter().map(|one| upper(&one.to_string())).collect())
+        }
+        WireCode::Alert => Code::Other("ALERT".to_owned()),
+        WireCode::OverQuota => Code::Other("OVERQUOTA".to_owned()),
         WireCode::Other(other) => Code::Other(upper(&String::from_utf8_lossy(other.inner()))),
         _ => Code::None,
     }
@@ -341,7 +353,7 @@ fn add(fetched: &mut Fetched, item: MessageDataItem<'_>) {
         MessageDataItem::Rfc822Size(size) => fetched.size = Some(size),
         MessageDataItem::ModSeq(number) => fetched.mod_seq = Some(number.get()),
         MessageDataItem::BodyExt { data, .. } => {
-            fetched.body = Some(data.into_option().map(std::borrow::Cow::into_owned));
+            fetched.body = Some(data.into_option().map_or(Body::Nil, |bytes| Body::Bytes(bytes.into_owned())));
         }
         _ => {}
     }
@@ -370,10 +382,17 @@ mod tests {
         let line = "* 3 FETCH (UID 7 FLAGS (\\Seen $IntakeTry1 X-GUID) X-GUID 4f2a00 INTERNALDATE \"28-Nov-2026 12:00:00 \
                     +0100\" RFC822.SIZE 12 MODSEQ (99))\r\n";
         let read = fetched(line);
-        assert_eq!((read.uid, read.size, read.mod_seq, read.arrived), (Some(7), Some(12), Some(99), Some(1_795_863_600)));
+        assert_eq!(
+            (read.uid, read.size, read.mod_seq, read.arrived),
+            (Some(7), Some(12), Some(99), Some(1_795_863_600))
+        );
         assert_eq!(read.flags.unwrap(), ["\\Seen", "$IntakeTry1", "X-GUID"]);
         assert_eq!(read.guid.as_deref(), Some("4f2a00"));
-        for line in ["* 1 FETCH (X-GUID \"a b\" UID 1)\r\n", "* 1 FETCH (UID 1 X-GUID \"a b\")\r\n", "* 1 FETCH (UID 1 EMAILID (a b))\r\n"] {
+        for line in [
+            "* 1 FETCH (X-GUID \"a b\" UID 1)\r\n",
+            "* 1 FETCH (UID 1 X-GUID \"a b\")\r\n",
+            "* 1 FETCH (UID 1 EMAILID (a b))\r\n",
+        ] {
             assert_eq!((fetched(line).guid.as_deref(), fetched(line).uid), (Some("a b"), Some(1)), "{line}");
         }
     }
@@ -382,15 +401,15 @@ mod tests {
     fn words_in_a_body_are_no_items() {
         let line = "* 1 FETCH (UID 1 BODY[HEADER.FIELDS (FROM X-GUID)]<0> {15}\r\na X-GUID fake\r\n X-GUID real)\r\n";
         let read = fetched(line);
-        assert_eq!(read.body, Some(Some(b"a X-GUID fake\r\n".to_vec())));
+        assert_eq!(read.body, Some(Body::Bytes(b"a X-GUID fake\r\n".to_vec())));
         assert_eq!(read.guid.as_deref(), Some("real"));
     }
 
     #[test]
     fn nil_is_not_an_empty_body() {
-        assert_eq!(fetched("* 1 FETCH (UID 1 RFC822.SIZE 0 BODY[] NIL)\r\n").body, Some(None));
-        assert_eq!(fetched("* 1 FETCH (UID 1 BODY[] {0}\r\n)\r\n").body, Some(Some(vec![])));
-        assert_eq!(fetched("* 1 FETCH (UID 1 BODY[] \"\")\r\n").body, Some(Some(vec![])));
+        assert_eq!(fetched("* 1 FETCH (UID 1 RFC822.SIZE 0 BODY[] NIL)\r\n").body, Some(Body::Nil));
+        assert_eq!(fetched("* 1 FETCH (UID 1 BODY[] {0}\r\n)\r\n").body, Some(Body::Bytes(vec![])));
+        assert_eq!(fetched("* 1 FETCH (UID 1 BODY[] \"\")\r\n").body, Some(Body::Bytes(vec![])));
         assert_eq!(fetched("* 1 FETCH (UID 1)\r\n").body, None);
     }
 
@@ -426,7 +445,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_kept_apart() {
-        for text in ["* 1 FETCH (UID 0)\r\n", "* 1 FETCH (X-GUID", "* 1 FETCH (NEW-ITEM 5)\r\n", "nonsense\r\n", "\r\n", ""] {
+        for text in
+            ["* 1 FETCH (UID 0)\r\n", "* 1 FETCH (X-GUID", "* 1 FETCH (NEW-ITEM 5)\r\n", "nonsense\r\n", "\r\n", ""]
+        {
             assert!(matches!(read(text.as_bytes()), Line::Unreadable(_)), "{text}");
         }
     }

@@ -95,7 +95,7 @@ pub(super) fn between<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
     let mut start = None;
     let mut at = 0;
-    while at < body.len() && parts.len() <= MOST_PARTS {
+    while at < body.len() && parts.len() < MOST_PARTS {
         let (line, after) = split_line(&body[at..]);
         let next = body.len() - after.len();
         if let Some(end) = is_boundary(line, boundary) {

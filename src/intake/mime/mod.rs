@@ -196,7 +196,8 @@ impl Reader {
     }
 
     fn multipart(&mut self, part: &Entity<'_>, kind: &Value, depth: usize) -> Vec<Piece> {
-        let inside = kind.parameter("boundary").map(|boundary| entity::between(part.body, boundary)).unwrap_or_default();
+        let inside =
+            kind.parameter("boundary").map(|boundary| entity::between(part.body, boundary)).unwrap_or_default();
         if inside.is_empty() {
             if part.body.trim_ascii().is_empty() {
                 return Vec::new();
@@ -212,7 +213,7 @@ impl Reader {
                 break;
             }
         }
-        if kind.word == "multipart/alternative" { alternative(all) } else { all.into_iter().flatten().collect() }
+        if kind.word == "multipart/alternative" { alternative(&all) } else { all.into_iter().flatten().collect() }
     }
 
     fn file(&mut self, part: &Entity<'_>, kind: &Value, name: Option<&str>, content: Vec<u8>) {
@@ -239,7 +240,7 @@ fn piece(kind: &Value, body: &[u8]) -> Piece {
 }
 
 /// Of the forms of one text: the plain one as text, the HTML one as HTML.
-fn alternative(forms: Vec<Vec<Piece>>) -> Vec<Piece> {
+fn alternative(forms: &[Vec<Piece>]) -> Vec<Piece> {
     let is_html = |form: &&Vec<Piece>| form.iter().any(|piece| piece.html.is_some());
     let has_text = |form: &&Vec<Piece>| form.iter().any(|piece| !piece.text.trim().is_empty());
     let plain = forms.iter().find(|form| !is_html(form) && has_text(form));

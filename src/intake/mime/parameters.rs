@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn values_are_read_as_people_write_them() {
-        let read = value(b" Text/Plain (comment; with \"things\") ; Charset=\"utf-8\";format=flowed (why) ; delsp = YES");
+        let read =
+            value(b" Text/Plain (comment; with \"things\") ; Charset=\"utf-8\";format=flowed (why) ; delsp = YES");
         assert_eq!(read.word, "text/plain");
         assert_eq!(read.parameter("charset"), Some("utf-8"));
         assert_eq!(read.parameter("format"), Some("flowed"));

@@ -17,8 +17,10 @@ fn mixed(parts: &[&str]) -> String {
 
 #[test]
 fn a_plain_message_is_read() {
-    let read = mail("From: Ada <ada@example.com>\nTo: bob@example.net\nCc: c@d.e\nSubject: =?utf-8?Q?H=C3=A9?=\n\
-                     Date: Sat, 28 Nov 2026 12:00:00 +0100\n\nHello\n");
+    let read = mail(
+        "From: Ada <ada@example.com>\nTo: bob@example.net\nCc: c@d.e\nSubject: =?utf-8?Q?H=C3=A9?=\n\
+                     Date: Sat, 28 Nov 2026 12:00:00 +0100\n\nHello\n",
+    );
     assert_eq!((read.subject.as_str(), read.text.as_str(), read.html.as_deref()), ("Hé", "Hello", None));
     assert_eq!((read.sender(), read.to[0].email.as_str(), read.cc.len()), ("ada@example.com", "bob@example.net", 1));
     assert_eq!((read.date, read.files.len(), read.incomplete), (Some(1_795_863_600), 0, None));
@@ -26,8 +28,10 @@ fn a_plain_message_is_read() {
 
 #[test]
 fn a_boundary_and_a_name_that_were_folded_after_the_equals_sign_are_read() {
-    let read = mail("Content-Type: multipart/mixed; boundary=\n \"b\"\n\n--b\n\ntext\n--b\nContent-Type: \
-                     application/pdf\nContent-Disposition: attachment; filename=\n\t\"a b.pdf\"\n\nPDF\n--b--\n");
+    let read = mail(
+        "Content-Type: multipart/mixed; boundary=\n \"b\"\n\n--b\n\ntext\n--b\nContent-Type: \
+                     application/pdf\nContent-Disposition: attachment; filename=\n\t\"a b.pdf\"\n\nPDF\n--b--\n",
+    );
     assert_eq!((read.text.as_str(), names(&read)), ("text", vec!["a b.pdf"]));
 }
 
@@ -52,7 +56,8 @@ fn a_photo_before_the_text_is_a_file_and_the_text_is_text() {
 
 #[test]
 fn every_text_part_is_text_also_after_an_attachment() {
-    let read = mail(&mixed(&["\none", PHOTO, "Content-Type: text/plain\n\ntwo", "Content-Type: text/html\n\n<p>three"]));
+    let read =
+        mail(&mixed(&["\none", PHOTO, "Content-Type: text/plain\n\ntwo", "Content-Type: text/html\n\n<p>three"]));
     assert_eq!(read.text, "one\n\ntwo\n\nthree");
     assert_eq!(read.html.as_deref(), Some("<pre>one</pre>\n<pre>two</pre>\n<p>three"));
 }
@@ -120,7 +125,10 @@ fn an_encoded_file_name_wins_in_either_order() {
 #[test]
 fn an_inline_picture_keeps_its_id() {
     let picture = "Content-Type: image/gif\nContent-ID: <p@q>\nContent-Disposition: inline\n\nGIF";
-    assert_eq!(mail(&mixed(&["Content-Type: text/html\n\n<img src=cid:p@q>", picture])).files[0].content_id.as_deref(), Some("p@q"));
+    assert_eq!(
+        mail(&mixed(&["Content-Type: text/html\n\n<img src=cid:p@q>", picture])).files[0].content_id.as_deref(),
+        Some("p@q")
+    );
 }
 
 #[test]

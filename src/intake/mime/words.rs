@@ -28,7 +28,8 @@ pub(super) fn in_charset(bytes: &[u8], label: &str) -> String {
     {
         return encoding.decode(bytes).0.into_owned();
     }
-    let other = if known.is_none() && !label.is_empty() && label.len() < 45 { charset_decoder(label.as_bytes()) } else { None };
+    let other =
+        if known.is_none() && !label.is_empty() && label.len() < 45 { charset_decoder(label.as_bytes()) } else { None };
     if let Some(text) = other.and_then(|decode| caught(|| Some(decode(bytes)))) {
         return text;
     }
@@ -72,8 +73,8 @@ fn clean(text: &str) -> String {
 /// The addresses of a value. What can't be read is left out; the raw field goes along anyway.
 pub(super) fn addresses(value: &[u8]) -> Vec<Person> {
     let line = line(&in_charset(value, ""));
-    let read = caught(|| match MessageStream::new(line.as_bytes()).parse_address() {
-        HeaderValue::Address(address) => Some(address.into_owned()),
+    let read = caught(|| match MessageStream::new(line.as_bytes()).parse_address().into_owned() {
+        HeaderValue::Address(address) => Some(address),
         _ => None,
     });
     let all: Vec<Addr<'static>> = match read {
@@ -121,10 +122,10 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        assert_eq!(read("Ada <ada@example.com>, bob@example.net"), [
-            ("Ada".to_owned(), "ada@example.com".to_owned()),
-            (String::new(), "bob@example.net".to_owned())
-        ]);
+        assert_eq!(
+            read("Ada <ada@example.com>, bob@example.net"),
+            [("Ada".to_owned(), "ada@example.com".to_owned()), (String::new(), "bob@example.net".to_owned())]
+        );
         assert_eq!(read("Team: a@b.c, d@e.f;").len(), 2);
         assert_eq!(read("=?utf-8?Q?=C3=84da?= <a@b.c>"), [("Äda".to_owned(), "a@b.c".to_owned())]);
     }

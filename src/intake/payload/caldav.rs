@@ -1,4 +1,4 @@
-//! The body of a CalDAV request: a VTODO or a VJOURNAL (RFC 5545).
+//! The body of a `CalDAV` request: a VTODO or a VJOURNAL (RFC 5545).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,10 +36,7 @@ pub(super) fn request(delivery: &Delivery<'_>, caldav: &Caldav, max_size: usize)
         }
     }
     let body = object(delivery, &inline, &omitted).into_bytes();
-    let headers = vec![
-        ("content-type", "text/calendar; charset=utf-8".to_owned()),
-        ("if-none-match", "*".to_owned()),
-    ];
+    let headers = vec![("content-type", "text/calendar; charset=utf-8".to_owned()), ("if-none-match", "*".to_owned())];
     Ok(Request { method: "PUT", url, headers, body })
 }
 
@@ -80,7 +77,7 @@ fn description(delivery: &Delivery<'_>, omitted: &[String]) -> String {
     let mut text = format!("From: {}\nTo: {}\n", mail.header("from"), delivery.recipient());
     for (name, value) in [("Date", mail.header("date")), ("Subject", mail.subject.as_str())] {
         if !value.is_empty() {
-            text.push_str(&format!("{name}: {value}\n"));
+            text.extend([name, ": ", value, "\n"]);
         }
     }
     let kept = mail.text.floor_char_boundary(LONGEST_TEXT);

@@ -95,7 +95,8 @@ impl Delivery<'_> {
             let Some((method, rest)) = piece.trim().split_once('=') else { continue };
             let result = rest.split([' ', '(']).next().unwrap_or_default();
             let (method, result) = (method.trim().to_ascii_lowercase(), result.trim().to_ascii_lowercase());
-            if ["spf", "dkim", "dmarc", "arc"].contains(&method.as_str()) && !results.iter().any(|(m, _)| *m == method) {
+            if ["spf", "dkim", "dmarc", "arc"].contains(&method.as_str()) && !results.iter().any(|(m, _)| *m == method)
+            {
                 results.push((method, result));
             }
         }

@@ -31,7 +31,9 @@ pub enum InvalidSecret {
     #[error("the signing secret is not base64: write whsec_ and base64, or base64 alone")]
     NotBase64,
     /// It is too short.
-    #[error("the signing secret is too short: make one of 24 to 64 random bytes, for example with `openssl rand -base64 32`")]
+    #[error(
+        "the signing secret is too short: make one of 24 to 64 random bytes, for example with `openssl rand -base64 32`"
+    )]
     TooShort,
 }
 
@@ -84,12 +86,19 @@ mod tests {
 
     #[test]
     fn the_signature_is_that_of_the_reference_libraries() {
-        let headers = signer(&[SECRET]).unwrap().headers("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
-        assert_eq!(headers, [
-            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek".to_owned()),
-            ("webhook-timestamp", "1614265330".to_owned()),
-            ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=".to_owned()),
-        ]);
+        let headers = signer(&[SECRET]).unwrap().headers(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(
+            headers,
+            [
+                ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek".to_owned()),
+                ("webhook-timestamp", "1614265330".to_owned()),
+                ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=".to_owned()),
+            ]
+        );
     }
 
     #[test]

@@ -85,7 +85,10 @@ fn a_webhook_gets_postmarks_fields_and_one_object() {
         ] {
             assert_eq!(json.pointer(path), Some(&Value::from(value)), "{path}");
         }
-        assert_eq!((json["Attachments"][0]["ContentLength"].clone(), json["Kubernetes"]["attempt"].clone()), (3.into(), 2.into()));
+        assert_eq!(
+            (json["Attachments"][0]["ContentLength"].clone(), json["Kubernetes"]["attempt"].clone()),
+            (3.into(), 2.into())
+        );
         assert!(json.get("RawEmail").is_none() && json["Kubernetes"]["authentication"].get("foo").is_none());
     });
 }
@@ -101,7 +104,9 @@ fn a_large_message_loses_what_is_largest_and_says_so() {
     let raw = RAW.replace("PDF", &"PDF ".repeat(100_000));
     with(&raw, QueueKind::Task, |delivery| {
         let all = json(delivery, &webhook(10_000_000, true));
-        assert!(all["RawEmail"].as_str().unwrap().contains("PDF PDF") && all["Attachments"].as_array().unwrap().len() == 1);
+        assert!(
+            all["RawEmail"].as_str().unwrap().contains("PDF PDF") && all["Attachments"].as_array().unwrap().len() == 1
+        );
         let less = json(delivery, &webhook(600_000, true));
         assert!(less.get("RawEmail").is_none() && less["Attachments"].as_array().unwrap().len() == 1);
         let body = delivery.request(&webhook(10_000, true)).unwrap().body;
@@ -124,7 +129,10 @@ fn a_date_that_cannot_be_read_is_that_of_the_arrival() {
 fn a_sender_that_cannot_be_read_is_named_as_it_came() {
     with("From: \"jo doe\"@example.net\r\n\r\nx", QueueKind::Task, |delivery| {
         let json = json(delivery, &webhook(1_000_000, false));
-        assert_eq!((json["FromFull"]["Email"].clone(), json["From"].clone()), ("".into(), "\"jo doe\"@example.net".into()));
+        assert_eq!(
+            (json["FromFull"]["Email"].clone(), json["From"].clone()),
+            ("".into(), "\"jo doe\"@example.net".into())
+        );
         assert_eq!(json["OriginalRecipient"], "dev@acme.test");
     });
 }
@@ -161,7 +169,9 @@ fn a_note_is_a_journal_and_a_large_file_is_named() {
     with(&raw, QueueKind::Note, |delivery| {
         let request = delivery.request(&caldav("https://dav.example/notes")).unwrap();
         let text = String::from_utf8(request.body).unwrap().replace("\r\n ", "");
-        assert!(text.contains("BEGIN:VJOURNAL") && !text.contains("ATTACH") && text.contains("stay in the mailbox: a.pdf"));
+        assert!(
+            text.contains("BEGIN:VJOURNAL") && !text.contains("ATTACH") && text.contains("stay in the mailbox: a.pdf")
+        );
     });
     with(RAW, QueueKind::Note, |delivery| assert!(delivery.request(&caldav("https://dav.example/?x")).is_err()));
 }

@@ -14,7 +14,7 @@ pub(super) fn title(template: Option<&str>, subject: &str, sender: &str, recipie
             Piece::Field("subject") => title.push_str(subject),
             Piece::Field("sender") => title.push_str(sender),
             Piece::Field("recipient") => title.push_str(recipient),
-            Piece::Field(other) => title.push_str(&format!("{{{other}}}")),
+            Piece::Field(other) => title.extend(["{", other, "}"]),
             Piece::Text(text) => title.push_str(text),
         }
     }

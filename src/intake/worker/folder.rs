@@ -25,8 +25,8 @@ pub(super) struct Due {
     pub(super) identity: Identity,
     /// The number of the try, from 1.
     pub(super) number: u32,
-    /// Its mod-sequence.
-    pub(super) mod_seq: u64,
+    /// The highest mod-sequence of the list that it was in. Whoever changes it later makes a higher one.
+    pub(super) seen: u64,
     /// Its size in bytes.
     pub(super) size: u32,
     /// When it arrived, in seconds since 1970.
@@ -34,6 +34,7 @@ pub(super) struct Due {
 }
 
 /// A queue folder.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they occur together")]
 #[derive(Debug)]
 pub(super) struct Folder {
     /// Its configuration.
@@ -163,14 +164,21 @@ impl Folder {
     }
 
     /// Plans what to do with a listed message. Returns why it goes to `Failed`, if it does.
-    pub(super) fn plan(&mut self, listed: &Listed, mailbox: &Address, waits: Waits, now: i64) -> Option<u32> {
+    pub(super) fn plan(
+        &mut self,
+        listed: &Listed,
+        seen: u64,
+        mailbox: &Address,
+        waits: Waits,
+        now: i64,
+    ) -> Option<u32> {
         let queue = &self.queue;
         let identity = Identity::of(mailbox, &queue.folder, &listed.stable_id, &queue.rule, queue.action);
         let is_moving = [&self.delivered, &self.failed, &self.skipped].into_iter().any(|all| all.contains(&listed.uid));
         if self.running.contains_key(&identity) || is_moving {
             return None;
         }
-        let mut known = Known::read(listed.flags.iter().map(String::as_str), listed.arrived);
+        let mut known = Known::read(&listed.flags, listed.arrived);
         known.delivered |= self.confirmed.contains(&identity);
         let rules = Rules { identity: &identity, tries: queue.limits.tries, waits };
         match known.step(&rules, self.not_before.get(&identity).copied(), now) {
@@ -181,15 +189,15 @@ impl Folder {
             }
             Step::Wait(_) => {}
             Step::Try(number) if self.due.len() < MOST_PLANNED => {
-                let (mod_seq, size, arrived) = (listed.mod_seq, listed.size, listed.arrived);
-                self.due.insert(listed.uid, Due { identity, number, mod_seq, size, arrived });
+                let (size, arrived) = (listed.size, listed.arrived);
+                self.due.insert(listed.uid, Due { identity, number, seen, size, arrived });
             }
             Step::Try(_) => self.has_more = true,
         }
         None
     }
 
-    /// Takes out messages to try together: all of one number, at most `most`, and at most `large` large ones.
+    /// Takes out messages to try together: all of one number and one list, at most `most`, and at most `large` large ones.
     pub(super) fn batch(&mut self, most: usize, mut large: usize) -> Vec<(u32, Due)> {
         let mut batch: Vec<(u32, Due)> = Vec::new();
         let confirmed = &self.confirmed;
@@ -204,10 +212,10 @@ impl Folder {
                 break;
             }
             let is_large = due.size >= LARGE;
-            let is_other = batch.first().is_some_and(|(_, first)| first.number != due.number);
+            let is_other = batch.first().is_some_and(|(_, first)| (first.number, first.seen) != (due.number, due.seen));
             // Two copies of one message are one task; the second waits until the first is done.
-            let is_twin =
-                self.running.contains_key(&due.identity) || batch.iter().any(|(_, known)| known.identity == due.identity);
+            let is_twin = self.running.contains_key(&due.identity)
+                || batch.iter().any(|(_, known)| known.identity == due.identity);
             if is_other || is_twin || (is_large && large == 0) {
                 continue;
             }
@@ -264,7 +272,7 @@ mod tests {
     }
 
     fn plan(folder: &mut Folder, listed: &Listed, now: i64) -> Option<u32> {
-        folder.plan(listed, &Address::parse("a@b.test").unwrap(), Waits::default(), now)
+        folder.plan(listed, 5, &Address::parse("a@b.test").unwrap(), Waits::default(), now)
     }
 
     #[test]

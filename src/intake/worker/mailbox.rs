@@ -86,8 +86,7 @@ impl Mailbox {
     }
 
     /// Works until the worker ends or the mailbox is gone from the configuration.
-    pub(super) async fn run(mut self, endpoint: Endpoint) {
-        let mut endpoint = endpoint;
+    pub(super) async fn run(mut self, mut endpoint: Endpoint) {
         self.configure().await;
         while !self.is_over() {
             let stop = self.shared.stop.clone();
@@ -184,7 +183,8 @@ impl Mailbox {
         }
         let rule = state.queue.rule.clone();
         let warning = !matches!(reason, EventReason::Replayed | EventReason::AutomaticMailSkipped);
-        self.report(Report::Event(RuleEvent { rule, mailbox: self.queues.address.clone(), warning, reason, message })).await;
+        self.report(Report::Event(RuleEvent { rule, mailbox: self.queues.address.clone(), warning, reason, message }))
+            .await;
     }
 
     pub(super) async fn report(&self, report: Report) {
@@ -197,7 +197,7 @@ impl Mailbox {
             Error::Unreachable(_) => EventReason::MailboxUnreachable,
             Error::Certificate(_) => EventReason::CertificateRejected,
             Error::Login(_) => EventReason::LoginRejected,
-            Error::Refused { .. } | Error::Protocol(_) => EventReason::MailboxRefused,
+            Error::Refused { .. } | Error::Protocol(_) | Error::Stale(_) => EventReason::MailboxRefused,
             Error::Unsupported(_) | Error::Invalid(_) => EventReason::MailboxUnsupported,
         };
         let message = error.to_string();
@@ -205,7 +205,7 @@ impl Mailbox {
         let failure = Some(Failure { reason, message: message.clone() });
         self.report(Report::Scan(ScanReport { mailbox: self.queues.address.clone(), at: clock::now(), failure })).await;
         // A single broken connection is no event.
-        if !matches!(error, Error::Unreachable(_)) || self.failures >= 3 {
+        if !matches!(error, Error::Unreachable(_) | Error::Stale(_)) || self.failures >= 3 {
             let folders: Vec<String> = self.folders.keys().cloned().collect();
             for folder in folders {
                 self.event(&folder, reason, format!("{}: {message}", self.queues.address)).await;
@@ -243,6 +243,7 @@ impl Mailbox {
                 }
             }
             let started = self.start(&mut session).await?;
+            session.judge()?;
             let changed = session.take_changed();
             for name in &changed {
                 if let Some(folder) = self.folders.get_mut(name) {
@@ -364,6 +365,6 @@ fn backoff(error: &Error, failures: u32, queues: &MailboxQueues) -> Duration {
     let wait = first.saturating_mul(1 << (failures.saturating_sub(1)).min(10)).min(longest);
     // Mailboxes of one server do not come back in the same moment.
     let address = queues.address.to_string();
-    let spread: u32 = address.bytes().fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 500;
+    let spread: u32 = address.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 500;
     wait + wait * spread / 1_000
 }

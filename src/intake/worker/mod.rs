@@ -50,7 +50,7 @@ pub async fn run(
             tokio::select! {
                 changed = work.changed() => break changed.is_ok(),
                 () = stop.cancelled() => break false,
-                Some(ended) = supervisor.tasks.join_next_with_id() => supervisor.ended(ended).await,
+                Some(ended) = supervisor.tasks.join_next_with_id() => supervisor.ended(ended),
             }
         };
         if !is_next {
@@ -95,7 +95,8 @@ impl Supervisor {
                     }
                     Err(error) => {
                         let failure = Failure { reason: EventReason::MailboxUnsupported, message: error.to_string() };
-                        let report = ScanReport { mailbox: mailbox.address.clone(), at: clock::now(), failure: Some(failure) };
+                        let report =
+                            ScanReport { mailbox: mailbox.address.clone(), at: clock::now(), failure: Some(failure) };
                         let _ = self.shared.reports.send(Report::Scan(report)).await;
                         continue;
                     }
@@ -117,7 +118,7 @@ impl Supervisor {
     }
 
     /// A worker that broke gets a successor; one that ended as it should does not.
-    async fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
         let (id, broke) = match &ended {
             Ok((id, ())) => (*id, false),
             Err(error) => (error.id(), error.is_panic()),

@@ -36,13 +36,18 @@ impl Mailbox {
                 folder.next_scan = now;
             }
         }
-        let due: Vec<String> = self.folders.iter().filter(|(_, f)| f.needs_scan(now)).map(|(name, _)| name.clone()).collect();
+        let due: Vec<String> =
+            self.folders.iter().filter(|(_, f)| f.needs_scan(now)).map(|(name, _)| name.clone()).collect();
         for name in &due {
             let scanned = self.scan_folder(session, name).await;
             self.judge(name, scanned).await?;
         }
-        let reports: Vec<String> =
-            self.folders.iter().filter(|(_, f)| f.next_report.is_some_and(|at| at <= now)).map(|(name, _)| name.clone()).collect();
+        let reports: Vec<String> = self
+            .folders
+            .iter()
+            .filter(|(_, f)| f.next_report.is_some_and(|at| at <= now))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in &reports {
             let reported = self.report_folder(session, name).await;
             self.judge(name, reported).await?;
@@ -51,7 +56,9 @@ impl Mailbox {
             let mailbox = self.queues.address.clone();
             self.report(Report::Scan(ScanReport { mailbox, at: clock::now(), failure: None })).await;
             for folder in self.folders.values_mut() {
-                for reason in [EventReason::MailboxUnreachable, EventReason::LoginRejected, EventReason::CertificateRejected] {
+                for reason in
+                    [EventReason::MailboxUnreachable, EventReason::LoginRejected, EventReason::CertificateRejected]
+                {
                     folder.ended(reason);
                 }
             }
@@ -89,7 +96,8 @@ impl Mailbox {
             folder.begin_anew(selected.uid_validity);
             folder.changed = false;
         }
-        let is_full = folder.next_scan <= Instant::now() || folder.uid_next == 0 || folder.has_more || selected.uid_next == 0;
+        let is_full =
+            folder.next_scan <= Instant::now() || folder.uid_next == 0 || folder.has_more || selected.uid_next == 0;
         let first = folder.uid_next;
         if is_full {
             folder.due.clear();
@@ -98,7 +106,11 @@ impl Mailbox {
         }
         let mut at = 1;
         while at <= selected.messages && !self.folders.get(name).is_some_and(|folder| folder.has_more) {
-            let page = if is_full { session.list(at, PAGE).await? } else { session.list_from(first).await? };
+            let page = if is_full {
+                session.list(at, selected.messages.min(at + PAGE - 1)).await?
+            } else {
+                session.list_from(first).await?
+            };
             self.plan(name, &page).await;
             if !is_full {
                 break;
@@ -127,10 +139,11 @@ impl Mailbox {
     async fn plan(&mut self, name: &str, page: &[Listed]) {
         let now = seconds();
         let waits = self.shared.options.waits;
+        let seen = page.iter().map(|listed| listed.mod_seq).max().unwrap_or_default();
         for listed in page {
             let Some(folder) = self.folders.get_mut(name) else { return };
             folder.oldest = Some(folder.oldest.map_or(listed.arrived, |oldest| oldest.min(listed.arrived)));
-            if let Some(tries) = folder.plan(listed, &self.queues.address, waits, now) {
+            if let Some(tries) = folder.plan(listed, seen, &self.queues.address, waits, now) {
                 let message = format!(
                     "{}: a message that arrived at {} went to {name}/Failed after {tries} tries; the last one did not end",
                     self.queues.address,
@@ -143,7 +156,8 @@ impl Mailbox {
 
     /// Moves what is delivered, failed or skipped. A mark comes first, so that a move that fails does not send again.
     pub(super) async fn settle(&mut self, session: &mut Session) -> Result<(), Error> {
-        let names: Vec<String> = self.folders.iter().filter(|(_, f)| f.has_moves()).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> =
+            self.folders.iter().filter(|(_, f)| f.has_moves()).map(|(name, _)| name.clone()).collect();
         for name in &names {
             let settled = self.settle_folder(session, name).await;
             self.judge(name, settled).await?;
@@ -223,7 +237,9 @@ impl Mailbox {
     /// Deletes old messages of `Done`.
     async fn clean(&mut self, session: &mut Session, name: &str) -> Result<(), Error> {
         let Some(folder) = self.folders.get_mut(name) else { return Ok(()) };
-        let Some(keep) = folder.queue.keep_done.filter(|_| folder.next_cleanup <= Instant::now()) else { return Ok(()) };
+        let Some(keep) = folder.queue.keep_done.filter(|_| folder.next_cleanup <= Instant::now()) else {
+            return Ok(());
+        };
         folder.next_cleanup = Instant::now() + CLEANUP;
         let done = folder.below("Done");
         match session.select(&done).await {
@@ -245,7 +261,8 @@ impl Mailbox {
     /// Brings what is in `Failed` back, when that was asked for.
     async fn replay(&mut self, session: &mut Session, name: &str) -> Result<(), Error> {
         let Some(folder) = self.folders.get_mut(name) else { return Ok(()) };
-        let Some(request) = folder.queue.replay.clone().filter(|request| folder.replayed.as_ref() != Some(request)) else {
+        let Some(request) = folder.queue.replay.clone().filter(|request| folder.replayed.as_ref() != Some(request))
+        else {
             return Ok(());
         };
         let failed = folder.below("Failed");

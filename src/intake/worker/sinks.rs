@@ -106,7 +106,7 @@ impl Outlets {
     pub(super) fn set(&self, sinks: &BTreeMap<String, Arc<Sink>>, options: &Options) -> bool {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = known.len();
-        known.retain(|name, outlet| sinks.get(name).is_some_and(|sink| *sink == outlet.sink || **sink == *outlet.sink));
+        known.retain(|name, outlet| sinks.get(name).is_some_and(|sink| *sink == outlet.sink));
         let mut changed = known.len() != before;
         for (name, sink) in sinks {
             if !known.contains_key(name) {

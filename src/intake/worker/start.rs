@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::delivery::{Finished, Notice, Parcel, send};
-use super::folder::{Due, Folder};
+use super::folder::Due;
 use super::mailbox::Mailbox;
 use super::sinks::{Change, LARGE, Outlet};
 use crate::clock;
@@ -55,8 +55,12 @@ impl Mailbox {
         if self.is_over() {
             return Ok(false);
         }
-        let names: Vec<String> =
-            self.folders.iter().filter(|(_, f)| f.configured && !f.due.is_empty()).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = self
+            .folders
+            .iter()
+            .filter(|(_, f)| f.configured && !f.due.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut started = false;
         for name in &names {
             match self.start_folder(session, name).await {
@@ -216,7 +220,12 @@ impl Mailbox {
     }
 
     /// Of a batch, what makes a task now. Automatic mail goes to `Skipped`; what is over a limit waits.
-    async fn wanted(&mut self, session: &mut Session, name: &str, batch: Vec<(u32, Due)>) -> Result<Vec<(u32, Due)>, Error> {
+    async fn wanted(
+        &mut self,
+        session: &mut Session,
+        name: &str,
+        batch: Vec<(u32, Due)>,
+    ) -> Result<Vec<(u32, Due)>, Error> {
         let uids: Vec<u32> = batch.iter().map(|(uid, _)| *uid).collect();
         let headers = session.headers(&uids).await?;
         let now = seconds();
@@ -231,11 +240,17 @@ impl Mailbox {
             let why = if origin.is_own() { Some("it comes from one of our own tasks") } else { automatic };
             if let Some(why) = why {
                 folder.skipped.push(uid);
-                let message = format!("a message went to {name}/Skipped: {why}; allow automatic mail in the rule to deliver such mail");
+                let message = format!(
+                    "a message went to {name}/Skipped: {why}; allow automatic mail in the rule to deliver such mail"
+                );
                 events.push((EventReason::AutomaticMailSkipped, message));
                 continue;
             }
-            let allowance = if due.number == 1 { folder.meter.take(&folder.queue.limits, &origin.sender, now) } else { Allowance::Now };
+            let allowance = if due.number == 1 {
+                folder.meter.take(&folder.queue.limits, &origin.sender, now)
+            } else {
+                Allowance::Now
+            };
             let (until, of, most) = match allowance {
                 Allowance::Now => {
                     wanted.push((uid, due));
@@ -264,7 +279,8 @@ impl Mailbox {
         if !is_same {
             folder.changed = true;
         }
-        let rules = Rules { identity: &due.identity, tries: folder.queue.limits.tries, waits: self.shared.options.waits };
+        let rules =
+            Rules { identity: &due.identity, tries: folder.queue.limits.tries, waits: self.shared.options.waits };
         let sink = folder.queue.sink.clone();
         let (result, why) = match verdict {
             Verdict::Delivered => {
@@ -309,7 +325,15 @@ impl Mailbox {
         }
     }
 
-    async fn report_attempt(&mut self, name: &str, sink: &str, result: AttemptResult, number: u32, title: &str, why: &str) {
+    async fn report_attempt(
+        &mut self,
+        name: &str,
+        sink: &str,
+        result: AttemptResult,
+        number: u32,
+        title: &str,
+        why: &str,
+    ) {
         match result {
             AttemptResult::Delivered => {}
             AttemptResult::Retry => {
@@ -341,9 +365,8 @@ fn together(messages: &[(u32, Due)]) -> usize {
 async fn claim(session: &mut Session, wanted: Vec<(u32, Due)>) -> Result<Vec<(u32, Due)>, Error> {
     let Some(number) = wanted.first().map(|(_, due)| due.number) else { return Ok(Vec::new()) };
     let uids: Vec<u32> = wanted.iter().map(|(uid, _)| *uid).collect();
-    // All were seen in one state of the folder: what somebody changes later has a higher number than each of them.
-    let mod_seq = wanted.iter().map(|(_, due)| due.mod_seq).max().unwrap_or_default();
-    let claimed = session.claim(&uids, &keyword(number), mod_seq).await?;
+    let seen = wanted.iter().map(|(_, due)| due.seen).min().unwrap_or_default();
+    let claimed = session.claim(&uids, &keyword(number), seen).await?;
     Ok(wanted.into_iter().filter(|(uid, _)| claimed.contains(uid)).collect())
 }
 
@@ -353,7 +376,11 @@ fn origin(header: &Header) -> Origin {
     Origin {
         sender: mail.sender().to_owned(),
         auto_submitted: mail.header("auto-submitted").to_owned(),
-        return_path: mail.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("return-path")).map(|(_, path)| path.clone()),
+        return_path: mail
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("return-path"))
+            .map(|(_, path)| path.clone()),
         ids: ids.join(" "),
     }
 }
@@ -364,7 +391,9 @@ fn failing(sink: &str, why: &str, folder: &str) -> Failure {
 }
 
 fn disabled(sink: &str, why: &str, folder: &str) -> String {
-    format!("the sink {sink:?} is gone: {why}; nothing is sent to it until its configuration changes, and messages wait in {folder}")
+    format!(
+        "the sink {sink:?} is gone: {why}; nothing is sent to it until its configuration changes, and messages wait in {folder}"
+    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! tries, and the internal date says when the message arrived.
 //!
 //! Before each try the worker sets the keyword of that try on the condition that nobody changed the message since
-//! (RFC 7162, section 3.1.3): of two workers one wins, and a message that ends the process is still counted. One
+//! (RFC 7162, section 3.1.3): of two workers one wins (in a close race Dovecot may let both, and then both send the same
+//! identity), and a message that ends the process is still counted. One
 //! keyword for each try, because adding is a single command, where counting with fewer keywords needs two.
 
 use super::identity::Identity;

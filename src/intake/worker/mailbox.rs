@@ -234,6 +234,7 @@ impl Mailbox {
             }
             self.settle(&mut session).await?;
             let scanned = self.scan(&mut session).await?;
+            session.judge()?;
             if scanned {
                 self.failures = 0;
                 let names: Vec<String> = self.queues.folders.iter().map(|queue| queue.folder.clone()).collect();

@@ -19,8 +19,9 @@ const USERS: [&str; 3] = ["dev@acme.test", "ops@acme.test", "web@acme.test"];
 const RULES: [(&str, &str); 2] = [("bugs", "tracker"), ("orders", "board")];
 
 /// A number of the environment.
-fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+pub(crate) fn number(name: &str, default: usize) -> usize {
+    let text = std::env::var_os(name).and_then(|text| text.into_string().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// A small generator: the same seed gives the same faults.
@@ -71,7 +72,7 @@ impl Plan {
         *count += 1;
         // Commands of a delivery break often, those of each session seldom.
         let every = if command.starts_with("UID") { self.every } else { self.every * 4 };
-        if *count % every != 0 {
+        if !count.is_multiple_of(every) {
             return Fault::None;
         }
         let fault = [Fault::CutBefore, Fault::CutAfter, Fault::KillBefore, Fault::KillAfter][(*count / every) % 4];
@@ -112,8 +113,8 @@ fn mail(number: usize, dice: &mut Dice) -> Vec<u8> {
         0 => head("Message-ID: <same@example.com>\n\nthe same id\n"),
         1 => head("\nno id\n"),
         2 => {
-            let deep: String =
-                (0..80).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect();
+            let level = |i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n");
+            let deep = (0..80).map(level).collect::<Vec<_>>().concat();
             head(&deep)
         }
         3 => head(&format!("Content-Type: multipart/mixed; boundary=b\n\n{}", "--b\n\nx\n".repeat(1_500))),
@@ -174,8 +175,8 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
         server.add_mailbox(user, &folders.iter().map(String::as_str).collect::<Vec<_>>());
     }
     let plan = Arc::new(Plan {
-        seen: Default::default(),
-        struck: Default::default(),
+        seen: std::sync::Mutex::default(),
+        struck: std::sync::Mutex::default(),
         every: number("INTAKE_EVERY", 11),
         off: AtomicBool::new(false),
     });

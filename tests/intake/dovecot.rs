@@ -104,8 +104,9 @@ impl Dovecot {
     /// A mailbox whose mail is copied to a queue folder.
     pub(crate) fn add_mailbox(&self, user: &str, folders: &[&str]) {
         self.set_password(user, Some("secret"));
-        let actions: String = folders.iter().map(|folder| format!("fileinto :copy :create \"{folder}\";\n")).collect();
-        self.set_script(user, &format!("require [\"fileinto\", \"copy\", \"mailbox\"];\n{actions}"));
+        let actions: Vec<String> =
+            folders.iter().map(|folder| format!("fileinto :copy :create \"{folder}\";\n")).collect();
+        self.set_script(user, &format!("require [\"fileinto\", \"copy\", \"mailbox\"];\n{}", actions.concat()));
     }
 
     /// Where the mail of a mailbox lies.

@@ -1,4 +1,4 @@
-//! Receivers that nobody here wrote: CalDAV servers, libraries that verify signatures, and one that reads Postmark's
+//! Receivers that nobody here wrote: `CalDAV` servers, libraries that verify signatures, and one that reads Postmark's
 //! JSON.
 
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ async fn a_library_for_postmark_reads_our_json() {
     );
 }
 
-/// A server of CalDAV; it ends with the value.
+/// A server of `CalDAV`; it ends with the value.
 struct Server(Child);
 
 impl Drop for Server {
@@ -133,7 +133,7 @@ impl Drop for Server {
 async fn answers(port: u16) {
     let since = Instant::now();
     while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        assert!(since.elapsed() < Duration::from_secs(60), "the server does not start");
+        assert!(since.elapsed() < Duration::from_mins(1), "the server does not start");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

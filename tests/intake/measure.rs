@@ -66,7 +66,7 @@ async fn a_mail_is_at_the_sink_in_time() {
     server.add_mailbox(USER, &[&first.folder]);
     let mut slow = options();
     // Only IDLE may bring the mail.
-    slow.scan_interval = Duration::from_secs(600);
+    slow.scan_interval = Duration::from_mins(10);
     let worker = Worker::start(
         work(
             vec![mailbox(USER, server.port, vec![first.clone(), second.clone()])],
@@ -99,7 +99,7 @@ async fn throughput_beside_a_python_loop() {
     if !dovecot::is_there() {
         return;
     }
-    let count = std::env::var("INTAKE_MAILS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let count = super::campaign::number("INTAKE_MAILS", 2_000);
     let python = super::judges::python().expect("the Python libraries are installed");
     let (worker_queue, python_queue) = (queue("bugs", "tracker"), queue("python", "tracker"));
     let server = Dovecot::start();
@@ -126,7 +126,7 @@ async fn throughput_beside_a_python_loop() {
     let since = Instant::now();
     process.ensure(&task);
     while sink.count() < 2 * count {
-        assert!(since.elapsed() < Duration::from_secs(600), "{}", process.log());
+        assert!(since.elapsed() < Duration::from_mins(10), "{}", process.log());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let wall = since.elapsed().as_secs_f64();
@@ -150,7 +150,7 @@ async fn memory_with_many_mailboxes() {
     if !dovecot::is_there() {
         return;
     }
-    let count: usize = std::env::var("INTAKE_MAILBOXES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
+    let count: usize = super::campaign::number("INTAKE_MAILBOXES", 1_000);
     let server = Dovecot::start();
     let sink = HttpSink::start().await;
     let users: Vec<String> = (0..count).map(|number| format!("u{number}@acme.test")).collect();

@@ -402,7 +402,7 @@ async fn done_is_emptied_and_failed_never() {
         }
     }
     let mut work = ground.work();
-    work.mailboxes[0].folders[0].keep_done = Some(Duration::from_secs(24 * 3_600));
+    work.mailboxes[0].folders[0].keep_done = Some(Duration::from_hours(24));
     let worker = Worker::start(work, options());
     ground.settled(&[("Failed", 1)]).await;
     worker.stop().await;

@@ -143,7 +143,7 @@ async fn serve(stream: TcpStream, known: Arc<Mutex<Vec<Received>>>, judge: Arc<M
             }
             Deed::TakeAndCut | Deed::Cut => return,
             Deed::Hang => {
-                tokio::time::sleep(Duration::from_secs(600)).await;
+                tokio::time::sleep(Duration::from_mins(10)).await;
                 return;
             }
         };

@@ -50,7 +50,7 @@ pub async fn run(
             tokio::select! {
                 changed = work.changed() => break changed.is_ok(),
                 () = stop.cancelled() => break false,
-                Some(ended) = supervisor.tasks.join_next_with_id() => supervisor.ended(ended),
+                Some(ended) = supervisor.tasks.join_next_with_id() => supervisor.ended(&ended),
             }
         };
         if !is_next {
@@ -118,8 +118,8 @@ impl Supervisor {
     }
 
     /// A worker that broke gets a successor; one that ended as it should does not.
-    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
-        let (id, broke) = match &ended {
+    fn ended(&mut self, ended: &Result<(Id, ()), tokio::task::JoinError>) {
+        let (id, broke) = match ended {
             Ok((id, ())) => (*id, false),
             Err(error) => (error.id(), error.is_panic()),
         };

@@ -14,6 +14,8 @@
 //!                                                    └──evaluate, with a message──▶ Outcome
 //! ```
 //!
+//! Mail in queue folders becomes tasks and notes in [`intake`]; [`worker`] is the process around it.
+//!
 //! The rooms are those steps; [`controller`] is the only place where they meet. [`tenancy`] says who may do what, and
 //! [`gates`] which parts are on. [`mail`], [`desired`], [`tenancy`], [`plan`], [`sieve`], [`evaluate`], [`forwarding`],
 //! [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
@@ -44,6 +46,8 @@ pub mod plan;
 pub mod publisher;
 pub mod shrink;
 pub mod sieve;
+mod sinks_file;
 pub mod status;
 pub mod telemetry;
 pub mod tenancy;
+pub mod worker;

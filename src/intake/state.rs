@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_waits_are_a_minute_to_six_hours_and_ten_to_thirteen_hours_together() {
-        let waits: Vec<i64> = (1..MOST_TRIES).map(|number| wait(number)).collect();
+        let waits: Vec<i64> = (1..MOST_TRIES).map(wait).collect();
         assert!((60..=72).contains(&waits[0]) && (21_600..=25_920).contains(waits.last().unwrap()), "{waits:?}");
         assert!((36_000..=46_800).contains(&waits.iter().sum::<i64>()), "{waits:?}");
     }

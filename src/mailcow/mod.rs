@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room knows a URL, a JSON key or a message text of Mailcow.
 
+mod app_passwords;
 mod attributes;
 mod breaker;
 mod client;

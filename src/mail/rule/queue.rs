@@ -17,6 +17,8 @@ pub struct Queue {
     pub sink: String,
     /// The title with `{subject}`, `{sender}` and `{recipient}` to fill in; `None` for the subject.
     pub title: Option<String>,
+    /// Whether automatic mail (RFC 3834) becomes one too.
+    pub automatic: bool,
     /// Labels for the tool.
     pub labels: Vec<String>,
     /// Whether the action leaves the copy in the inbox.

@@ -40,6 +40,8 @@ test: tools ground judges opinions agents sieve prometheus shells ## Runs all te
 	  [ -n "$${SIEVE_FACTS:-}" ] || skipped "recorded facts about Mailcow's Sieve: SIEVE_FACTS is not set to a folder with sieve-gate.json and sieve-pipeline.json"; \
 	  command -v sievec >/dev/null || skipped "Sieve scripts in Dovecot: sievec is missing"; \
 	  test -x /usr/lib/dovecot/lmtp || skipped "mail through Mailcow's chain of scripts: dovecot-lmtpd is missing"; \
+	  test -x /usr/lib/dovecot/imap || skipped "the intake worker on a real mailbox: dovecot-imapd is missing"; \
+	  tests/intake/judges/build.sh --ready >/dev/null 2>&1 || skipped "tasks in Radicale and Xandikos, signatures in standardwebhooks, JSON in django-anymail: they are not installed"; \
 	  command -v musl-gcc >/dev/null || skipped "character sets of Mailcow's C library: musl-gcc is missing"; \
 	  command -v promtool >/dev/null || skipped "metrics and alerts in Prometheus: promtool is missing"; \
 	  tests/second_opinion/build.sh --ready >/dev/null 2>&1 || skipped "DNS records in checkdmarc, dkimpy, pyspf and postfix-mta-sts-resolver: they are not installed"; \
@@ -156,6 +158,8 @@ judges: tools
 opinions:
 	@tests/second_opinion/build.sh >/dev/null || \
 	  echo "the Python libraries can't be installed; the tests report what they skip" >&2
+	@tests/intake/judges/build.sh >/dev/null || \
+	  echo "the CalDAV servers and webhook libraries can't be installed; the tests report what they skip" >&2
 
 # Public MCP clients and the conformance suite.
 agents:
@@ -174,8 +178,8 @@ sandbox:
 # Dovecot compiles the Sieve scripts of the rules and delivers mail through them; musl is the C library of Mailcow's
 # Dovecot.
 sieve:
-	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && command -v musl-gcc >/dev/null && exit; \
-	want="dovecot-core dovecot-sieve dovecot-lmtpd musl-tools"; \
+	@command -v sievec >/dev/null && test -x /usr/lib/dovecot/lmtp && test -x /usr/lib/dovecot/imap && command -v musl-gcc >/dev/null && exit; \
+	want="dovecot-core dovecot-sieve dovecot-lmtpd dovecot-imapd musl-tools"; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want </dev/null; \

@@ -16,10 +16,13 @@ use serde::de::DeserializeOwned;
 
 use crate::crd::{AdoptionPolicy, DEFAULT_SERVER, DeletionPolicy, DriftPolicy};
 use crate::gates::Gates;
+use crate::intake::queue::ImapTls;
 use crate::tenancy::Defaults;
 
 /// Longest default time between two polls of Mailcow.
 const LONGEST_POLL: Duration = Duration::from_mins(5);
+/// Beginning of the names of the Secrets with app passwords.
+const APP_PASSWORD_SECRET: &str = "mailcow-operator-app-passwords";
 
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
@@ -35,10 +38,117 @@ pub struct Cli {
 pub enum Command {
     /// Run the controllers.
     Run(Box<Settings>),
+    /// Deliver the copies of mail in queue folders to sinks, as tasks and notes. It needs the feature gate `TaskDelivery` of
+    /// the operator.
+    Intake(Box<IntakeSettings>),
     /// Print the custom resource definitions as YAML.
     Crds,
     /// Serve tools for AI agents with the Model Context Protocol, on standard input and output or as streamable HTTP.
     Mcp(Box<McpSettings>),
+}
+
+/// Options of `intake`.
+#[derive(Clone, Debug, Args)]
+pub struct IntakeSettings {
+    /// Kubeconfig of the cluster. Default: the cluster that the worker runs in. Required outside a cluster.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<OsString>,
+    /// The operator's own namespace, with the Secrets of app passwords and sinks.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub operator_namespace: String,
+    /// Watch only these namespaces, separated by commas. Default: all.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub watch_namespaces: Vec<String>,
+    /// File with the sinks of the installation, as for the operator. The worker reads it again when it changes.
+    #[arg(long, env = "SINKS_FILE")]
+    pub sinks_file: Option<PathBuf>,
+    /// Beginning of the names of the Secrets with the app passwords, as for the operator.
+    #[arg(long, env = "APP_PASSWORD_SECRET", default_value = APP_PASSWORD_SECRET)]
+    pub app_password_secret: String,
+    /// IMAP server of a Mailcow server, as `server=host` or `server=host:port`. Can be repeated. Default: the mail host, port
+    /// 993.
+    #[arg(long, env = "IMAP", value_delimiter = ',', value_parser = named_imap)]
+    pub imap: Vec<NamedImap>,
+    /// How connections to IMAP servers are encrypted.
+    #[arg(long, env = "IMAP_TLS", value_enum, default_value_t = TlsMode::Implicit)]
+    pub imap_tls: TlsMode,
+    /// File with the certificate authority of the IMAP servers in PEM, if it is private.
+    #[arg(long, env = "IMAP_CA_FILE")]
+    pub imap_ca_file: Option<PathBuf>,
+    /// IMAP connections at a time. With more mailboxes than that they take turns.
+    #[arg(long, env = "IMAP_CONNECTIONS", default_value_t = 200, value_parser = connections)]
+    pub connections: usize,
+    /// Time between two scans of a mailbox, in addition to IMAP's own notifications.
+    #[arg(long, env = "SCAN_INTERVAL", default_value = "1m", value_parser = duration)]
+    pub scan_interval: Duration,
+    /// How long the folders `Done` keep messages.
+    #[arg(long, env = "KEEP_DONE", default_value = "720h", value_parser = duration)]
+    pub keep_done: Duration,
+    /// Address of the server for `/metrics`, `/healthz` and `/readyz`.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// A separate address for probes (`/healthz` and `/readyz` only). Default: none.
+    #[arg(long, env = "HEALTH_LISTEN")]
+    pub health_listen: Option<SocketAddr>,
+    /// Format of the logs.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Name of the Lease in the operator's namespace. Only its holder works; other workers are on standby.
+    #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator-intake")]
+    pub lease_name: String,
+    /// How long the Lease is valid after its last renewal; 5s to 10m.
+    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
+    /// Name of this replica in the Lease. Default: the host name with random letters.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+}
+
+impl IntakeSettings {
+    /// The options of leader election.
+    pub fn leader(&self) -> LeaderSettings {
+        LeaderSettings {
+            lease_name: self.lease_name.clone(),
+            lease_duration: self.lease_duration,
+            pod_name: self.pod_name.clone(),
+        }
+    }
+}
+
+/// The IMAP server of a Mailcow server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedImap {
+    /// The Mailcow server's name in `spec.server` of domains.
+    pub server: String,
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsMode {
+    /// From the first byte, usually on port 993.
+    Implicit,
+    /// With STARTTLS, usually on port 143.
+    StartTls,
+    /// Not at all; only to this machine.
+    #[value(hide = true)]
+    Plaintext,
+}
+
+impl From<TlsMode> for ImapTls {
+    fn from(mode: TlsMode) -> Self {
+        match mode {
+            TlsMode::Implicit => Self::Implicit,
+            TlsMode::StartTls => Self::StartTls,
+            TlsMode::Plaintext => Self::Plaintext,
+        }
+    }
 }
 
 /// Options of `run`.
@@ -100,11 +210,15 @@ pub struct Settings {
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
     /// File with the sinks of the installation, in YAML. The operator reads it again when it changes. Each sink has
-    /// `name`, either `webhook: {url}` or `email: {address}`, and the `namespaces` whose rules may use it (`*`: all).
+    /// `name`, one of `webhook`, `caldav` and `email`, and the `namespaces` whose rules may use it (`*`: all).
     #[arg(long, env = "SINKS_FILE")]
     pub sinks_file: Option<PathBuf>,
+    /// Beginning of the names of the Secrets in the operator's namespace with the app passwords of task delivery. The operator
+    /// and `mailcow-operator intake` need the same value.
+    #[arg(long, env = "APP_PASSWORD_SECRET", default_value = APP_PASSWORD_SECRET)]
+    pub app_password_secret: String,
     /// Features to turn on or off, as `Name=true,Other=false`: `EmailHosting` (everything), `ForwardingRules`,
-    /// `TaskDelivery`, `DNSPublishing` (default off) and `AutoProvisioning` (default off).
+    /// `TaskDelivery` (default off), `DNSPublishing` (default off) and `AutoProvisioning` (default off).
     #[arg(long, env = "FEATURE_GATES", default_value_t)]
     pub feature_gates: Gates,
     /// Local parts that `spec.autoProvision` gives to no namespace, in addition to the names that are always reserved,
@@ -150,7 +264,9 @@ impl Settings {
         let matches = alone.try_get_matches_from([name].into_iter().chain(arguments))?;
         match Cli::from_arg_matches(&matches)?.command {
             Command::Run(settings) => Ok(*settings),
-            Command::Crds | Command::Mcp(_) => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
+            Command::Crds | Command::Intake(_) | Command::Mcp(_) => {
+                Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))
+            }
         }
     }
 
@@ -335,6 +451,29 @@ fn named_server(text: &str) -> Result<NamedServer, String> {
     Ok(NamedServer { name: name.to_owned(), secret: secret.to_owned() })
 }
 
+/// Reads `server=host` or `server=host:port`; an IPv6 address is in brackets.
+fn named_imap(text: &str) -> Result<NamedImap, String> {
+    let bad = || format!("{text:?} is not server=host:port, such as default=dovecot.mail.svc:993");
+    let (server, place) = text.split_once('=').ok_or_else(bad)?;
+    let authority: http::uri::Authority = place.parse().map_err(|_| bad())?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = match place.strip_prefix(authority.host()) {
+        Some("") => 993,
+        Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(bad)?,
+        None => return Err(bad()),
+    };
+    if server.is_empty() || host.is_empty() {
+        return Err(bad());
+    }
+    Ok(NamedImap { server: server.to_owned(), host, port })
+}
+
+/// Reads a number of connections: Dovecot allows 500 of one user and address.
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a number of connections from 1 to 10000"))
+}
+
 /// Parses `name=namespace,namespace`. An empty list means that no namespace may use the server.
 fn server_namespaces(text: &str) -> Result<ServerNamespaces, String> {
     let bad = || format!("{text:?} is not name=namespace,namespace, such as internal=team-a,team-b");
@@ -487,6 +626,29 @@ mod tests {
         assert!(namespaces(&[]).unwrap().is_empty());
         // It must not look everywhere where somebody meant to list namespaces.
         assert!(namespaces(&["--watch-namespaces", ""]).is_err() && namespaces(&["--watch-namespaces=a,"]).is_err());
+    }
+
+    #[test]
+    fn imap_servers_have_a_name_a_host_and_perhaps_a_port() {
+        let shown = |text: &str| named_imap(text).map(|imap| format!("{} {} {}", imap.server, imap.host, imap.port));
+        assert_eq!(shown("default=mail.example.com").as_deref(), Ok("default mail.example.com 993"));
+        assert_eq!(shown("a=10.0.0.1:1993").as_deref(), Ok("a 10.0.0.1 1993"));
+        assert_eq!(shown("a=[fd00::1]:143").as_deref(), Ok("a fd00::1 143"));
+        for bad in ["mail.example.com", "=m", "a=", "a=m:x", "a=u@m", "a=m:", "a=m/x"] {
+            assert!(named_imap(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_worker_has_a_lease_of_its_own() {
+        let Command::Intake(settings) = Cli::try_parse_from(["mailcow-operator", "intake"]).unwrap().command else {
+            unreachable!("intake was asked for")
+        };
+        assert_ne!(settings.leader().lease_name, parse(&[]).unwrap().leader.lease_name);
+        assert_eq!(settings.app_password_secret, parse(&[]).unwrap().app_password_secret);
+        for bad in [&["--connections", "0"][..], &["--imap", "x"]] {
+            assert!(Cli::try_parse_from(["mailcow-operator", "intake"].iter().chain(bad)).is_err());
+        }
     }
 
     #[test]

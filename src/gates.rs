@@ -10,7 +10,7 @@ pub enum Gate {
     EmailHosting,
     /// `EmailForwardingRule` objects and their scripts.
     ForwardingRules,
-    /// The actions `createTask` and `createNote`.
+    /// The actions `createTask` and `createNote`, and the worker that takes their copies out.
     TaskDelivery,
     /// `spec.dns.publish` of domains.
     DnsPublishing,
@@ -22,7 +22,7 @@ pub enum Gate {
 const ALL: [(Gate, &str, bool); 5] = [
     (Gate::EmailHosting, "EmailHosting", true),
     (Gate::ForwardingRules, "ForwardingRules", true),
-    (Gate::TaskDelivery, "TaskDelivery", true),
+    (Gate::TaskDelivery, "TaskDelivery", false),
     (Gate::DnsPublishing, "DNSPublishing", false),
     (Gate::AutoProvisioning, "AutoProvisioning", false),
 ];
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_is_not_named_stays_as_it_is() {
         let gates: Gates = "ForwardingRules=false, DNSPublishing=true".parse().unwrap();
-        assert!(!gates.has(Gate::ForwardingRules) && gates.has(Gate::DnsPublishing) && gates.has(Gate::TaskDelivery));
+        assert!(!gates.has(Gate::ForwardingRules) && gates.has(Gate::DnsPublishing) && !gates.has(Gate::TaskDelivery));
         assert_eq!("".parse(), Ok(Gates::default()));
         assert!(!Gates::default().has(Gate::AutoProvisioning));
     }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn they_are_shown_as_they_are_written() {
-        let gates: Gates = "TaskDelivery=false".parse().unwrap();
+        let gates: Gates = "TaskDelivery=true".parse().unwrap();
         assert_eq!(gates.to_string().parse(), Ok(gates));
     }
 }

@@ -14,10 +14,13 @@
 //!                                                    └──evaluate, with a message──▶ Outcome
 //! ```
 //!
+//! Mail in queue folders becomes tasks and notes in [`intake`]; [`worker`] is the process around it.
+//!
 //! The rooms are those steps; [`controller`] is the only place where they meet. [`tenancy`] says who may do what, and
 //! [`gates`] which parts are on. [`mail`], [`desired`], [`tenancy`], [`plan`], [`sieve`], [`evaluate`], [`forwarding`],
 //! [`status`] and [`dns`] (but for its lookup) are pure: no async, no clock, no client.
 
+mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -30,6 +33,7 @@ mod fair;
 pub mod forwarding;
 pub mod gates;
 mod hash;
+pub mod intake;
 pub mod inventory;
 pub mod keyed_lock;
 mod kubernetes;
@@ -42,6 +46,8 @@ pub mod plan;
 pub mod publisher;
 pub mod shrink;
 pub mod sieve;
+mod sinks_file;
 pub mod status;
 pub mod telemetry;
 pub mod tenancy;
+pub mod worker;

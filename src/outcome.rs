@@ -87,6 +87,10 @@ pub enum Reason {
     SinkNotFound,
     /// Rules of this namespace may not use the sink.
     SinkNotAllowed,
+    /// Task delivery reads a mailbox by IMAP, and IMAP is off for it.
+    ImapDisabled,
+    /// Task delivery can't log in, because the mailbox is not active.
+    MailboxInactive,
     /// The domain has no managed mailbox yet.
     NoMailbox,
     /// What the spec asks for is off in this installation, by its feature gate or for this namespace.
@@ -141,7 +145,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub(crate) const ALL: [Self; 64] = [
+    pub(crate) const ALL: [Self; 66] = [
         Self::InSync,
         Self::Pending,
         Self::MailcowNotConfigured,
@@ -182,6 +186,8 @@ impl Reason {
         Self::DoesNotFit,
         Self::SinkNotFound,
         Self::SinkNotAllowed,
+        Self::ImapDisabled,
+        Self::MailboxInactive,
         Self::NoMailbox,
         Self::FeatureDisabled,
         Self::Disabled,
@@ -259,6 +265,8 @@ impl Reason {
             Self::QuotaNearlyFull => "QuotaNearlyFull",
             Self::SinkNotFound => "SinkNotFound",
             Self::SinkNotAllowed => "SinkNotAllowed",
+            Self::ImapDisabled => "ImapDisabled",
+            Self::MailboxInactive => "MailboxInactive",
             Self::NoMailbox => "NoMailbox",
             Self::FeatureDisabled => "FeatureDisabled",
             Self::Disabled => "Disabled",

@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mailcow_operator::gates::Gates;
+use mailcow_operator::intake::queue::RuleRef;
+use mailcow_operator::intake::report::{AttemptReport, AttemptResult};
+use mailcow_operator::mail::Address;
 use mailcow_operator::telemetry::{Counts, Metrics};
+use mailcow_operator::worker::{Figures, WorkerMetrics};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -73,6 +79,7 @@ fn every_alert_says_how_bad_it_is_and_where_to_read_on() {
 fn everything() -> Metrics {
     let metrics = Metrics::default();
     metrics.configured("default", true);
+    metrics.gates(&Gates::default());
     metrics.mailcow_version("default", "2026-07");
     metrics.crd_lacks("EmailAlias", 0);
     metrics.reconciled("EmailAlias", "in_sync", Duration::ZERO);
@@ -88,9 +95,28 @@ fn everything() -> Metrics {
     metrics
 }
 
+/// Metrics of the worker of task delivery of which each was seen once.
+fn everything_of_the_worker() -> WorkerMetrics {
+    let metrics = WorkerMetrics::default();
+    metrics.attempted(&AttemptReport {
+        mailbox: Address::parse("ada@example.com").unwrap(),
+        rule: RuleRef { uid: "u".to_owned(), namespace: "n".to_owned(), name: "r".to_owned() },
+        action: 0,
+        sink: "tracker".to_owned(),
+        at: Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+        result: AttemptResult::Delivered,
+        age_seconds: 1.0,
+    });
+    metrics.look_with(|| {
+        let one = || [("tracker".to_owned(), 1)].into();
+        Figures { waiting: one(), failed: one(), oldest: [("tracker".to_owned(), 1.0)].into(), ..Figures::default() }
+    });
+    metrics
+}
+
 #[test]
 fn alerts_and_dashboard_speak_of_metrics_that_exist() {
-    let text = everything().text().unwrap();
+    let text = everything().text().unwrap() + &everything_of_the_worker().text().unwrap();
     let named = |line: &str| line.strip_prefix("# TYPE ")?.split(' ').next().map(ToOwned::to_owned);
     let known: BTreeSet<String> = text.lines().filter_map(named).collect();
     for path in [RULES, "charts/mailcow-operator/files/dashboard.json", CASES] {

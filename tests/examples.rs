@@ -6,6 +6,8 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::Secret;
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use mailcow_operator::desired;
+use mailcow_operator::mail::{Address, Sinks};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -92,4 +94,26 @@ fn references_lead_to_other_examples() {
             .filter_map(|rule| rule.spec.mailbox_ref.as_ref())
             .all(|mailbox| mailboxes.contains(&mailbox.name))
     );
+}
+
+#[test]
+fn the_example_of_task_delivery_names_sinks_that_its_values_have() {
+    let read = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/delivery").join(name);
+        std::fs::read_to_string(file).unwrap()
+    };
+    let values: Value = serde_yaml::from_str(&read("values.yaml")).unwrap();
+    assert_eq!(values["featureGates"]["TaskDelivery"], true);
+    let sinks = Sinks::parse(&serde_yaml::to_string(&values["sinks"]).unwrap()).unwrap();
+    let mailbox = Address::parse("support@example.com").unwrap();
+    let mut queues = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(&read("rules.yaml")) {
+        let rule: EmailForwardingRule = parsed(Value::deserialize(document).unwrap(), "rules.yaml");
+        let id = format!("mail/{}", name(&rule));
+        let read = desired::rule(&id, 0, &rule.spec, &mailbox, &sinks).unwrap();
+        queues.extend(read.queues().map(|queue| (queue.folder.clone(), queue.automatic)));
+    }
+    let expected =
+        [("Ops/Tasks/mail/bugs@tracker".to_owned(), false), ("Ops/Notes/mail/journal@calendar".to_owned(), true)];
+    assert_eq!(queues, expected);
 }

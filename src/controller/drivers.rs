@@ -6,7 +6,7 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::forget;
 use crate::controller::driver::queue::{Driver, Running, drive};
 use crate::controller::triggers::{self, changes};
-use crate::controller::{alias, domain, domain_dns, mailbox, provision, rules, shutdown};
+use crate::controller::{alias, delivery, domain, domain_dns, mailbox, provision, rules, shutdown};
 use crate::gates::Gate;
 
 /// Number of domains whose DNS is checked in parallel. Most of this is waiting; the number of open queries has its own
@@ -56,6 +56,12 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
             Driver { name: "Script", matters: changes::mailbox_for_script, ..Driver::new(triggers::of_scripts(ctx)) };
         drivers.push(drive(&stores.mailboxes, ctx, scripts, rules::script::reconcile));
         drivers.push(drive(&stores.rules, ctx, Driver::new(triggers::of_rules(ctx)), rules::rule::reconcile));
+        if ctx.has(Gate::TaskDelivery) {
+            let matters = changes::mailbox_for_delivery;
+            let driver = Driver { name: "Delivery", matters, ..Driver::new(triggers::of_delivery(ctx)) };
+            drivers.push(drive(&stores.mailboxes, ctx, driver, delivery::reconcile));
+            drivers.push(Box::pin(delivery::sweep(ctx.clone())));
+        }
     }
     drivers
 }

@@ -3,6 +3,7 @@
 //! A driver is a table of contents: what is wanted, what is there, what differs, do it, read it back, report it.
 
 mod alias;
+mod delivery;
 mod domain;
 mod domain_dns;
 mod driver;
@@ -12,7 +13,7 @@ mod provision;
 mod rules;
 mod run;
 mod servers;
-mod shutdown;
+pub(crate) mod shutdown;
 mod triggers;
 
 pub use run::{Error as StartError, run};

@@ -21,23 +21,26 @@ use crate::controller::mailbox::passwords::Passwords;
 use crate::controller::provision::state::Provisions;
 use crate::controller::rules::known_links::KnownLinks;
 use crate::controller::rules::script_reads::ScriptReads;
-use crate::controller::rules::sinks;
 use crate::controller::servers::follow_all;
 use crate::controller::servers::poll::Poll;
 use crate::controller::servers::vanished::VanishedCounts;
 use crate::controller::{drivers, shutdown};
+use crate::crd::EmailDomain;
 use crate::dns::Lookup;
+use crate::gates::Gate;
 use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::access;
+use crate::kubernetes::app_passwords::AppPasswords;
 use crate::kubernetes::client::{self, LastAnswer};
 use crate::kubernetes::cluster;
 use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
-use crate::leader::Candidate;
 use crate::leader::permit::Permit;
+use crate::leader::{Candidate, Leading};
 use crate::mail::Sinks;
 use crate::publisher::Publisher;
+use crate::sinks_file;
 use crate::telemetry::{self, Metrics, Readiness};
 use crate::tenancy::Reserved;
 
@@ -88,7 +91,9 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let (permit, last_answer) = (Permit::always(), LastAnswer::default());
     let unguarded = client::client(config.clone(), Permit::always(), last_answer.clone()).map_err(no_kube)?;
     let kube = client::client(config, permit.clone(), last_answer.clone()).map_err(no_kube)?;
-    let inaccessible = access::check(&kube, &mut settings).await.map_err(|error| Error::NoCrds(Box::new(error)))?;
+    let inaccessible = access::check::<EmailDomain>(&kube, &mut settings.watch_namespaces)
+        .await
+        .map_err(|error| Error::NoCrds(Box::new(error)))?;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
@@ -102,10 +107,14 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
-    let sinks = sinks::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
+    let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
     let ending = shutdown::listen(inaccessible);
+    let leading: Leading = {
+        let metrics = metrics.clone();
+        Arc::new(move |yes| metrics.leading(yes))
+    };
     let mut term = tokio::select! {
-        term = Candidate::new(unguarded, &settings, permit.clone(), metrics.clone()).elected(|| {
+        term = Candidate::new(unguarded, &settings.operator_namespace, &settings.leader, permit.clone(), leading).elected(|| {
             // A standby is ready: it could become the leader at any time.
             ready.store(true, Ordering::Relaxed);
         }) => term,
@@ -197,6 +206,12 @@ async fn context(
     let poll = Poll::new(servers.clone(), stores.clone(), settings.poll_interval(), metrics.clone());
     let counted = (stores.clone(), servers.clone());
     metrics.count_with(move || measure::counts(&counted.0, &counted.1));
+    let secrets = Api::namespaced(kube.clone(), &settings.operator_namespace);
+    let app_passwords = if settings.feature_gates.has(Gate::TaskDelivery) {
+        AppPasswords::follow(secrets, &settings.app_password_secret)
+    } else {
+        AppPasswords::none(secrets)
+    };
     let ctx = Context {
         requests: Requests::new(settings.request_interval),
         vanished: VanishedCounts::default(),
@@ -220,6 +235,7 @@ async fn context(
         rebuilds: Rebuilds::default(),
         guest_locks: KeyedLock::default(),
         script_locks: KeyedLock::default(),
+        app_passwords,
         script_reads: ScriptReads::default(),
         links: KnownLinks::default(),
         sinks,

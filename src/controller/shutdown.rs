@@ -4,9 +4,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::kubernetes::access::Inaccessible;
+use crate::kubernetes::object::Object;
 
 /// Becomes true at SIGTERM or Ctrl-C, or when a restart is needed.
-pub(crate) fn listen(inaccessible: Inaccessible) -> watch::Receiver<bool> {
+pub(crate) fn listen<K: Object + 'static>(inaccessible: Inaccessible<K>) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         let terminated = async {

@@ -248,6 +248,27 @@ pub struct EmailMailboxStatus {
     /// The Sieve script of the mailbox's rules. Omitted if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<ScriptStatus>,
+    /// The app password with which the worker of task delivery reads the mailbox. Omitted if no rule needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryStatus>,
+    /// The last value of the annotation `email.askrobots.com/replay` that the worker of task delivery handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_replay: Option<String>,
+}
+
+/// State of the app password of a mailbox. The password itself is in a Secret in the operator's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryStatus {
+    /// State of the app password.
+    #[serde(default)]
+    pub state: ScriptState,
+    /// The reason, one of the reasons of conditions. Omitted when in sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The reason in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// The Sieve script of a mailbox on Mailcow, and its rules.
@@ -272,13 +293,13 @@ pub struct ScriptStatus {
     pub rules: Vec<ScriptRule>,
 }
 
-/// State of a script.
+/// State of a script, or of an app password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ScriptState {
-    /// Mailcow has the script of the current rules.
+    /// Mailcow has what the current rules need.
     #[default]
     InSync,
-    /// The script waits for something else.
+    /// It waits for something else.
     Waiting,
     /// Mailcow is not reachable.
     Unknown,

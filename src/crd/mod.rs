@@ -28,15 +28,15 @@ pub use domain::{
 };
 pub use domain_status::{Attached, ClaimStatus, DkimStatus, DnsStatus, DomainUsage, EmailDomainStatus, ServerStatus};
 pub use mailbox::{
-    EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus, ScriptRule, ScriptState,
-    ScriptStatus, SecretKeyRef, Tls,
+    DeliveryStatus, EmailMailbox, EmailMailboxSpec, EmailMailboxStatus, LastLogin, MailboxState, QuotaStatus,
+    ScriptRule, ScriptState, ScriptStatus, SecretKeyRef, Tls,
 };
 pub use provision::{AutoProvision, ProvisionedStatus, RefusedNamespace, RefusedReason, WhenRevoked};
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
 pub use refused_write::RefusedWrite;
 pub use rule::{
-    Condition, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match, OnMatch,
-    Operator, Spam,
+    Condition, DeliveredStatus, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match,
+    OnMatch, Operator, Spam,
 };
 pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
 pub use status_condition::{ConditionText, StatusCondition};
@@ -74,6 +74,10 @@ pub const DEFAULT_DRIFT: &str = "email.askrobots.com/default-drift-policy";
 pub const USERNAME: &str = "email.askrobots.com/username";
 /// Label on provisioned mailboxes: their domain, as `namespace.name`.
 pub const PROVISIONED_BY: &str = "email.askrobots.com/provisioned-by";
+/// Annotation of a mailbox: replaces the app password of the worker of task delivery with each new value.
+pub const REPLACE_APP_PASSWORD: &str = "email.askrobots.com/replace-app-password";
+/// Annotation of a rule or a mailbox: tries what is in `Failed` again, with each new value.
+pub const REPLAY: &str = "email.askrobots.com/replay";
 /// The server of domains without `spec.server`.
 pub const DEFAULT_SERVER: &str = "default";
 /// The finalizer that every kind has from before its first write to Mailcow.

@@ -1,5 +1,6 @@
 //! `EmailForwardingRule`: what happens to incoming mail.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ use super::tenancy::Policies;
     printcolumn = r#"{"name":"Position","type":"integer","jsonPath":".status.position"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Mailboxes","type":"integer","priority":1,"jsonPath":".status.mailboxCount"}"#,
+    printcolumn = r#"{"name":"Delivered","type":"integer","priority":1,"jsonPath":".status.delivered.total"}"#,
+    printcolumn = r#"{"name":"Waiting","type":"integer","priority":1,"jsonPath":".status.delivered.waiting"}"#,
+    printcolumn = r#"{"name":"Failed","type":"integer","priority":1,"jsonPath":".status.delivered.failed"}"#,
     printcolumn = r#"{"name":"Enabled","type":"boolean","priority":1,"jsonPath":".spec.enabled"}"#,
     printcolumn = r#"{"name":"Shadowed-By","type":"string","priority":1,"jsonPath":".status.shadowedBy"}"#
 )]
@@ -238,4 +242,32 @@ pub struct EmailForwardingRuleStatus {
     /// Number of the rule's mailboxes, including those not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailbox_count: Option<u32>,
+    /// What became of the copies for `createTask` and `createNote`, in all mailboxes of the rule. The worker of task
+    /// delivery writes it. Email sinks are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<DeliveredStatus>,
+    /// The last value of the annotation `email.askrobots.com/replay` that the worker handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_replay: Option<String>,
+}
+
+/// What became of the copies of messages in the queue folders of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredStatus {
+    /// Number of messages that sinks have taken.
+    pub total: u64,
+    /// Number of messages in `Failed`: no sink has taken them, and nobody tries them again unless you ask for it.
+    pub failed: u64,
+    /// Number of messages that wait for their first or next try.
+    pub waiting: u64,
+    /// When a sink last took a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<Time>,
+    /// Why messages wait or fail, one of the reasons of events. Omitted when all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The reason in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

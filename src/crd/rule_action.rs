@@ -52,6 +52,10 @@ pub struct ToSink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub title: Option<String>,
+    /// Whether automatic mail, such as out-of-office replies and bounces, becomes a task or note too (RFC 3834). Default:
+    /// false. Email sinks get all mail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic_mail: bool,
     /// Labels for the tool. Email sinks get no labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]

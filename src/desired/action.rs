@@ -117,11 +117,12 @@ impl Place<'_> {
             }
         })?;
         match &sink.kind {
-            SinkKind::Webhook { .. } => Ok(Some(Action::Queue(Queue {
+            SinkKind::Webhook(_) | SinkKind::Caldav(_) => Ok(Some(Action::Queue(Queue {
                 kind,
                 folder: kind.folder(self.id, &name),
                 sink: name,
                 title,
+                automatic: spec.automatic_mail,
                 labels: spec.labels.clone(),
                 keep_copy: spec.keep_copy,
             }))),
@@ -191,6 +192,7 @@ mod tests {
             folder: "Ops/Tasks/mail/r@tracker".into(),
             sink: "tracker".into(),
             title: Some("Mail: {subject}".into()),
+            automatic: false,
             labels: vec!["a".into()],
             keep_copy: true,
         };

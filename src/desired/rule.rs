@@ -3,7 +3,7 @@
 use super::action::{actions, problems};
 use super::condition::{condition, conditions};
 use super::{Invalid, Unusable};
-use crate::crd::{self, EmailForwardingRuleSpec, OnMatch};
+use crate::crd::{self, EmailForwardingRuleSpec, EmailMailboxSpec, OnMatch};
 use crate::mail::rule::{Condition, Rule, When};
 use crate::mail::{Address, Quota, Sinks};
 
@@ -33,6 +33,12 @@ pub fn rule(
         actions,
         on_match: spec.on_match,
     })
+}
+
+/// Whether a rule applies to a mailbox, if both are in `namespace`.
+pub fn applies(rule: &EmailForwardingRuleSpec, namespace: &str, name: &str, mailbox: &EmailMailboxSpec) -> bool {
+    rule.mailbox_ref.as_ref().is_some_and(|named| named.name == name)
+        || rule.domain_ref.as_ref().is_some_and(|domain| mailbox.domain_ref.is_same(domain, namespace))
 }
 
 /// Everything that is wrong with a rule, for people who write it: [`rule`] stops at the first problem. Empty if and only

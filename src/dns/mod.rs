@@ -49,6 +49,7 @@ pub use client_host::{autoconfig, autodiscover};
 pub use dkim::dkim;
 pub use dmarc::dmarc;
 pub use known::{Known, Need};
+pub(crate) use lookup::is_public;
 pub use lookup::{BadResolvers, Lookup, Mode, Options, check, check_host};
 pub use mta_sts::{Policy, PolicyMode, mta_sts_host, mta_sts_record, version};
 pub use mx::mx;

@@ -63,7 +63,9 @@ impl Inventory {
             Change::AddFilter { .. }
             | Change::EditFilter { .. }
             | Change::ActivateFilter { .. }
-            | Change::DeleteFilter { .. } => {}
+            | Change::DeleteFilter { .. }
+            | Change::AddAppPassword { .. }
+            | Change::DeleteAppPassword { .. } => {}
         }
     }
 
@@ -119,7 +121,9 @@ impl Inventory {
             | Change::AddFilter { .. }
             | Change::EditFilter { .. }
             | Change::ActivateFilter { .. }
-            | Change::DeleteFilter { .. } => {}
+            | Change::DeleteFilter { .. }
+            | Change::AddAppPassword { .. }
+            | Change::DeleteAppPassword { .. } => {}
         }
     }
 

@@ -6,23 +6,25 @@ use futures::future::select_all;
 use kube::Api;
 use kube::api::ListParams;
 
-use crate::config::Settings;
-use crate::crd::EmailDomain;
-use crate::kubernetes::stores::scoped;
+use crate::kubernetes::object::Object;
+use crate::kubernetes::stores::in_namespaces;
 
 /// How often an inaccessible namespace is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Namespaces that the operator can't read.
-pub(crate) struct Inaccessible(Vec<Api<EmailDomain>>);
+pub(crate) struct Inaccessible<K>(Vec<Api<K>>);
 
 /// One cheap list in each namespace, which fails with a clear reason where watches would only retry. Listed namespaces
-/// that are not accessible, for example because they don't exist, are removed from the settings.
+/// that are not accessible, for example because they don't exist, are removed from the list.
 ///
 /// # Errors
 /// When the kinds are not there, or none of the namespaces may be looked at.
-pub(crate) async fn check(kube: &kube::Client, settings: &mut Settings) -> Result<Inaccessible, kube::Error> {
-    let namespaces: Vec<Api<EmailDomain>> = scoped(kube, settings);
+pub(crate) async fn check<K: Object>(
+    kube: &kube::Client,
+    listed: &mut Vec<String>,
+) -> Result<Inaccessible<K>, kube::Error> {
+    let namespaces: Vec<Api<K>> = in_namespaces(kube, listed);
     let (mut open, mut closed) = (0, Vec::new());
     let mut refusal = None;
     for place in namespaces {
@@ -37,22 +39,22 @@ pub(crate) async fn check(kube: &kube::Client, settings: &mut Settings) -> Resul
     }
     match refusal {
         Some(error) if open == 0 => Err(error),
-        _ => Ok(left_out(closed, settings)),
+        _ => Ok(left_out(closed, listed)),
     }
 }
 
-fn left_out(closed: Vec<Api<EmailDomain>>, settings: &mut Settings) -> Inaccessible {
+fn left_out<K: Object>(closed: Vec<Api<K>>, listed: &mut Vec<String>) -> Inaccessible<K> {
     for namespace in closed.iter().filter_map(Api::namespace) {
         tracing::error!(
             namespace,
             "the operator ignores this namespace, because it may not list objects there. Create the namespace, or remove it from watchNamespaces, and upgrade the release"
         );
-        settings.watch_namespaces.retain(|listed| listed != namespace);
+        listed.retain(|listed| listed != namespace);
     }
     Inaccessible(closed)
 }
 
-impl Inaccessible {
+impl<K: Object + 'static> Inaccessible<K> {
     /// Waits until one of them is accessible; for ever if there is none. Its objects are known only after a restart,
     /// which lists all kinds first.
     pub(crate) async fn wait_until_accessible(self) {
@@ -66,7 +68,7 @@ impl Inaccessible {
     }
 }
 
-async fn accessible(place: Api<EmailDomain>) -> String {
+async fn accessible<K: Object>(place: Api<K>) -> String {
     loop {
         tokio::time::sleep(RETRY).await;
         if list_one(&place).await.is_ok() {
@@ -75,7 +77,7 @@ async fn accessible(place: Api<EmailDomain>) -> String {
     }
 }
 
-async fn list_one(place: &Api<EmailDomain>) -> Result<(), kube::Error> {
+async fn list_one<K: Object>(place: &Api<K>) -> Result<(), kube::Error> {
     place.list(&ListParams::default().limit(1)).await.map(|_| ())
 }
 

@@ -1,6 +1,7 @@
 //! Kubernetes: watched stores with subscriptions, status and finalizers, events.
 
 pub(crate) mod access;
+pub(crate) mod app_passwords;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod events;

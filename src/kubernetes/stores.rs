@@ -105,7 +105,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Watched<K> {
 
     /// Waits until the first list is complete and the subscribers have it. (`Store::wait_until_ready` wakes only the
     /// last of several waiters.)
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         // An error only says that the watch has ended with the process.
         let _ = self.published.clone().wait_for(|published| *published).await;
     }
@@ -156,15 +156,23 @@ pub(crate) fn scoped<K>(kube: &kube::Client, settings: &Settings) -> Vec<Api<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    if settings.watch_namespaces.is_empty() {
+    in_namespaces(kube, &settings.watch_namespaces)
+}
+
+/// The API of a kind for the listed namespaces: one for each, or one for all where none is listed.
+pub(crate) fn in_namespaces<K>(kube: &kube::Client, listed: &[String]) -> Vec<Api<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    if listed.is_empty() {
         return vec![Api::all(kube.clone())];
     }
-    let namespaces: BTreeSet<&String> = settings.watch_namespaces.iter().collect();
+    let namespaces: BTreeSet<&String> = listed.iter().collect();
     namespaces.into_iter().map(|namespace| Api::namespaced(kube.clone(), namespace)).collect()
 }
 
-/// Starts to watch a kind.
-fn watch<K: Object + 'static>(apis: Vec<Api<K>>) -> Watched<K> {
+/// Starts to watch a kind in these namespaces.
+pub(crate) fn watch<K: Object + 'static>(apis: Vec<Api<K>>) -> Watched<K> {
     let events = |api| {
         let mut interner = Interner::default();
         watched(api).modify(move |object| slim(object, &mut interner)).boxed()

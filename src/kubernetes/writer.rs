@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::crd::{EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condition};
+use crate::crd::{DeliveryStatus, EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condition};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
@@ -22,12 +24,23 @@ use crate::status::{self, Conditioned, Event, Occurrence, ReconcileRequest};
 pub(crate) const MANAGER: &str = "mailcow-operator";
 /// Field manager of the finalizer alone.
 const FINALIZER_MANAGER: &str = "mailcow-operator-finalizer";
-/// Field manager of the script in a mailbox's status, because another driver writes the rest.
-const SCRIPT_MANAGER: &str = "mailcow-operator-script";
+/// The script in a mailbox's status, because another driver writes the rest.
+const SCRIPT: Part = Part { field: "script", manager: "mailcow-operator-script" };
+/// The app password in a mailbox's status, for the same reason.
+pub(crate) const DELIVERY: Part = Part { field: "delivery", manager: "mailcow-operator-delivery" };
 /// A new object whose first reconcile takes longer than this gets a status meanwhile.
 const PENDING_AFTER: Duration = Duration::from_secs(3);
 /// How often a finalizer is read again when others change it at the same time.
 const ATTEMPTS: u32 = 10;
+
+/// A part of a status with a field manager of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// The field of the status.
+    pub(crate) field: &'static str,
+    /// The field manager, which writes nothing else of the kind.
+    pub(crate) manager: &'static str,
+}
 
 /// Writes to our objects. Holds handles only.
 pub(crate) struct Writer {
@@ -210,8 +223,7 @@ impl Writer {
 
     /// What was last written of the script of a mailbox.
     pub(crate) fn script_status(&self, mailbox: &EmailMailbox) -> Option<ScriptStatus> {
-        let latest = mailbox.uid().and_then(|uid| self.latest.get::<Option<ScriptStatus>>(&uid));
-        latest.unwrap_or_else(|| mailbox.status.as_ref()?.script.clone())
+        self.part(mailbox, |status| status.script.clone())
     }
 
     /// Writes what is known of the script of a mailbox, if it differs.
@@ -224,26 +236,59 @@ impl Writer {
         before: Option<&ScriptStatus>,
         after: Option<&ScriptStatus>,
     ) -> Result<(), kube::Error> {
+        self.write_part(mailbox, SCRIPT, before, after).await
+    }
+
+    /// What was last written of the app password of a mailbox.
+    pub(crate) fn delivery_status(&self, mailbox: &EmailMailbox) -> Option<DeliveryStatus> {
+        self.part(mailbox, |status| status.delivery.clone())
+    }
+
+    /// A part of a status that another than the driver of the kind writes, as it was last written.
+    pub(crate) fn part<K: Object, T: Clone + Send + 'static>(
+        &self,
+        object: &K,
+        of: impl Fn(&K::Status) -> Option<T>,
+    ) -> Option<T> {
+        let latest = object.uid().and_then(|uid| self.latest.get::<Option<T>>(&uid));
+        latest.unwrap_or_else(|| of(object.status()?))
+    }
+
+    /// Writes such a part, if it differs. Of one type there is one part of a kind.
+    ///
+    /// # Errors
+    /// When the Kubernetes API fails.
+    pub(crate) async fn write_part<K, T>(
+        &self,
+        object: &K,
+        part: Part,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) -> Result<(), kube::Error>
+    where
+        K: Object,
+        T: Serialize + DeserializeOwned + Clone + PartialEq + Send + 'static,
+    {
         let printable = after.and_then(printable);
         let after = printable.as_ref().or(after);
         if before == after {
             return Ok(());
         }
-        let script = after.map_or_else(|| json!({}), |script| json!({"script": script}));
-        let mut body = json!({
-            "apiVersion": EmailMailbox::api_version(&()), "kind": EmailMailbox::kind(&()),
-            "metadata": {"name": mailbox.name_any(), "uid": mailbox.uid()}, "status": script,
+        let mut status = after.map_or_else(|| json!({}), |after| json!({part.field: after}));
+        self.served.prune::<K>(&mut status);
+        let body = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": object.name_any(), "uid": object.uid()}, "status": status,
         });
-        self.served.prune::<EmailMailbox>(&mut body["status"]);
-        let params = PatchParams::apply(SCRIPT_MANAGER).force();
+        let params = PatchParams::apply(part.manager).force();
         // The watch may show the write before its answer is here, and whoever it triggers must not read the one before.
-        let remember = |script: Option<&ScriptStatus>| {
-            if let Some(uid) = mailbox.uid() {
-                self.latest.put(&uid, script.cloned());
+        let remember = |value: Option<&T>| {
+            if let Some(uid) = object.uid() {
+                self.latest.put(&uid, value.cloned());
             }
         };
         remember(after);
-        match self.api(mailbox).patch_status(&mailbox.name_any(), &params, &Patch::Apply(body)).await {
+        match self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
             // It was deleted meanwhile: there is nothing to write to.
             Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(error) => {

@@ -8,6 +8,7 @@
 pub(crate) mod lease;
 pub(crate) mod permit;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -18,10 +19,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::clock;
-use crate::config::Settings;
+use crate::config::LeaderSettings;
 use crate::leader::lease::{Record, Times, written};
 use crate::leader::permit::Permit;
-use crate::telemetry::Metrics;
+
+/// Called with whether this process is the leader.
+pub(crate) type Leading = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// A candidate for the Lease.
 pub(crate) struct Candidate {
@@ -30,23 +33,28 @@ pub(crate) struct Candidate {
     me: String,
     duration: Duration,
     permit: Permit,
-    metrics: Metrics,
+    leading: Leading,
     record: Record,
 }
 
 impl Candidate {
     /// A candidate that is not elected yet: revokes `permit`.
-    pub(crate) fn new(kube: kube::Client, settings: &Settings, permit: Permit, metrics: Metrics) -> Self {
-        let leader = &settings.leader;
+    pub(crate) fn new(
+        kube: kube::Client,
+        namespace: &str,
+        leader: &LeaderSettings,
+        permit: Permit,
+        leading: Leading,
+    ) -> Self {
         permit.revoke();
-        metrics.leading(false);
+        leading(false);
         Self {
-            leases: Api::namespaced(kube, &settings.operator_namespace),
+            leases: Api::namespaced(kube, namespace),
             name: leader.lease_name.clone(),
             me: leader.pod_name.clone().unwrap_or_else(host_name),
             duration: leader.lease_duration,
             permit,
-            metrics,
+            leading,
             record: Record::default(),
         }
     }
@@ -98,7 +106,7 @@ impl Candidate {
 
     fn start(self, lease: Box<Lease>) -> Term {
         tracing::info!(lease = self.name, me = self.me, "this instance is the leader");
-        self.metrics.leading(true);
+        (self.leading)(true);
         let (resign, resigned) = oneshot::channel();
         // A task of its own, so that long reconciles don't block the renewal.
         Term { resign, keeping: tokio::spawn(self.keep(*lease, resigned)) }
@@ -111,7 +119,7 @@ impl Candidate {
             self.release(lease).await;
         }
         self.permit.revoke();
-        self.metrics.leading(false);
+        (self.leading)(false);
         why
     }
 
@@ -309,7 +317,7 @@ mod tests {
             me: "me".to_owned(),
             duration: Duration::from_secs(3),
             permit: permit.clone(),
-            metrics: Metrics::default(),
+            leading: Arc::new(|_| ()),
             record: Record::default(),
         };
         let mut term = candidate.elected(|| ()).await;

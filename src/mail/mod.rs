@@ -5,6 +5,7 @@
 
 mod address;
 mod alias;
+mod app_password;
 mod digest;
 mod domain;
 mod filter;
@@ -19,6 +20,7 @@ mod version;
 
 pub use address::{Address, Catch, DomainName, InvalidAddress};
 pub use alias::{Alias, AliasHave, Goto};
+pub use app_password::AppPassword;
 pub use digest::{hex, sha256};
 pub use domain::{Dkim, DkimKey, Domain, DomainHave, Limits, Relay};
 pub use filter::Filter;
@@ -26,6 +28,6 @@ pub use mailbox::{Access, Login, Mailbox, MailboxHave, Tls};
 pub use mark::Mark;
 pub use quota::{InvalidQuota, Quota};
 pub use rate::RateLimit;
-pub use sink::{InvalidSinks, NoSink, Sink, SinkKind, Sinks};
+pub use sink::{Authorization, Caldav, InvalidSinks, NoSink, Reach, SecretKey, Sink, SinkKind, Sinks, Webhook};
 pub use tags::Tags;
 pub use version::{Feature, Version};

@@ -13,8 +13,8 @@ use super::breaker::{Breaker, REJECTED_WAIT};
 use super::connection::{Connection, Observer, Permit};
 use super::error::Error;
 use super::location::{base_url, without_credentials};
-use super::roots::certificates;
 use super::writers::{Lane, Writers};
+use crate::certificates;
 
 /// Time limit of a read; that of a list grows with its size.
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -97,8 +97,10 @@ impl Client {
             .connect_timeout(Duration::from_secs(10))
             .user_agent(concat!("mailcow-operator/", env!("CARGO_PKG_VERSION")));
         if let Some(ca) = &connection.ca {
-            builder =
-                certificates(ca).map_err(bad)?.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+            for der in certificates::read(ca).map_err(bad)? {
+                let certificate = reqwest::Certificate::from_der(&der).map_err(|error| bad(deepest(&error)))?;
+                builder = builder.add_root_certificate(certificate);
+            }
         }
         let mut key = header::HeaderValue::from_str(connection.api_key.expose_secret().trim()).map_err(|_| {
             bad("the API key has characters that are not allowed in a key; copy it from Mailcow again".to_owned())

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room knows a URL, a JSON key or a message text of Mailcow.
 
+mod app_passwords;
 mod attributes;
 mod breaker;
 mod client;
@@ -16,7 +17,6 @@ mod probe;
 mod quarantine;
 mod reply;
 mod request;
-mod roots;
 mod version;
 mod wire;
 mod writers;

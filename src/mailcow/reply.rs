@@ -63,6 +63,7 @@ pub(super) fn write_outcome(body: &[u8], request: &Request) -> Result<(), Error>
     let mut confirmed = entries.iter().map(Entry::words).filter(|words| words.first().is_some_and(|c| c == success));
     match confirmed.clone().count() {
         0 => Err(unknown("the answer has no confirmation")),
+        _ if about.is_empty() => Ok(()),
         _ if confirmed.any(|words| words.get(1).is_some_and(|thing| is_same(thing, about))) => Ok(()),
         _ => Err(unknown("the answer confirms another entry")),
     }
@@ -95,6 +96,7 @@ fn in_words(code: &str, args: &[String]) -> String {
         |n: usize| arg(n).trim().parse().map_or_else(|_| format!("{} MiB", arg(n)), |mib| Quota::mib(mib).to_string());
     match code {
         "access_denied" => "it does not exist on Mailcow, or the API key has no right to it".to_owned(),
+        "app_passwd_id_invalid" => "it does not exist on Mailcow".to_owned(),
         "aliases_in_use" => format!("limits.aliases is below the {} existing aliases", arg(0)),
         "comment_too_long" => "the comment is longer than 160 characters".to_owned(),
         "defquota_empty" | "maxquota_empty" => "a domain must not have a quota of 0".to_owned(),

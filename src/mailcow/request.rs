@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::attributes::{alias_attr, domain_attr, extend, mailbox_attr, password_attr, rate_attr, tls_attr};
@@ -19,7 +19,7 @@ pub(super) struct Request {
     pub(super) body: Value,
     /// The code of the expected success.
     pub(super) success: &'static str,
-    /// The name that this success must have.
+    /// The name that this success must have; empty if Mailcow's success has none.
     pub(super) about: String,
     /// The action in words.
     pub(super) action: String,
@@ -95,6 +95,11 @@ pub(super) fn request(change: &Change, password: Option<&SecretString>) -> Reque
         Change::DeleteFilter { id, mailbox } => {
             delete_request("delete/filter", id, ("delete_filter", format!("delete the filter of {mailbox}")))
         }
+        Change::AddAppPassword { mailbox, name } => add_app_password(mailbox, name, password),
+        Change::DeleteAppPassword { id, mailbox } => {
+            let told = ("app_passwd_removed", format!("delete an app password of {mailbox}"));
+            delete_request("delete/app-passwd", id, told)
+        }
     }
 }
 
@@ -148,6 +153,23 @@ fn add_filter(mailbox: &Address, script: &str, description: &str) -> Request {
         success: "mailbox_modified",
         about: mailbox.to_string(),
         action: format!("add the filter of {mailbox}"),
+    }
+}
+
+/// `active` is 0 when omitted, and protocols have their long names (recordings `21_app_passwords`). The success does not
+/// name the mailbox (recording `08_others/app_add`).
+fn add_app_password(mailbox: &Address, name: &str, password: Option<&SecretString>) -> Request {
+    let password = password.map(ExposeSecret::expose_secret).unwrap_or_default();
+    Request {
+        route: "add/app-passwd",
+        name: None,
+        body: json!({
+            "username": mailbox.to_string(), "app_name": name, "app_passwd": password, "app_passwd2": password,
+            "active": 1, "protocols": ["imap_access"],
+        }),
+        success: "app_passwd_added",
+        about: String::new(),
+        action: format!("add an app password for {mailbox}"),
     }
 }
 

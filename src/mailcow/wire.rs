@@ -166,6 +166,33 @@ pub(super) struct WireFilter {
     pub(super) script_desc: String,
 }
 
+/// One of `get/app-passwd/all/{mailbox}`; the hash of the password is never read.
+#[derive(Deserialize)]
+pub(super) struct WireAppPassword {
+    #[serde(deserialize_with = "number")]
+    pub(super) id: u64,
+    pub(super) mailbox: String,
+    /// Escaped for HTML twice.
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) active: u64,
+    #[serde(default)]
+    pub(super) modified: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) imap_access: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) smtp_access: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) pop3_access: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) sieve_access: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) dav_access: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) eas_access: u64,
+}
+
 /// A rate limit that is set.
 #[derive(Deserialize)]
 pub(super) struct WireRate {

@@ -71,7 +71,9 @@ pub(super) fn lane(change: &Change) -> Lane {
         Change::AddFilter { mailbox, .. }
         | Change::EditFilter { mailbox, .. }
         | Change::ActivateFilter { mailbox, .. }
-        | Change::DeleteFilter { mailbox, .. } => (View::Leaves, vec![mailbox.to_string()]),
+        | Change::DeleteFilter { mailbox, .. }
+        | Change::AddAppPassword { mailbox, .. }
+        | Change::DeleteAppPassword { mailbox, .. } => (View::Leaves, vec![mailbox.to_string()]),
     };
     Lane { view, things }
 }

@@ -158,6 +158,20 @@ pub enum Change {
         /// The mailbox.
         mailbox: Address,
     },
+    /// Create an app password for IMAP only; the password itself is not in the plan. Mailcow's answer does not name it.
+    AddAppPassword {
+        /// The mailbox.
+        mailbox: Address,
+        /// Its name on Mailcow, which begins with our mark.
+        name: String,
+    },
+    /// Delete an app password.
+    DeleteAppPassword {
+        /// Its number, as read for this mailbox.
+        id: u64,
+        /// The mailbox.
+        mailbox: Address,
+    },
 }
 
 /// Fields of a domain to set; `None`: unchanged.
@@ -248,6 +262,7 @@ impl Change {
             | Self::EditFilter { .. }
             | Self::ActivateFilter { .. }
             | Self::DeleteFilter { .. } => vec!["script"],
+            Self::AddAppPassword { .. } | Self::DeleteAppPassword { .. } => vec!["app password"],
         }
     }
 }

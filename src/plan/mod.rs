@@ -4,6 +4,7 @@
 //! about what was read back: what it still wants then is what Mailcow did not apply.
 
 mod alias;
+mod app_password;
 mod change;
 mod domain;
 mod filter;
@@ -12,6 +13,7 @@ mod ownership;
 mod vanished;
 
 pub use alias::{alias, alias_removal};
+pub use app_password::{AppPasswordPlan, app_password, app_password_name};
 pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};

@@ -132,9 +132,9 @@ macro_rules! conditioned {
 
 conditioned!(
     EmailDomainStatus => |status| status,
-    EmailMailboxStatus => |status| Self { script: None, ..status },
+    EmailMailboxStatus => |status| Self { script: None, delivery: None, last_handled_replay: None, ..status },
     EmailAliasStatus => |status| status,
-    EmailForwardingRuleStatus => |status| status,
+    EmailForwardingRuleStatus => |status| Self { delivered: None, last_handled_replay: None, ..status },
 );
 
 /// `ResolvedRefs`: whether everything that the spec names was found and may be used. While that can't be known, what was

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::conditions::{is_true, ready};
 use crate::crd::StatusCondition as Condition;
+use crate::intake::report::EventReason;
 use crate::outcome::Reason;
 
 /// The longest note in characters: Kubernetes allows 1024 bytes.
@@ -46,6 +47,40 @@ pub enum Occurrence {
     VanishedFromMailcow(String),
     /// Kubernetes refuses a status; its own message.
     StatusRefused(String),
+    /// The app password of the worker of task delivery was replaced; the mailbox and why.
+    AppPasswordReplaced {
+        /// The mailbox.
+        mailbox: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// What the worker of task delivery reports.
+    Delivery {
+        /// The kind.
+        reason: EventReason,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+}
+
+/// The type, the reason and the action of the event for what the worker of task delivery reports.
+fn of_delivery(reason: EventReason) -> (bool, &'static str, &'static str) {
+    match reason {
+        EventReason::DeliveryFailed => (true, "DeliveryFailed", "Deliver"),
+        EventReason::Replayed => (false, "Replayed", "Deliver"),
+        EventReason::AutomaticMailSkipped => (false, "AutomaticMailSkipped", "Deliver"),
+        EventReason::RateLimited => (true, "RateLimited", "Deliver"),
+        EventReason::UnknownTitleField => (true, "UnknownTitleField", "Deliver"),
+        EventReason::SinkDisabled => (true, "SinkDisabled", "Deliver"),
+        EventReason::SinkFailing => (true, "SinkFailing", "Deliver"),
+        EventReason::SinkInvalid => (true, "SinkInvalid", "Deliver"),
+        EventReason::SinkNotFound => (true, "SinkNotFound", "Deliver"),
+        EventReason::MailboxUnreachable => (true, "MailboxUnreachable", "Deliver"),
+        EventReason::CertificateRejected => (true, "CertificateRejected", "Deliver"),
+        EventReason::LoginRejected => (true, "LoginRejected", "Deliver"),
+        EventReason::MailboxRefused => (true, "MailboxRefused", "Deliver"),
+        EventReason::MailboxUnsupported => (true, "MailboxUnsupported", "Deliver"),
+    }
 }
 
 impl Occurrence {
@@ -60,6 +95,8 @@ impl Occurrence {
             Self::Orphaned => (true, "Orphaned", "Delete"),
             Self::VanishedFromMailcow(_) => (true, Reason::VanishedFromMailcow.as_str(), "Reconcile"),
             Self::StatusRefused(_) => (true, Reason::RefusedByKubernetes.as_str(), "WriteStatus"),
+            Self::AppPasswordReplaced { .. } => (false, "AppPasswordReplaced", "Reconcile"),
+            Self::Delivery { reason, .. } => of_delivery(*reason),
         };
         Event { is_warning, reason, action, note: shortened(&self.to_string()) }
     }
@@ -83,6 +120,10 @@ impl fmt::Display for Occurrence {
             ),
             Self::VanishedFromMailcow(note) => f.write_str(note),
             Self::StatusRefused(why) => write!(f, "the status can't be written: {why}"),
+            Self::AppPasswordReplaced { mailbox, why } => {
+                write!(f, "task delivery has a new app password for {mailbox}, because {why}")
+            }
+            Self::Delivery { message, .. } => f.write_str(message),
         }
     }
 }
@@ -194,6 +235,8 @@ mod tests {
             (Occurrence::Orphaned, true, "stays there"),
             (Occurrence::VanishedFromMailcow("9 of 10".into()), true, "9 of 10"),
             (Occurrence::StatusRefused("denied".into()), true, "can't be written: denied"),
+            (Occurrence::AppPasswordReplaced { mailbox: thing(), why: "it was lost" }, false, "because it was lost"),
+            (Occurrence::Delivery { reason: EventReason::SinkFailing, message: "tracker".into() }, true, "tracker"),
         ] {
             let event = occurrence.event();
             assert!(event.is_warning == is_warning && event.note.contains(words), "{event:?}");

@@ -2,6 +2,7 @@
 
 mod alias;
 mod conditions;
+mod delivery;
 mod domain;
 mod domain_dns;
 mod event;
@@ -12,6 +13,7 @@ mod script;
 
 pub use alias::{AliasSeen, alias};
 pub use conditions::{Conditioned, ReconcileRequest, is_reported, is_true, pending, ready};
+pub use delivery::delivery;
 pub use domain::{DomainSeen, domain, is_ours};
 pub use domain_dns::{DomainDnsSeen, Publishing, domain_dns};
 pub use event::{Event, Occurrence, ready_changed};

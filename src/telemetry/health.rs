@@ -40,10 +40,23 @@ pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// # Errors
 /// When the address can't be bound.
 pub async fn serve(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> std::io::Result<()> {
+    serve_text(listen, move || metrics.text(), readiness).await
+}
+
+/// The same with the text of other metrics.
+///
+/// # Errors
+/// When the address can't be bound.
+pub async fn serve_text(
+    listen: SocketAddr,
+    text: impl Fn() -> Result<String, std::fmt::Error> + Send + Sync + 'static,
+    readiness: Readiness,
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "serving metrics and health");
     let latest = Latest::default();
-    let metrics = Router::new().route("/metrics", get(move || async move { latest.exposition(&metrics) }));
+    let text = Arc::new(text);
+    let metrics = Router::new().route("/metrics", get(move || async move { latest.exposition(text.as_ref()) }));
     accept(listener, metrics.merge(health(readiness))).await;
     Ok(())
 }
@@ -144,10 +157,10 @@ impl Drop for Place {
 struct Latest(Arc<Mutex<Option<(Instant, Bytes)>>>);
 
 impl Latest {
-    fn exposition(&self, metrics: &Metrics) -> Response {
+    fn exposition(&self, text: &impl Fn() -> Result<String, std::fmt::Error>) -> Response {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, text)| text.clone());
-        let Some(text) = fresh.or_else(|| metrics.text().ok().map(Bytes::from)) else {
+        let Some(text) = fresh.or_else(|| text().ok().map(Bytes::from)) else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         if latest.as_ref().is_none_or(|(at, _)| at.elapsed() >= FRESH) {
@@ -201,7 +214,7 @@ mod tests {
             Counts::default()
         });
         for _ in 0..50 {
-            assert_eq!(latest.exposition(&metrics).status(), StatusCode::OK);
+            assert_eq!(latest.exposition(&|| metrics.text()).status(), StatusCode::OK);
         }
         assert!(looks.load(Ordering::Relaxed) <= 2, "{looks:?}");
     }

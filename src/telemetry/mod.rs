@@ -8,7 +8,7 @@ mod metrics;
 mod queue;
 
 pub use counts::{Counts, STATES};
-pub use health::{Readiness, serve, serve_probes};
+pub use health::{Readiness, serve, serve_probes, serve_text};
 pub use logs::start as start_logs;
 pub use metrics::Metrics;
 pub use queue::{Key, Queue, Running};

@@ -306,7 +306,7 @@ async fn of_the_installation(table: &mut Table) {
     table.judge("gate off", &["feature gate ForwardingRules is off", "featureGates.ForwardingRules=true"]).await;
     table.world.kubectl(&["delete", "efr", "r", "--wait=false"]).await;
     let closed = ground::free_port().unwrap();
-    let sink = format!("sinks[0].webhook.url=http://127.0.0.1:{closed}/hook");
+    let sink = format!("sinks[0].webhook.url=http://127.0.0.1:{closed}/hook,sinks[0].webhook.allowPrivate=true");
     table.upgrade(&["sinks[0].name=tracker", &sink, "sinks[0].namespaces={*}"]).await;
     table.judge("webhook sink unreachable", &["the sink tracker can't be reached", "start the tool"]).await;
     let dead = format!("dns.resolvers={{127.0.0.1:{}}}", ground::free_port().unwrap());

@@ -76,7 +76,10 @@ fn queries() -> Vec<(String, String)> {
             (title.clone(), query.replace("$job", "operator").replace("$__rate_interval", "15s"))
         })
     };
-    dashboard["panels"].as_array().unwrap().iter().flat_map(of_panel).collect()
+    // The worker of task delivery, which is not running here, has its own figures; `tests/delivery` reads them.
+    let is_workers = |query: &(String, String)| query.1.contains("mailcow_operator_intake_");
+    let queries = dashboard["panels"].as_array().unwrap().iter().flat_map(of_panel);
+    queries.filter(|query| !is_workers(query)).collect()
 }
 
 #[tokio::test]

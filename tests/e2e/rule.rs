@@ -260,7 +260,7 @@ async fn a_sink_is_named_by_rules_that_may_use_it_and_a_missing_one_heals_itself
     let tracker = "{name: tracker, webhook: {url: 'https://t.example'}, namespaces: ['*']}";
     let theirs = "{name: theirs, webhook: {url: 'https://t.example'}, namespaces: [other]}";
     std::fs::write(&file, format!("[{tracker}, {theirs}]")).unwrap();
-    world.start_operator(&["--sinks-file", &file.display().to_string()]);
+    world.start_operator(&["--sinks-file", &file.display().to_string(), "--feature-gates", "TaskDelivery=true"]);
     world.apply(&format!("{DOMAIN}{ADA}")).await;
     let task =
         |name: &str, sink: &str| rule(name, &format!("onMatch: Continue, actions: [{{createTask: {{sink: {sink}}}}}]"));

@@ -177,8 +177,8 @@ impl World {
         if !story.everywhere {
             args.extend(["--watch-namespaces".to_owned(), self.namespaces.join(",")]);
         }
-        let gates = if story.everywhere { "DNSPublishing=true,AutoProvisioning=true" } else { "DNSPublishing=true" };
-        args.extend(["--feature-gates".to_owned(), gates.to_owned()]);
+        let more = if story.everywhere { ",AutoProvisioning=true" } else { "" };
+        args.extend(["--feature-gates".to_owned(), format!("DNSPublishing=true,TaskDelivery=true{more}")]);
         args.extend(self.site.dns_args.iter().cloned());
         args
     }

@@ -99,6 +99,60 @@ async fn what_is_switched_on_is_rendered_and_nothing_else() {
     expected("dashboard.json", "ConfigMap", 1);
 }
 
+#[tokio::test]
+async fn task_delivery_is_there_with_its_gate_and_nothing_of_it_without() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let rendered = async |more: &[&str]| {
+        let chart = chart().display().to_string();
+        plane.helm(&[&["template", "mail", &chart, "-n", "mail-system"], more].concat()).await.unwrap()
+    };
+    let values = format!("{}/tests/chart/delivery.yaml", env!("CARGO_MANIFEST_DIR"));
+    let on = rendered(&["-f", &values]).await;
+    for off in [
+        rendered(&[]).await,
+        rendered(&["-f", &values, "--set", "featureGates.TaskDelivery=false"]).await,
+        rendered(&["-f", &values, "--set", "featureGates.ForwardingRules=false"]).await,
+        rendered(&["-f", &values, "--set", "featureGates.EmailHosting=false"]).await,
+    ] {
+        for word in ["intake", "app-password"] {
+            let objects = off.lines().filter(|line| !line.trim_start().starts_with(['#', '"']) && line.contains(word));
+            // The definitions, the alerts and the dashboard speak of it.
+            let left: Vec<&str> = objects.filter(|line| !line.contains("mailcow_operator_intake")).collect();
+            let left: Vec<&&str> = left.iter().filter(|line| !line.contains("description:")).collect();
+            assert!(left.is_empty(), "{left:#?}");
+        }
+    }
+    let counted = kinds(&on);
+    assert_eq!((counted["Deployment"], counted["ServiceAccount"], counted["NetworkPolicy"]), (2, 2, 2));
+    assert_eq!((counted["Service"], counted["ServiceMonitor"]), (2, 2));
+    assert!(!counted.contains_key("ClusterRole"), "watchNamespaces lists namespaces");
+    // Two Deployments never take each other's pods.
+    let selectors: Vec<Value> = serde_yaml::Deserializer::from_str(&on)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|document| document["kind"] == "Deployment")
+        .map(|document| document["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"].clone())
+        .collect();
+    assert_ne!(selectors[0], selectors[1]);
+    for secret in ["tracker-hook", "tracker-token", "tracker-ca", "radicale", "mail-mailcow-operator-app-passwords-7"] {
+        assert!(on.contains(&format!("- {secret}\n")), "{secret}");
+    }
+    let refused = async |set: &str| {
+        let chart = chart().display().to_string();
+        plane.helm(&["template", "mail", &chart, "-f", &values, "--set", set]).await.unwrap_err().to_string()
+    };
+    for (set, field) in [
+        ("sinks[0].webhook.signingKey=x", "signingKey"),
+        ("sinks[0].webhook.basicAuth.secretName=x", "/sinks/0"),
+        ("sinks[1].caldav.url=https://c.example/t", "/sinks/1/caldav/url"),
+        ("sinks[0].webhook.signingKeys[0].secretName=Bad", "secretName"),
+        ("intake.imap.tls=none", "/intake/imap/tls"),
+        ("intake.connections=0", "/intake/connections"),
+    ] {
+        let said = refused(set).await;
+        assert!(said.contains(field), "{set}: {said}");
+    }
+}
+
 /// What the rendered `NetworkPolicy` lets out to an address and port.
 fn lets_out(rendered: &str, address: &str, port: u16) -> bool {
     let documents = serde_yaml::Deserializer::from_str(rendered).map(|d| Value::deserialize(d).unwrap());

@@ -40,3 +40,53 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "mailcow-operator.admissionPolicies" -}}
 {{- if kindIs "bool" .Values.admissionPolicies.enabled }}{{ if .Values.admissionPolicies.enabled }}true{{ end }}{{ else if eq .Values.tenancy "Shared" }}true{{ end }}
 {{- end }}
+
+{{- /* Whether the worker of task delivery is installed. */}}
+{{- define "mailcow-operator.intake" -}}
+{{- with .Values.featureGates }}{{ if and .EmailHosting .ForwardingRules .TaskDelivery }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- define "mailcow-operator.intakeName" -}}
+{{- printf "%s-intake" (include "mailcow-operator.fullname" . | trunc 56 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "mailcow-operator.intakeSelectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 56 | trimSuffix "-" }}-intake
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "mailcow-operator.intakeLabels" -}}
+{{ include "mailcow-operator.intakeSelectorLabels" . }}
+app.kubernetes.io/component: intake
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "mailcow-operator.appPasswordSecret" -}}
+{{- printf "%s-app-passwords" (include "mailcow-operator.fullname" .) -}}
+{{- end -}}
+
+{{- /* The Secrets with app passwords; their number is fixed in the program. */}}
+{{- define "mailcow-operator.appPasswordSecrets" -}}
+{{- range $n := until 8 }}
+- {{ include "mailcow-operator.appPasswordSecret" $ }}-{{ $n }}
+{{- end }}
+{{- end }}
+
+{{- /* Names of the Secrets that sinks need, as a JSON list. */}}
+{{- define "mailcow-operator.sinkSecrets" -}}
+{{- $names := list }}
+{{- range .Values.sinks }}
+{{- $sink := default (dict) (default .caldav .webhook) }}
+{{- range $sink.signingKeys }}{{ $names = append $names .secretName }}{{ end }}
+{{- range compact (list $sink.basicAuth $sink.bearerToken $sink.ca) }}{{ $names = append $names .secretName }}{{ end }}
+{{- end }}
+{{- $names | uniq | sortAlpha | toJson }}
+{{- end }}
+
+{{- /* Any address but link-local ones, where clouds have their metadata services. */}}
+{{- define "mailcow-operator.anywhere" -}}
+- ipBlock: {cidr: 0.0.0.0/0, except: [168.63.129.16/32, 169.254.0.0/16]}
+- ipBlock: {cidr: '::/0', except: ['fe80::/10', 'fd00:ec2::254/128']}
+{{- end }}

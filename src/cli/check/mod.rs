@@ -694,8 +694,12 @@ async fn sinks(cluster: &Cluster, installed: &Installed, found: &mut Findings) {
         return found.skip("sinks", "the ConfigMap with the sinks can't be read");
     };
     for sink in sinks.iter() {
-        let SinkKind::Webhook { url } = &sink.kind else { continue };
-        let Some((host, port)) = address_of(url) else {
+        let reach = match &sink.kind {
+            SinkKind::Webhook(webhook) => &webhook.reach,
+            SinkKind::Caldav(caldav) => &caldav.reach,
+            SinkKind::Email { .. } => continue,
+        };
+        let Some((host, port)) = address_of(&reach.url) else {
             found.bad("sinks", format!("the sink {} has an invalid URL", sink.name), upgrade(installed, " (sinks)"));
             continue;
         };

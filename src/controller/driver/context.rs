@@ -25,6 +25,7 @@ use crate::dns::Lookup;
 use crate::gates::Gate;
 use crate::inventory::Moved;
 use crate::keyed_lock::KeyedLock;
+use crate::kubernetes::app_passwords::AppPasswords;
 use crate::kubernetes::object::{Object, key};
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
@@ -72,6 +73,8 @@ pub(crate) struct Context {
     pub(crate) requests: Requests,
     /// The objects with a recent write that blocked other writes.
     pub(crate) rebuilds: Rebuilds,
+    /// The app passwords of task delivery.
+    pub(crate) app_passwords: AppPasswords,
     /// When scripts were last read.
     pub(crate) script_reads: ScriptReads,
     /// Forwarding loops between rules.

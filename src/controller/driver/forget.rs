@@ -49,5 +49,6 @@ pub(crate) fn if_gone<T, Q>(ctx: &Context, result: &Result<T, Error<Failed, Q>>)
     ctx.backoff.succeeded(&format!("{kind}/{namespace}/{}", gone.name));
     if kind == "EmailMailbox" {
         ctx.backoff.succeeded(&format!("script/{namespace}/{}", gone.name));
+        ctx.backoff.succeeded(&format!("delivery/{namespace}/{}", gone.name));
     }
 }

@@ -294,7 +294,7 @@ fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {
 }
 
 /// A password of 24 characters, with every class that Mailcow's password policy may require.
-fn random_password() -> SecretString {
+pub(crate) fn random_password() -> SecretString {
     const CLASSES: [&[u8]; 4] =
         [b"abcdefghijkmnopqrstuvwxyz", b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"23456789", b"-_.,:;+*#=!?"];
     let mut rng = rand::rng();

@@ -7,4 +7,3 @@ pub(crate) mod rule_set;
 pub(crate) mod scope;
 pub(crate) mod script;
 pub(crate) mod script_reads;
-pub(crate) mod sinks;

@@ -7,7 +7,6 @@ use kube::ResourceExt;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
-use crate::controller::driver::refers::Refers;
 use crate::crd::{DeletionPolicy, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::gates::Gate;
@@ -65,10 +64,9 @@ pub(crate) fn mailboxes(ctx: &Context, rule: &EmailForwardingRule) -> Vec<(Arc<E
 
 /// Whether the rule applies to the mailbox, if both are in one namespace.
 pub(crate) fn applies(rule: &EmailForwardingRule, mailbox: &EmailMailbox) -> bool {
-    rule.mailboxes().iter().any(|named| Some(&named.name) == mailbox.metadata.name.as_ref())
-        || rule.domain().is_some_and(|domain| {
-            mailbox.spec.domain_ref.is_same(domain, mailbox.metadata.namespace.as_deref().unwrap_or_default())
-        })
+    let meta = &mailbox.metadata;
+    let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+    desired::applies(&rule.spec, namespace.unwrap_or_default(), name.unwrap_or_default(), &mailbox.spec)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::controller::driver::holdings;
 use crate::crd::{
     DnsGate, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
-    StatusCondition as Condition,
+    REPLACE_APP_PASSWORD, StatusCondition as Condition,
 };
 use crate::hash::hashed;
 use crate::kubernetes::object::{annotation, is_paused};
@@ -238,6 +238,13 @@ pub(crate) fn alias_for_neighbours(alias: &EmailAlias) -> u64 {
 /// The parts of a mailbox that its script depends on.
 pub(crate) fn mailbox_for_script(mailbox: &EmailMailbox) -> u64 {
     hashed(&(mailbox_for_others(mailbox), is_paused(mailbox)))
+}
+
+/// The parts of a mailbox that its app password depends on.
+pub(crate) fn mailbox_for_delivery(mailbox: &EmailMailbox) -> u64 {
+    let asked = annotation(mailbox, REPLACE_APP_PASSWORD);
+    let is_left = mailbox.status.as_ref().is_some_and(|status| status.delivery.is_some());
+    hashed(&(mailbox_for_script(mailbox), asked, is_left))
 }
 
 /// The parts of a rule that the scripts of its mailboxes depend on.

@@ -303,6 +303,33 @@ pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         .collect()
 }
 
+/// Triggers of app passwords: rules, domains, the installation's sinks, and the Secrets with the app passwords.
+pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
+    let mailboxes = &ctx.stores.mailboxes;
+    let of_rule = mailboxes.store();
+    let rules = changed_since_start(ctx.stores.rules.subscribe(), changes::rule_for_scripts)
+        .flat_map(move |rule| stream::iter(mailboxes_of(&rule, &of_rule)))
+        .boxed();
+    let of_uid = mailboxes.store();
+    let secrets = in_batches(ctx.app_passwords.changes().subscribe(), move |uids: Vec<String>| {
+        let uids: HashSet<String> = uids.into_iter().collect();
+        let is_of = |mailbox: &EmailMailbox| mailbox.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid));
+        references_of(&of_uid.state_filter(is_of))
+    });
+    let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
+    [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, secrets]
+        .into_iter()
+        .chain(of_namespaces(ctx, mailboxes))
+        .collect()
+}
+
+/// The mailboxes that a rule applies to.
+fn mailboxes_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Vec<ObjectRef<EmailMailbox>> {
+    let is_of =
+        |mailbox: &EmailMailbox| mailbox.metadata.namespace == rule.metadata.namespace && scope::applies(rule, mailbox);
+    mailboxes.state_filter(is_of).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+}
+
 /// Every mailbox, when the installation's sinks changed.
 fn of_sinks(ctx: &Context) -> Triggers<EmailMailbox> {
     let (mut sinks, mailboxes) = (ctx.sinks.clone(), ctx.stores.mailboxes.store());

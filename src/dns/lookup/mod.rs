@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 pub use check::{check, check_host};
 use cuts::Cut;
+pub(crate) use public::is_public;
 
 use crate::fair::FairSemaphore;
 
@@ -131,7 +132,7 @@ impl Lookup {
 
     /// Whether records that others publish may lead to this address.
     fn may_reach(&self, ip: IpAddr) -> bool {
-        self.options.allow_private || public::is_public(ip)
+        self.options.allow_private || is_public(ip)
     }
 }
 

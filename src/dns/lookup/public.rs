@@ -28,7 +28,7 @@ const V4: [([u8; 4], u8); 17] = [
 ];
 
 /// Whether an address is one of the public Internet's.
-pub(super) fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),

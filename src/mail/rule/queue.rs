@@ -17,6 +17,8 @@ pub struct Queue {
     pub sink: String,
     /// The title with `{subject}`, `{sender}` and `{recipient}` to fill in; `None` for the subject.
     pub title: Option<String>,
+    /// Whether automatic mail (RFC 3834) becomes one too.
+    pub automatic: bool,
     /// Labels for the tool.
     pub labels: Vec<String>,
     /// Whether the action leaves the copy in the inbox.
@@ -59,6 +61,6 @@ mod tests {
     fn a_long_name_fits_and_stays_apart() {
         let folder = |last| QueueKind::Task.folder(&format!("{}/{}{last}", "n".repeat(63), "x".repeat(252)), "s");
         assert_ne!(folder("a"), folder("b"));
-        assert!(folder("a").len() + "@".len() + 62 + "/Failed".len() < 255);
+        assert!(folder("a").len() + "@".len() + 62 + "/Skipped".len() < 255);
     }
 }

@@ -259,7 +259,8 @@ fn start(kubeconfig: &Path, dns: &Dns) -> Operator {
     // `private` is for A alone.
     args.extend(["--mailcow-server", "second=second", "--mailcow-server", "private=second"]);
     args.extend(["--server-namespaces", "private=tenant-a"]);
-    args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing", "--feature-gates", "DNSPublishing=true"]);
+    args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing"]);
+    args.extend(["--feature-gates", "DNSPublishing=true,TaskDelivery=true"]);
     let dns = dns.operator_args();
     args.extend(dns.iter().map(String::as_str));
     let kubeconfig = kubeconfig.display().to_string();

@@ -31,7 +31,8 @@ impl ControlPlane {
     pub async fn install_operator(&self, chart: &Path, values: &[(&str, &str)], release: &str) -> Result<Installation> {
         let namespace = self.namespace(release).await?;
         let chart = self.install_chart(chart, values, &namespace).await?;
-        let account = chart.service_accounts.first().cloned().ok_or_else(|| Error::Unreadable {
+        let is_operators = |name: &&String| !name.ends_with("-intake");
+        let account = chart.service_accounts.iter().find(is_operators).cloned().ok_or_else(|| Error::Unreadable {
             what: "what Helm rendered".to_owned(),
             message: "it has no ServiceAccount".to_owned(),
         })?;

@@ -15,7 +15,7 @@ use crate::json_text;
 use crate::netfilter::Bans;
 use crate::observer::{Asked, Observer};
 use crate::state::{Backend, State};
-use crate::topics::mailbox;
+use crate::topics::{mailbox, password_check};
 use crate::writer::{Stop, Writer};
 use crate::writes::Ended;
 
@@ -89,6 +89,10 @@ impl Shared {
             // Packets are dropped: there is no answer, not even that there is none.
             tokio::time::sleep(left).await;
             return None;
+        }
+        if parts.uri.path() == password_check::PATH {
+            let reply = password_check::answer(&self.state(), &body);
+            return Some(Outcome { answer: Answer { reply, cookie: None }, cut: false });
         }
         let at = self.journal().since_start();
         let call = Call::new(parts, body, from);

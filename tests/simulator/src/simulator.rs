@@ -17,6 +17,7 @@ use crate::journal::Request;
 use crate::observer::Observer;
 use crate::server::Shared;
 use crate::state::{Access, ApiKey, Backend, State};
+use crate::topics::password_check;
 
 /// How a server is to be started.
 #[derive(Clone)]
@@ -99,6 +100,12 @@ impl Simulator {
     /// The key that may only read.
     pub fn read_only_key(&self) -> &str {
         &self.options.read_only_key
+    }
+
+    /// Where Dovecot asks whether an app password opens a mailbox: `POST {"username", "password", "service"}` is answered
+    /// with `{"success": true}` or `{"success": false}`.
+    pub fn password_check_url(&self) -> String {
+        format!("{}{}", self.url(), password_check::PATH)
     }
 
     /// Looks at the state.

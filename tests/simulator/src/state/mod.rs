@@ -14,7 +14,7 @@ pub use extras::{FilterKind, Resource, SieveFilter, TimedAlias};
 pub use mail::{Alias, AliasDomain, Attributes, Domain, Mailbox, RateLimit};
 pub(crate) use mail::{MAILCOW, SWITCHES};
 pub(crate) use more::{ACLS, DOMAIN_ADMIN_ACLS, PROTOCOLS};
-pub use more::{AppPassword, Backend, DkimKey, PasswordPolicy, SaslLogin, Template};
+pub use more::{AppPassword, AppSecret, Backend, DkimKey, PasswordPolicy, SaslLogin, Template};
 pub use quarantine::{Postfix, QuarantineItem, Release, ReleaseFormat, Rspamd};
 
 pub(crate) use access::Sessions;

@@ -24,8 +24,10 @@ pub struct AppPassword {
     pub mailbox: String,
     /// The domain of the mailbox.
     pub domain: String,
-    /// A made-up hash; the password is not kept.
+    /// A made-up hash.
     pub hash: String,
+    /// The password, for the password check of the mail services.
+    pub secret: AppSecret,
     /// Protocols it opens: `imap_access` and so on.
     pub protocols: Vec<String>,
     /// 1 when it is active.
@@ -34,6 +36,16 @@ pub struct AppPassword {
     pub created: String,
     /// When it last changed.
     pub modified: Option<String>,
+}
+
+/// The password itself, which no answer and no `Debug` form shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AppSecret(pub(crate) String);
+
+impl std::fmt::Debug for AppSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AppSecret")
+    }
 }
 
 /// Defaults for new domains or mailboxes.

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::json::{Json, list, obj};
 use crate::php;
-use crate::state::{AppPassword, State};
+use crate::state::{AppPassword, AppSecret, State};
 use crate::writer::{Done, Stop, Writer};
 
 /// The longest name the table takes, in characters, after it was escaped for HTML.
@@ -55,6 +55,7 @@ pub(crate) fn add(w: &mut Writer<'_>, attr: &Json) -> Done {
         domain: w.state.mailbox(&mailbox).map(|m| m.domain.clone()).unwrap_or_default(),
         mailbox,
         hash: made_up_hash(),
+        secret: AppSecret(attr.get("app_passwd").to_text()),
         protocols: protocols(attr),
         active: attr.get("active").to_int(),
         created: clock::now(),
@@ -84,7 +85,7 @@ fn find<'a>(state: &'a State, item: &Json) -> Option<&'a AppPassword> {
     state.app_passwords.get(&id).filter(|password| state.has_mailbox(&password.mailbox))
 }
 
-/// Looks like a hash of bcrypt; the password is not kept.
+/// Looks like a hash of bcrypt.
 fn made_up_hash() -> String {
     const LETTERS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let letters = (0..53).map(|_| char::from(LETTERS[usize::from(rand::random::<u8>() % 64)]));
@@ -119,6 +120,7 @@ pub(crate) fn edit(w: &mut Writer<'_>, items: &[Json], attr: &Json) -> Done {
         let Owner::Mailbox(mailbox) = &owner else { return Err(Stop::crash()) };
         if new_password && mailbox.eq_ignore_ascii_case(&before.mailbox) {
             after.hash = made_up_hash();
+            after.secret = AppSecret(new.to_text());
         }
         after.mailbox.clone_from(mailbox);
         fits(&after.name)?;

@@ -21,6 +21,7 @@ pub(crate) mod mailbox_settings;
 pub(crate) mod mailbox_view;
 pub(crate) mod maps;
 pub(crate) mod others;
+pub(crate) mod password_check;
 pub(crate) mod policy;
 pub(crate) mod quarantine;
 pub(crate) mod rate_limit;

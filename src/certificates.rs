@@ -1,4 +1,4 @@
-//! The certificate authority of a connection.
+//! Certificate authorities as users write them: PEM text.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -9,15 +9,15 @@ use rustls::pki_types::pem::PemObject;
 /// # Errors
 /// In words, what is wrong with the text: without this check what can't be read would be left out, and every connection
 /// refused for another reason.
-pub(super) fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, String> {
+pub(crate) fn read(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut store = RootCertStore::empty();
     let mut found = Vec::new();
     for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let der =
             der.map_err(|error| format!("ca.crt is invalid: {error}; give the complete certificate as PEM text"))?;
         let read = store.add(der.clone()).map_err(|error| error.to_string());
-        let read = read.and_then(|()| reqwest::Certificate::from_der(&der).map_err(|error| error.to_string()));
-        found.push(read.map_err(|why| format!("ca.crt is invalid: {why}; give the complete certificate as PEM text"))?);
+        read.map_err(|why| format!("ca.crt is invalid: {why}; give the complete certificate as PEM text"))?;
+        found.push(der);
     }
     if found.is_empty() {
         let why =
@@ -35,7 +35,7 @@ mod tests {
     fn what_is_wrong_with_a_certificate_is_said() {
         let certified = rcgen::generate_simple_self_signed(vec!["m.example.com".to_owned()]).unwrap();
         let good = certified.cert.pem();
-        assert_eq!(certificates(&format!("{good}\n{good}")).unwrap().len(), 2);
+        assert_eq!(read(&format!("{good}\n{good}")).unwrap().len(), 2);
         let cut = &good[..good.len() / 2];
         for (pem, words) in [
             ("", "has no certificate"),
@@ -45,7 +45,7 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "is invalid"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is invalid"),
         ] {
-            let why = certificates(pem).unwrap_err();
+            let why = read(pem).unwrap_err();
             assert!(why.contains(words), "{pem:?}: {why}");
         }
     }

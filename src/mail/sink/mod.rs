@@ -1,9 +1,14 @@
 //! Sinks: external tools that make tasks and notes from messages. The installation configures them; rules use their
 //! names.
 
+mod http;
+
 use serde::Deserialize;
 
+use self::http::{WrittenCaldav, WrittenWebhook};
 use super::rule::Target;
+
+pub use self::http::{Authorization, Caldav, Reach, SecretKey, Webhook};
 
 /// Every sink of the installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,10 +29,9 @@ pub struct Sink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkKind {
     /// By HTTP; copies wait in a folder for the worker.
-    Webhook {
-        /// The URL; it has no secret.
-        url: String,
-    },
+    Webhook(Webhook),
+    /// Into a `CalDAV` collection; copies wait in a folder for the worker.
+    Caldav(Caldav),
     /// By email: the message is forwarded.
     Email {
         /// The address.
@@ -51,18 +55,13 @@ pub struct InvalidSinks(String);
 
 /// A sink in the file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
     name: String,
-    webhook: Option<Webhook>,
+    webhook: Option<WrittenWebhook>,
+    caldav: Option<WrittenCaldav>,
     email: Option<Email>,
     namespaces: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Webhook {
-    url: String,
 }
 
 #[derive(Deserialize)]
@@ -72,12 +71,8 @@ struct Email {
 }
 
 impl Sinks {
-    /// All sinks.
-    pub fn iter(&self) -> impl Iterator<Item = &Sink> {
-        self.0.iter()
-    }
-
-    /// Reads a list in YAML: each with `name`, one of `webhook: {url}` and `email: {address}`, and `namespaces`.
+    /// Reads a list in YAML: each with `name`, one of `webhook: {url, …}`, `caldav: {url, …}` and `email: {address}`, and
+    /// `namespaces`.
     ///
     /// # Errors
     /// When it is no such list, or a name is there twice.
@@ -108,6 +103,11 @@ impl Sinks {
         if may { Ok(sink) } else { Err(NoSink::NotAllowed) }
     }
 
+    /// All sinks, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Sink> {
+        self.0.iter()
+    }
+
     /// The names of the sinks that rules of the namespace may use, in the order of the file.
     pub fn names_for(&self, namespace: &str) -> Vec<&str> {
         let may = |sink: &&Sink| sink.namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace);
@@ -127,19 +127,14 @@ fn read(written: Written) -> Result<Sink, String> {
         let name = &written.name;
         return Err(format!(".name: {name:?} is not a name: write 1 to 63 characters of a to z, 0 to 9 and -"));
     }
-    let kind = match (written.webhook, written.email) {
-        (Some(webhook), None) => {
-            let is_url = webhook.url.starts_with("https://") || webhook.url.starts_with("http://");
-            if !is_url || webhook.url.contains(['@', ' ']) {
-                return Err(".webhook.url: write https://… without user or password".to_owned());
-            }
-            SinkKind::Webhook { url: webhook.url }
-        }
-        (None, Some(email)) => {
+    let kind = match (written.webhook, written.caldav, written.email) {
+        (Some(webhook), None, None) => SinkKind::Webhook(webhook.checked().map_err(|why| format!(".webhook{why}"))?),
+        (None, Some(caldav), None) => SinkKind::Caldav(caldav.checked().map_err(|why| format!(".caldav{why}"))?),
+        (None, None, Some(email)) => {
             let address = Target::parse(&email.address).map_err(|error| format!(".email.address: {error}"))?;
             SinkKind::Email { address }
         }
-        (Some(_), Some(_)) | (None, None) => return Err(": write exactly one of webhook and email".to_owned()),
+        _ => return Err(": write exactly one of webhook, caldav and email".to_owned()),
     };
     Ok(Sink { name: written.name, kind, namespaces: written.namespaces })
 }
@@ -156,7 +151,7 @@ mod tests {
     #[test]
     fn a_sink_is_found_by_those_who_may_use_it() {
         let sinks = Sinks::parse(SINKS).unwrap();
-        assert!(matches!(sinks.find("tracker", "mail").unwrap().kind, SinkKind::Webhook { .. }));
+        assert!(matches!(sinks.find("tracker", "mail").unwrap().kind, SinkKind::Webhook(_)));
         let board = sinks.find("board", "any").unwrap();
         assert_eq!(board.kind, SinkKind::Email { address: Target::parse("In@board.example").unwrap() });
         assert_eq!(sinks.find("tracker", "other"), Err(NoSink::NotAllowed));
@@ -173,7 +168,7 @@ mod tests {
     fn a_value_of_the_wrong_type_is_not_repeated() {
         let error = Sinks::parse("- {name: a, webhook: 'https://u:\"hidden\"@a', namespaces: []}").unwrap_err();
         let error = error.to_string();
-        assert!(!error.contains("hidden") && error.contains("a text, expected struct Webhook"), "{error}");
+        assert!(!error.contains("hidden") && error.contains("a text, expected struct WrittenWebhook"), "{error}");
     }
 
     #[test]
@@ -182,6 +177,11 @@ mod tests {
             ("[{name: a, namespaces: []}]", "[0]: write exactly one of"),
             ("[{name: A, webhook: {url: 'https://a'}, namespaces: []}]", "[0].name: \"A\" is not a name"),
             ("[{name: a, webhook: {url: 'ftp://a'}, namespaces: []}]", "[0].webhook.url"),
+            (
+                "[{name: a, webhook: {url: 'https://a'}, caldav: {url: 'https://a'}, namespaces: []}]",
+                "[0]: write exactly",
+            ),
+            ("[{name: a, caldav: {url: 'https://a/x'}, namespaces: []}]", "[0].caldav.url: end it with /"),
             ("[{name: a, webhook: {url: 'https://u:p@a'}, namespaces: []}]", "without user or password"),
             ("[{name: a, email: {address: nobody}, namespaces: []}]", "[0].email.address"),
             ("[{name: a, email: {address: a@b.org}}]", "namespaces"),

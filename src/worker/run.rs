@@ -1,0 +1,402 @@
+//! Starts the worker and stops it: Lease, watches, the intake, reports, the health server.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use kube::{Api, Resource};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::WorkerMetrics;
+use super::reports::Reports;
+use super::secrets::{self, Resolved};
+use super::work::{Assembled, Objects, Settings, assemble};
+use crate::certificates;
+use crate::config::IntakeSettings;
+use crate::controller::shutdown;
+use crate::crd::{DeliveredStatus, EmailForwardingRule, EmailMailbox};
+use crate::intake::queue::{Options, Work};
+use crate::intake::report::{EventReason, Report};
+use crate::kubernetes::access;
+use crate::kubernetes::app_passwords::AppPasswords;
+use crate::kubernetes::client::{self, LastAnswer};
+use crate::kubernetes::cluster;
+use crate::kubernetes::served::ServedDefinitions;
+use crate::kubernetes::stores::{self, Watched};
+use crate::kubernetes::writer::{Part, Writer};
+use crate::leader::Candidate;
+use crate::leader::permit::Permit;
+use crate::mail::Address;
+use crate::sinks_file;
+use crate::status::Occurrence;
+use crate::telemetry::{self, Metrics, Readiness};
+
+/// What became of a rule's copies, in its status.
+const DELIVERED: Part = Part { field: "delivered", manager: "mailcow-operator-intake" };
+/// The handled replay request, in the status of a rule or a mailbox.
+const REPLAYED: Part = Part { field: "lastHandledReplay", manager: "mailcow-operator-intake-replay" };
+/// How long changes are collected before the work is made anew.
+const COLLECT: Duration = Duration::from_millis(300);
+/// How often statuses are written.
+const WRITE: Duration = Duration::from_secs(2);
+/// The same event of a rule is published at most once in this time.
+const REPEAT: Duration = Duration::from_mins(1);
+/// Reports that may wait.
+const REPORTS: usize = 1024;
+/// After this time without an answer of the Kubernetes API the worker is not ready.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// Why the worker could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection to the Kubernetes API.
+    #[error("no connection to the Kubernetes API: {0}")]
+    Kubernetes(#[source] Box<kube::Error>),
+    /// The cluster is unknown, or an option can't be used.
+    #[error("{0}")]
+    Config(String),
+    /// The CRDs do not exist.
+    #[error("the CRDs of email.askrobots.com are not installed, or the worker may not list them: {0}")]
+    NoCrds(#[source] Box<kube::Error>),
+    /// The address for metrics and health can't be used.
+    #[error("can't serve metrics and health on {address}: {error}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The sinks file is invalid.
+    #[error("the sinks file is invalid: {0}")]
+    Sinks(String),
+    /// Another instance may work now.
+    #[error("this instance is no longer the leader: {0}; it restarts on standby")]
+    NotLeading(String),
+    /// The intake ended.
+    #[error("the intake stopped")]
+    Stopped,
+}
+
+/// Runs the worker until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When something that is needed at the start is missing.
+pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
+    let servers = servers(&settings)?;
+    let config =
+        cluster::config(settings.kubeconfig.as_deref()).await.map_err(|error| Error::Config(error.to_string()))?;
+    tracing::info!(cluster = %config.cluster_url, "delivering tasks of this cluster");
+    let no_kube = |error| Error::Kubernetes(Box::new(error));
+    let (permit, last_answer) = (Permit::always(), LastAnswer::default());
+    let unguarded = client::client(config.clone(), Permit::always(), last_answer.clone()).map_err(no_kube)?;
+    let kube = client::client(config, permit.clone(), last_answer.clone()).map_err(no_kube)?;
+    let inaccessible = access::check::<EmailForwardingRule>(&kube, &mut settings.watch_namespaces)
+        .await
+        .map_err(|error| Error::NoCrds(Box::new(error)))?;
+    let (metrics, ready) = (WorkerMetrics::default(), Arc::new(AtomicBool::new(false)));
+    let readiness = readiness(&ready, last_answer, SILENCE.max(settings.lease_duration));
+    if let Some(address) = settings.health_listen {
+        telemetry::serve_probes(address, readiness.clone()).map_err(|error| Error::Listen { address, error })?;
+    }
+    let text = metrics.clone();
+    let mut server = tokio::spawn(telemetry::serve_text(settings.listen, move || text.text(), readiness));
+    let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
+    let ending = shutdown::listen(inaccessible);
+    let leading = metrics.clone();
+    let leading = Arc::new(move |yes| leading.leading(yes));
+    let candidate = Candidate::new(unguarded, &settings.operator_namespace, &settings.leader(), permit, leading);
+    let mut term = tokio::select! {
+        // A standby is ready: it could work at any time.
+        term = candidate.elected(|| ready.store(true, Ordering::Relaxed)) => term,
+        () = shutdown::requested(ending.clone()) => return Ok(()),
+        ended = &mut server => return unserved(settings.listen, ended),
+    };
+    let definitions = Arc::new(ServedDefinitions::new(kube.clone(), Metrics::default()));
+    definitions.read().await;
+    let worker = Worker::start(&kube, &settings, servers, sinks, &definitions, metrics);
+    let ended = tokio::select! {
+        () = worker.work(&settings, &ready, ending.clone()) => {
+            if *ending.borrow() { Ok(()) } else { Err(Error::Stopped) }
+        }
+        () = definitions.follow() => Err(Error::Stopped),
+        why = term.lost() => return Err(Error::NotLeading(why)),
+        ended = &mut server => unserved(settings.listen, ended),
+    };
+    // The intake has ended, so another instance may start at once.
+    term.resign().await;
+    ended
+}
+
+fn servers(settings: &IntakeSettings) -> Result<Settings, Error> {
+    let read = |path: &std::path::PathBuf| {
+        let bad = |why: String| Error::Config(format!("{}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        certificates::read(&text).map_err(bad)?;
+        Ok(text.into_bytes())
+    };
+    Ok(Settings {
+        servers: settings.imap.iter().map(|imap| (imap.server.clone(), (imap.host.clone(), imap.port))).collect(),
+        tls: settings.imap_tls.into(),
+        ca: settings.imap_ca_file.as_ref().map(read).transpose()?.unwrap_or_default(),
+        keep_done: settings.keep_done,
+    })
+}
+
+fn readiness(ready: &Arc<AtomicBool>, last_answer: LastAnswer, longest: Duration) -> Readiness {
+    let ready = ready.clone();
+    Arc::new(move || {
+        let silence = last_answer.elapsed();
+        if silence > longest {
+            return Err(format!("the Kubernetes API has not answered for {} s; see the log", silence.as_secs()));
+        }
+        if !ready.load(Ordering::Relaxed) {
+            return Err("waiting for the Kubernetes API; see the log".to_owned());
+        }
+        Ok(())
+    })
+}
+
+fn unserved(address: SocketAddr, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), Error> {
+    match ended {
+        Ok(Err(error)) => Err(Error::Listen { address, error }),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// What the worker has; only handles.
+struct Worker {
+    rules: Watched<EmailForwardingRule>,
+    mailboxes: Watched<EmailMailbox>,
+    app_passwords: AppPasswords,
+    sinks: watch::Receiver<Arc<Resolved>>,
+    servers: Settings,
+    writer: Writer,
+    metrics: WorkerMetrics,
+    /// What is to be done, and what was reported.
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    made: Arc<Assembled>,
+    reports: Reports,
+    /// When an event of a rule was last published.
+    published: HashMap<(String, EventReason), Instant>,
+}
+
+impl Worker {
+    fn start(
+        kube: &kube::Client,
+        settings: &IntakeSettings,
+        servers: Settings,
+        sinks: watch::Receiver<Arc<crate::mail::Sinks>>,
+        definitions: &Arc<ServedDefinitions>,
+        metrics: WorkerMetrics,
+    ) -> Self {
+        let secrets = || Api::namespaced(kube.clone(), &settings.operator_namespace);
+        let (sender, resolved) = watch::channel(Arc::new(Resolved::default()));
+        tokio::spawn(secrets::follow(secrets(), sinks, sender));
+        Self {
+            rules: stores::watch(stores::in_namespaces(kube, &settings.watch_namespaces)),
+            mailboxes: stores::watch(stores::in_namespaces(kube, &settings.watch_namespaces)),
+            app_passwords: AppPasswords::follow(secrets(), &settings.app_password_secret),
+            sinks: resolved,
+            servers,
+            writer: Writer::new(kube.clone(), definitions.clone()),
+            metrics,
+            state: Arc::default(),
+        }
+    }
+
+    /// Works until the process must stop.
+    async fn work(&self, settings: &IntakeSettings, ready: &AtomicBool, ending: watch::Receiver<bool>) {
+        self.rules.ready().await;
+        self.mailboxes.ready().await;
+        self.app_passwords.ready().await;
+        let mut sinks = self.sinks.clone();
+        // The first value has no sinks at all.
+        let _ = sinks.changed().await;
+        ready.store(true, Ordering::Relaxed);
+        tracing::info!("ready");
+        let (state, started) = (self.state.clone(), crate::clock::now());
+        self.metrics.look_with(move || {
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mailboxes: Vec<Address> = state.made.work.mailboxes.iter().map(|it| it.address.clone()).collect();
+            state.reports.figures(&mailboxes, &crate::clock::now(), &started)
+        });
+        let (work, given) = watch::channel(Arc::new(Work::default()));
+        let (reports, reported) = mpsc::channel(REPORTS);
+        let options =
+            Options { connections: settings.connections, scan_interval: settings.scan_interval, ..Options::default() };
+        let stop = CancellationToken::new();
+        let asked = async {
+            shutdown::requested(ending).await;
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        // Deliveries that run may end.
+        tokio::select! {
+            () = self.follow(&work) => {}
+            () = self.note(reported) => {}
+            () = self.write_statuses() => {}
+            () = crate::intake::run(given, reports, options, stop.clone()) => {}
+            () = asked => {}
+        }
+        self.write_due().await;
+    }
+
+    /// Makes the work anew whenever something changed that it is made from.
+    async fn follow(&self, work: &watch::Sender<Arc<Work>>) {
+        let rules = self.rules.subscribe().map(|_| ());
+        let mailboxes = self.mailboxes.subscribe().map(|_| ());
+        let entries = self.app_passwords.changes().subscribe().map(|_| ());
+        let sinks =
+            stream::unfold(
+                self.sinks.clone(),
+                |mut sinks| async move { sinks.changed().await.ok().map(|()| ((), sinks)) },
+            );
+        let objects = stream::select(stream::select(rules, mailboxes), stream::select(entries, sinks));
+        let mut changes = std::pin::pin!(objects);
+        let mut last = None;
+        loop {
+            let resolved = self.sinks.borrow().clone();
+            let made = Arc::new(self.assemble(&resolved));
+            let now = (made.work.mailboxes.len(), made.work.sinks.len());
+            if last != Some(now) {
+                last = Some(now);
+                tracing::info!(mailboxes = now.0, sinks = now.1, "mailboxes with queue folders, and sinks");
+            }
+            // The intake leaves alone what stays the same.
+            work.send_replace(Arc::new(made.work.clone()));
+            {
+                let mut state = self.state();
+                state.reports.retain(&made);
+                state.made = made;
+            }
+            if changes.next().await.is_none() {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(COLLECT).await;
+            while futures::FutureExt::now_or_never(changes.next()).flatten().is_some() {}
+        }
+    }
+
+    fn assemble(&self, resolved: &Resolved) -> Assembled {
+        assemble(&Objects {
+            rules: &self.rules.state(),
+            mailboxes: &self.mailboxes.state(),
+            entry: &|uid| self.app_passwords.get(uid),
+            sinks: &resolved.sinks,
+            usable: &resolved.usable,
+            settings: &self.servers,
+        })
+    }
+
+    /// Notes reports, counts them, and publishes events.
+    async fn note(&self, mut reported: mpsc::Receiver<Report>) {
+        while let Some(report) = reported.recv().await {
+            if let Report::Attempt(attempt) = &report {
+                self.metrics.attempted(attempt);
+            }
+            let event = {
+                let mut state = self.state();
+                state.reports.note(&report);
+                state.event(&report, &self.sinks.borrow())
+            };
+            if let Some((rule, occurrence)) = event {
+                self.writer.publish_on(&rule.object_ref(&()), &occurrence.event()).await;
+            }
+        }
+    }
+
+    /// Writes the statuses that differ, again and again.
+    async fn write_statuses(&self) {
+        loop {
+            tokio::time::sleep(WRITE).await;
+            self.write_due().await;
+        }
+    }
+
+    /// Writes the statuses that differ now.
+    async fn write_due(&self) {
+        for (rule, status, replayed) in self.due() {
+            let before = self.writer.part(rule.as_ref(), |status| status.delivered.clone());
+            let written = self.writer.write_part(rule.as_ref(), DELIVERED, before.as_ref(), status.as_ref()).await;
+            log_failure(written, rule.as_ref());
+            if let Some(replayed) = replayed {
+                let written = self.writer.write_part(rule.as_ref(), REPLAYED, None, Some(&replayed)).await;
+                log_failure(written, rule.as_ref());
+            }
+        }
+        for (mailbox, replayed) in self.replayed_mailboxes() {
+            let written = self.writer.write_part(mailbox.as_ref(), REPLAYED, None, Some(&replayed)).await;
+            log_failure(written, mailbox.as_ref());
+        }
+    }
+
+    /// The rules with a status that differs, or a replay that is done.
+    fn due(&self) -> Vec<(Arc<EmailForwardingRule>, Option<DeliveredStatus>, Option<String>)> {
+        let resolved = self.sinks.borrow().clone();
+        let invalid = &resolved.invalid;
+        let state = self.state();
+        let of = |rule: &super::work::RuleQueues| {
+            let before = self.writer.part(rule.object.as_ref(), |status| status.delivered.clone());
+            let after = state.reports.status(rule, before.as_ref(), invalid);
+            let replayed = state.reports.replayed_rule(rule).map(ToOwned::to_owned);
+            let known = self.writer.part(rule.object.as_ref(), |status| status.last_handled_replay.clone());
+            let replayed = replayed.filter(|replayed| known.as_ref() != Some(replayed));
+            (after != before || replayed.is_some()).then(|| (rule.object.clone(), after, replayed))
+        };
+        state.made.rules.iter().filter_map(of).collect()
+    }
+
+    fn replayed_mailboxes(&self) -> Vec<(Arc<EmailMailbox>, String)> {
+        let state = self.state();
+        let is_done = |address: &Address, asked: &str| state.reports.is_mailbox_replayed(address, asked, &state.made);
+        let done = state.made.replays.iter().filter(|(mailbox, address, asked)| {
+            let known = self.writer.part(mailbox.as_ref(), |status| status.last_handled_replay.clone());
+            known.as_ref() != Some(asked) && is_done(address, asked)
+        });
+        done.map(|(mailbox, _, asked)| (mailbox.clone(), asked.clone())).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The event for a report, on its rule. Each message in `Failed` has one; others are published again after a while
+    /// only.
+    fn event(&mut self, report: &Report, resolved: &Resolved) -> Option<(Arc<EmailForwardingRule>, Occurrence)> {
+        let Report::Event(event) = report else { return None };
+        let is_of = |rule: &&super::work::RuleQueues| rule.object.metadata.uid.as_ref() == Some(&event.rule.uid);
+        let rule = self.made.rules.iter().find(is_of)?;
+        let (mut reason, mut message) = (event.reason, event.message.clone());
+        let invalid = rule.sinks.iter().find_map(|sink| resolved.invalid.get(sink));
+        if let Some(why) = invalid.filter(|_| reason == EventReason::SinkNotFound) {
+            // The intake has only sinks that can be used.
+            (reason, message) = (EventReason::SinkInvalid, why.clone());
+        }
+        let now = Instant::now();
+        self.published.retain(|_, at| now.duration_since(*at) < REPEAT);
+        let key = (event.rule.uid.clone(), reason);
+        let is_each_news = matches!(reason, EventReason::DeliveryFailed | EventReason::Replayed);
+        if !is_each_news && self.published.contains_key(&key) {
+            return None;
+        }
+        self.published.insert(key, now);
+        Some((rule.object.clone(), Occurrence::Delivery { reason, message }))
+    }
+}
+
+fn log_failure(written: Result<(), kube::Error>, object: &impl Resource<DynamicType = ()>) {
+    if let Err(error) = written {
+        let meta = object.meta();
+        tracing::warn!(%error, namespace = meta.namespace, name = meta.name, "a status can't be written; the worker retries");
+    }
+}

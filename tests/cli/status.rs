@@ -44,7 +44,7 @@ async fn what_is_wrong_comes_first_with_what_to_do_and_the_tree_follows() {
     assert!(lines[0].starts_with("example.com: 6 objects, 3 wrong") && lines[0].contains("1 with a warning"), "{said}");
     assert!(lines[2].starts_with("PROBLEM OF"), "{said}");
     for words in
-        ["embx/lost", "SecretNotFound", "efr/tasks", "SinkNotFound", "add it to sinks in the chart", "DomainNotFound"]
+        ["embx/lost", "SecretNotFound", "efr/tasks", "FeatureDisabled", "feature gate TaskDelivery is off", "DomainNotFound"]
     {
         assert!(said.contains(words), "{words}: {said}");
     }

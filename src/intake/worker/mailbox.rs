@@ -55,6 +55,10 @@ pub(super) struct Mailbox {
     pub(super) last_mail: Option<Instant>,
     failures: u32,
     stopping: Option<Instant>,
+    /// The server refused to work on a folder in this session; another session may see the folder right.
+    pub(super) is_refused: bool,
+    /// When a session was last ended for that.
+    renewed: Option<Instant>,
 }
 
 /// Why a session ended without an error.
@@ -63,6 +67,8 @@ enum End {
     Yielded,
     /// The login changed.
     LoginChanged,
+    /// Another session may see a folder that this one can't work on.
+    Renewed,
     /// The worker ends, or the mailbox has no queue folder any more.
     Stopped,
 }
@@ -82,6 +88,8 @@ impl Mailbox {
             last_mail: None,
             failures: 0,
             stopping: None,
+            is_refused: false,
+            renewed: None,
         }
     }
 
@@ -103,6 +111,7 @@ impl Mailbox {
             let wait = match ended {
                 Ok(End::Stopped) => return,
                 Ok(End::LoginChanged) => Duration::ZERO,
+                Ok(End::Renewed) => RECONNECT.0,
                 Ok(End::Yielded) => self.shared.options.scan_interval,
                 Err(error) => {
                     self.failures += 1;
@@ -255,12 +264,27 @@ impl Mailbox {
                 continue;
             }
             let running = self.folders.values().any(|folder| !folder.running.is_empty());
+            if !running && self.should_renew() {
+                session.close().await;
+                return Ok(End::Renewed);
+            }
             if !running && self.shared.turns.should_yield(turn, self.last_mail) {
                 session.close().await;
                 return Ok(End::Yielded);
             }
             self.wait(&mut session, running).await?;
         }
+    }
+
+    /// Whether to open another session for a folder that this one can't work on: at most once in a scan interval, so
+    /// that a folder that is always refused holds up no other.
+    fn should_renew(&mut self) -> bool {
+        let is_early = self.renewed.is_some_and(|at| at.elapsed() < self.shared.options.scan_interval);
+        let should = std::mem::take(&mut self.is_refused) && !is_early;
+        if should {
+            self.renewed = Some(Instant::now());
+        }
+        should
     }
 
     /// Whether the worker ends and nothing is left to wait for.

@@ -74,6 +74,7 @@ impl Mailbox {
             Err(error) => error,
         };
         let interval = self.shared.options.scan_interval;
+        self.is_refused = true;
         if let Some(folder) = self.folders.get_mut(name) {
             folder.forget_plan();
             folder.changed = false;

@@ -13,7 +13,7 @@ use crate::world::{LIMIT, World};
 const LOOK: Duration = Duration::from_millis(500);
 /// How long nothing may be counted before it is believed that nothing is to come: longer than a domain waits for more
 /// to be attached.
-const STILL: Duration = Duration::from_secs(7);
+const STILL: Duration = Duration::from_secs(4);
 
 /// Samples of a server's metrics, as it writes them.
 pub(crate) struct Samples(String);

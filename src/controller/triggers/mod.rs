@@ -34,7 +34,7 @@ use crate::status::{self, Conditioned};
 /// When forwarding loops are checked.
 const RELINK: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_millis(500) };
 /// When a domain counts its objects. Each count is a read of Mailcow and a write of the status.
-const RECOUNT: Delay = Delay { quiet: Duration::from_secs(5), most: Duration::from_secs(30) };
+const RECOUNT: Delay = Delay { quiet: Duration::from_secs(1), most: Duration::from_secs(30) };
 /// The same for a domain that waits with its deletion until it is empty.
 const RECOUNT_FOR_DELETION: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_secs(1) };
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{ADA, DOMAIN, World};
+use crate::world::{ADA, DOMAIN, LIMIT, World};
 
 /// A domain whose parts are wrong in several ways.
 const BROKEN: &str = "
@@ -39,13 +39,26 @@ async fn what_is_wrong_comes_first_with_what_to_do_and_the_tree_follows() {
     world.until("ealias/stray", "Ready", "False").await;
     world.until("edom/example", "DNSVerified", "False").await;
 
+    // The domain counts its objects a moment after they are ready.
+    ground::wait_until(LIMIT, "the count", async || {
+        let said = world.email(&["status"]).await.out;
+        if said.contains("1 mailbox, 1 alias") { Ok(()) } else { Err(said) }
+    })
+    .await
+    .unwrap();
+
     let said = world.email(&["status"]).await.fine().out;
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("example.com: 6 objects, 3 wrong") && lines[0].contains("1 with a warning"), "{said}");
     assert!(lines[2].starts_with("PROBLEM OF"), "{said}");
-    for words in
-        ["embx/lost", "SecretNotFound", "efr/tasks", "FeatureDisabled", "feature gate TaskDelivery is off", "DomainNotFound"]
-    {
+    for words in [
+        "embx/lost",
+        "SecretNotFound",
+        "efr/tasks",
+        "FeatureDisabled",
+        "feature gate TaskDelivery is off",
+        "DomainNotFound",
+    ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(said.contains("run: kubectl email dns example.com"), "{said}");

@@ -70,7 +70,7 @@ pub struct Targets {
     /// Which mail.
     #[command(flatten)]
     pub which: Which,
-    /// ApiCall on several mails without asking.
+    /// Act on several mails without asking.
     #[arg(short, long)]
     pub yes: bool,
     /// Which Mailcow.

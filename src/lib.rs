@@ -47,6 +47,7 @@ pub mod publisher;
 pub mod shrink;
 pub mod sieve;
 mod sinks_file;
+pub mod startup;
 pub mod status;
 pub mod telemetry;
 pub mod tenancy;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Input;
+use super::failure::nearest;
 use super::manifests::{Manifests, Object, Owner, read};
-use super::rules::unknown;
 use super::show::Show;
 use crate::crd::{self, EmailForwardingRuleSpec, ToSink};
 use crate::desired;
@@ -39,6 +39,11 @@ impl Verdict {
     pub(super) fn json(&self) -> Value {
         let Self { id, mailboxes, wrong } = self;
         json!({"rule": id, "mailboxes": mailboxes, "valid": wrong.is_empty(), "problems": wrong})
+    }
+
+    /// The problems, each with the rule's name.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        self.wrong.iter().map(|why| format!("{}: {why}", self.id))
     }
 }
 
@@ -157,7 +162,8 @@ impl Checked {
         }
         let wanted = input.mailbox.as_ref().and_then(|text| Address::parse(text).ok());
         let label = self.label(wanted.as_ref(), to)?;
-        let unread: Vec<String> = self.verdicts.iter().filter(|one| one.mailboxes.is_empty()).flat_map(said).collect();
+        let unread: Vec<String> =
+            self.verdicts.iter().filter(|one| one.mailboxes.is_empty()).flat_map(Verdict::problems).collect();
         let nobody = || wanted.or_else(|| to.cloned()).map(Owner::of).map(Group::new);
         let mut group = self.groups.remove(&label).or_else(nobody).ok_or_else(|| unread.clone())?;
         group.bad.extend(unread);
@@ -297,7 +303,7 @@ pub(super) fn queue_action(kind: QueueKind) -> &'static str {
     }
 }
 
-/// The errors, each with the rule's name.
-fn said(verdict: &Verdict) -> impl Iterator<Item = String> {
-    verdict.wrong.iter().map(|why| format!("{}: {why}", verdict.id))
+/// The nearest of the known rules or mailboxes.
+fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    vec![format!("there is no {what} {name} in the namespace{}", nearest(name, known))]
 }

@@ -229,7 +229,7 @@ fn key(to: &DomainRef, own: &str) -> (String, String) {
 fn domain(object: &EmailDomain) -> Domain {
     let status = object.status.clone().unwrap_or_default();
     let address = status.domain.clone().unwrap_or_else(|| object.spec.domain.clone());
-    let mut node = node(object, ("EmailDomain", "edom"), address, &status.conditions, status.observed_generation);
+    let mut node = node(object, "EmailDomain", "edom", address, &status.conditions, status.observed_generation);
     node.detail = status.usage.as_ref().map_or_else(String::new, |usage| {
         format!(
             "{}, {}, {}, {}",
@@ -256,7 +256,7 @@ fn domain(object: &EmailDomain) -> Domain {
 fn mailbox_node(object: &EmailMailbox) -> Node {
     let status = object.status.clone().unwrap_or_default();
     let address = status.address.clone().unwrap_or_else(|| format!("{}@…", object.spec.local_part));
-    let mut node = node(object, ("EmailMailbox", "embx"), address, &status.conditions, status.observed_generation);
+    let mut node = node(object, "EmailMailbox", "embx", address, &status.conditions, status.observed_generation);
     node.detail = match (&status.quota, status.messages) {
         (Some(quota), Some(messages)) => {
             let used = match (quota.limit.as_str(), quota.percent) {
@@ -275,7 +275,7 @@ fn alias_node(object: &EmailAlias) -> Node {
     let status = object.status.clone().unwrap_or_default();
     let local = object.spec.local_part.clone().unwrap_or_default();
     let address = status.address.clone().unwrap_or_else(|| format!("{local}@…"));
-    let mut node = node(object, ("EmailAlias", "ealias"), address, &status.conditions, status.observed_generation);
+    let mut node = node(object, "EmailAlias", "ealias", address, &status.conditions, status.observed_generation);
     node.detail = status.goto_summary.map_or_else(String::new, |goto| format!("to {goto}"));
     node
 }
@@ -284,8 +284,7 @@ fn rule_node(object: &EmailForwardingRule) -> Node {
     let status = object.status.clone().unwrap_or_default();
     let to = object.spec.domain_ref.as_ref().map(|to| to.name.clone());
     let of = object.spec.mailbox_ref.as_ref().map(|to| to.name.clone()).or(to).unwrap_or_default();
-    let kind = ("EmailForwardingRule", "efr");
-    let mut node = node(object, kind, of, &status.conditions, status.observed_generation);
+    let mut node = node(object, "EmailForwardingRule", "efr", of, &status.conditions, status.observed_generation);
     node.detail = match (object.spec.enabled, status.position, &status.shadowed_by) {
         (false, ..) => "disabled".to_owned(),
         (true, _, Some(by)) => format!("gets no mail: {by} takes it all"),
@@ -298,7 +297,8 @@ fn rule_node(object: &EmailForwardingRule) -> Node {
 /// What all kinds have in common.
 fn node<K: Resource<DynamicType = ()>>(
     object: &K,
-    (kind, short): (&'static str, &'static str),
+    kind: &'static str,
+    short: &'static str,
     address: String,
     conditions: &[StatusCondition],
     observed: Option<i64>,

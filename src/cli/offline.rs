@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::checked::{Checked, Group, queue_action, sinks};
+use super::checked::{Checked, Group, Verdict, queue_action, sinks};
 use super::manifests::{Manifests, Owner};
 use super::trial::{Arrival, tried};
 use crate::evaluate::Outcome;
@@ -39,7 +39,8 @@ impl Tested {
 pub(crate) fn test_rules(
     objects: &[Value],
     mailbox: &Address,
-    (from, to): (&str, &Address),
+    from: &str,
+    to: &Address,
     message: &str,
 ) -> Result<Tested, String> {
     let mut manifests = Manifests::default();
@@ -53,11 +54,8 @@ pub(crate) fn test_rules(
     let group = label.and_then(|label| checked.groups.remove(&label));
     let group = group.unwrap_or_else(|| Group::new(Owner::of(mailbox.clone())));
     let compiled = sieve::compile(&group.owner.mark(), &group.owner.address, &group.rules);
-    let wrong = |verdict: &super::checked::Verdict| {
-        verdict.wrong.iter().map(|why| format!("{}: {why}", verdict.id)).collect::<Vec<_>>()
-    };
     let refused = compiled.refused.iter().map(|(id, why)| format!("{id}: {why}"));
-    let left_out = checked.verdicts.iter().flat_map(wrong).chain(refused).collect();
+    let left_out = checked.verdicts.iter().flat_map(Verdict::problems).chain(refused).collect();
     let answer = tried(&group, &compiled, &Arrival { from, to, bytes: message.as_bytes().to_vec() });
     let then = answer.then();
     Ok(Tested { mailbox: answer.mailbox, outcome: answer.outcome, is_chat: answer.is_chat, then, left_out })
@@ -80,7 +78,7 @@ mod tests {
         ];
         objects.extend(rules.iter().enumerate().map(|(i, spec)| object("EmailForwardingRule", &format!("r{i}"), spec)));
         let mailbox = Address::parse("box@acme.test").unwrap();
-        test_rules(&objects, &mailbox, ("a@vendor.test", &mailbox), message).unwrap()
+        test_rules(&objects, &mailbox, "a@vendor.test", &mailbox, message).unwrap()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `reconcile`, `pause`, `resume` and `rotate`: the annotations and Secrets that ask the operator for something, by name.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -140,6 +141,9 @@ async fn targets(cluster: &Cluster, operation: Operation, flags: &OperationFlags
     let selection = &flags.selection;
     let is_selected = flags.all || selection.selector.is_some();
     let mut named = Named::parse(&flags.objects).map_err(Failure::wrong)?;
+    // A name that is given twice is done once.
+    let mut seen = BTreeSet::new();
+    named.objects.retain(|object| seen.insert(object.clone()));
     if matches!(operation, Operation::Rotate { .. }) {
         if flags.objects.is_empty() {
             named.kinds = vec![Kind::Mailbox];

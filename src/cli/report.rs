@@ -1,6 +1,6 @@
 //! `report`: what a maintainer needs for a bug report, without secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ use tempfile::NamedTempFile;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, root_cause};
 use super::flags::{ClusterFlags, Selection};
-use super::kinds::{Kind, list};
+use super::kinds::{Kind, Target, list};
 use super::operator::{self, Installed};
 use super::show::Show;
 use crate::crd::MAILBOX_LABEL;
@@ -70,9 +70,11 @@ pub(super) async fn run(flags: &ClusterFlags, report: &ReportFlags, show: &Show)
     let version = version.map_or_else(|error| root_cause(&error), |version| version.git_version);
     gathered.add("versions.json", &json!({"kubectl-email": env!("CARGO_PKG_VERSION"), "kubernetes": version}));
     let scope = cluster.scope(&report.selection);
+    let mut named = BTreeSet::new();
     for kind in Kind::ALL {
         match list(&cluster, kind, &scope, report.selection.selector.as_deref()).await {
             Ok(found) => {
+                named.extend(found.iter().filter_map(named_secret));
                 let objects: Vec<Value> =
                     found.iter().filter_map(|target| serde_json::to_value(&target.object).ok()).collect();
                 gathered.add(&format!("{}.yaml", kind.plural()), &Value::Array(objects));
@@ -81,20 +83,31 @@ pub(super) async fn run(flags: &ClusterFlags, report: &ReportFlags, show: &Show)
             Err(failure) => gathered.missing.extend(failure.problems().to_vec()),
         }
     }
-    match operator::all(&cluster, report.operator_namespace.as_deref()).await {
+    let all = match operator::all(&cluster, report.operator_namespace.as_deref()).await {
         Ok(all) if all.is_empty() => {
             gathered.missing.push("no Deployment of mailcow-operator is in the cluster".to_owned());
+            all
         }
-        Ok(all) => {
-            for installed in &all {
-                show.progress(&format!("reading the operator {}", installed.name()));
-                gathered.operator(&cluster, installed).await;
-            }
+        Ok(all) => all,
+        Err(failure) => {
+            gathered.missing.extend(failure.problems().to_vec());
+            Vec::new()
         }
-        Err(failure) => gathered.missing.extend(failure.problems().to_vec()),
+    };
+    for installed in &all {
+        show.progress(&format!("reading the operator {}", installed.name()));
+        gathered.operator(&cluster, installed).await;
     }
     gathered.events(&cluster, &scope).await;
-    gathered.known_secrets(&cluster, &scope).await;
+    let is_of_mailbox = |secret: &Secret| {
+        let name = (secret.namespace().unwrap_or_default(), secret.name_any());
+        secret.labels().contains_key(MAILBOX_LABEL) || named.contains(&name)
+    };
+    gathered.known_secrets(&cluster, &scope, is_of_mailbox).await;
+    let places: BTreeSet<String> = all.iter().map(Installed::namespace).collect();
+    for place in places {
+        gathered.known_secrets(&cluster, &Scope::In(place), |_| true).await;
+    }
     show.progress("");
     gathered.redact();
     gathered.check()?;
@@ -166,26 +179,20 @@ impl Report {
         self.add_all("events.yaml", events);
     }
 
-    /// The values of the Secrets that the user may read: they are only used to make sure that none is in the report.
-    async fn known_secrets(&mut self, cluster: &Cluster, scope: &Scope) {
-        let mut found = cluster.list::<Secret>(scope, Some(MAILBOX_LABEL)).await;
-        if let Ok(installed) = operator::all(cluster, None).await {
-            for one in installed {
-                let scope = Scope::In(one.namespace());
-                if let (Ok(found), Ok(more)) = (&mut found, cluster.list::<Secret>(&scope, None).await) {
-                    found.extend(more);
-                }
-            }
-        }
-        match found {
-            Ok(found) => {
-                let values = found.into_iter().flat_map(|secret| secret.data.unwrap_or_default());
-                let secret = values.filter(|(key, _)| !PUBLIC_KEYS.contains(&key.as_str()));
-                let texts = secret.filter_map(|(_, value)| String::from_utf8(value.0).ok());
-                self.secrets = texts.map(|text| text.trim().to_owned()).filter(|text| text.len() >= SHORTEST).collect();
-            }
-            Err(_) => self.missing.push("Secrets may not be read: their values were not compared with the report, and only fields with names such as password were taken out".to_owned()),
-        }
+    /// Remembers the values of Secrets that the user may read: they are only used to make sure that none is in the report.
+    async fn known_secrets(&mut self, cluster: &Cluster, scope: &Scope, matters: impl Fn(&Secret) -> bool) {
+        let Ok(found) = cluster.list::<Secret>(scope, None).await else {
+            let place = scope.namespace().map_or("all namespaces".to_owned(), |name| format!("the namespace {name}"));
+            self.missing.push(format!(
+                "Secrets may not be read in {place}: their values were not compared with the report, and only fields with names such as password were taken out"
+            ));
+            return;
+        };
+        let values = found.into_iter().filter(matters).flat_map(|secret| secret.data.unwrap_or_default());
+        let secret = values.filter(|(key, _)| !PUBLIC_KEYS.contains(&key.as_str()));
+        let texts = secret.filter_map(|(_, value)| String::from_utf8(value.0).ok());
+        let texts = texts.map(|text| text.trim().to_owned()).filter(|text| text.len() >= SHORTEST);
+        self.secrets.extend(texts);
     }
 
     /// Takes out every known secret, as it is and in Base64.
@@ -230,6 +237,13 @@ impl Report {
         file.persist(path).map_err(|error| failed(error.error))?;
         Ok(())
     }
+}
+
+/// The Secret that a mailbox names, by namespace and name.
+fn named_secret(target: &Target) -> Option<(String, String)> {
+    let object = serde_json::to_value(&target.object).ok()?;
+    let name = object["spec"]["passwordSecretRef"]["name"].as_str()?.to_owned();
+    Some((target.object.metadata.namespace.clone()?, name))
 }
 
 /// The forms in which a secret may stand in a text.

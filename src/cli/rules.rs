@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::checked::{Checked, Group, Verdict, shown, sinks};
 use super::cluster::{self, Cluster, Scope};
-use super::failure::{Failure, nearest};
+use super::failure::Failure;
 use super::flags::ClusterFlags;
 use super::kinds::{Kind, list};
 use super::manifests::{Manifests, read};
@@ -128,9 +128,4 @@ fn check(checked: Checked, input: &Input, show: &Show) -> Result<(), Failure> {
         show.table(&rows)
     })?;
     if is_bad == 0 { Ok(()) } else { Err(Failure::wrong(format!("{is_bad} of {} rules are invalid", verdicts.len()))) }
-}
-
-/// The nearest of the known rules or mailboxes.
-pub(super) fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    vec![format!("there is no {what} {name} in the namespace{}", nearest(name, known))]
 }

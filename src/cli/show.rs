@@ -139,6 +139,8 @@ impl Show {
         // Known only before the terminal is forgotten.
         let width = table.width().filter(|_| self.is_terminal);
         if self.in_colour {
+            // Otherwise the library reads NO_COLOR too, and leaves empty escape sequences.
+            crossterm::style::force_color_output(true);
             table.enforce_styling();
         } else {
             table.force_no_tty();

@@ -51,7 +51,7 @@ pub(super) async fn run(cluster: &Cluster, flags: &StatusFlags, show: &Show) -> 
     show.progress("reading the objects");
     let objects = objects(cluster, &scope, flags.selection.selector.as_deref()).await;
     show.progress("");
-    let fleet = selected(Fleet::of(&objects?), flags.domain.as_deref(), &scope)?;
+    let fleet = selected(Fleet::of(&objects?), flags, &scope)?;
     if fleet.nodes().next().is_none() && flags.output == Output::Text {
         let place = scope.namespace().map_or("any namespace".to_owned(), |name| format!("the namespace {name}"));
         show.note(&format!("there is no EmailDomain in {place}; look elsewhere with -n or -A"));
@@ -71,9 +71,13 @@ async fn objects(cluster: &Cluster, scope: &Scope, selector: Option<&str>) -> Re
     Ok(Objects { domains, mailboxes, aliases, rules })
 }
 
-/// The fleet, or of it the domain that was asked for.
-fn selected(mut fleet: Fleet, asked: Option<&str>, scope: &Scope) -> Result<Fleet, Failure> {
-    let Some(asked) = asked else { return Ok(fleet) };
+/// The fleet, or of it what was asked for.
+fn selected(mut fleet: Fleet, flags: &StatusFlags, scope: &Scope) -> Result<Fleet, Failure> {
+    if flags.selection.selector.is_some() {
+        // Objects of domains that were not selected.
+        fleet.without_domain.clear();
+    }
+    let Some(asked) = flags.domain.as_deref() else { return Ok(fleet) };
     let name = DomainName::parse(asked).ok();
     let is_it = |domain: &Domain| {
         domain.node.name == asked || name.as_ref().is_some_and(|name| name.as_str() == domain.node.address)
@@ -142,7 +146,7 @@ async fn follow(
         let objects =
             Objects { domains: all(&domains), mailboxes: all(&mailboxes), aliases: all(&aliases), rules: all(&rules) };
         // A domain that was deleted is no error while it is watched.
-        let now = selected(Fleet::of(&objects), flags.domain.as_deref(), scope).unwrap_or_default();
+        let now = selected(Fleet::of(&objects), flags, scope).unwrap_or_default();
         if json(&now)? == json(&shown)? {
             continue;
         }

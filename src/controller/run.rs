@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
@@ -29,10 +28,7 @@ use crate::crd::EmailDomain;
 use crate::dns::Lookup;
 use crate::gates::Gate;
 use crate::keyed_lock::KeyedLock;
-use crate::kubernetes::access;
 use crate::kubernetes::app_passwords::AppPasswords;
-use crate::kubernetes::client::{self, LastAnswer};
-use crate::kubernetes::cluster;
 use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
@@ -41,36 +37,16 @@ use crate::leader::{Candidate, Leading};
 use crate::mail::Sinks;
 use crate::publisher::Publisher;
 use crate::sinks_file;
-use crate::telemetry::{self, Metrics, Readiness};
+use crate::startup::{self, Connection};
+use crate::telemetry::{self, Metrics};
 use crate::tenancy::Reserved;
-
-/// After this time without an answer of the Kubernetes API the operator is not ready; or after the duration of the
-/// Lease, if that is longer, because the Lease is renewed several times in it.
-const SILENCE: Duration = Duration::from_mins(1);
 
 /// Why the operator could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection to the Kubernetes API.
-    #[error("no connection to the Kubernetes API: {0}")]
-    Kubernetes(#[source] Box<kube::Error>),
-    /// The cluster is unknown.
-    #[error("{0}")]
-    Config(String),
-    /// The CRDs do not exist.
-    #[error("the CRDs of email.askrobots.com are not installed, or the operator may not list them: {0}")]
-    NoCrds(#[source] Box<kube::Error>),
-    /// The address for metrics and health can't be used.
-    #[error("can't serve metrics and health on {address}: {error}")]
-    Listen {
-        /// As configured.
-        address: std::net::SocketAddr,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// The sinks file is invalid.
-    #[error("the sinks file is invalid: {0}")]
-    Sinks(String),
+    /// As for every process.
+    #[error(transparent)]
+    Start(#[from] startup::Error),
     /// Another instance may be the leader now.
     #[error("this instance is no longer the leader: {0}; it restarts on standby")]
     NotLeading(String),
@@ -84,30 +60,24 @@ pub enum Error {
 /// # Errors
 /// When something that is needed at the start is missing.
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
-    let config =
-        cluster::config(settings.kubeconfig.as_deref()).await.map_err(|error| Error::Config(error.to_string()))?;
-    tracing::info!(cluster = %config.cluster_url, "working on this cluster");
-    let no_kube = |error| Error::Kubernetes(Box::new(error));
-    let (permit, last_answer) = (Permit::always(), LastAnswer::default());
-    let unguarded = client::client(config.clone(), Permit::always(), last_answer.clone()).map_err(no_kube)?;
-    let kube = client::client(config, permit.clone(), last_answer.clone()).map_err(no_kube)?;
-    let inaccessible = access::check::<EmailDomain>(&kube, &mut settings.watch_namespaces)
-        .await
-        .map_err(|error| Error::NoCrds(Box::new(error)))?;
+    let namespaces = &mut settings.watch_namespaces;
+    let connection = startup::connect::<EmailDomain>("operator", settings.kubeconfig.as_deref(), namespaces).await?;
+    let Connection { kube, unguarded, permit, last_answer, inaccessible } = connection;
     let metrics = Metrics::default();
     metrics.gates(&settings.feature_gates);
     tracing::info!(feature_gates = %settings.feature_gates, "starting");
     let ready = Arc::new(AtomicBool::new(false));
     let listen = settings.listen;
-    let readiness = readiness(&ready, last_answer, &settings);
+    let readiness = startup::readiness(&ready, last_answer, settings.leader.lease_duration);
     if let Some(address) = settings.health_listen {
-        telemetry::serve_probes(address, readiness.clone()).map_err(|error| Error::Listen { address, error })?;
+        telemetry::serve_probes(address, readiness.clone())
+            .map_err(|error| startup::Error::Listen { address, error })?;
     }
     let mut server = tokio::spawn(telemetry::serve(listen, metrics.clone(), readiness));
     let cluster = cluster_id(&kube, &settings).await?;
     let lookup =
         Lookup::new(verification::options(&settings.dns)).map_err(|error| Error::Resolver(error.to_string()))?;
-    let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
+    let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(startup::Error::Sinks)?;
     let ending = shutdown::listen(inaccessible);
     let leading: Leading = {
         let metrics = metrics.clone();
@@ -119,7 +89,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
             ready.store(true, Ordering::Relaxed);
         }) => term,
         () = shutdown::requested(ending.clone()) => return Ok(()),
-        ended = &mut server => return unserved(listen, ended),
+        ended = &mut server => return Ok(startup::server_ended(listen, ended)?),
     };
     let definitions = Arc::new(ServedDefinitions::new(kube.clone(), metrics.clone()));
     definitions.read().await;
@@ -133,33 +103,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         () = poll.run() => Ok(()),
         () = definitions.follow() => Ok(()),
         why = term.lost() => Err(Error::NotLeading(why)),
-        ended = &mut server => unserved(listen, ended),
-    }
-}
-
-/// Whether the operator is ready: it has started, and Kubernetes answers.
-fn readiness(ready: &Arc<AtomicBool>, last_answer: LastAnswer, settings: &Settings) -> Readiness {
-    let (ready, longest) = (ready.clone(), SILENCE.max(settings.leader.lease_duration));
-    Arc::new(move || {
-        let silence = last_answer.elapsed();
-        if silence > longest {
-            return Err(format!("the Kubernetes API has not answered for {} s; see the log", silence.as_secs()));
-        }
-        if !ready.load(Ordering::Relaxed) {
-            return Err("waiting for the Kubernetes API; see the log".to_owned());
-        }
-        Ok(())
-    })
-}
-
-/// The end of the server for metrics and health.
-fn unserved(
-    address: std::net::SocketAddr,
-    ended: Result<std::io::Result<()>, tokio::task::JoinError>,
-) -> Result<(), Error> {
-    match ended {
-        Ok(Err(error)) => Err(Error::Listen { address, error }),
-        Ok(Ok(())) | Err(_) => Ok(()),
+        ended = &mut server => Ok(startup::server_ended(listen, ended)?),
     }
 }
 
@@ -169,7 +113,7 @@ async fn cluster_id(kube: &kube::Client, settings: &Settings) -> Result<String, 
         return Ok(id.clone());
     }
     let namespaces: Api<Namespace> = Api::all(kube.clone());
-    let system = namespaces.get("kube-system").await.map_err(|error| Error::Kubernetes(Box::new(error)))?;
+    let system = namespaces.get("kube-system").await.map_err(startup::Error::from)?;
     Ok(system.uid().unwrap_or_default().chars().take(8).collect())
 }
 

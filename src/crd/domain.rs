@@ -244,7 +244,8 @@ pub struct DnsSpec {
         inner(length(min = 1, max = 253), regex(pattern = r#"^[^\s\x00-\x1f\x7f@/:*"'<>(),;\\]+$"#))
     )]
     pub allowed_extra_mx: Vec<String>,
-    /// Where the operator writes the records, so that another tool publishes them in DNS. Default: `None`.
+    /// Where the operator writes the records, so that another tool publishes them in DNS. Needs the feature gate
+    /// `DNSPublishing`. Default: `None`.
     #[serde(default)]
     pub publish: DnsPublish,
     /// What happens to published `DNSEndpoint` objects when you delete this object or change `publish`. Default:

@@ -264,7 +264,7 @@ pub struct DeliveredStatus {
     /// When a sink last took a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_time: Option<Time>,
-    /// Why messages wait or fail, one of the reasons of events. Omitted when all is well.
+    /// Why messages wait or fail, one of the reasons of events or conditions. Omitted when all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The reason in words.

@@ -12,10 +12,10 @@ pub struct Action {
     /// Forward the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
-    /// Create a task from the message.
+    /// Create a task from the message. Needs the feature gate `TaskDelivery`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_task: Option<ToSink>,
-    /// Create a note from the message.
+    /// Create a note from the message. Needs the feature gate `TaskDelivery`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_note: Option<ToSink>,
     /// Keep the message out of the inbox.

@@ -219,7 +219,7 @@ where
     let changes = Publisher::default();
     let (all_in, listed) = watch::channel(false);
     let (all_published, published) = watch::channel(false);
-    tokio::spawn(fill(events(store.clone()), writer, changes.clone(), [all_in, all_published]));
+    tokio::spawn(fill(events(store.clone()), writer, changes.clone(), all_in, all_published));
     Watched { store, changes, listed, published }
 }
 
@@ -228,7 +228,8 @@ async fn fill<K>(
     mut events: Events<K>,
     mut writer: Writer<K>,
     changes: Publisher<Change<K>>,
-    [all_in, all_published]: [watch::Sender<bool>; 2],
+    all_in: watch::Sender<bool>,
+    all_published: watch::Sender<bool>,
 ) where
     K: Resource<DynamicType = ()> + Clone,
 {

@@ -37,7 +37,8 @@ impl Call<'_> {
     /// last read; `None` if the caller may not read it.
     pub(crate) async fn until_ready<K: Managed>(
         &self,
-        (namespace, name): (&str, &str),
+        namespace: &str,
+        name: &str,
         limit: Duration,
     ) -> Result<Option<K>, ToolError> {
         let begin = Instant::now();

@@ -100,7 +100,8 @@ impl Caller {
         &self,
         namespace: &str,
         name: &str,
-        (uid, version): (&str, &str),
+        uid: &str,
+        version: &str,
     ) -> Result<bool, ToolError> {
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: Some(version.to_owned()) };
         let params = DeleteParams::default().preconditions(only);

@@ -98,10 +98,10 @@ pub(crate) async fn apply(
     let namespace = Namespace::try_from(plan.namespace.clone()).map_err(|_| unknown_digest())?;
     call.scope.check(&namespace)?;
     match plan.kind {
-        Kind::EmailDomain => applied::<EmailDomain>(call, plans, (digest, &plan), ask).await,
-        Kind::EmailMailbox => applied::<EmailMailbox>(call, plans, (digest, &plan), ask).await,
-        Kind::EmailAlias => applied::<EmailAlias>(call, plans, (digest, &plan), ask).await,
-        Kind::EmailForwardingRule => applied::<EmailForwardingRule>(call, plans, (digest, &plan), ask).await,
+        Kind::EmailDomain => applied::<EmailDomain>(call, plans, digest, &plan, ask).await,
+        Kind::EmailMailbox => applied::<EmailMailbox>(call, plans, digest, &plan, ask).await,
+        Kind::EmailAlias => applied::<EmailAlias>(call, plans, digest, &plan, ask).await,
+        Kind::EmailForwardingRule => applied::<EmailForwardingRule>(call, plans, digest, &plan, ask).await,
     }
 }
 
@@ -116,7 +116,8 @@ fn unknown_digest() -> ToolError {
 async fn applied<K: Lossy>(
     call: &Call<'_>,
     plans: &Plans,
-    (digest, plan): (&str, &Plan),
+    digest: &str,
+    plan: &Plan,
     ask: Ask<'_>,
 ) -> Result<Applied, ToolError> {
     if matches!(ask, Ask::Never) {
@@ -238,9 +239,14 @@ fn confirmed(answer: Option<&ElicitResult>, confirmation: &str) -> Result<(), To
 /// What a person does where a client can't ask them.
 fn ask_by_kubectl<K: Lossy>(plan: &Plan) -> ToolError {
     let resource = K::plural(&());
+    let (namespace, name) = (&plan.namespace, &plan.name);
+    // The operator destroys mail only with this annotation.
+    let confirm = plan.loss.annotation.as_ref().map(|value| {
+        format!("kubectl -n {namespace} annotate --overwrite {resource} {name} {CONFIRM_DELETE}={value} && ")
+    });
     let message = format!(
-        "this client can't ask a person (it has no elicitation), so nothing was deleted. A person can run: kubectl -n {} delete {resource} {}",
-        plan.namespace, plan.name
+        "this client can't ask a person (it has no elicitation), so nothing was deleted. A person can run: {}kubectl -n {namespace} delete {resource} {name}",
+        confirm.unwrap_or_default()
     );
     ToolError::new(ErrorKind::NotConfirmed, message)
 }
@@ -258,7 +264,7 @@ async fn deleted<K: Lossy>(call: &Call<'_>, plan: &Plan, annotation: Option<&str
     for _ in 0..TRIES {
         let object: K = planned_object(call, plan).await?;
         let version = object.resource_version().unwrap_or_default();
-        match call.caller.delete::<K>(&plan.namespace, &plan.name, (&plan.uid, &version)).await {
+        match call.caller.delete::<K>(&plan.namespace, &plan.name, &plan.uid, &version).await {
             Ok(gone) => return Ok(gone),
             // The operator has reported something meanwhile.
             Err(error) if error.error == ErrorKind::Conflict => last = Some(error),

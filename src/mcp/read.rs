@@ -63,7 +63,8 @@ impl Cursor {
 pub(crate) async fn page<K: Managed>(
     caller: &Caller,
     places: &[Option<String>],
-    (limit, cursor): (u32, Option<&str>),
+    limit: u32,
+    cursor: Option<&str>,
     takes: impl Fn(&K) -> bool,
 ) -> Result<Page<K>, ToolError> {
     let start = cursor.map(Cursor::read).transpose()?;
@@ -119,7 +120,7 @@ fn expired(error: ToolError) -> ToolError {
 pub(crate) async fn domains(caller: &Caller, scope: &Scope, list: &ListDomains) -> Result<Domains, ToolError> {
     let places = scope.places(list.namespace.as_ref())?;
     let limit = list.limit.map_or(USUAL_ITEMS, super::arguments::Items::get);
-    let page = page::<EmailDomain>(caller, &places, (limit, list.cursor.as_deref()), |_| true).await?;
+    let page = page::<EmailDomain>(caller, &places, limit, list.cursor.as_deref(), |_| true).await?;
     Ok(Domains { items: page.items.iter().map(domain_item).collect(), next_cursor: page.next })
 }
 
@@ -148,7 +149,7 @@ async fn listed<K: Managed>(
     let places = scope.places(list.namespace.as_ref())?;
     let limit = list.limit.map_or(USUAL_ITEMS, super::arguments::Items::get);
     let wanted = list.domain.as_ref().map(ObjectName::as_str);
-    page::<K>(caller, &places, (limit, list.cursor.as_deref()), |object| {
+    page::<K>(caller, &places, limit, list.cursor.as_deref(), |object| {
         wanted.is_none_or(|wanted| domain(object) == Some(wanted))
     })
     .await

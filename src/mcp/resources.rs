@@ -71,7 +71,7 @@ async fn of<K: Managed>(
     places: &[Option<String>],
     cursor: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ToolError> {
-    let page = page::<K>(caller, places, (MOST_ITEMS, cursor), |_| true).await?;
+    let page = page::<K>(caller, places, MOST_ITEMS, cursor, |_| true).await?;
     let items = page.items.iter().map(|object| {
         let name = object.meta().name.clone().unwrap_or_default();
         let uri = format!("{SCHEME}{}/{}/{name}", object.place(), K::KIND);

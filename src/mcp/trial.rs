@@ -37,7 +37,7 @@ pub(crate) async fn test(
         by_name || spec.domain_ref.as_ref().is_some_and(|to| to.is_same(&mailbox.spec.domain_ref, namespace))
     };
     let place = [Some(namespace.to_owned())];
-    let rules = page::<EmailForwardingRule>(caller, &place, (MOST_RULES, None), is_of_it).await?;
+    let rules = page::<EmailForwardingRule>(caller, &place, MOST_RULES, None, is_of_it).await?;
     let mut objects: Vec<Value> = rules.items.iter().map(described).collect();
     objects.push(described(&mailbox));
     objects.extend(domain.iter().map(described));
@@ -46,7 +46,7 @@ pub(crate) async fn test(
             .map_err(|error| ToolError::new(ErrorKind::InvalidArgument, error.to_string()))?,
         None => address.clone(),
     };
-    let tested = test_rules(&objects, &address, (&wanted.from, &to), &wanted.message)
+    let tested = test_rules(&objects, &address, &wanted.from, &to, &wanted.message)
         .map_err(|why| ToolError::new(ErrorKind::Refused, why))?;
     let mut remarks = tested.left_out.clone();
     if tested.is_chat {

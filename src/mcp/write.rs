@@ -43,9 +43,8 @@ pub(crate) async fn create_domain(call: &Call<'_>, wanted: CreateDomain) -> Resu
         ("server", json!(wanted.server)),
         ("limits", if limits.is_empty() { Value::Null } else { Value::Object(limits) }),
     ]);
-    let (_, change) = create::<EmailDomain>(call, (&wanted.namespace, &name), spec).await?;
-    let (domain, answer) =
-        written::<EmailDomain>(call, (&wanted.namespace, &name), change, wanted.wait_seconds).await?;
+    let (_, change) = create::<EmailDomain>(call, &wanted.namespace, &name, spec).await?;
+    let (domain, answer) = written::<EmailDomain>(call, &wanted.namespace, &name, change, wanted.wait_seconds).await?;
     let what_to_do = match domain {
         Some(domain) if domain.is_ready() => {
             "call get_domain_dns and have a person publish the records; then create mailboxes"
@@ -65,9 +64,9 @@ pub(crate) async fn create_mailbox(call: &Call<'_>, wanted: CreateMailbox) -> Re
         ("displayName", json!(wanted.display_name)),
         ("quota", json!(wanted.quota)),
     ]);
-    let (_, change) = create::<EmailMailbox>(call, (&wanted.namespace, &name), spec).await?;
+    let (_, change) = create::<EmailMailbox>(call, &wanted.namespace, &name, spec).await?;
     let (mailbox, answer) =
-        written::<EmailMailbox>(call, (&wanted.namespace, &name), change, wanted.wait_seconds).await?;
+        written::<EmailMailbox>(call, &wanted.namespace, &name, change, wanted.wait_seconds).await?;
     let secret = mailbox.as_ref().map_or_else(|| format!("{name}-mailbox"), credentials);
     let what_to_do = if answer.ready {
         format!("a person reads the password from the Secret {secret}; it is in no answer of this server")
@@ -109,8 +108,8 @@ pub(crate) async fn add_alias(call: &Call<'_>, wanted: AddAlias) -> Result<Writt
         ("sink", json!(wanted.sink)),
         ("publicComment", json!(wanted.public_comment)),
     ]);
-    let (_, change) = create::<EmailAlias>(call, (&wanted.namespace, &name), spec).await?;
-    let (_, answer) = written::<EmailAlias>(call, (&wanted.namespace, &name), change, wanted.wait_seconds).await?;
+    let (_, change) = create::<EmailAlias>(call, &wanted.namespace, &name, spec).await?;
+    let (_, answer) = written::<EmailAlias>(call, &wanted.namespace, &name, change, wanted.wait_seconds).await?;
     Ok(answer)
 }
 
@@ -130,9 +129,9 @@ pub(crate) async fn create_rule(call: &Call<'_>, wanted: CreateForwardingRule) -
         ("actions", json!(wanted.actions)),
         ("onMatch", json!(wanted.on_match)),
     ]);
-    let place = (&wanted.namespace, &wanted.name);
-    let (_, change) = create::<EmailForwardingRule>(call, place, spec).await?;
-    let (_, answer) = written::<EmailForwardingRule>(call, place, change, wanted.wait_seconds).await?;
+    let (_, change) = create::<EmailForwardingRule>(call, &wanted.namespace, &wanted.name, spec).await?;
+    let (_, answer) =
+        written::<EmailForwardingRule>(call, &wanted.namespace, &wanted.name, change, wanted.wait_seconds).await?;
     let what_to_do = if answer.ready { "try it with test_forwarding_rules".to_owned() } else { answer.what_to_do };
     Ok(Written { what_to_do, ..answer })
 }
@@ -140,7 +139,6 @@ pub(crate) async fn create_rule(call: &Call<'_>, wanted: CreateForwardingRule) -
 /// `set_mailbox_state`
 pub(crate) async fn set_state(call: &Call<'_>, wanted: SetMailboxState) -> Result<Written, ToolError> {
     call.scope.check(&wanted.namespace)?;
-    let place = (&wanted.namespace, &wanted.name);
     let before: EmailMailbox = call.caller.get(wanted.namespace.as_str(), wanted.name.as_str()).await?;
     let mut change = Change::Unchanged;
     let managers = before.meta().managed_fields.iter().flatten();
@@ -158,7 +156,8 @@ pub(crate) async fn set_state(call: &Call<'_>, wanted: SetMailboxState) -> Resul
         call.caller.patch::<EmailMailbox>(wanted.namespace.as_str(), wanted.name.as_str(), &patch).await?;
         change = Change::Changed;
     }
-    let (_, answer) = written::<EmailMailbox>(call, place, change, wanted.wait_seconds).await?;
+    let (_, answer) =
+        written::<EmailMailbox>(call, &wanted.namespace, &wanted.name, change, wanted.wait_seconds).await?;
     let by_gitops = before.meta().managed_fields.iter().flatten().find_map(gitops);
     let what_to_do = match by_gitops {
         Some(manager) if change == Change::Changed => {
@@ -186,7 +185,8 @@ fn gitops(entry: &ManagedFieldsEntry) -> Option<&str> {
 /// Creates an object, or finds it as wanted.
 async fn create<K: Managed>(
     call: &Call<'_>,
-    (namespace, name): (&Namespace, &ObjectName),
+    namespace: &Namespace,
+    name: &ObjectName,
     spec: Map<String, Value>,
 ) -> Result<(K, Change), ToolError> {
     let (namespace, name, spec) = (namespace.as_str(), name.as_str(), Value::Object(spec));
@@ -254,12 +254,13 @@ fn is_part(wanted: &Value, has: &Value) -> bool {
 /// Waits for the object and describes it.
 async fn written<K: Managed>(
     call: &Call<'_>,
-    (namespace, name): (&Namespace, &ObjectName),
+    namespace: &Namespace,
+    name: &ObjectName,
     change: Change,
     wait: Option<Seconds>,
 ) -> Result<(Option<K>, Written), ToolError> {
     let limit = Duration::from_secs(wait.map_or(USUAL_WAIT, Seconds::get).into());
-    let object = call.until_ready::<K>((namespace.as_str(), name.as_str()), limit).await?;
+    let object = call.until_ready::<K>(namespace.as_str(), name.as_str(), limit).await?;
     let ready = object.as_ref().is_some_and(K::is_ready);
     let what_to_do = match &object {
         None => "the object is written; you may not read it, so it is not known whether it is ready",

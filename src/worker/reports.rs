@@ -250,7 +250,7 @@ mod tests {
         Report::Scan(ScanReport { mailbox: address(local), at: at(90), failure })
     }
 
-    fn noted(reports: &[Report]) -> Reports {
+    fn collected(reports: &[Report]) -> Reports {
         let mut all = Reports::default();
         for report in reports {
             all.note(report);
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_counts_of_all_mailboxes_add_up() {
-        let all = noted(&[folder("ada", 3, 1, 0), folder("bob", 4, 0, 2), folder("ada", 5, 1, 0)]);
+        let all = collected(&[folder("ada", 3, 1, 0), folder("bob", 4, 0, 2), folder("ada", 5, 1, 0)]);
         let status = all.status(&rule(&["ada", "bob"]), None, &BTreeMap::new()).unwrap();
         assert_eq!((status.total, status.failed, status.waiting), (9, 1, 2));
         assert_eq!((status.reason, status.last_time), (None, None));
@@ -268,17 +268,17 @@ mod tests {
 
     #[test]
     fn nothing_is_said_before_something_is_known_and_nothing_falls_while_a_part_is_unknown() {
-        let all = noted(&[]);
+        let all = collected(&[]);
         assert_eq!(all.status(&rule(&["ada"]), None, &BTreeMap::new()), None);
         let before = DeliveredStatus { total: 9, ..DeliveredStatus::default() };
-        let part = noted(&[folder("ada", 3, 0, 0)]);
+        let part = collected(&[folder("ada", 3, 0, 0)]);
         assert_eq!(part.status(&rule(&["ada", "bob"]), Some(&before), &BTreeMap::new()).unwrap().total, 9);
         assert_eq!(part.status(&rule(&["ada"]), Some(&before), &BTreeMap::new()).unwrap().total, 3);
     }
 
     #[test]
     fn what_is_wrong_is_said_and_goes_when_it_is_right() {
-        let mut all = noted(&[folder("ada", 0, 0, 1), scan("ada", Some("refused"))]);
+        let mut all = collected(&[folder("ada", 0, 0, 1), scan("ada", Some("refused"))]);
         let said = |all: &Reports, invalid: &BTreeMap<String, String>| {
             let status = all.status(&rule(&["ada"]), None, invalid).unwrap();
             (status.reason.unwrap_or_default(), status.message.unwrap_or_default())
@@ -319,7 +319,7 @@ mod tests {
             request: request.into(),
             messages: 1,
         };
-        let mut all = noted(&[replayed("ada", "rule=1 mailbox=")]);
+        let mut all = collected(&[replayed("ada", "rule=1 mailbox=")]);
         let both = rule(&["ada", "bob"]);
         assert_eq!(all.replayed_rule(&both), None);
         all.note(&replayed("bob", "rule=0 mailbox="));
@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn figures_are_of_now() {
-        let all = noted(&[folder("ada", 0, 2, 1), folder("bob", 0, 0, 0), scan("ada", None), scan("bob", Some("x"))]);
+        let all =
+            collected(&[folder("ada", 0, 2, 1), folder("bob", 0, 0, 0), scan("ada", None), scan("bob", Some("x"))]);
         let figures = all.figures(&["ada", "bob"].map(address), &at(100), &at(50));
         assert_eq!(figures.waiting, BTreeMap::from([("tracker".to_owned(), 1)]));
         assert_eq!(figures.failed, BTreeMap::from([("tracker".to_owned(), 2)]));

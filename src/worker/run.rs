@@ -1,7 +1,6 @@
 //! Starts the worker and stops it: Lease, watches, the intake, reports, the health server.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,19 +20,16 @@ use crate::controller::shutdown;
 use crate::crd::{DeliveredStatus, EmailForwardingRule, EmailMailbox};
 use crate::intake::queue::{Options, Work};
 use crate::intake::report::{EventReason, Report};
-use crate::kubernetes::access;
 use crate::kubernetes::app_passwords::AppPasswords;
-use crate::kubernetes::client::{self, LastAnswer};
-use crate::kubernetes::cluster;
 use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::{self, Watched};
 use crate::kubernetes::writer::{Part, Writer};
 use crate::leader::Candidate;
-use crate::leader::permit::Permit;
 use crate::mail::Address;
 use crate::sinks_file;
+use crate::startup::{self, Connection};
 use crate::status::Occurrence;
-use crate::telemetry::{self, Metrics, Readiness};
+use crate::telemetry::{self, Metrics};
 
 /// What became of a rule's copies, in its status.
 const DELIVERED: Part = Part { field: "delivered", manager: "mailcow-operator-intake" };
@@ -47,32 +43,12 @@ const WRITE: Duration = Duration::from_secs(2);
 const REPEAT: Duration = Duration::from_mins(1);
 /// Reports that may wait.
 const REPORTS: usize = 1024;
-/// After this time without an answer of the Kubernetes API the worker is not ready.
-const SILENCE: Duration = Duration::from_mins(1);
-
 /// Why the worker could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection to the Kubernetes API.
-    #[error("no connection to the Kubernetes API: {0}")]
-    Kubernetes(#[source] Box<kube::Error>),
-    /// The cluster is unknown, or an option can't be used.
-    #[error("{0}")]
-    Config(String),
-    /// The CRDs do not exist.
-    #[error("the CRDs of email.askrobots.com are not installed, or the worker may not list them: {0}")]
-    NoCrds(#[source] Box<kube::Error>),
-    /// The address for metrics and health can't be used.
-    #[error("can't serve metrics and health on {address}: {error}")]
-    Listen {
-        /// As configured.
-        address: SocketAddr,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// The sinks file is invalid.
-    #[error("the sinks file is invalid: {0}")]
-    Sinks(String),
+    /// As for every process.
+    #[error(transparent)]
+    Start(#[from] startup::Error),
     /// Another instance may work now.
     #[error("this instance is no longer the leader: {0}; it restarts on standby")]
     NotLeading(String),
@@ -87,24 +63,19 @@ pub enum Error {
 /// When something that is needed at the start is missing.
 pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
     let servers = servers(&settings)?;
-    let config =
-        cluster::config(settings.kubeconfig.as_deref()).await.map_err(|error| Error::Config(error.to_string()))?;
-    tracing::info!(cluster = %config.cluster_url, "delivering tasks of this cluster");
-    let no_kube = |error| Error::Kubernetes(Box::new(error));
-    let (permit, last_answer) = (Permit::always(), LastAnswer::default());
-    let unguarded = client::client(config.clone(), Permit::always(), last_answer.clone()).map_err(no_kube)?;
-    let kube = client::client(config, permit.clone(), last_answer.clone()).map_err(no_kube)?;
-    let inaccessible = access::check::<EmailForwardingRule>(&kube, &mut settings.watch_namespaces)
-        .await
-        .map_err(|error| Error::NoCrds(Box::new(error)))?;
+    let namespaces = &mut settings.watch_namespaces;
+    let connection =
+        startup::connect::<EmailForwardingRule>("worker", settings.kubeconfig.as_deref(), namespaces).await?;
+    let Connection { kube, unguarded, permit, last_answer, inaccessible } = connection;
     let (metrics, ready) = (WorkerMetrics::default(), Arc::new(AtomicBool::new(false)));
-    let readiness = readiness(&ready, last_answer, SILENCE.max(settings.lease_duration));
+    let readiness = startup::readiness(&ready, last_answer, settings.lease_duration);
     if let Some(address) = settings.health_listen {
-        telemetry::serve_probes(address, readiness.clone()).map_err(|error| Error::Listen { address, error })?;
+        telemetry::serve_probes(address, readiness.clone())
+            .map_err(|error| startup::Error::Listen { address, error })?;
     }
     let text = metrics.clone();
     let mut server = tokio::spawn(telemetry::serve_text(settings.listen, move || text.text(), readiness));
-    let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(Error::Sinks)?;
+    let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(startup::Error::Sinks)?;
     let ending = shutdown::listen(inaccessible);
     let leading = metrics.clone();
     let leading = Arc::new(move |yes| leading.leading(yes));
@@ -113,7 +84,7 @@ pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
         // A standby is ready: it could work at any time.
         term = candidate.elected(|| ready.store(true, Ordering::Relaxed)) => term,
         () = shutdown::requested(ending.clone()) => return Ok(()),
-        ended = &mut server => return unserved(settings.listen, ended),
+        ended = &mut server => return Ok(startup::server_ended(settings.listen, ended)?),
     };
     let definitions = Arc::new(ServedDefinitions::new(kube.clone(), Metrics::default()));
     definitions.read().await;
@@ -124,16 +95,16 @@ pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
         }
         () = definitions.follow() => Err(Error::Stopped),
         why = term.lost() => return Err(Error::NotLeading(why)),
-        ended = &mut server => unserved(settings.listen, ended),
+        ended = &mut server => startup::server_ended(settings.listen, ended).map_err(Error::from),
     };
-    // The intake has ended, so another instance may start at once.
+    // Another instance may start at once. A delivery that still runs is repeated with the same id at worst.
     term.resign().await;
     ended
 }
 
-fn servers(settings: &IntakeSettings) -> Result<Settings, Error> {
-    let read = |path: &std::path::PathBuf| {
-        let bad = |why: String| Error::Config(format!("{}: {why}", path.display()));
+fn servers(settings: &IntakeSettings) -> Result<Settings, startup::Error> {
+    let read = |path: &std::path::PathBuf| -> Result<Vec<u8>, startup::Error> {
+        let bad = |why: String| startup::Error::Config(format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
         certificates::read(&text).map_err(bad)?;
         Ok(text.into_bytes())
@@ -144,27 +115,6 @@ fn servers(settings: &IntakeSettings) -> Result<Settings, Error> {
         ca: settings.imap_ca_file.as_ref().map(read).transpose()?.unwrap_or_default(),
         keep_done: settings.keep_done,
     })
-}
-
-fn readiness(ready: &Arc<AtomicBool>, last_answer: LastAnswer, longest: Duration) -> Readiness {
-    let ready = ready.clone();
-    Arc::new(move || {
-        let silence = last_answer.elapsed();
-        if silence > longest {
-            return Err(format!("the Kubernetes API has not answered for {} s; see the log", silence.as_secs()));
-        }
-        if !ready.load(Ordering::Relaxed) {
-            return Err("waiting for the Kubernetes API; see the log".to_owned());
-        }
-        Ok(())
-    })
-}
-
-fn unserved(address: SocketAddr, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), Error> {
-    match ended {
-        Ok(Err(error)) => Err(Error::Listen { address, error }),
-        Ok(Ok(())) | Err(_) => Ok(()),
-    }
 }
 
 /// What the worker has; only handles.

@@ -129,7 +129,8 @@ async fn a_terminal_has_colours_and_its_own_width_and_a_pipe_has_neither() {
             .env("SHELL", "/bin/bash")
             .env("TERM", "xterm")
             .env("LC_ALL", "C.UTF-8");
-        let output = command.env(variable, "1").stdin(std::process::Stdio::null()).output().await.unwrap();
+        let command = command.env_remove("NO_COLOR").env(variable, "1");
+        let output = command.stdin(std::process::Stdio::null()).output().await.unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let coloured = script("UNRELATED").await;

@@ -111,6 +111,7 @@ async fn several_domains_are_a_table_and_labels_select() {
     assert!(said.contains("2 domains: 3 objects"), "{said}");
     let said = world.email(&["status", "-l", "plan=paid", "-o", "json"]).await.fine().json();
     assert_eq!(said["domains"].as_array().unwrap().len(), 1);
+    assert_eq!(said["withoutDomain"], json!([]), "objects of other domains are left out");
     assert_eq!(world.email(&["status", "-l", "plan in"]).await.code, 1);
 }
 

@@ -239,7 +239,7 @@ fn several(all: &[Installed], found: &mut Findings) {
                     format!("two operators work on the same objects: {} and {}", one.name(), other.name()),
                     format!(
                         "helm uninstall {} -n {}, or give each its own watchNamespaces",
-                        release(other),
+                        release_name(other),
                         other.namespace()
                     ),
                 );
@@ -289,11 +289,11 @@ async fn one(
 
 /// Helm's command to change a release.
 fn upgrade(installed: &Installed, set: &str) -> String {
-    let (release, namespace) = (release(installed), installed.namespace());
-    format!("helm upgrade {release} charts/mailcow-operator -n {namespace} --reuse-values{set}")
+    let (release, namespace) = (release_name(installed), installed.namespace());
+    format!("helm upgrade {release} charts/mailcow-operator -n {namespace} --reset-then-reuse-values{set}")
 }
 
-fn release(installed: &Installed) -> String {
+fn release_name(installed: &Installed) -> String {
     let labels = installed.deployment.labels();
     labels.get("app.kubernetes.io/instance").cloned().unwrap_or_else(|| installed.deployment.name_any())
 }
@@ -413,7 +413,7 @@ async fn policies(cluster: &Cluster, installed: &Installed, settings: &Settings,
         return;
     }
     let all: Api<ValidatingAdmissionPolicyBinding> = Api::all(cluster.client.clone());
-    let selector = format!("app.kubernetes.io/instance={}", release(installed));
+    let selector = format!("app.kubernetes.io/instance={}", release_name(installed));
     match all.list(&ListParams::default().labels(&selector)).await {
         Ok(list) if list.items.is_empty() => found.bad(
             "admission policies",

@@ -30,6 +30,15 @@ impl Source {
     fn set(&self, key: &str, value: &str) -> String {
         self.change.replace("KEY", key).replace("VALUE", value)
     }
+
+    /// The command that sets a key to the content of a file, which has several lines.
+    fn set_file(&self, key: &str, file: &str) -> String {
+        if !self.is_operators {
+            return self.set(key, &format!("the content of {file}"));
+        }
+        let content = format!("'\"$(base64 < {file} | tr -d '\\n')\"'");
+        self.set(key, &content).replace("stringData", "data")
+    }
 }
 
 /// Checks a connection.
@@ -148,7 +157,7 @@ fn unreachable(why: &str, server: &str, source: &Source) -> (String, String) {
     let (cause, remedy) = if has(&["unknownissuer", "unknown issuer"]) {
         (
             "its certificate comes from a certificate authority that is not public",
-            source.set("ca.crt", "\"$(cat ca.pem)\" (the authority's certificate)"),
+            format!("{} (ca.pem: the certificate of that authority)", source.set_file("ca.crt", "ca.pem")),
         )
     } else if has(&["expired"]) {
         ("its certificate has expired", "renew it on Mailcow's host: docker compose restart acme-mailcow".to_owned())

@@ -32,7 +32,7 @@ pub(crate) async fn publish(
         return Publishing::Off;
     }
     if !ctx.has(Gate::DnsPublishing) {
-        let message = "spec.dns.publish: the feature gate DNSPublishing is off in this installation";
+        let message = "spec.dns.publish: the feature gate DNSPublishing is off in this installation; remove the field, or set featureGates.DNSPublishing: true in the chart";
         return Publishing::Not(before.published_to, Why::new(Reason::FeatureDisabled, message));
     }
     if is_paused(object) {

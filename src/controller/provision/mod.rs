@@ -162,7 +162,7 @@ pub(crate) fn reported(ctx: &Context, domain: &EmailDomain) -> Provisioning {
     if !ctx.has(Gate::AutoProvisioning) {
         return not(
             Reason::FeatureDisabled,
-            "spec.autoProvision: the feature gate AutoProvisioning is off in this installation",
+            "spec.autoProvision: the feature gate AutoProvisioning is off in this installation; remove the field, or set featureGates.AutoProvisioning: true in the chart",
         );
     }
     if !provisions(ctx, domain) {

@@ -29,7 +29,9 @@ pub(crate) fn leaves(ctx: &Context, rule: &EmailForwardingRule) -> bool {
 pub(crate) fn check(ctx: &Context, object: &EmailForwardingRule, address: Option<&Address>) -> Result<Rule, Why> {
     let to_sink = object.spec.actions.iter().position(|a| a.create_task.is_some() || a.create_note.is_some());
     if let Some(n) = to_sink.filter(|_| !ctx.has(Gate::TaskDelivery)) {
-        let message = format!("spec.actions[{n}]: the feature gate TaskDelivery is off in this installation");
+        let message = format!(
+            "spec.actions[{n}]: the feature gate TaskDelivery is off in this installation; remove the action, or set featureGates.TaskDelivery: true in the chart"
+        );
         return Err(Why::new(Reason::FeatureDisabled, message));
     }
     read(object, address, &ctx.sinks.borrow()).map_err(|error| Why::new(error.reason(), error.to_string()))

@@ -419,13 +419,20 @@ pub(crate) fn random(stories: &[&str], from: u64, count: usize) -> Vec<Schedule>
     (from..).take(count).map(|seed| Schedule::random(stories, seed)).collect()
 }
 
-/// Leaves faults out as long as an alarm of the same kind stays.
+/// A failure is made shorter for so long.
+const SHRINKING: Duration = Duration::from_mins(3);
+
+/// Leaves faults out as long as an alarm of the same kind stays, and there is time.
 pub(crate) async fn shrink(outcome: &Outcome) -> Outcome {
+    let started = Instant::now();
     let mut best = outcome.clone();
     let oracles = |outcome: &Outcome| outcome.unexplained().iter().map(|alarm| alarm.oracle).min();
     let wanted: Option<Oracle> = oracles(&best);
     'again: loop {
         for shorter in best.schedule.shorter().collect::<Vec<_>>() {
+            if started.elapsed() > SHRINKING {
+                return best;
+            }
             let outcome = run(&shorter).await;
             if oracles(&outcome).is_some() && oracles(&outcome) == wanted {
                 best = outcome;

@@ -36,6 +36,9 @@ const FLEETING: [&str; 21] = [
     "selfLink",
 ];
 
+/// Where the chart has the operator keep app passwords: the beginning of the names of several Secrets.
+const APP_PASSWORDS: &str = "mailcow-operator-app-passwords";
+
 /// What one server holds.
 pub(crate) fn mailcow(facts: &mut Facts, server: &str, state: &State) {
     let mut fact = |place: String, value: String| facts.insert(format!("{server}: {place}"), value);
@@ -67,6 +70,17 @@ pub(crate) fn mailcow(facts: &mut Facts, server: &str, state: &State) {
         goto.sort_unstable();
         shown.goto = goto.join(",");
         fact(format!("alias {}", alias.address), without_uids(&format!("{shown:?}")));
+    }
+    let mut opened: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for password in state.app_passwords.values() {
+        // The name ends with a digest of the password.
+        let name = password.name.rsplit_once(' ').map_or(password.name.as_str(), |(name, _)| name);
+        let shown = format!("{} {:?} {}", without_uids(name), password.protocols, password.active);
+        opened.entry(&password.mailbox).or_default().push(shown);
+    }
+    for (mailbox, mut passwords) in opened {
+        passwords.sort();
+        fact(format!("app passwords {mailbox}"), passwords.join(", "));
     }
     for (of, rate) in &state.rate_limits {
         fact(format!("rate {of}"), format!("{rate:?}"));
@@ -111,6 +125,13 @@ pub(crate) fn object(facts: &mut Facts, kind: &str, object: &Value) {
         return;
     }
     let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    let data = || object["data"].as_object().into_iter().flat_map(|data| data.keys());
+    if kind == "Secret" && text("name").starts_with(APP_PASSWORDS) {
+        // Which Secret holds a mailbox's app password, and under which key, follows from the mailbox's uid.
+        let count = facts.entry(format!("Secret {}/{APP_PASSWORDS} app passwords", text("namespace"))).or_default();
+        *count = (count.parse().unwrap_or(0) + data().count()).to_string();
+        return;
+    }
     let place = format!("{kind} {}/{}", text("namespace"), text("name"));
     let mut put = |what: &str, value: String| facts.insert(format!("{place} {what}"), value);
     put("is deleted", (!metadata["deletionTimestamp"].is_null()).to_string());
@@ -121,8 +142,7 @@ pub(crate) fn object(facts: &mut Facts, kind: &str, object: &Value) {
     let owners: Vec<String> = owners.map(|owner| format!("{}/{}", owner["kind"], owner["name"])).collect();
     put("owners", owners.join(" "));
     if kind == "Secret" {
-        let keys: Vec<&String> = object["data"].as_object().into_iter().flat_map(|data| data.keys()).collect();
-        put("keys", format!("{keys:?}"));
+        put("keys", format!("{:?}", data().collect::<Vec<_>>()));
         put("type", object["type"].to_string());
         return;
     }
@@ -225,6 +245,19 @@ mod tests {
         };
         let (one, two) = ("7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d11", "7d0a2f0e-58a4-4f6e-9a6b-0d1d3f1f9d12");
         assert_eq!(difference(&with(one, "InSync"), &with(two, "InSync"), 9), Vec::<String>::new());
+        let shards = |keys: [&[&str]; 2]| {
+            let mut facts = Facts::new();
+            for (n, keys) in keys.iter().enumerate() {
+                let data: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!("eA=="))).collect();
+                let name = format!("{APP_PASSWORDS}-{n}");
+                let labels = json!({"app.kubernetes.io/managed-by": "mailcow-operator"});
+                let secret = json!({"metadata": {"namespace": "n", "name": name, "labels": labels}, "data": data});
+                super::object(&mut facts, "Secret", &secret);
+            }
+            facts
+        };
+        assert_eq!(difference(&shards([&[one, two], &[]]), &shards([&[two], &[one]]), 9), Vec::<String>::new());
+        assert_eq!(difference(&shards([&[one, two], &[]]), &shards([&[two], &[]]), 9).len(), 1);
         let lines = difference(&with(one, "InSync"), &with(two, "Pending"), 9);
         assert_eq!(lines, [r#"EmailAlias n/a status.conditions.Ready.reason = "Pending" instead of "InSync""#]);
     }

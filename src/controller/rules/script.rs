@@ -225,7 +225,9 @@ impl ScriptReconcile {
         let server = self.server(ctx)?.client().clone();
         let have = server.prefilters(&address).await?;
         let frozen = self.leave_out_paused(&have);
-        if let Some(mailbox) = mailbox.filter(|_| self.is_new(&have)) {
+        if self.is_new(&have) {
+            // Without its object, nothing shows that the mailbox is ours: only a script of ours may change or go.
+            let Some(mailbox) = mailbox else { return Ok(()) };
             may_begin(ctx, mailbox)?;
         }
         self.add_finalizers(ctx).await?;

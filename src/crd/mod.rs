@@ -88,6 +88,8 @@ pub const MAILBOX_LABEL: &str = "email.askrobots.com/mailbox";
 /// Annotation on a generated Secret: `prepared` while its password is not on Mailcow yet; `owner` if the mailbox
 /// already existed, so that its user's password stays and the Secret has none.
 pub const PASSWORD: &str = "email.askrobots.com/password";
+/// Annotation on a generated Secret: the uid of the `EmailMailbox` that it was generated for.
+pub const GENERATED_FOR: &str = "email.askrobots.com/generated-for";
 
 /// The definitions of all four kinds, in reading order.
 ///

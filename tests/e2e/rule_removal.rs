@@ -67,6 +67,7 @@ async fn a_domains_rule_leaves_every_script_although_its_domain_went_first() {
     world.kubectl(&["delete", "edom", "example", "--wait=false"]).await;
     world.gone::<EmailDomain>("example").await;
     world.condition::<EmailForwardingRule>("all", ("ResolvedRefs", "False", "DomainNotFound")).await;
+    world.condition::<EmailForwardingRule>("own", ("ResolvedRefs", "False", "DomainNotFound")).await;
     assert_eq!(with_text(&world, BOOKS).len(), 2, "what is retained goes on");
     world.kubectl(&["delete", "efr", "all", "--wait=false"]).await;
     world.gone::<EmailForwardingRule>("all").await;
@@ -84,17 +85,19 @@ async fn a_domains_rule_leaves_every_script_although_the_domain_lets_nobody_in_a
     world.apply(&shared).await;
     world.ready::<EmailDomain>("example").await;
     let there = format!("{{name: example, namespace: {}}}", world.namespace);
-    let manifests = format!("{ADA}{}", domain_rule("all", FORWARD)).replace("{name: example}", &there);
+    let manifests = format!("{ADA}{}{}", domain_rule("all", FORWARD), rule("own", IGNORE)).replace("{name: example}", &there);
     world.plane.apply(&manifests, &guest).await.unwrap();
     world.until_in::<EmailForwardingRule>(&guest, "all", ("Ready", "True", "InSync")).await;
+    world.until_in::<EmailForwardingRule>(&guest, "own", ("Ready", "True", "InSync")).await;
     assert_eq!(with_text(&world, BOOKS), ["ada@example.com"]);
     let attached = |d: &EmailDomain| {
-        d.status.as_ref().and_then(|s| s.attached.as_ref()).is_some_and(|a| (a.mailboxes, a.rules) == (1, 1))
+        d.status.as_ref().and_then(|s| s.attached.as_ref()).is_some_and(|a| (a.mailboxes, a.rules) == (1, 2))
     };
-    world.until("example", "the guest's rule counted", attached).await;
+    world.until("example", "the guest's rules counted", attached).await;
     let patch = r#"{"spec":{"allowedNamespaces":{"from":"Same"}}}"#;
     world.kubectl(&["patch", "edom", "example", "--type=merge", "-p", patch]).await;
     world.until_in::<EmailForwardingRule>(&guest, "all", ("Ready", "False", "NamespaceNotAllowed")).await;
+    world.until_in::<EmailForwardingRule>(&guest, "own", ("Ready", "False", "NamespaceNotAllowed")).await;
     world.plane.kubectl(&["-n", &guest, "delete", "efr", "all", "--wait=false"]).await.unwrap();
     let api: kube::Api<EmailForwardingRule> = kube::Api::namespaced(world.kube.clone(), &guest);
     ground::wait_until(crate::world::LIMIT, "the rule to be gone", async || match api.get_opt("all").await {

@@ -257,7 +257,7 @@ async fn password_elsewhere(
     let mut asks = Vec::new();
     if object.spec.password_secret_ref.is_some() {
         asks.push("remove spec.passwordSecretRef".to_owned());
-    } else if let Generated::InUse(_) | Generated::Prepared(_) = secrets::generated(ctx, object, address).await? {
+    } else if let Generated::InUse { .. } | Generated::Prepared(_) = secrets::generated(ctx, object, address).await? {
         asks.push(format!("delete the Secret {}, whose password does not work", secrets::name(object)));
     }
     if object.spec.force_password_change == Some(true) {
@@ -376,20 +376,28 @@ async fn credentials(
     if is_new && let Some(password) = secrets::generate_first(ctx, object, &want.address).await? {
         return Ok(Some(password));
     }
+    // The operator sets or generates the password before it adds a mailbox. So if no password is known to be set, a
+    // mailbox that exists has the password of its user, although it may have our mark: the adoption was interrupted.
+    let is_users = have.is_some() && before.password_version.is_none();
     match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}
-        Generated::InUse(password) => return Ok(Some(password)),
+        // It was generated for the add that Mailcow refused, because the mailbox exists.
+        Generated::InUse { secret, .. } if is_users && !is_ours && secrets::is_generated_for(&secret, object) => {
+            return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None);
+        }
+        Generated::InUse { password, .. } => return Ok(Some(password)),
         // The user's password was lost with the mailbox.
         Generated::OfOwner(secret) if have.is_none() && !is_paused(object) => {
             return secrets::renew(ctx, object, &secret).await.map(Some);
         }
         Generated::OfOwner(_) => return Ok(None),
         Generated::Prepared(_) if is_paused(object) => return Ok(None),
-        Generated::Prepared(secret) if is_ours => return secrets::take_up(ctx, object, &secret).await.map(Some),
-        Generated::Prepared(secret) => return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None),
+        Generated::Prepared(secret) if is_users => {
+            return secrets::leave_to_owner(ctx, object, &secret).await.map(|()| None);
+        }
+        Generated::Prepared(secret) => return secrets::take_up(ctx, object, &secret).await.map(Some),
     }
-    let was_adopted = before.address.is_some() && before.password_version.is_none();
-    if !is_ours || (have.is_some() && was_adopted) || is_paused(object) {
+    if is_users || !is_ours || is_paused(object) {
         return Ok(None);
     }
     secrets::generate(ctx, object, &want.address).await.map(Some)

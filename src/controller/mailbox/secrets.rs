@@ -14,7 +14,7 @@ use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
-use crate::crd::{DeletionPolicy, EmailMailbox, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
+use crate::crd::{DeletionPolicy, EmailMailbox, GENERATED_FOR, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
 use crate::kubernetes::refusal::without_values;
 use crate::kubernetes::writer::MANAGER;
 use crate::mail::{Address, sha256};
@@ -61,8 +61,8 @@ pub(crate) async fn given(ctx: &Context, mailbox: &EmailMailbox, reference: &Sec
 pub(crate) enum Generated {
     /// It does not exist.
     Missing,
-    /// It has the mailbox's password.
-    InUse(Password),
+    /// It has the mailbox's password, or the one that the mailbox will be created with.
+    InUse { password: Password, secret: Box<Secret> },
     /// It was generated before Mailcow was available.
     Prepared(Box<Secret>),
     /// The mailbox existed before: its user knows the password.
@@ -90,7 +90,8 @@ pub(crate) async fn generated(ctx: &Context, mailbox: &EmailMailbox, address: &A
         Some(_) => Ok(Generated::OfOwner(Box::new(secret))),
         None => {
             let is_left = is_left(&secret, mailbox, address);
-            Ok(Generated::InUse(Password { is_left, ..password(&secret, "password")? }))
+            let password = Password { is_left, ..password(&secret, "password")? };
+            Ok(Generated::InUse { password, secret: Box::new(secret) })
         }
     }
 }
@@ -149,7 +150,8 @@ pub(crate) async fn renew(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret
     password(&patched(ctx, mailbox, secret, patch).await?, "password")
 }
 
-/// Removes the password from a prepared Secret: the mailbox existed before, and its user keeps the password.
+/// Removes the password from a Secret that was generated for a new mailbox: the mailbox existed before, and its user
+/// keeps the password.
 ///
 /// # Errors
 /// When the Kubernetes API fails.
@@ -190,11 +192,13 @@ async fn create(
     let entries = fixed.into_iter().chain(hosts(ctx, mailbox));
     let data: BTreeMap<String, ByteString> =
         entries.map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect();
+    let state = state.map(|state| (PASSWORD, state.to_owned()));
+    let annotations = mailbox.uid().map(|uid| (GENERATED_FOR, uid)).into_iter().chain(state);
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(name(mailbox)),
             namespace: mailbox.namespace(),
-            annotations: state.map(|state| BTreeMap::from([(PASSWORD.to_owned(), state.to_owned())])),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).collect()),
             labels: Some(BTreeMap::from([
                 (MAILBOX_LABEL.to_owned(), "generated".to_owned()),
                 ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
@@ -235,11 +239,26 @@ async fn adjust_owner(ctx: &Context, mailbox: &EmailMailbox, secret: &Secret) ->
 
 /// Whether an earlier object with the same address left the generated Secret, and nobody changed its data.
 fn is_left(secret: &Secret, mailbox: &EmailMailbox, address: &Address) -> bool {
-    let is_older = secret.creation_timestamp() < mailbox.creation_timestamp();
+    let is_earlier = match secret.annotations().get(GENERATED_FOR) {
+        Some(uid) => Some(uid) != mailbox.metadata.uid.as_ref(),
+        // Earlier versions didn't write it.
+        None => secret.creation_timestamp() < mailbox.creation_timestamp(),
+    };
     let username = secret.data.as_ref().and_then(|data| data.get("username"));
     let is_same = username.is_some_and(|username| username.0 == address.to_string().as_bytes());
+    is_earlier && is_same && has_generated_data(secret)
+}
+
+/// Whether the Secret has the password that was generated for this object, and nobody changed it.
+pub(crate) fn is_generated_for(secret: &Secret, mailbox: &EmailMailbox) -> bool {
+    let uid = secret.annotations().get(GENERATED_FOR);
+    uid.is_some() && uid == mailbox.metadata.uid.as_ref() && has_generated_data(secret)
+}
+
+/// Whether nobody but the operator wrote the Secret's data.
+fn has_generated_data(secret: &Secret) -> bool {
     let fields = secret.managed_fields().iter().filter_map(|entry| entry.fields_v1.as_ref());
-    is_older && is_same && fields.filter(|fields| fields.0.get("f:data").is_some()).count() < 2
+    fields.filter(|fields| fields.0.get("f:data").is_some()).count() < 2
 }
 
 fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {

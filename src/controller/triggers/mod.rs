@@ -383,7 +383,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     stream::select(looks, ctx.links.subscribe().flat_map(concerned)).boxed()
 }
 
-/// Triggers of rules: their domain. The statuses of their mailboxes have everything else.
+/// Triggers of rules: their domain, and that of their mailbox. The statuses of their mailboxes have everything else.
 pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>> {
     let rules = &ctx.stores.rules;
     let store = rules.store();
@@ -398,7 +398,27 @@ pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>>
         let found = store.state_filter(is_of);
         stream::iter(found.into_iter().map(|rule| ObjectRef::from_obj(rule.as_ref())).collect::<Vec<_>>())
     });
-    [of_their_domains(ctx, rules), scripts.boxed()].into_iter().chain(of_namespaces(ctx, rules)).collect()
+    [of_their_domains(ctx, rules), of_domains_of_their_mailboxes(ctx), scripts.boxed()]
+        .into_iter()
+        .chain(of_namespaces(ctx, rules))
+        .collect()
+}
+
+/// The rules of single mailboxes whose domain changed: it may no longer allow them.
+fn of_domains_of_their_mailboxes(ctx: &Arc<Context>) -> Triggers<EmailForwardingRule> {
+    let (mailboxes, rules) = (ctx.stores.mailboxes.store(), ctx.stores.rules.store());
+    let changed = changed_since_start(ctx.stores.domains.subscribe(), changes::domain_for_others);
+    let concerned = move |domains: Vec<Arc<EmailDomain>>| {
+        let names: Names = domains.iter().filter_map(|domain| name_of(domain.as_ref())).collect();
+        let of_domains = mailboxes.state_filter(|mailbox| names.contain_domain_of(mailbox));
+        let of_domains: Names = of_domains.iter().filter_map(|mailbox| name_of(mailbox.as_ref())).collect();
+        let is_of = |rule: &EmailForwardingRule| {
+            let reference = rule.spec.mailbox_ref.as_ref();
+            reference.is_some_and(|it| of_domains.contains(rule.metadata.namespace.as_deref(), &it.name))
+        };
+        references_of(&rules.state_filter(is_of))
+    };
+    in_batches(changed, concerned)
 }
 
 /// The name by which others refer to an object.

@@ -72,7 +72,8 @@ pub struct Client {
     limits: Limits,
     observer: Observer,
     permit: Permit,
-    pub(super) version: super::version::Remembered,
+    /// The last answer about the version, and when it came.
+    pub(super) version: tokio::sync::Mutex<Option<(Instant, String)>>,
     /// The header `Date` of the last answer.
     pub(super) date: Mutex<Option<String>>,
 }
@@ -124,7 +125,7 @@ impl Client {
             limits: Limits { read: READ_LIMIT, write: WRITE_LIMIT },
             observer,
             permit: Arc::new(|| true),
-            version: super::version::Remembered::default(),
+            version: tokio::sync::Mutex::default(),
             date: Mutex::default(),
         })
     }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Client, Question};
 use super::error::Error;
-use super::observe::is_nothing;
+use super::reply::is_nothing;
 use super::wire::{WireAlias, WireDomain, WireFilter, WireMailbox};
 use crate::mail::{Address, Catch, DomainName};
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Question};
 use super::error::Error;
 use super::identity::{Answer, Named, is_found_by_address, is_found_by_name};
+use super::reply::is_nothing;
 use super::wire::{WireAlias, WireDkim, WireDomain, WireFilter, WireMailbox, WirePage, WireRate};
 use crate::crd::{Per, Protocol};
 use crate::mail::{
@@ -294,11 +295,6 @@ fn page_body(domain: &DomainName, start: u32) -> Value {
         "draw": 1, "columns": (0..25).map(column).collect::<Vec<_>>(), "order": [{"column": 2, "dir": "asc"}],
         "start": start, "length": PAGE, "search": {"value": format!("@{domain}"), "regex": false},
     })
-}
-
-/// Mailcow writes `{}`, and sometimes `[]`, for an object that does not exist.
-pub(super) fn is_nothing(value: &Value) -> bool {
-    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// What is wrong with an answer's format, without any of its values.

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::client::{Client, Question};
 use super::error::Error;
 use super::identity::Named;
-use super::observe::{TIME_FOR_A_MAILBOX, TIME_FOR_AN_ALIAS, alias_have, filter, is_nothing, mailbox_have};
+use super::observe::{TIME_FOR_A_MAILBOX, TIME_FOR_AN_ALIAS, alias_have, filter, mailbox_have};
+use super::reply::is_nothing;
 use super::wire::{WireAlias, WireFilter, WireMailbox};
 use crate::mail::{Address, AliasHave, Catch, MailboxHave};
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::client::{Client, Question};
 use super::error::Error;
-use super::observe::is_nothing;
+use super::reply::is_nothing;
 use super::request::Request;
 use super::wire::WireQuarantined;
 use super::writers::quarantine_lane;

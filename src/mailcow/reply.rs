@@ -138,6 +138,11 @@ fn in_words(code: &str, args: &[String]) -> String {
     }
 }
 
+/// Mailcow writes `{}`, and sometimes `[]`, for an object that does not exist.
+pub(super) fn is_nothing(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

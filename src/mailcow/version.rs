@@ -3,17 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::client::Client;
 use super::error::Error;
 
 /// How long an answer is valid.
 const KEEP: Duration = Duration::from_mins(5);
-
-/// The last answer and when it came.
-#[derive(Debug, Default)]
-pub(super) struct Remembered(Mutex<Option<(Instant, String)>>);
 
 impl Client {
     /// The server's version, such as `2026-07a`.
@@ -31,7 +26,7 @@ impl Client {
     /// # Errors
     /// Any [`Error`] but a refusal.
     pub async fn known_version(&self) -> Result<String, Error> {
-        let mut remembered = self.version.0.lock().await;
+        let mut remembered = self.version.lock().await;
         if let Some((_, version)) = remembered.as_ref().filter(|(since, _)| since.elapsed() < KEEP) {
             return Ok(version.clone());
         }

@@ -15,20 +15,23 @@ const BREAKER: [&str; 3] = ["closed", "open", "rejected"];
 /// The revision of this build, if it was given.
 const REVISION: Option<&str> = option_env!("REVISION");
 
-/// All metrics in the `OpenMetrics` text format.
-///
-/// # Errors
-/// Never in practice: writing to a text can't fail.
-pub(super) fn text(metrics: &Metrics, counts: &Counts) -> Result<String, std::fmt::Error> {
-    let mut names = Names(Registry::with_prefix("mailcow_operator"));
-    names.work(metrics);
-    names.mailcow(metrics, counts);
-    names.objects(counts);
-    names.quotas(counts);
-    names.process(metrics);
-    let mut text = String::new();
-    encode(&mut text, &names.0)?;
-    Ok(text)
+impl Metrics {
+    /// All of them in the `OpenMetrics` text format.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a text can't fail.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let counts = self.watcher.look();
+        let mut names = Names(Registry::with_prefix("mailcow_operator"));
+        names.work(self);
+        names.mailcow(self, &counts);
+        names.objects(&counts);
+        names.quotas(&counts);
+        names.process(self);
+        let mut text = String::new();
+        encode(&mut text, &names.0)?;
+        Ok(text)
+    }
 }
 
 /// The registered metrics.

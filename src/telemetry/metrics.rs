@@ -10,7 +10,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::counts::{Counts, Watcher};
-use super::exposition::text;
 use super::queue::Queue;
 use crate::gates::Gates;
 use crate::outcome::Reason;
@@ -46,7 +45,7 @@ pub struct Metrics {
     pub(super) leader: Gauge,
     pub(super) crd_fields_missing: Family<Labels<1>, Gauge>,
     queue: Queue,
-    watcher: Watcher,
+    pub(super) watcher: Watcher,
     servers: Arc<Mutex<BTreeMap<String, Seen>>>,
 }
 
@@ -162,14 +161,6 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All of them in the `OpenMetrics` text format.
-    ///
-    /// # Errors
-    /// Never in practice: writing to a text can't fail.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
-        text(self, &self.watcher.look())
     }
 }
 

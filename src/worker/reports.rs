@@ -341,6 +341,7 @@ mod tests {
         let spec = serde_yaml::from_str("mailboxRef: {name: ada}\nactions: []").unwrap();
         let mut object = EmailForwardingRule::new("r", spec);
         object.metadata.uid = Some("u".into());
+        object.metadata.namespace = Some("n".into());
         RuleQueues {
             object: Arc::new(object),
             folders: mailboxes.iter().map(|local| key("u", &address(local), FOLDER)).collect(),

@@ -12,7 +12,7 @@ SEED ?=
 # Another commit that `make bench` also builds and measures.
 BASE ?=
 
-.PHONY: faults mutants help demo test bench lint chart image plugin crds tools ground judges opinions agents sieve prometheus shells sandbox
+.PHONY: campaign faults mutants help demo test bench lint chart image plugin crds tools ground judges opinions agents sieve prometheus shells sandbox
 
 # The default folders of the Rust and Go installers.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -50,6 +50,9 @@ test: tools ground judges opinions agents sieve prometheus shells ## Runs all te
 	  tests/mcp/judges/build.sh --ready >/dev/null 2>&1 || skipped "the MCP server before its public clients and the conformance suite: they are not installed"; \
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
+
+campaign: sieve ## Delivers 10,000 mails to sinks in about an hour while everything breaks, and counts; MAILS=1000, SEED=3
+	INTAKE_MAILS=$(or $(MAILS),10000) INTAKE_SEED=$(or $(SEED),17) cargo test --locked --test intake -- --ignored --nocapture each_of_ten_thousand
 
 bench: tools ground ## Measures time, requests and memory with thousands of objects; ONLY=name runs one benchmark, BASE=commit also measures that commit
 	@status=0; rows="$$(mktemp)"; base="$$(mktemp -d)"; trap 'rm -rf "$$rows" "$$base"' EXIT; binary=""; target="$(TARGET)"; \

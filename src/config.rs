@@ -65,8 +65,8 @@ pub struct IntakeSettings {
     /// Beginning of the names of the Secrets with the app passwords, as for the operator.
     #[arg(long, env = "APP_PASSWORD_SECRET", default_value = APP_PASSWORD_SECRET)]
     pub app_password_secret: String,
-    /// IMAP server of a Mailcow server, as `server=host` or `server=host:port`. Can be repeated. Default: the mail host, port
-    /// 993.
+    /// IMAP server of a Mailcow server, as `server=host` or `server=host:port`. Can be repeated. Default: the mail host.
+    /// Without a port: 993, or 143 with `--imap-tls start-tls`.
     #[arg(long, env = "IMAP", value_delimiter = ',', value_parser = named_imap)]
     pub imap: Vec<NamedImap>,
     /// How connections to IMAP servers are encrypted.
@@ -75,7 +75,7 @@ pub struct IntakeSettings {
     /// File with the certificate authority of the IMAP servers in PEM, if it is private.
     #[arg(long, env = "IMAP_CA_FILE")]
     pub imap_ca_file: Option<PathBuf>,
-    /// IMAP connections at a time. With more mailboxes than that they take turns.
+    /// IMAP connections at a time. With more mailboxes than that, they share them.
     #[arg(long, env = "IMAP_CONNECTIONS", default_value_t = 200, value_parser = connections)]
     pub connections: usize,
     /// Time between two scans of a mailbox, in addition to IMAP's own notifications.
@@ -125,8 +125,8 @@ pub struct NamedImap {
     pub server: String,
     /// Its host.
     pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// Its port; `None` for the usual one of the encryption.
+    pub port: Option<u16>,
 }
 
 /// How a connection is encrypted.
@@ -458,8 +458,8 @@ fn named_imap(text: &str) -> Result<NamedImap, String> {
     let authority: http::uri::Authority = place.parse().map_err(|_| bad())?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = match place.strip_prefix(authority.host()) {
-        Some("") => 993,
-        Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(bad)?,
+        Some("") => None,
+        Some(port) => Some(port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(bad)?),
         None => return Err(bad()),
     };
     if server.is_empty() || host.is_empty() {
@@ -630,10 +630,10 @@ mod tests {
 
     #[test]
     fn imap_servers_have_a_name_a_host_and_perhaps_a_port() {
-        let shown = |text: &str| named_imap(text).map(|imap| format!("{} {} {}", imap.server, imap.host, imap.port));
-        assert_eq!(shown("default=mail.example.com").as_deref(), Ok("default mail.example.com 993"));
-        assert_eq!(shown("a=10.0.0.1:1993").as_deref(), Ok("a 10.0.0.1 1993"));
-        assert_eq!(shown("a=[fd00::1]:143").as_deref(), Ok("a fd00::1 143"));
+        let shown = |text: &str| named_imap(text).map(|imap| format!("{} {} {:?}", imap.server, imap.host, imap.port));
+        assert_eq!(shown("default=mail.example.com").as_deref(), Ok("default mail.example.com None"));
+        assert_eq!(shown("a=10.0.0.1:1993").as_deref(), Ok("a 10.0.0.1 Some(1993)"));
+        assert_eq!(shown("a=[fd00::1]:143").as_deref(), Ok("a fd00::1 Some(143)"));
         for bad in ["mail.example.com", "=m", "a=", "a=m:x", "a=u@m", "a=m:", "a=m/x"] {
             assert!(named_imap(bad).is_err(), "{bad}");
         }

@@ -13,7 +13,7 @@ use mailcow_operator::intake::queue::RuleRef;
 use mailcow_operator::intake::report::{AttemptReport, AttemptResult};
 use mailcow_operator::mail::Address;
 use mailcow_operator::telemetry::{Counts, Metrics};
-use mailcow_operator::worker::{Figures, WorkerMetrics};
+use mailcow_operator::worker::{Figures, SinkFigures, WorkerMetrics};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -101,15 +101,15 @@ fn everything_of_the_worker() -> WorkerMetrics {
     metrics.attempted(&AttemptReport {
         mailbox: Address::parse("ada@example.com").unwrap(),
         rule: RuleRef { uid: "u".to_owned(), namespace: "n".to_owned(), name: "r".to_owned() },
-        action: 0,
+        folder: "Ops/Tasks/n/r@tracker".to_owned(),
         sink: "tracker".to_owned(),
         at: Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
         result: AttemptResult::Delivered,
         age_seconds: 1.0,
     });
-    metrics.look_with(|| {
-        let one = || [("tracker".to_owned(), 1)].into();
-        Figures { waiting: one(), failed: one(), oldest: [("tracker".to_owned(), 1.0)].into(), ..Figures::default() }
+    metrics.compute_figures_with(|| {
+        let of_sink = SinkFigures { waiting: 1, failed: 1, oldest_waiting: 1.0 };
+        Figures { sinks: [("tracker".to_owned(), of_sink)].into(), ..Figures::default() }
     });
     metrics
 }

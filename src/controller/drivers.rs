@@ -56,12 +56,13 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
             Driver { name: "Script", matters: changes::mailbox_for_script, ..Driver::new(triggers::of_scripts(ctx)) };
         drivers.push(drive(&stores.mailboxes, ctx, scripts, rules::script::reconcile));
         drivers.push(drive(&stores.rules, ctx, Driver::new(triggers::of_rules(ctx)), rules::rule::reconcile));
-        if ctx.has(Gate::TaskDelivery) {
-            let matters = changes::mailbox_for_delivery;
-            let driver = Driver { name: "Delivery", matters, ..Driver::new(triggers::of_delivery(ctx)) };
-            drivers.push(drive(&stores.mailboxes, ctx, driver, delivery::reconcile));
-            drivers.push(Box::pin(delivery::sweep(ctx.clone())));
-        }
+    }
+    // Where task delivery is off it removes the app passwords that are left.
+    let matters = changes::mailbox_for_delivery;
+    let driver = Driver { name: "Delivery", matters, ..Driver::new(triggers::of_delivery(ctx)) };
+    drivers.push(drive(&stores.mailboxes, ctx, driver, delivery::reconcile));
+    if ctx.has(Gate::TaskDelivery) {
+        drivers.push(Box::pin(delivery::sweep(ctx.clone())));
     }
     drivers
 }

@@ -35,8 +35,8 @@ pub use provision::{AutoProvision, ProvisionedStatus, RefusedNamespace, RefusedR
 pub use publishing::{DnsGate, DnsPublish, OwnershipMethod, OwnershipSpec, OwnershipStatus};
 pub use refused_write::RefusedWrite;
 pub use rule::{
-    Condition, DeliveredStatus, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus, Field, Match,
-    OnMatch, Operator, Spam,
+    Condition, DeliveredStatus, DisabledSink, EmailForwardingRule, EmailForwardingRuleSpec, EmailForwardingRuleStatus,
+    Field, Match, OnMatch, Operator, Spam,
 };
 pub use rule_action::{Action, Forward, Ignore, IgnoreMode, ToSink};
 pub use status_condition::{ConditionText, StatusCondition};

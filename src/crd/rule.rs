@@ -270,4 +270,17 @@ pub struct DeliveredStatus {
     /// The reason in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Sinks of the rule that answered 410. They get nothing until their configuration changes or you ask for a replay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled_sinks: Vec<DisabledSink>,
+}
+
+/// A sink that answered 410.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DisabledSink {
+    /// Its name.
+    pub name: String,
+    /// A hash of the configuration that it had, without values of Secrets.
+    pub configuration: String,
 }

@@ -1,5 +1,5 @@
 //! When a sink gets requests. A sink that fails gets one at a time, less and less often; one that answered 410 gets
-//! none until it is configured anew. Messages wait in their folders meanwhile, and are not counted as tried.
+//! none until it is configured anew, or until somebody asks for a replay. Messages wait in their folders meanwhile, and are not counted as tried.
 
 /// Failures one after the other until the sink counts as failing.
 const MOST_FAILURES: u32 = 5;
@@ -95,6 +95,16 @@ impl Breaker {
         self.probing = false;
     }
 
+    /// Somebody asks to try it again.
+    pub fn enabled(&mut self) {
+        self.disabled = false;
+    }
+
+    /// Whether it answered 410.
+    pub fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
     /// The request was not sent.
     pub fn cancelled(&mut self) {
         self.probing = false;
@@ -155,5 +165,8 @@ mod tests {
         assert_eq!(breaker.admit(i64::MAX), Admission::Never);
         breaker.succeeded();
         assert_eq!(breaker.admit(i64::MAX), Admission::Never);
+        assert!(breaker.is_disabled());
+        breaker.enabled();
+        assert_eq!(breaker.admit(i64::MAX), Admission::Go);
     }
 }

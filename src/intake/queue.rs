@@ -3,7 +3,7 @@
 //! The values come from rules and Secrets through a watch channel. A new value replaces the previous one as a whole;
 //! the worker keeps nothing of its own that a new process would miss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Work {
     pub mailboxes: Vec<MailboxQueues>,
     /// The sinks by name. A folder whose sink is missing here waits, and the worker reports it.
     pub sinks: BTreeMap<String, Arc<Sink>>,
+    /// Those of them that answered 410 as they are configured now, as an earlier process reported. They get nothing.
+    pub disabled: BTreeSet<String>,
 }
 
 /// A mailbox and its queue folders.
@@ -84,6 +86,16 @@ pub enum ImapTls {
     Plaintext,
 }
 
+impl ImapTls {
+    /// The usual port (RFC 8314, section 3.3, and RFC 9051, section 2.1).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Implicit => 993,
+            Self::StartTls | Self::Plaintext => 143,
+        }
+    }
+}
+
 /// A folder and what its messages become: one action of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueFolder {
@@ -95,8 +107,6 @@ pub struct QueueFolder {
     pub sink: String,
     /// The rule.
     pub rule: RuleRef,
-    /// Index of the action in the rule, from 0.
-    pub action: usize,
     /// The title with `{subject}`, `{sender}` and `{recipient}`; `None` for the subject.
     pub title: Option<String>,
     /// Labels for the tool.
@@ -107,9 +117,32 @@ pub struct QueueFolder {
     pub limits: Limits,
     /// Messages in `Done` are deleted after this time; `None` keeps them.
     pub keep_done: Option<Duration>,
-    /// A request to try what is in `Failed` again. The worker answers each value with
-    /// [`Report::Replayed`](super::report::Report::Replayed); the same value is then ignored, until the process ends.
-    pub replay: Option<String>,
+    /// Requests to try what is in `Failed` again. The worker answers with
+    /// [`Report::Replayed`](super::report::Report::Replayed); the same values are then ignored, until the process ends.
+    pub replay: Replay,
+}
+
+/// Requests to try again, that are not handled yet: values of annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// Of the rule.
+    pub rule: Option<String>,
+    /// Of the mailbox.
+    pub mailbox: Option<String>,
+}
+
+impl Replay {
+    /// Whether nothing is asked for that `done` does not have.
+    pub fn is_done(&self, done: &Self) -> bool {
+        let is_in = |asked: &Option<String>, done: &Option<String>| asked.is_none() || asked == done;
+        is_in(&self.rule, &done.rule) && is_in(&self.mailbox, &done.mailbox)
+    }
+
+    /// What is done after `self` too.
+    #[must_use]
+    pub fn after(self, before: Self) -> Self {
+        Self { rule: self.rule.or(before.rule), mailbox: self.mailbox.or(before.mailbox) }
+    }
 }
 
 /// A rule, for identities, events and payloads.
@@ -143,7 +176,7 @@ impl Default for Limits {
 /// Options of the whole worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// IMAP connections at a time, over all servers. With more mailboxes than that they take turns.
+    /// IMAP connections at a time, over all servers. With more mailboxes than that, one waits for another's connection.
     pub connections: usize,
     /// Time between two scans of a mailbox, whatever IDLE reports.
     pub scan_interval: Duration,

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::queue::RuleRef;
+use super::queue::{Replay, RuleRef};
 use crate::mail::Address;
 
 /// One report. They come in order through one channel.
@@ -16,16 +16,23 @@ pub enum Report {
     Attempt(AttemptReport),
     /// Something that a person should see at a rule.
     Event(RuleEvent),
+    /// The queue folders of a mailbox that are not in the work, and have messages: all of them, each time.
+    Orphaned {
+        /// The mailbox.
+        mailbox: Address,
+        /// The folders.
+        folders: Vec<OrphanedFolder>,
+    },
     /// A replay request of [`super::queue::QueueFolder::replay`] is done.
     Replayed {
         /// The rule.
         rule: RuleRef,
         /// The mailbox.
         mailbox: Address,
-        /// Index of the action.
-        action: usize,
-        /// The value of the request.
-        request: String,
+        /// The queue folder.
+        folder: String,
+        /// The request.
+        request: Replay,
         /// Messages that are tried again.
         messages: u64,
     },
@@ -39,8 +46,8 @@ pub struct FolderReport {
     pub mailbox: Address,
     /// The rule.
     pub rule: RuleRef,
-    /// Index of the action.
-    pub action: usize,
+    /// The queue folder.
+    pub folder: String,
     /// The sink.
     pub sink: String,
     /// When this was read.
@@ -57,6 +64,17 @@ pub struct FolderReport {
     pub delivered: u64,
     /// Why messages wait that could be tried; `None` when nothing holds them up.
     pub blocked: Option<Failure>,
+}
+
+/// A queue folder that is not in the work: perhaps of a rule that was deleted or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrphanedFolder {
+    /// Its name.
+    pub folder: String,
+    /// Messages that wait in it.
+    pub waiting: u64,
+    /// Messages in its `Failed`.
+    pub failed: u64,
 }
 
 /// The result of a scan of a mailbox.
@@ -86,8 +104,8 @@ pub struct AttemptReport {
     pub mailbox: Address,
     /// The rule.
     pub rule: RuleRef,
-    /// Index of the action.
-    pub action: usize,
+    /// The queue folder.
+    pub folder: String,
     /// The sink.
     pub sink: String,
     /// When the answer came.
@@ -146,8 +164,10 @@ pub enum EventReason {
     AutomaticMailSkipped,
     /// More mail than the limit of the rule or the sender: the rest waits.
     RateLimited,
-    /// The title template has an unknown field; the field stays in the title as it is written.
-    UnknownTitleField,
+    /// A replay could not reach all mailboxes of the rule.
+    ReplayIncomplete,
+    /// Copies lie in a queue folder that no rule names any more.
+    OrphanedCopies,
     /// The sink answered 410; nothing is sent to it until it changes.
     SinkDisabled,
     /// The sink does not answer, or with errors. Messages wait.
@@ -176,7 +196,8 @@ impl EventReason {
             Self::Replayed => "Replayed",
             Self::AutomaticMailSkipped => "AutomaticMailSkipped",
             Self::RateLimited => "RateLimited",
-            Self::UnknownTitleField => "UnknownTitleField",
+            Self::ReplayIncomplete => "ReplayIncomplete",
+            Self::OrphanedCopies => "OrphanedCopies",
             Self::SinkDisabled => "SinkDisabled",
             Self::SinkFailing => "SinkFailing",
             Self::SinkInvalid => "SinkInvalid",

@@ -123,7 +123,7 @@ mod tests {
 
     fn identity() -> Identity {
         let rule = RuleRef { uid: "u".into(), namespace: "n".into(), name: "r".into() };
-        Identity::of(&Address::parse("a@b.test").unwrap(), "f", "g", &rule, 0)
+        Identity::of(&Address::parse("a@b.test").unwrap(), "f", "g", &rule)
     }
 
     fn known(flags: &[&str]) -> Known {

@@ -13,7 +13,7 @@ mod ownership;
 mod vanished;
 
 pub use alias::{alias, alias_removal};
-pub use app_password::{AppPasswordPlan, app_password, app_password_name};
+pub use app_password::{AppPasswordPlan, app_password, app_password_name, unneeded_app_passwords};
 pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};

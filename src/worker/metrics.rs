@@ -16,8 +16,8 @@ use crate::intake::report::{AttemptReport, AttemptResult};
 
 /// The label of a sink.
 type OfSink = [(&'static str, String); 1];
-/// Makes the current figures.
-type Look = Box<dyn Fn() -> Figures + Send + Sync>;
+/// Computes the current figures.
+type CurrentFigures = Box<dyn Fn() -> Figures + Send + Sync>;
 
 /// All metrics of the worker; cloning shares them.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct WorkerMetrics {
     attempts: Family<[(&'static str, String); 2], Counter>,
     delivery_seconds: Family<OfSink, Histogram>,
     leader: Gauge,
-    look: Arc<Mutex<Option<Look>>>,
+    figures: Arc<Mutex<Option<CurrentFigures>>>,
 }
 
 impl fmt::Debug for WorkerMetrics {
@@ -42,7 +42,7 @@ impl Default for WorkerMetrics {
                 Histogram::new([0.25, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 43200.0])
             }),
             leader: Gauge::default(),
-            look: Arc::default(),
+            figures: Arc::default(),
         }
     }
 }
@@ -62,9 +62,9 @@ impl WorkerMetrics {
         self.leader.set(i64::from(yes));
     }
 
-    /// Sets how to make the current figures.
-    pub fn look_with(&self, look: impl Fn() -> Figures + Send + Sync + 'static) {
-        *self.look.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(look));
+    /// Sets how the current figures are computed, at each request for the metrics.
+    pub fn compute_figures_with(&self, figures: impl Fn() -> Figures + Send + Sync + 'static) {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(figures));
     }
 
     /// All of them in the `OpenMetrics` text format.
@@ -72,7 +72,7 @@ impl WorkerMetrics {
     /// # Errors
     /// Never in practice: writing to a text can't fail.
     pub fn text(&self) -> Result<String, fmt::Error> {
-        let figures = self.look.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|look| look());
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|figures| figures());
         let figures = figures.unwrap_or_default();
         let mut registry = Registry::with_prefix("mailcow_operator_intake");
         registry.register("attempts", "Tries of messages at a sink, by result", self.attempts.clone());
@@ -81,23 +81,23 @@ impl WorkerMetrics {
         registry.register("leader", "1 if this instance works, 0 if it is on standby", self.leader.clone());
         let (waiting, failed): (Family<OfSink, Gauge>, Family<OfSink, Gauge>) = Default::default();
         let oldest: Family<OfSink, Gauge<f64, AtomicU64>> = Family::default();
-        let of = |sink: &String| [("sink", sink.clone())];
-        for (sink, count) in &figures.waiting {
-            waiting.get_or_create(&of(sink)).set(i64::try_from(*count).unwrap_or(i64::MAX));
-        }
-        for (sink, count) in &figures.failed {
-            failed.get_or_create(&of(sink)).set(i64::try_from(*count).unwrap_or(i64::MAX));
-        }
-        for (sink, age) in &figures.oldest {
-            oldest.get_or_create(&of(sink)).set(*age);
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for (sink, of_sink) in &figures.sinks {
+            let label = [("sink", sink.clone())];
+            waiting.get_or_create(&label).set(number(of_sink.waiting));
+            failed.get_or_create(&label).set(number(of_sink.failed));
+            oldest.get_or_create(&label).set(of_sink.oldest_waiting);
         }
         registry.register("waiting_messages", "Messages that wait in queue folders", waiting);
         registry.register("failed_messages", "Messages in Failed, which nobody tries again", failed);
         let help = "Age of the oldest message that waits in a queue folder, in seconds; 0 if none waits";
         registry.register("oldest_waiting_seconds", help, oldest);
+        let orphaned: Gauge = Gauge::default();
+        orphaned.set(number(figures.orphaned));
+        registry.register("orphaned_messages", "Messages in queue folders that no rule names any more", orphaned);
         let mailboxes: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
-        mailboxes.get_or_create(&[("state", "ok")]).set(figures.mailboxes.0);
-        mailboxes.get_or_create(&[("state", "failing")]).set(figures.mailboxes.1);
+        mailboxes.get_or_create(&[("state", "ok")]).set(figures.mailboxes_ok);
+        mailboxes.get_or_create(&[("state", "failing")]).set(figures.mailboxes_failing);
         registry.register("mailboxes", "Mailboxes with queue folders, by the result of the last scan", mailboxes);
         let scan_age: Gauge<f64, AtomicU64> = Gauge::default();
         scan_age.set(figures.scan_age);
@@ -111,21 +111,24 @@ impl WorkerMetrics {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reports::SinkFigures;
     use super::*;
 
     #[test]
-    fn figures_are_looked_up_each_time() {
+    fn figures_are_computed_each_time() {
         let metrics = WorkerMetrics::default();
         assert!(metrics.text().unwrap().contains("mailcow_operator_intake_scan_age_seconds 0"));
-        metrics.look_with(|| Figures {
-            waiting: [("tracker".to_owned(), 2)].into(),
-            oldest: [("tracker".to_owned(), 7.5)].into(),
-            mailboxes: (3, 1),
+        metrics.compute_figures_with(|| Figures {
+            sinks: [("tracker".to_owned(), SinkFigures { waiting: 2, failed: 0, oldest_waiting: 7.5 })].into(),
+            mailboxes_ok: 3,
+            mailboxes_failing: 1,
+            orphaned: 4,
             ..Figures::default()
         });
         let text = metrics.text().unwrap();
         assert!(text.contains(r#"mailcow_operator_intake_waiting_messages{sink="tracker"} 2"#), "{text}");
         assert!(text.contains(r#"mailcow_operator_intake_oldest_waiting_seconds{sink="tracker"} 7.5"#));
         assert!(text.contains(r#"mailcow_operator_intake_mailboxes{state="failing"} 1"#));
+        assert!(text.contains("mailcow_operator_intake_orphaned_messages 4"));
     }
 }

@@ -15,5 +15,5 @@ mod sinks;
 mod work;
 
 pub use metrics::WorkerMetrics;
-pub use reports::Figures;
+pub use reports::{Figures, SinkFigures};
 pub use run::{Error, run};

@@ -11,21 +11,22 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::WorkerMetrics;
-use super::reports::Reports;
+use super::reports::{Reports, RuleReplay, orphaned};
 use super::secrets::{self, Resolved};
-use super::work::{Assembled, Objects, Settings, assemble};
+use super::work::{Assembled, ImapAddress, MailboxReplay, Objects, Settings, assemble};
 use crate::certificates;
 use crate::config::IntakeSettings;
 use crate::controller::shutdown;
 use crate::crd::{DeliveredStatus, EmailForwardingRule, EmailMailbox};
 use crate::intake::queue::{Options, Work};
-use crate::intake::report::{EventReason, Report};
+use crate::intake::report::{EventReason, OrphanedFolder, Report};
 use crate::kubernetes::app_passwords::AppPasswords;
 use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::{self, Watched};
 use crate::kubernetes::writer::{Part, Writer};
 use crate::leader::Candidate;
 use crate::mail::Address;
+use crate::mail::rule::QueueKind;
 use crate::sinks_file;
 use crate::startup::{self, Connection};
 use crate::status::Occurrence;
@@ -97,7 +98,7 @@ pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
         why = term.lost() => return Err(Error::NotLeading(why)),
         ended = &mut server => startup::server_ended(settings.listen, ended).map_err(Error::from),
     };
-    // Another instance may start at once. A delivery that still runs is repeated with the same id at worst.
+    // Another instance may start at once: no delivery runs any more.
     term.resign().await;
     ended
 }
@@ -110,7 +111,11 @@ fn servers(settings: &IntakeSettings) -> Result<Settings, startup::Error> {
         Ok(text.into_bytes())
     };
     Ok(Settings {
-        servers: settings.imap.iter().map(|imap| (imap.server.clone(), (imap.host.clone(), imap.port))).collect(),
+        servers: settings
+            .imap
+            .iter()
+            .map(|imap| (imap.server.clone(), ImapAddress { host: imap.host.clone(), port: imap.port }))
+            .collect(),
         tls: settings.imap_tls.into(),
         ca: settings.imap_ca_file.as_ref().map(read).transpose()?.unwrap_or_default(),
         keep_done: settings.keep_done,
@@ -122,7 +127,8 @@ struct Worker {
     rules: Watched<EmailForwardingRule>,
     mailboxes: Watched<EmailMailbox>,
     app_passwords: AppPasswords,
-    sinks: watch::Receiver<Arc<Resolved>>,
+    /// `None` until they were read for the first time.
+    sinks: watch::Receiver<Option<Arc<Resolved>>>,
     servers: Settings,
     writer: Writer,
     metrics: WorkerMetrics,
@@ -136,6 +142,8 @@ struct State {
     reports: Reports,
     /// When an event of a rule was last published.
     published: HashMap<(String, EventReason), Instant>,
+    /// What was last published of folders that no rule names.
+    orphans: HashMap<(Address, String), OrphanedFolder>,
 }
 
 impl Worker {
@@ -148,7 +156,7 @@ impl Worker {
         metrics: WorkerMetrics,
     ) -> Self {
         let secrets = || Api::namespaced(kube.clone(), &settings.operator_namespace);
-        let (sender, resolved) = watch::channel(Arc::new(Resolved::default()));
+        let (sender, resolved) = watch::channel(None);
         tokio::spawn(secrets::follow(secrets(), sinks, sender));
         Self {
             rules: stores::watch(stores::in_namespaces(kube, &settings.watch_namespaces)),
@@ -168,18 +176,16 @@ impl Worker {
         self.mailboxes.ready().await;
         self.app_passwords.ready().await;
         let mut sinks = self.sinks.clone();
-        // The first value has no sinks at all.
-        let _ = sinks.changed().await;
+        // An error only says that the process ends.
+        let _ = sinks.wait_for(Option::is_some).await.map(drop);
         ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
-        let (state, started) = (self.state.clone(), crate::clock::now());
-        self.metrics.look_with(move || {
-            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let mailboxes: Vec<Address> = state.made.work.mailboxes.iter().map(|it| it.address.clone()).collect();
-            state.reports.figures(&mailboxes, &crate::clock::now(), &started)
+        let state = self.state.clone();
+        self.metrics.compute_figures_with(move || {
+            state.lock().unwrap_or_else(PoisonError::into_inner).reports.figures(&crate::clock::now())
         });
         let (work, given) = watch::channel(Arc::new(Work::default()));
-        let (reports, reported) = mpsc::channel(REPORTS);
+        let (reports, mut reported) = mpsc::channel(REPORTS);
         let options =
             Options { connections: settings.connections, scan_interval: settings.scan_interval, ..Options::default() };
         let stop = CancellationToken::new();
@@ -188,14 +194,16 @@ impl Worker {
             stop.cancel();
             std::future::pending::<()>().await;
         };
-        // Deliveries that run may end.
+        // Deliveries that run come to their end.
         tokio::select! {
             () = self.follow(&work) => {}
-            () = self.note(reported) => {}
+            () = self.collect(&mut reported) => {}
             () = self.write_statuses() => {}
             () = crate::intake::run(given, reports, options, stop.clone()) => {}
             () = asked => {}
         }
+        // The last reports of the intake, which has ended.
+        self.collect(&mut reported).await;
         self.write_due().await;
     }
 
@@ -213,19 +221,22 @@ impl Worker {
         let mut changes = std::pin::pin!(objects);
         let mut last = None;
         loop {
-            let resolved = self.sinks.borrow().clone();
-            let made = Arc::new(self.assemble(&resolved));
+            let made = Arc::new(self.assemble(&self.resolved()));
             let now = (made.work.mailboxes.len(), made.work.sinks.len());
             if last != Some(now) {
                 last = Some(now);
                 tracing::info!(mailboxes = now.0, sinks = now.1, "mailboxes with queue folders, and sinks");
             }
+            let left = {
+                let mut state = self.state();
+                state.made = made.clone();
+                state.reports.retain(&made, &crate::clock::now())
+            };
             // The intake leaves alone what stays the same.
             work.send_replace(Arc::new(made.work.clone()));
-            {
-                let mut state = self.state();
-                state.reports.retain(&made);
-                state.made = made;
+            for folder in left {
+                let orphan = OrphanedFolder { folder: folder.folder, waiting: folder.waiting, failed: folder.failed };
+                self.publish_orphan(&folder.mailbox, &orphan).await;
             }
             if changes.next().await.is_none() {
                 return std::future::pending().await;
@@ -242,24 +253,65 @@ impl Worker {
             entry: &|uid| self.app_passwords.get(uid),
             sinks: &resolved.sinks,
             usable: &resolved.usable,
+            configurations: &resolved.configurations,
             settings: &self.servers,
         })
     }
 
-    /// Notes reports, counts them, and publishes events.
-    async fn note(&self, mut reported: mpsc::Receiver<Report>) {
+    /// Records reports until there are no more, counts them, and publishes events.
+    async fn collect(&self, reported: &mut mpsc::Receiver<Report>) {
         while let Some(report) = reported.recv().await {
             if let Report::Attempt(attempt) = &report {
                 self.metrics.attempted(attempt);
             }
             let event = {
                 let mut state = self.state();
-                state.reports.note(&report);
-                state.event(&report, &self.sinks.borrow())
+                state.reports.record(&report);
+                state.event(&report, &self.resolved())
             };
+            if let Report::Orphaned { mailbox, folders } = &report {
+                for orphan in folders {
+                    self.publish_orphan(mailbox, orphan).await;
+                }
+            }
             if let Some((rule, occurrence)) = event {
                 self.writer.publish_on(&rule.object_ref(&()), &occurrence.event()).await;
             }
+        }
+    }
+
+    /// Publishes once that copies lie in a folder that no rule names: on the rule that it was of, or on the mailbox.
+    async fn publish_orphan(&self, mailbox: &Address, orphan: &OrphanedFolder) {
+        let is_named = |key: &super::work::FolderKey| key.mailbox == *mailbox && key.folder == orphan.folder;
+        let is_new = {
+            let mut state = self.state();
+            let is_named = state.made.rules.iter().flat_map(super::work::RuleQueues::all_folders).any(is_named);
+            let key = (mailbox.clone(), orphan.folder.clone());
+            !is_named && state.orphans.insert(key, orphan.clone()).as_ref() != Some(orphan)
+        };
+        let text = mailbox.to_string();
+        let is_it = |it: &EmailMailbox| it.status.as_ref().is_some_and(|status| status.address.as_ref() == Some(&text));
+        let Some(object) = self.mailboxes.find(is_it).filter(|_| is_new) else { return };
+        let is_of = |rule: &EmailForwardingRule| {
+            let meta = &rule.metadata;
+            let id = format!(
+                "{}/{}",
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default()
+            );
+            meta.namespace == object.metadata.namespace && QueueKind::is_of_rule(&orphan.folder, &id)
+        };
+        let rule = self.rules.find(is_of);
+        let is_worked_on = rule.as_ref().is_some_and(|rule| {
+            let state = self.state();
+            let of = state.made.rules.iter().find(|it| it.object.metadata.uid == rule.metadata.uid);
+            of.is_some_and(|it| it.folders.iter().filter(|key| key.mailbox == *mailbox).count() == 1)
+        });
+        let message = orphaned(mailbox, orphan, is_worked_on.then_some("rule"));
+        let event = Occurrence::Delivery { reason: EventReason::OrphanedCopies, message }.event();
+        match rule {
+            Some(rule) => self.writer.publish(rule.as_ref(), &event).await,
+            None => self.writer.publish(object.as_ref(), &event).await,
         }
     }
 
@@ -277,41 +329,53 @@ impl Worker {
             let before = self.writer.part(rule.as_ref(), |status| status.delivered.clone());
             let written = self.writer.write_part(rule.as_ref(), DELIVERED, before.as_ref(), status.as_ref()).await;
             log_failure(written, rule.as_ref());
-            if let Some(replayed) = replayed {
-                let written = self.writer.write_part(rule.as_ref(), REPLAYED, None, Some(&replayed)).await;
+            if let Some(RuleReplay { request, left_out }) = replayed {
+                let written = self.writer.write_part(rule.as_ref(), REPLAYED, None, Some(&request)).await;
+                if written.is_ok() && !left_out.is_empty() {
+                    let message = format!(
+                        "the replay did not reach {}, which can't be read now or is paused; what failed there stays in Failed. Set the annotation email.askrobots.com/replay to another value when it can be read",
+                        named(&left_out)
+                    );
+                    let occurrence = Occurrence::Delivery { reason: EventReason::ReplayIncomplete, message };
+                    self.writer.publish(rule.as_ref(), &occurrence.event()).await;
+                }
                 log_failure(written, rule.as_ref());
             }
         }
-        for (mailbox, replayed) in self.replayed_mailboxes() {
-            let written = self.writer.write_part(mailbox.as_ref(), REPLAYED, None, Some(&replayed)).await;
-            log_failure(written, mailbox.as_ref());
+        for replay in self.replayed_mailboxes() {
+            let mailbox = replay.object.as_ref();
+            let written = self.writer.write_part(mailbox, REPLAYED, None, Some(&replay.request)).await;
+            log_failure(written, mailbox);
         }
     }
 
     /// The rules with a status that differs, or a replay that is done.
-    fn due(&self) -> Vec<(Arc<EmailForwardingRule>, Option<DeliveredStatus>, Option<String>)> {
-        let resolved = self.sinks.borrow().clone();
-        let invalid = &resolved.invalid;
+    fn due(&self) -> Vec<(Arc<EmailForwardingRule>, Option<DeliveredStatus>, Option<RuleReplay>)> {
+        let resolved = self.resolved();
         let state = self.state();
         let of = |rule: &super::work::RuleQueues| {
             let before = self.writer.part(rule.object.as_ref(), |status| status.delivered.clone());
-            let after = state.reports.status(rule, before.as_ref(), invalid);
-            let replayed = state.reports.replayed_rule(rule).map(ToOwned::to_owned);
+            let after = state.reports.status(rule, before.as_ref(), &resolved);
             let known = self.writer.part(rule.object.as_ref(), |status| status.last_handled_replay.clone());
-            let replayed = replayed.filter(|replayed| known.as_ref() != Some(replayed));
+            let replayed = state.reports.replayed_rule(rule);
+            let replayed = replayed.filter(|replayed| known.as_ref() != Some(&replayed.request));
             (after != before || replayed.is_some()).then(|| (rule.object.clone(), after, replayed))
         };
         state.made.rules.iter().filter_map(of).collect()
     }
 
-    fn replayed_mailboxes(&self) -> Vec<(Arc<EmailMailbox>, String)> {
+    fn replayed_mailboxes(&self) -> Vec<MailboxReplay> {
         let state = self.state();
-        let is_done = |address: &Address, asked: &str| state.reports.is_mailbox_replayed(address, asked, &state.made);
-        let done = state.made.replays.iter().filter(|(mailbox, address, asked)| {
-            let known = self.writer.part(mailbox.as_ref(), |status| status.last_handled_replay.clone());
-            known.as_ref() != Some(asked) && is_done(address, asked)
+        let done = state.made.replays.iter().filter(|replay| {
+            let known = self.writer.part(replay.object.as_ref(), |status| status.last_handled_replay.clone());
+            known.as_ref() != Some(&replay.request) && state.reports.is_mailbox_replayed(replay, &state.made)
         });
-        done.map(|(mailbox, _, asked)| (mailbox.clone(), asked.clone())).collect()
+        done.cloned().collect()
+    }
+
+    /// The sinks as they are now.
+    fn resolved(&self) -> Arc<Resolved> {
+        self.sinks.borrow().clone().unwrap_or_default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -342,6 +406,13 @@ impl State {
         self.published.insert(key, now);
         Some((rule.object.clone(), Occurrence::Delivery { reason, message }))
     }
+}
+
+/// The first addresses, and how many more there are.
+fn named(addresses: &[Address]) -> String {
+    let first: Vec<String> = addresses.iter().take(5).map(ToString::to_string).collect();
+    let more = addresses.len() - first.len();
+    if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
 }
 
 fn log_failure(written: Result<(), kube::Error>, object: &impl Resource<DynamicType = ()>) {

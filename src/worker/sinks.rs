@@ -8,13 +8,26 @@ use crate::intake::payload::Signer;
 use crate::intake::sink::{Access, Authorization, Caldav, Sink, SinkKind, Webhook};
 use crate::mail;
 
+/// What is known of a Secret.
+#[derive(Clone)]
+pub(super) enum SecretState {
+    /// As it was last read.
+    Found(Box<Secret>),
+    /// It does not exist.
+    Missing,
+    /// RBAC does not allow to read it.
+    Forbidden,
+    /// It was never read, because the Kubernetes API failed; why.
+    Unknown(String),
+}
+
 /// A sink with the values of its Secrets; `None` for one that takes email.
 ///
 /// # Errors
 /// What is missing or wrong, and what to do; never a value.
-pub(crate) fn resolve<'a>(
+pub(super) fn resolve<'a>(
     sink: &mail::Sink,
-    secret: impl Fn(&str) -> Option<&'a Secret>,
+    secret: impl Fn(&str) -> Option<&'a SecretState>,
 ) -> Result<Option<Sink>, String> {
     let values = Values { secret };
     let (kind, reach) = match &sink.kind {
@@ -56,11 +69,25 @@ struct Values<F> {
     secret: F,
 }
 
-impl<'a, F: Fn(&str) -> Option<&'a Secret>> Values<F> {
+impl<'a, F: Fn(&str) -> Option<&'a SecretState>> Values<F> {
     fn bytes(&self, name: &str, key: &str) -> Result<&'a [u8], String> {
-        let secret = (self.secret)(name).ok_or_else(|| {
-            format!("the Secret {name} does not exist in the namespace of the release, or may not be read; create it with the key {key}, and list it in sinks of the chart")
-        })?;
+        let secret = match (self.secret)(name) {
+            Some(SecretState::Found(secret)) => secret,
+            Some(SecretState::Missing) => {
+                return Err(format!(
+                    "the Secret {name} does not exist in the namespace of the release; create it with the key {key}"
+                ));
+            }
+            Some(SecretState::Forbidden) => {
+                return Err(format!(
+                    "the Secret {name} may not be read; list it in sinks of the chart, which gives the worker the right"
+                ));
+            }
+            Some(SecretState::Unknown(why)) => {
+                return Err(format!("the Secret {name} can't be read now, and the worker retries: {why}"));
+            }
+            None => return Err(format!("the Secret {name} was not read yet")),
+        };
         let value = secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.as_slice());
         value.filter(|value| !value.is_empty()).ok_or_else(|| {
             let keys: Vec<&str> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
@@ -120,15 +147,15 @@ mod tests {
 
     const KEY: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
 
-    fn secret(data: &[(&str, &str)]) -> Secret {
+    fn secret(data: &[(&str, &str)]) -> SecretState {
         let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-        Secret { data: Some(data.collect()), ..Secret::default() }
+        SecretState::Found(Box::new(Secret { data: Some(data.collect()), ..Secret::default() }))
     }
 
     fn resolved(kind: &str, secrets: &[(&str, &[(&str, &str)])]) -> Result<Option<Sink>, String> {
         let sinks = Sinks::parse(&format!("[{{name: s, {kind}, namespaces: ['*']}}]")).unwrap();
-        let secrets: BTreeMap<&str, Secret> = secrets.iter().map(|(name, data)| (*name, secret(data))).collect();
-        resolve(sinks.iter().next().unwrap(), |name| secrets.get(name))
+        let secrets: BTreeMap<&str, SecretState> = secrets.iter().map(|(name, data)| (*name, secret(data))).collect();
+        resolve(sinks.iter().next().unwrap(), |name| secrets.get(name).or(Some(&SecretState::Missing)))
     }
 
     #[test]
@@ -161,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_secret_is_said_without_its_value() {
+    fn what_is_wrong_with_a_secret_is_reported_without_its_value() {
         let webhook = |rest: &str| format!("webhook: {{url: 'https://t.example', {rest}}}");
         let signed = webhook("signingKeys: [{secretName: hook}]");
         let private = webhook("ca: {secretName: ca}");

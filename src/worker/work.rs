@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use crate::crd::{EmailForwardingRule, EmailMailbox, REPLAY};
+use crate::crd::{DisabledSink, EmailForwardingRule, EmailMailbox, REPLAY};
 use crate::desired;
-use crate::intake::queue::{ImapServer, ImapTls, Limits, MailboxQueues, QueueFolder, QueueKind, RuleRef, Work};
+use crate::intake::queue::{ImapServer, ImapTls, Limits, MailboxQueues, QueueFolder, Replay, RuleRef, Work};
 use crate::intake::report::EventReason;
 use crate::intake::sink::Sink;
 use crate::kubernetes::app_passwords::AppPasswordEntry;
@@ -19,14 +19,34 @@ use crate::mail::{Address, Sinks};
 /// Where the IMAP servers are, and for how long `Done` keeps messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Host and port by the Mailcow server's name; others are at their mail host, port 993.
-    pub(crate) servers: BTreeMap<String, (String, u16)>,
+    /// IMAP servers by the Mailcow server's name; others are at their mail host.
+    pub(crate) servers: BTreeMap<String, ImapAddress>,
     /// How connections are encrypted.
     pub(crate) tls: ImapTls,
     /// Certificates of a private CA, PEM.
     pub(crate) ca: Vec<u8>,
     /// How long `Done` keeps messages.
     pub(crate) keep_done: Duration,
+}
+
+/// Where an IMAP server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ImapAddress {
+    /// Its host.
+    pub(crate) host: String,
+    /// Its port; `None` for the usual one of the encryption.
+    pub(crate) port: Option<u16>,
+}
+
+/// A queue folder of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FolderKey {
+    /// `metadata.uid` of the rule.
+    pub(crate) rule: String,
+    /// The mailbox.
+    pub(crate) mailbox: Address,
+    /// The folder's name.
+    pub(crate) folder: String,
 }
 
 /// What is to be done, and what each rule waits for.
@@ -36,8 +56,19 @@ pub(crate) struct Assembled {
     pub(crate) work: Work,
     /// Every rule with queue folders.
     pub(crate) rules: Vec<RuleQueues>,
-    /// Mailboxes with a replay request that is not handled yet, and its value.
-    pub(crate) replays: Vec<(Arc<EmailMailbox>, Address, String)>,
+    /// Mailboxes with a replay request that is not handled yet.
+    pub(crate) replays: Vec<MailboxReplay>,
+}
+
+/// A replay request of a mailbox.
+#[derive(Clone, Debug)]
+pub(crate) struct MailboxReplay {
+    /// Its object.
+    pub(crate) object: Arc<EmailMailbox>,
+    /// Its address.
+    pub(crate) address: Address,
+    /// The value of the annotation.
+    pub(crate) request: String,
 }
 
 /// A rule with queue folders.
@@ -45,8 +76,12 @@ pub(crate) struct Assembled {
 pub(crate) struct RuleQueues {
     /// Its object.
     pub(crate) object: Arc<EmailForwardingRule>,
-    /// Its folders that are worked on: mailbox and index of the action.
-    pub(crate) folders: Vec<(Address, usize)>,
+    /// Its folders that are worked on.
+    pub(crate) folders: Vec<FolderKey>,
+    /// Those that can't be read.
+    pub(crate) unreadable: Vec<FolderKey>,
+    /// Those that are not worked on because somebody paused the rule or the mailbox.
+    pub(crate) paused: Vec<FolderKey>,
     /// Its sinks.
     pub(crate) sinks: Vec<String>,
     /// Why a folder is not worked on, the first one.
@@ -83,6 +118,8 @@ pub(crate) struct Objects<'a> {
     pub(crate) sinks: &'a Sinks,
     /// Those of them that can be used.
     pub(crate) usable: &'a BTreeMap<String, Arc<Sink>>,
+    /// Hashes of their configurations.
+    pub(crate) configurations: &'a BTreeMap<String, String>,
     /// Servers.
     pub(crate) settings: &'a Settings,
 }
@@ -112,7 +149,7 @@ pub(crate) fn assemble(objects: &Objects<'_>) -> Assembled {
         let entry = (objects.entry)(&uid).filter(|entry| entry.address == address.to_string());
         let Some(entry) = entry.filter(|_| !folders.is_empty()) else { continue };
         if let Some(asked) = pending(annotation(mailbox.as_ref(), REPLAY), handled_of(mailbox)) {
-            made.replays.push((mailbox.clone(), address.clone(), asked));
+            made.replays.push(MailboxReplay { object: mailbox.clone(), address: address.clone(), request: asked });
         }
         let server = server_of(&entry, objects.settings);
         let server = servers.entry((server.host.clone(), server.port)).or_insert_with(|| Arc::new(server)).clone();
@@ -128,8 +165,9 @@ pub(crate) fn assemble(objects: &Objects<'_>) -> Assembled {
     made.work.mailboxes.sort_by(|a, b| a.address.cmp(&b.address));
     made.work.mailboxes.dedup_by(|a, b| a.address == b.address);
     made.work.sinks.clone_from(objects.usable);
+    made.work.disabled = rules.iter().flat_map(|rule| disabled(rule, objects.configurations)).collect();
     // A rule whose sinks all take email has no copies to report on.
-    rules.retain(|rule| !rule.folders.is_empty() || rule.blocked.is_some());
+    rules.retain(|rule| rule.all_folders().next().is_some());
     made.rules = rules;
     made
 }
@@ -139,11 +177,21 @@ fn may_have_queues(rule: &EmailForwardingRule) -> bool {
         && rule.spec.actions.iter().any(|action| action.create_task.is_some() || action.create_note.is_some())
 }
 
+/// The sinks of a rule that answered 410 as they are configured now, as its status says.
+fn disabled(rule: &RuleQueues, configurations: &BTreeMap<String, String>) -> Vec<String> {
+    let delivered = rule.object.status.as_ref().and_then(|status| status.delivered.as_ref());
+    let sinks = delivered.into_iter().flat_map(|delivered| &delivered.disabled_sinks);
+    let is_same = |sink: &&DisabledSink| configurations.get(&sink.name) == Some(&sink.configuration);
+    sinks.filter(is_same).map(|sink| sink.name.clone()).collect()
+}
+
 fn rule_queues(rule: &Arc<EmailForwardingRule>) -> RuleQueues {
     let handled = rule.status.as_ref().and_then(|status| status.last_handled_replay.as_deref());
     RuleQueues {
         object: rule.clone(),
         folders: Vec::new(),
+        unreadable: Vec::new(),
+        paused: Vec::new(),
         sinks: Vec::new(),
         blocked: None,
         replay: pending(annotation(rule.as_ref(), REPLAY), handled),
@@ -167,7 +215,8 @@ fn address_of(mailbox: &EmailMailbox) -> Option<Address> {
 
 fn server_of(entry: &AppPasswordEntry, settings: &Settings) -> ImapServer {
     let given = settings.servers.get(&entry.server).cloned();
-    let (host, port) = given.unwrap_or_else(|| (entry.host.clone(), 993));
+    let ImapAddress { host, port } = given.unwrap_or_else(|| ImapAddress { host: entry.host.clone(), port: None });
+    let port = port.unwrap_or_else(|| settings.tls.default_port());
     ImapServer { host, port, tls: settings.tls, ca: settings.ca.clone() }
 }
 
@@ -189,75 +238,71 @@ impl RuleQueues {
         self.sinks.extend(queues.iter().map(|queue| queue.sink.clone()));
         self.sinks.sort_unstable();
         self.sinks.dedup();
-        if let Some(blocked) = self.blocked_in(mailbox, address, objects) {
+        let keys = queues.iter().map(|queue| FolderKey {
+            rule: rule.uid.clone(),
+            mailbox: address.clone(),
+            folder: queue.folder.clone(),
+        });
+        let paused = self.paused_in(mailbox, address);
+        if let Some(blocked) = paused.clone().or_else(|| unreadable(mailbox, address, objects)) {
+            if paused.is_some() { &mut self.paused } else { &mut self.unreadable }.extend(keys);
             self.blocked.get_or_insert(blocked);
             return Vec::new();
         }
-        let asked = pending(annotation(mailbox, REPLAY), handled_of(mailbox));
-        let replay = match (self.replay.as_deref(), asked.as_deref()) {
-            (None, None) => None,
-            (of_rule, of_mailbox) => {
-                Some(format!("rule={} mailbox={}", of_rule.unwrap_or_default(), of_mailbox.unwrap_or_default()))
-            }
+        self.folders.extend(keys);
+        let replay =
+            Replay { rule: self.replay.clone(), mailbox: pending(annotation(mailbox, REPLAY), handled_of(mailbox)) };
+        let folder = |queue: &Queue| QueueFolder {
+            folder: queue.folder.clone(),
+            kind: queue.kind,
+            sink: queue.sink.clone(),
+            rule: rule.clone(),
+            title: queue.title.clone(),
+            labels: queue.labels.clone(),
+            automatic: queue.automatic,
+            limits: Limits::default(),
+            keep_done: Some(objects.settings.keep_done),
+            replay: replay.clone(),
         };
-        let mut folders = Vec::new();
-        for queue in queues {
-            let Some(action) = self.action_of(queue) else { continue };
-            self.folders.push((address.clone(), action));
-            folders.push(QueueFolder {
-                folder: queue.folder.clone(),
-                kind: queue.kind,
-                sink: queue.sink.clone(),
-                rule: rule.clone(),
-                action,
-                title: queue.title.clone(),
-                labels: queue.labels.clone(),
-                automatic: queue.automatic,
-                limits: Limits::default(),
-                keep_done: Some(objects.settings.keep_done),
-                replay: replay.clone(),
-            });
-        }
-        folders
+        queues.into_iter().map(folder).collect()
     }
 
-    fn blocked_in(&self, mailbox: &EmailMailbox, address: &Address, objects: &Objects<'_>) -> Option<Blocked> {
-        let paused = [
-            (is_paused(self.object.as_ref()), "the rule is paused; its copies wait in the mailbox".to_owned()),
-            (is_paused(mailbox), format!("the EmailMailbox of {address} is paused; copies wait in the mailbox")),
-        ];
-        if let Some((_, message)) = paused.into_iter().find(|(is_paused, _)| *is_paused) {
-            return Some(Blocked { reason: "Paused".to_owned(), message });
-        }
-        let delivery = mailbox.status.as_ref().and_then(|status| status.delivery.as_ref());
-        let uid = mailbox.metadata.uid.as_deref().unwrap_or_default();
-        let entry = (objects.entry)(uid).filter(|entry| entry.address == address.to_string());
-        let told = delivery.and_then(|delivery| Some((delivery.reason.clone()?, delivery.message.clone()?)));
-        match (entry, told) {
-            (None, Some((reason, message))) => Some(Blocked { reason, message }),
-            (None, None) => {
-                let message = format!(
-                    "the operator has not made the app password of {address} yet; check that it runs with the feature gate TaskDelivery"
-                );
-                Some(Blocked { reason: "Pending".to_owned(), message })
-            }
-            // Nobody can log in: a try would only count for Mailcow's ban.
-            (Some(_), Some((reason, message))) if ["ImapDisabled", "MailboxInactive"].contains(&reason.as_str()) => {
-                Some(Blocked { reason, message })
-            }
-            (Some(_), _) => None,
-        }
+    /// All its folders, whether they are worked on or not.
+    pub(crate) fn all_folders(&self) -> impl Iterator<Item = &FolderKey> {
+        self.folders.iter().chain(&self.unreadable).chain(&self.paused)
     }
 
-    /// The index of the action that a queue comes from: kind and sink are there once.
-    fn action_of(&self, queue: &Queue) -> Option<usize> {
-        self.object.spec.actions.iter().position(|action| {
-            let to = match queue.kind {
-                QueueKind::Task => &action.create_task,
-                QueueKind::Note => &action.create_note,
-            };
-            to.as_ref().is_some_and(|to| to.sink == queue.sink)
-        })
+    fn paused_in(&self, mailbox: &EmailMailbox, address: &Address) -> Option<Blocked> {
+        let message = if is_paused(self.object.as_ref()) {
+            "the rule is paused; its copies wait in the mailbox".to_owned()
+        } else if is_paused(mailbox) {
+            format!("the EmailMailbox of {address} is paused; copies wait in the mailbox")
+        } else {
+            return None;
+        };
+        Some(Blocked { reason: "Paused".to_owned(), message })
+    }
+}
+
+/// Why the worker can't log in to a mailbox.
+fn unreadable(mailbox: &EmailMailbox, address: &Address, objects: &Objects<'_>) -> Option<Blocked> {
+    let delivery = mailbox.status.as_ref().and_then(|status| status.delivery.as_ref());
+    let uid = mailbox.metadata.uid.as_deref().unwrap_or_default();
+    let entry = (objects.entry)(uid).filter(|entry| entry.address == address.to_string());
+    let reported = delivery.and_then(|delivery| Some((delivery.reason.clone()?, delivery.message.clone()?)));
+    match (entry, reported) {
+        (None, Some((reason, message))) => Some(Blocked { reason, message }),
+        (None, None) => {
+            let message = format!(
+                "the operator has not made the app password of {address} yet; check that it runs with the feature gate TaskDelivery"
+            );
+            Some(Blocked { reason: "Pending".to_owned(), message })
+        }
+        // Nobody can log in: a try would only count for Mailcow's ban.
+        (Some(_), Some((reason, message))) if ["ImapDisabled", "MailboxInactive"].contains(&reason.as_str()) => {
+            Some(Blocked { reason, message })
+        }
+        (Some(_), _) => None,
     }
 }
 
@@ -305,7 +350,8 @@ mod tests {
 
     fn settings() -> Settings {
         Settings {
-            servers: [("internal".to_owned(), ("dovecot.mail.svc".to_owned(), 1993))].into(),
+            servers: [("internal".to_owned(), ImapAddress { host: "dovecot.mail.svc".to_owned(), port: Some(1993) })]
+                .into(),
             tls: ImapTls::Implicit,
             ca: Vec::new(),
             keep_done: Duration::from_hours(720),
@@ -316,12 +362,14 @@ mod tests {
         let mailboxes: Vec<_> = mailboxes.into_iter().map(Arc::new).collect();
         let sinks = Sinks::parse(SINKS).unwrap();
         let (usable, settings) = (BTreeMap::new(), settings());
+        let configurations = BTreeMap::from([("tracker".to_owned(), "now".to_owned())]);
         assemble(&Objects {
             rules,
             mailboxes: &mailboxes,
             entry: &entry,
             sinks: &sinks,
             usable: &usable,
+            configurations: &configurations,
             settings: &settings,
         })
     }
@@ -333,17 +381,17 @@ actions: [{forward: {to: [a@b.org]}}, {createTask: {sink: tracker, title: 'T {su
     fn a_mailbox_has_the_folders_of_its_rules() {
         let of_domain = "domainRef: {name: d}\nactions: [{createNote: {sink: wiki}}, {createTask: {sink: board}}]";
         let made = made(&[rule("bugs", TASK), rule("all", of_domain)], vec![mailbox("bob"), mailbox("ada")]);
-        let shown: Vec<(String, Vec<(&str, usize)>)> = made
+        let shown: Vec<(String, Vec<&str>)> = made
             .work
             .mailboxes
             .iter()
-            .map(|m| (m.address.to_string(), m.folders.iter().map(|f| (f.folder.as_str(), f.action)).collect()))
+            .map(|m| (m.address.to_string(), m.folders.iter().map(|f| f.folder.as_str()).collect()))
             .collect();
         assert_eq!(
             shown,
             [
-                ("ada@e.com".into(), vec![("Ops/Tasks/mail/bugs@tracker", 1), ("Ops/Notes/mail/all@wiki", 0)]),
-                ("bob@e.com".into(), vec![("Ops/Notes/mail/all@wiki", 0)]),
+                ("ada@e.com".into(), vec!["Ops/Tasks/mail/bugs@tracker", "Ops/Notes/mail/all@wiki"]),
+                ("bob@e.com".into(), vec!["Ops/Notes/mail/all@wiki"]),
             ]
         );
         let ada = &made.work.mailboxes[0];
@@ -351,6 +399,30 @@ actions: [{forward: {to: [a@b.org]}}, {createTask: {sink: tracker, title: 'T {su
         assert_eq!((ada.server.host.as_str(), ada.server.port), ("mail.e.com", 993));
         assert_eq!(made.work.mailboxes[1].server.host, "dovecot.mail.svc");
         assert_eq!(made.rules[1].folders.len(), 2);
+    }
+
+    #[test]
+    fn the_order_of_actions_changes_nothing_that_is_delivered() {
+        let of = |actions: &str| {
+            let rule = rule("bugs", &format!("mailboxRef: {{name: ada}}\nactions: [{actions}]"));
+            let mut folders = made(&[rule], vec![mailbox("ada")]).work.mailboxes.remove(0).folders;
+            folders.sort_by(|a, b| a.folder.cmp(&b.folder));
+            folders
+        };
+        let (task, note) = ("{createTask: {sink: tracker}}", "{createNote: {sink: wiki}}");
+        let known = of(&format!("{task}, {note}"));
+        assert_eq!(known.len(), 2);
+        assert_eq!(of(&format!("{note}, {task}")), known);
+        assert_eq!(of(&format!("{{forward: {{to: [a@b.org]}}}}, {task}, {note}")), known);
+    }
+
+    #[test]
+    fn starttls_is_at_its_own_port() {
+        let port = |tls| {
+            let entry = entry("uid of ada").unwrap();
+            server_of(&entry, &Settings { tls, ..settings() }).port
+        };
+        assert_eq!((port(ImapTls::Implicit), port(ImapTls::StartTls)), (993, 143));
     }
 
     #[test]
@@ -362,25 +434,45 @@ actions: [{forward: {to: [a@b.org]}}, {createTask: {sink: tracker, title: 'T {su
     }
 
     #[test]
-    fn what_a_rule_waits_for_is_said() {
+    fn what_a_rule_waits_for_is_reported() {
         let blocked = |mailbox: EmailMailbox, rule: Arc<EmailForwardingRule>| {
             let made = made(&[rule], vec![mailbox]);
             assert!(made.work.mailboxes.is_empty());
-            made.rules[0].blocked.clone().unwrap()
+            let blocked = made.rules[0].blocked.clone().unwrap();
+            let is_paused = blocked.reason == "Paused";
+            assert_eq!(
+                (made.rules[0].paused.len(), made.rules[0].unreadable.len()),
+                if is_paused { (1, 0) } else { (0, 1) }
+            );
+            blocked
         };
         let eve = TASK.replace("name: ada", "name: eve");
         assert_eq!(blocked(mailbox("eve"), rule("r", &eve)).reason, "Pending");
         let mut refused = mailbox("eve");
-        let told = "{state: Stalled, reason: PasswordRejected, message: the policy}";
-        refused.status.as_mut().unwrap().delivery = Some(serde_yaml::from_str(told).unwrap());
+        let status = "{state: Stalled, reason: PasswordRejected, message: the policy}";
+        refused.status.as_mut().unwrap().delivery = Some(serde_yaml::from_str(status).unwrap());
         assert_eq!(blocked(refused, rule("r", &eve)).message, "the policy");
         let mut off = mailbox("ada");
-        let told = "{state: Stalled, reason: ImapDisabled, message: IMAP is off}";
-        off.status.as_mut().unwrap().delivery = Some(serde_yaml::from_str(told).unwrap());
+        let status = "{state: Stalled, reason: ImapDisabled, message: IMAP is off}";
+        off.status.as_mut().unwrap().delivery = Some(serde_yaml::from_str(status).unwrap());
         assert_eq!(blocked(off, rule("r", TASK)).reason, "ImapDisabled");
         let mut paused = mailbox("ada");
         paused.metadata.annotations = Some([(crate::crd::PAUSED.to_owned(), "true".to_owned())].into());
         assert_eq!(blocked(paused, rule("r", TASK)).reason, "Paused");
+    }
+
+    #[test]
+    fn a_sink_that_answered_410_is_disabled_until_its_configuration_changes() {
+        let disabled = |configuration: &str| {
+            let mut rule = (*rule("r", TASK)).clone();
+            let status = format!(
+                "{{delivered: {{total: 0, failed: 1, waiting: 0, disabledSinks: [{{name: tracker, configuration: {configuration}}}]}}}}"
+            );
+            rule.status = Some(serde_yaml::from_str(&status).unwrap());
+            made(&[Arc::new(rule)], vec![mailbox("ada")]).work.disabled.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(disabled("now"), ["tracker"]);
+        assert_eq!(disabled("before"), Vec::<String>::new());
     }
 
     #[test]
@@ -396,10 +488,14 @@ actions: [{forward: {to: [a@b.org]}}, {createTask: {sink: tracker, title: 'T {su
             ada.metadata.annotations = of_mailbox.map(|value| [(REPLAY.to_owned(), value.to_owned())].into());
             made(&[Arc::new(rule)], vec![ada]).work.mailboxes[0].folders[0].replay.clone()
         };
-        assert_eq!(asked(None, None, None), None);
-        assert_eq!(asked(Some("1"), None, None).as_deref(), Some("rule=1 mailbox="));
-        assert_eq!(asked(Some("1"), Some("1"), None), None);
-        assert_eq!(asked(Some("2"), Some("1"), Some("x")).as_deref(), Some("rule=2 mailbox=x"));
-        assert_eq!(asked(Some("1"), Some("1"), Some("x")).as_deref(), Some("rule= mailbox=x"));
+        let of = |rule: Option<&str>, mailbox: Option<&str>| Replay {
+            rule: rule.map(ToOwned::to_owned),
+            mailbox: mailbox.map(ToOwned::to_owned),
+        };
+        assert_eq!(asked(None, None, None), of(None, None));
+        assert_eq!(asked(Some("1"), None, None), of(Some("1"), None));
+        assert_eq!(asked(Some("1"), Some("1"), None), of(None, None));
+        assert_eq!(asked(Some("2"), Some("1"), Some("x mailbox=y")), of(Some("2"), Some("x mailbox=y")));
+        assert_eq!(asked(Some("1"), Some("1"), Some("x")), of(None, Some("x")));
     }
 }

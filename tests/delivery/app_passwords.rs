@@ -210,3 +210,28 @@ async fn a_mailbox_without_imap_and_one_that_is_off_say_so() {
     site.delivery("").await;
     site.settled().await;
 }
+
+#[tokio::test]
+async fn they_go_when_the_feature_is_turned_off() {
+    let mut site = with_rule("apppwoff").await;
+    site.settled().await;
+    site.operator = None;
+    // The chart takes the right to the Secrets away together with the feature.
+    let role = format!("{}-app-passwords", site.fullname);
+    site.kubectl_in(&site.namespace, &["delete", "rolebinding", &role]).await;
+    site.start_operator_with_gates("TaskDelivery=false");
+    site.until("nothing left on Mailcow, and no status.delivery", async || {
+        let delivery = site.mailbox().await.status.and_then(|status| status.delivery);
+        match (site.app_passwords().as_slice(), delivery) {
+            ([], None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // On again: what is left in the Secret is not taken for a password that works.
+    site.operator = None;
+    let (own, account) = (format!("--role={role}"), format!("--serviceaccount={}:{}", site.namespace, site.fullname));
+    site.kubectl_in(&site.namespace, &["create", "rolebinding", &role, &own, &account]).await;
+    site.start_operator();
+    site.settled().await;
+}

@@ -5,7 +5,6 @@ mod app_passwords;
 #[cfg(test)]
 mod dovecot;
 #[cfg(test)]
-mod receiver;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]

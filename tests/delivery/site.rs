@@ -103,6 +103,11 @@ impl Site {
 
     /// Starts the operator as the chart does.
     pub(crate) fn start_operator(&mut self) {
+        self.start_operator_with_gates("TaskDelivery=true");
+    }
+
+    /// The same with other feature gates.
+    pub(crate) fn start_operator_with_gates(&mut self, gates: &str) {
         let (kubeconfig, sinks) = (self.operators.display().to_string(), self.sinks.display().to_string());
         let secret = format!("{}-app-passwords", self.fullname);
         let key = std::env::temp_dir().join(format!("{}-key", self.namespace));
@@ -110,7 +115,7 @@ impl Site {
         let (url, key) = (self.mailcow.url(), key.display().to_string());
         let mut args = vec!["run", "--operator-namespace", &self.namespace, "--lease-name", &self.fullname];
         args.extend(["--watch-namespaces", &self.users, "--mailcow-url", &url, "--mailcow-api-key-file", &key]);
-        args.extend(["--feature-gates", "TaskDelivery=true", "--app-password-secret", &secret, "--sinks-file", &sinks]);
+        args.extend(["--feature-gates", gates, "--app-password-secret", &secret, "--sinks-file", &sinks]);
         args.extend(["--listen", "127.0.0.1:0", "--cluster-id", "testing", "--resync", "3s", "--poll-interval", "1s"]);
         args.extend(["--request-interval", "1s"]);
         let dns = self.dns.operator_args();

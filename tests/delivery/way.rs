@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use ground::Operator;
+use ground::{HttpSink, Operator};
 use mailcow_operator::crd::DeliveredStatus;
 use mailcow_operator::intake::payload::Signer;
 use secrecy::SecretString;
 
 use super::dovecot::{self, Dovecot};
-use super::receiver::Receiver;
 use super::site::{BUGS, OBJECTS, Site};
 
 const KEY: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
@@ -25,7 +24,7 @@ fn mail(subject: &str) -> String {
 struct Way {
     site: Site,
     dovecot: Dovecot,
-    receiver: Receiver,
+    receiver: HttpSink,
     worker: Operator,
 }
 
@@ -39,10 +38,10 @@ impl Way {
         if !dovecot::is_there() {
             return None;
         }
-        let receiver = Receiver::start().await;
+        let receiver = HttpSink::start().await.unwrap();
         let sinks = format!(
             "[{{name: tracker, webhook: {{url: '{}', allowPrivate: true, signingKeys: [{{secretName: tracker-hook}}]}}, namespaces: ['*']}}]",
-            receiver.url
+            receiver.url()
         );
         let site = Site::new(name, &sinks).await;
         if has_key {
@@ -114,6 +113,21 @@ async fn a_mail_becomes_a_signed_task_once_and_the_rule_says_so() {
     let shown = site.kubectl(&["get", "efr", "bugs", "-o", "jsonpath={.status.delivered}"]).await;
     assert!(shown.contains(r#""total":1"#), "{shown}");
     assert!(!worker.logs().contains(KEY) && !site.operator.as_ref().unwrap().logs().contains(KEY));
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_reports_what_it_has_just_delivered() {
+    let Some(mut way) = Way::new("waylast").await else { return };
+    // The first status says that the worker reads the mailbox.
+    way.delivered("nothing yet", |status| status.total == 0 && status.reason.is_none()).await;
+    way.deliver("the last one");
+    way.site
+        .until("the request", async || if way.receiver.received().len() == 1 { Ok(()) } else { Err("none".to_owned()) })
+        .await;
+    let _ = way.worker.stop(super::site::LIMIT).await.unwrap();
+    let status = way.site.rule("bugs").await.status.and_then(|status| status.delivered).unwrap();
+    assert_eq!((status.total, status.waiting), (1, 0), "{}", way.worker.logs());
+    assert!(status.last_time.is_some());
 }
 
 #[tokio::test]

@@ -141,6 +141,13 @@ async fn task_delivery_is_there_with_its_gate_and_nothing_of_it_without() {
     for secret in ["tracker-hook", "tracker-token", "tracker-ca", "radicale", "mail-mailcow-operator-app-passwords-7"] {
         assert!(on.contains(&format!("- {secret}\n")), "{secret}");
     }
+    // The worker starts again with another certificate authority, and may reach STARTTLS at its own port.
+    let checksum = |rendered: &str| {
+        rendered.lines().find(|line| line.contains("checksum/imap-ca: ")).map(|line| line.trim().to_owned())
+    };
+    let renewed = rendered(&["-f", &values, "--set", "intake.imap.caCert=renewed"]).await;
+    assert!(checksum(&on).is_some() && checksum(&on) != checksum(&renewed), "{:?}", checksum(&on));
+    assert!(on.contains("{port: 143, protocol: TCP}") && !on.contains("{port: 993, protocol: TCP}"));
     let refused = async |set: &str| {
         let chart = chart().display().to_string();
         plane.helm(&["template", "mail", &chart, "-f", &values, "--set", set]).await.unwrap_err().to_string()

@@ -1,6 +1,6 @@
 //! Many mails, while everything breaks: two workers that are killed at every kind of command, a Dovecot that is killed,
-//! UIDs that get lost, a sink that takes mail and does not say so, and hostile mail in between. In the end each mail is
-//! one task, or lies in `Failed`.
+//! UIDs that get lost, folders that are deleted, sinks that are killed, or take mail and do not confirm it, and hostile
+//! mail in between. In the end each mail is one task, or lies in `Failed`.
 //!
 //! `INTAKE_MAILS=10000` sets the number of mails, `INTAKE_SEED` the seed.
 
@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::dovecot::{self, Dovecot, Lmtp};
+use ground::{Deed, HttpSink, Received};
+
+use super::dovecot::{self, Dovecot};
+use super::facts::Raw;
 use super::process::{Process, Task};
 use super::proxy::{Fault, Proxy};
-use super::sink::{Deed, HttpSink, Received};
 
 const USERS: [&str; 3] = ["dev@acme.test", "ops@acme.test", "web@acme.test"];
 const RULES: [(&str, &str); 2] = [("bugs", "tracker"), ("orders", "board")];
@@ -142,33 +144,56 @@ fn mail(number: usize, dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
+/// Files of the messages of a folder on disk.
+fn files(folder: &Path) -> impl Iterator<Item = std::io::Result<std::fs::DirEntry>> {
+    let parts = ["cur", "new"].map(|part| std::fs::read_dir(folder.join(part)));
+    parts.into_iter().flat_map(|part| part.into_iter().flatten())
+}
+
 /// Subjects of the messages of a folder on disk.
 fn subjects(folder: &Path) -> Vec<String> {
-    let files = ["cur", "new"].into_iter().flat_map(|part| std::fs::read_dir(folder.join(part)).into_iter().flatten());
     let subject = |entry: std::io::Result<std::fs::DirEntry>| {
         let bytes = std::fs::read(entry.ok()?.path()).ok()?;
         let text = String::from_utf8_lossy(&bytes);
         let line = text.lines().find(|line| line.starts_with("Subject: "))?;
         Some(line["Subject: ".len()..].to_owned())
     };
-    files.filter_map(subject).collect()
+    files(folder).filter_map(subject).collect()
 }
 
 fn queue_path(server: &Dovecot, user: &str, rule: &str, sink: &str, below: &str) -> std::path::PathBuf {
     server.maildir(user).join(format!(".Ops.Tasks.team.{rule}@{sink}{below}"))
 }
 
+/// A person deletes a folder that is empty, if it is. The next mail makes it again.
+async fn delete_if_empty(server: &Dovecot, user: &str, folder: &str) -> bool {
+    let mut person = Raw::open(server, user).await;
+    let counts = person.send(&format!("STATUS \"{folder}\" (MESSAGES)")).await;
+    counts.contains("(MESSAGES 0)") && person.send(&format!("DELETE \"{folder}\"")).await.contains("x OK")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn each_mail_becomes_one_task_whatever_breaks() {
+    campaign(number("INTAKE_MAILS", 120)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+#[ignore = "it takes an hour: make campaign"]
+async fn each_of_ten_thousand_mails_becomes_one_task() {
+    campaign(number("INTAKE_MAILS", 10_000)).await;
+}
+
+#[expect(clippy::too_many_lines, reason = "it reads as it runs: prepare, deliver while all breaks, count")]
+async fn campaign(mails: usize) {
     if !dovecot::is_there() {
         return;
     }
-    let mails = number("INTAKE_MAILS", 120);
     let mut dice = Dice(number("INTAKE_SEED", 17) as u64);
     let mut server = Dovecot::start();
-    let sinks = [HttpSink::start().await, HttpSink::start().await];
+    let mut sinks = [HttpSink::start().await.unwrap(), HttpSink::start().await.unwrap()];
     for sink in &sinks {
         sink.judge(deed);
+        sink.keep_little();
     }
     let folders: Vec<String> = RULES.iter().map(|(rule, sink)| format!("Ops/Tasks/team/{rule}@{sink}")).collect();
     for user in USERS {
@@ -202,8 +227,7 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
     let since = Instant::now();
     let delivered = Arc::new(AtomicUsize::new(0));
     let mut sent: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut crashes = 0;
-    let mut lost_uids = 0;
+    let (mut crashes, mut lost_uids, mut sink_crashes, mut deleted_folders) = (0, 0, 0, 0);
     let patience = Duration::from_secs(60 + mails as u64 / 4);
     let mut calm_since: Option<Instant> = None;
     loop {
@@ -212,19 +236,19 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
         }
         let done = delivered.load(Ordering::Relaxed);
         if done < mails {
-            let mut lmtp = Lmtp::open(&server);
+            let mut lmtp = server.lmtp();
             for number in done..(done + 20).min(mails) {
                 let user = USERS[dice.roll(USERS.len())];
-                lmtp.deliver("ada@example.com", &[user], &mail(number, &mut dice));
+                lmtp.deliver("ada@example.com", &[user], &mail(number, &mut dice)).unwrap();
                 sent.entry(user).or_default().push(format!("t{number}"));
                 delivered.fetch_add(1, Ordering::Relaxed);
             }
             // The server dies a few times, and loses the UIDs of a folder a few times.
-            if dice.roll(mails.div_ceil(60).max(2)) == 0 {
+            if dice.roll(mails.div_ceil(200).max(2)) == 0 {
                 server.crash();
                 crashes += 1;
             }
-            if dice.roll(mails.div_ceil(60).max(2)) == 0 {
+            if dice.roll(mails.div_ceil(200).max(2)) == 0 {
                 let (rule, sink) = RULES[dice.roll(RULES.len())];
                 let folder = queue_path(&server, USERS[dice.roll(USERS.len())], rule, sink, "");
                 let files = ["dovecot-uidlist", "dovecot.index", "dovecot.index.log", "dovecot.index.cache"];
@@ -232,13 +256,20 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
                     files.iter().filter(|file| std::fs::remove_file(folder.join(file)).is_ok()).count() > 0,
                 );
             }
+            if dice.roll(mails.div_ceil(200).max(2)) == 0 {
+                let away = Duration::from_millis(u64::try_from(dice.roll(1_500)).unwrap());
+                sinks[dice.roll(RULES.len())].crash(away).await;
+                sink_crashes += 1;
+            }
+            if dice.roll(10) == 0 {
+                let folder = &folders[dice.roll(folders.len())];
+                let deleted = delete_if_empty(&server, USERS[dice.roll(USERS.len())], folder).await;
+                deleted_folders += usize::from(deleted);
+            }
         }
-        let waiting: usize = USERS
-            .iter()
-            .flat_map(|user| {
-                RULES.iter().map(|(rule, sink)| subjects(&queue_path(&server, user, rule, sink, "")).len())
-            })
-            .sum();
+        let queues = USERS.iter().flat_map(|user| RULES.iter().map(move |(rule, sink)| (user, rule, sink)));
+        let waiting: usize =
+            queues.map(|(user, rule, sink)| files(&queue_path(&server, user, rule, sink, "")).count()).sum();
         if done >= mails && waiting == 0 {
             // Nothing moves any more.
             if calm_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(2) {
@@ -250,8 +281,7 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
         if done >= mails && since.elapsed() > patience / 2 {
             plan.off.store(true, Ordering::Relaxed);
         }
-        let logs: String = processes.iter().map(|(process, ..)| process.log()).collect();
-        assert!(since.elapsed() < patience, "{waiting} still wait\n{}", &logs[logs.len().saturating_sub(4_000)..]);
+        assert!(since.elapsed() < patience, "{waiting} still wait\n{}", last_logs(&processes));
         tokio::time::sleep(Duration::from_millis(if done < mails { 150 } else { 300 })).await;
     }
     let took = since.elapsed();
@@ -261,7 +291,8 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
         process.kill();
     }
     let (mut lost, mut doubled, mut copies) = (Vec::new(), Vec::new(), 0);
-    let (mut failed_count, mut done_count, mut requests) = (0, 0, 0);
+    let (mut failed_count, mut done_count, mut requests, mut silent) = (0, 0, 0, 0);
+    let events: BTreeSet<(&str, &str)> = logs.lines().filter_map(failure).collect();
     for (i, (rule, name)) in RULES.iter().enumerate() {
         let received = sinks[i].received();
         requests += received.len();
@@ -278,6 +309,7 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
             for subject in subjects_sent {
                 let made = tasks.get(&((*user).to_owned(), subject.clone())).map_or(0, BTreeSet::len);
                 let (in_done, in_failed) = (count(&done, subject), count(&failed, subject));
+                silent += usize::from(in_failed > 0 && !events.contains(&(*user, subject.as_str())));
                 // A server that is killed between the two halves of a move leaves the message in both folders; the one that
                 // is left in the queue is delivered with the same id, and moved again.
                 copies += in_done.saturating_sub(1);
@@ -291,12 +323,14 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
         }
     }
     let panics = logs.matches("panicked at").count();
-    let events = logs.matches("event DeliveryFailed").count();
+    // A message whose last try ended the worker has an event without its subject.
+    let nameless = logs.matches("tries; the last one did not end").count();
     let struck = plan.struck.lock().unwrap().clone();
     super::measure::report(&format!(
         "campaign: {mails} mails in {} folders each, {took:.0?}: {done_count} done, {failed_count} failed, {} lost, {} doubled, \
-         {copies} second copies in Done, {panics} panics, {requests} requests, {events} events of failures; the workers were killed {kills} times, Dovecot \
-         {crashes} times, UIDs lost {lost_uids} times; {} kinds of faults at commands, {} in all",
+         {copies} second copies in Done, {panics} panics, {requests} requests, {silent} failures whose event was not seen, {nameless} events without a \
+         subject; the workers were killed {kills} times, Dovecot {crashes} times, the sinks {sink_crashes} times; UIDs lost {lost_uids} times, \
+         folders deleted {deleted_folders} times; {} kinds of faults at commands, {} in all",
         RULES.len(),
         lost.len(),
         doubled.len(),
@@ -312,8 +346,21 @@ async fn each_mail_becomes_one_task_whatever_breaks() {
     );
     assert_eq!(done_count + failed_count - copies, mails * RULES.len());
     assert!(copies <= crashes, "only a server that was killed leaves copies");
-    assert!(failed_count == 0 || events > 0, "each failure is an event");
+    // A worker that is killed between its report and the test's reading of it.
+    assert!(silent <= nameless + kills, "each failure is an event: {silent} are not");
     assert!(kills > 0);
+}
+
+/// The mailbox and the subject of an event of a failure.
+fn failure(line: &str) -> Option<(&str, &str)> {
+    let (mailbox, rest) = line.strip_prefix("event DeliveryFailed: ")?.split_once(": \"")?;
+    Some((mailbox, rest.split_once('"')?.0))
+}
+
+fn last_logs(processes: &[(Process, Proxy, Task)]) -> String {
+    let logs: String = processes.iter().map(|(process, ..)| process.log()).collect();
+    let lines: Vec<&str> = logs.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
 fn count(all: &[String], subject: &str) -> usize {

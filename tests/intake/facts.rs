@@ -25,19 +25,21 @@ fn prepared(count: usize) -> Dovecot {
 }
 
 /// A client that shows every line.
-struct Raw(BufReader<TcpStream>);
+pub(crate) struct Raw(BufReader<TcpStream>);
 
 impl Raw {
-    async fn open(server: &Dovecot) -> Self {
+    /// A session of a mailbox.
+    pub(crate) async fn open(server: &Dovecot, user: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
         let mut raw = Self(BufReader::new(stream));
         let mut greeting = String::new();
         raw.0.read_line(&mut greeting).await.unwrap();
-        raw.say(&format!("LOGIN {USER} secret")).await;
+        raw.send(&format!("LOGIN {user} secret")).await;
         raw
     }
 
-    async fn say(&mut self, command: &str) -> String {
+    /// Sends a command; gives all lines until it ends.
+    pub(crate) async fn send(&mut self, command: &str) -> String {
         self.0.get_mut().write_all(format!("x {command}\r\n").as_bytes()).await.unwrap();
         let mut all = String::new();
         loop {
@@ -85,14 +87,14 @@ async fn a_claim_on_a_message_that_was_moved_away_is_a_plain_ok() {
     }
     let server = prepared(2);
     let (mut ours, mut other) = (session(USER, server.port).await, session(USER, server.port).await);
-    let mut raw = Raw::open(&server).await;
+    let mut raw = Raw::open(&server, USER).await;
     ours.select(QUEUE).await.unwrap();
     let listed = ours.list(1, 2).await.unwrap();
-    raw.say(&format!("SELECT \"{QUEUE}\" (CONDSTORE)")).await;
-    raw.say("FETCH 1:* (UID MODSEQ)").await;
+    raw.send(&format!("SELECT \"{QUEUE}\" (CONDSTORE)")).await;
+    raw.send("FETCH 1:* (UID MODSEQ)").await;
     other.select(QUEUE).await.unwrap();
     other.move_to(&[1], "Elsewhere").await.unwrap();
-    let answer = raw.say(&format!("UID STORE 1 (UNCHANGEDSINCE {}) +FLAGS ($IntakeTry1)", listed[0].mod_seq)).await;
+    let answer = raw.send(&format!("UID STORE 1 (UNCHANGEDSINCE {}) +FLAGS ($IntakeTry1)", listed[0].mod_seq)).await;
     assert!(answer.contains("x OK") && !answer.contains("MODIFIED") && !answer.contains("FETCH"), "{answer}");
     let claimed = ours.claim(&[1, 2], "$IntakeTry1", listed[1].mod_seq).await.unwrap();
     assert_eq!(claimed, [2], "only what is shown with the keyword is won");
@@ -134,12 +136,12 @@ async fn a_message_that_is_gone_has_no_body_and_can_not_be_moved() {
     }
     let server = prepared(3);
     let (mut ours, mut other) = (session(USER, server.port).await, session(USER, server.port).await);
-    let mut raw = Raw::open(&server).await;
+    let mut raw = Raw::open(&server, USER).await;
     ours.select(QUEUE).await.unwrap();
-    raw.say(&format!("SELECT \"{QUEUE}\"")).await;
+    raw.send(&format!("SELECT \"{QUEUE}\"")).await;
     other.select(QUEUE).await.unwrap();
     other.delete(&[2]).await.unwrap();
-    let answer = raw.say("UID FETCH 2 (RFC822.SIZE INTERNALDATE BODY.PEEK[])").await;
+    let answer = raw.send("UID FETCH 2 (RFC822.SIZE INTERNALDATE BODY.PEEK[])").await;
     println!("a FETCH of what is gone: {answer}");
     let bodies = ours.bodies(&[1, 2, 3], None).await.unwrap();
     assert_eq!(bodies.keys().copied().collect::<Vec<_>>(), [1, 3]);
@@ -159,8 +161,8 @@ async fn a_folder_that_was_deleted_and_made_again_is_another_one() {
     let mut server = prepared(2);
     let mut ours = session(USER, server.port).await;
     let before = ours.select(QUEUE).await.unwrap();
-    let mut raw = Raw::open(&server).await;
-    raw.say(&format!("DELETE \"{QUEUE}\"")).await;
+    let mut raw = Raw::open(&server, USER).await;
+    raw.send(&format!("DELETE \"{QUEUE}\"")).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     server.deliver("ada@example.com", &[USER], &message("new"));
     let old = ours.list(1, 2).await;
@@ -231,15 +233,15 @@ async fn a_search_for_a_keyword_makes_it_and_a_long_one_is_refused() {
         return;
     }
     let server = prepared(1);
-    let mut raw = Raw::open(&server).await;
-    raw.say(&format!("SELECT \"{QUEUE}\"")).await;
-    raw.say("SEARCH UNKEYWORD $Never").await;
-    let again = raw.say(&format!("SELECT \"{QUEUE}\"")).await;
+    let mut raw = Raw::open(&server, USER).await;
+    raw.send(&format!("SELECT \"{QUEUE}\"")).await;
+    raw.send("SEARCH UNKEYWORD $Never").await;
+    let again = raw.send(&format!("SELECT \"{QUEUE}\"")).await;
     println!("after the search: {}", again.lines().find(|line| line.contains("FLAGS")).unwrap_or_default());
-    let long = raw.say(&format!("STORE 1 +FLAGS ({})", "k".repeat(51))).await;
+    let long = raw.send(&format!("STORE 1 +FLAGS ({})", "k".repeat(51))).await;
     assert!(long.contains("x NO"), "{long}");
     let fits = raw
-        .say(
+        .send(
             "STORE 1 +FLAGS ($IntakeTry1 $IntakeTry2 $IntakeTry3 $IntakeTry4 $IntakeTry5 $IntakeTry6 \
                         $IntakeTry7 $IntakeTry8 $IntakeTry9 $IntakeTry10 $IntakeDelivered)",
         )
@@ -321,4 +323,22 @@ async fn logins_and_certificates_are_judged() {
         open("127.0.0.1", dovecot::free_port(), ImapTls::Plaintext, "", "secret").await,
         Err(Error::Unreachable(_))
     ));
+}
+
+#[tokio::test]
+async fn a_list_of_folders_has_those_that_can_be_selected() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let server = prepared(1);
+    let mut raw = Raw::open(&server, USER).await;
+    raw.send("CREATE \"Ops/Tasks/other/a@b/Failed\"").await;
+    raw.send("CREATE \"Ops/Tasks/&AOQ-/x@y\"").await;
+    let mut ours = session(USER, server.port).await;
+    let mut names = ours.folders_below("Ops/Tasks").await.unwrap();
+    names.sort();
+    // Those above a folder are not there by themselves.
+    assert_eq!(names, ["Ops/Tasks/&AOQ-/x@y", "Ops/Tasks/other/a@b/Failed", QUEUE]);
+    assert_eq!(ours.folders_below("Ops/Notes").await.unwrap(), Vec::<String>::new());
+    ours.close().await;
 }

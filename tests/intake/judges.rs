@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ground::{HttpSink, Received};
 use mailcow_operator::intake::queue::{QueueFolder, QueueKind};
 use mailcow_operator::intake::sink::{Access, Authorization, Caldav, Sink, SinkKind, Webhook};
 
 use super::dovecot::{self, Dovecot, free_port};
-use super::sink::{HttpSink, Received};
 use super::world::{Worker, folders, mailbox, message, options, queue, until, work};
 
 const USER: &str = "dev@acme.test";
@@ -36,7 +36,7 @@ async fn sent(secrets: &[&str], raw: &[u8]) -> Received {
     let server = Dovecot::start();
     let folder = queue("bugs", "tracker");
     server.add_mailbox(USER, &[&folder.folder]);
-    let sink = HttpSink::start().await;
+    let sink = HttpSink::start().await.unwrap();
     let webhook = Webhook {
         url: sink.url(),
         signing_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
@@ -150,7 +150,7 @@ async fn makes_tasks_and_notes(name: &str, collection: &str, authorization: Auth
     let task = queue("bugs", "calendar");
     let note =
         QueueFolder { folder: QueueKind::Note.folder("team/bugs", "calendar"), kind: QueueKind::Note, ..task.clone() };
-    let note = QueueFolder { action: 1, labels: vec!["mail".into(), "with, comma".into()], ..note };
+    let note = QueueFolder { labels: vec!["mail".into(), "with, comma".into()], ..note };
     server.add_mailbox(USER, &[&task.folder, &note.folder]);
     let caldav = Caldav { url: collection.to_owned(), inline_attachments: 10_000 };
     let access = Access { allow_private: true, authorization, ..Access::default() };

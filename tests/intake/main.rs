@@ -13,6 +13,5 @@ mod measure;
 mod process;
 mod protocol;
 mod proxy;
-mod sink;
 mod trouble;
 mod world;

@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::dovecot::{self, Dovecot, Lmtp};
+use ground::HttpSink;
+
+use super::dovecot::{self, Dovecot};
 use super::process::{Process, Task};
-use super::sink::HttpSink;
 use super::world::{Worker, mailbox, message, options, queue, until, webhook, work};
 
 const USER: &str = "dev@acme.test";
@@ -62,7 +63,7 @@ async fn a_mail_is_at_the_sink_in_time() {
     let server = Dovecot::start();
     let first = queue("bugs", "tracker");
     let second = queue("orders", "tracker");
-    let sink = HttpSink::start().await;
+    let sink = HttpSink::start().await.unwrap();
     server.add_mailbox(USER, &[&first.folder]);
     let mut slow = options();
     // Only IDLE may bring the mail.
@@ -103,11 +104,11 @@ async fn throughput_beside_a_python_loop() {
     let python = super::judges::python().expect("the Python libraries are installed");
     let (worker_queue, python_queue) = (queue("bugs", "tracker"), queue("python", "tracker"));
     let server = Dovecot::start();
-    let sink = HttpSink::start().await;
+    let sink = HttpSink::start().await.unwrap();
     server.add_mailbox(USER, &[&worker_queue.folder, &python_queue.folder]);
-    let mut lmtp = Lmtp::open(&server);
+    let mut lmtp = server.lmtp();
     for number in 0..count {
-        lmtp.deliver("ada@example.com", &[USER], &message(&format!("m{number}")));
+        lmtp.deliver("ada@example.com", &[USER], &message(&format!("m{number}"))).unwrap();
     }
     let script = std::env::temp_dir().join(format!("intake-loop-{}.py", std::process::id()));
     std::fs::write(&script, PYTHON).unwrap();
@@ -152,7 +153,7 @@ async fn memory_with_many_mailboxes() {
     }
     let count: usize = super::campaign::number("INTAKE_MAILBOXES", 1_000);
     let server = Dovecot::start();
-    let sink = HttpSink::start().await;
+    let sink = HttpSink::start().await.unwrap();
     let users: Vec<String> = (0..count).map(|number| format!("u{number}@acme.test")).collect();
     for user in &users {
         server.set_password(user, Some("secret"));

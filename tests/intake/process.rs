@@ -37,12 +37,10 @@ async fn worker_process() {
     options.connections = task.connections;
     options.scan_interval = std::time::Duration::from_secs(task.scan_seconds);
     let mut worker = super::world::Worker::start(work(mailboxes, sinks), options);
-    loop {
-        for event in worker.events() {
+    while let Some(report) = worker.next().await {
+        if let mailcow_operator::intake::report::Report::Event(event) = report {
             println!("event {:?}: {}", event.reason, event.message);
         }
-        worker.seen.clear();
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
 }
 

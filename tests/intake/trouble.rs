@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ground::{Deed, HttpSink};
 use mailcow_operator::intake::report::{EventReason, Report};
 use mailcow_operator::intake::sink::{Access, Sink, SinkKind, Webhook};
 
 use super::dovecot::{self, Dovecot};
-use super::sink::{Deed, HttpSink};
+use super::proxy::{Fault, Proxy};
 use super::world::{Worker, folders, mailbox, message, options, queue, until, webhook, work};
 
 const USER: &str = "dev@acme.test";
@@ -26,7 +27,7 @@ async fn a_refused_app_password_is_an_event_and_a_new_one_helps_at_once() {
     if !dovecot::is_there() {
         return;
     }
-    let (dovecot, sink) = (prepared(), HttpSink::start().await);
+    let (dovecot, sink) = (prepared(), HttpSink::start().await.unwrap());
     let mut wrong = mailbox(USER, dovecot.port, vec![queue("bugs", "tracker")]);
     wrong.password = "old".into();
     let mut worker = Worker::start(work(vec![wrong], vec![webhook("tracker", &sink.url())]), options());
@@ -49,7 +50,7 @@ async fn a_sink_that_is_missing_or_configured_wrongly_holds_mail_back() {
     if !dovecot::is_there() {
         return;
     }
-    let (dovecot, sink) = (prepared(), HttpSink::start().await);
+    let (dovecot, sink) = (prepared(), HttpSink::start().await.unwrap());
     let mailboxes = || vec![mailbox(USER, dovecot.port, vec![queue("bugs", "tracker")])];
     let mut worker = Worker::start(work(mailboxes(), vec![]), options());
     let event = worker.event(EventReason::SinkNotFound).await;
@@ -92,7 +93,7 @@ async fn a_sink_that_fails_is_an_event_and_messages_wait() {
     if !dovecot::is_there() {
         return;
     }
-    let (dovecot, sink) = (prepared(), HttpSink::start().await);
+    let (dovecot, sink) = (prepared(), HttpSink::start().await.unwrap());
     sink.judge(|_, _| Deed::Refuse(500, ""));
     for number in 0..8 {
         dovecot.deliver("ada@example.com", &[USER], &message(&format!("m{number}")));
@@ -107,30 +108,11 @@ async fn a_sink_that_fails_is_an_event_and_messages_wait() {
 }
 
 #[tokio::test]
-async fn an_unknown_field_of_a_title_is_an_event_and_stays_in_the_title() {
-    if !dovecot::is_there() {
-        return;
-    }
-    let (dovecot, sink) = (prepared(), HttpSink::start().await);
-    let mut folder = queue("bugs", "tracker");
-    folder.title = Some("{prio} {subject}".into());
-    let mut worker = Worker::start(
-        work(vec![mailbox(USER, dovecot.port, vec![folder])], vec![webhook("tracker", &sink.url())]),
-        options(),
-    );
-    let event = worker.event(EventReason::UnknownTitleField).await;
-    assert!(event.message.contains("{prio}"), "{event:?}");
-    until("the task", async || sink.count() == 1).await;
-    assert_eq!(sink.received()[0].json()["Kubernetes"]["title"], "{prio} bug");
-    worker.stop().await;
-}
-
-#[tokio::test]
 async fn a_server_that_is_away_is_reported_and_found_again() {
     if !dovecot::is_there() {
         return;
     }
-    let sink = HttpSink::start().await;
+    let sink = HttpSink::start().await.unwrap();
     let port = dovecot::free_port();
     let mailboxes = |port| vec![mailbox(USER, port, vec![queue("bugs", "tracker")])];
     let mut worker = Worker::start(work(mailboxes(port), vec![webhook("tracker", &sink.url())]), options());
@@ -145,4 +127,75 @@ async fn a_server_that_is_away_is_reported_and_found_again() {
     until("the task", async || sink.count() == 1).await;
     worker.stop().await;
     tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+#[tokio::test]
+async fn a_mailbox_without_a_session_takes_no_place_at_the_sink() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let (dovecot, sink) = (prepared(), HttpSink::start().await.unwrap());
+    let other = "ops@acme.test";
+    dovecot.add_mailbox(other, &[QUEUE]);
+    // One request at a time: the first one takes long, the other mailbox waits for the place.
+    sink.judge(|received, _| match received.subject().as_str() {
+        "slow" => Deed::TakeLate(Duration::from_millis(1_700)),
+        _ => Deed::Take(200),
+    });
+    let mut narrow = (*webhook("tracker", &sink.url())).clone();
+    narrow.access.concurrency = 1;
+    let proxy = Proxy::start(dovecot.port, |_, _| Fault::None, || {}).await;
+    let mailboxes = vec![
+        mailbox(other, dovecot.port, vec![queue("bugs", "tracker")]),
+        mailbox(USER, proxy.port, vec![queue("bugs", "tracker")]),
+    ];
+    let worker = Worker::start(work(mailboxes, vec![Arc::new(narrow)]), options());
+    until("the first task", async || sink.count() == 1).await;
+    dovecot.deliver("ada@example.com", &[other], &message("slow"));
+    until("the slow request", async || sink.count() == 2).await;
+    dovecot.deliver("ada@example.com", &[USER], &message("waits"));
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    // Its server is away from now on.
+    drop(proxy);
+    for number in 0..3 {
+        dovecot.deliver("ada@example.com", &[other], &message(&format!("m{number}")));
+    }
+    until("the mail of the other mailbox", async || sink.count() >= 5).await;
+    worker.kill();
+}
+
+#[tokio::test]
+async fn the_worker_ends_after_its_deliveries_and_reports_them() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let (dovecot, sink) = (prepared(), HttpSink::start().await.unwrap());
+    sink.judge(|_, _| Deed::TakeLate(Duration::from_millis(1_500)));
+    let mailboxes = vec![mailbox(USER, dovecot.port, vec![queue("bugs", "tracker")])];
+    let worker = Worker::start(work(mailboxes, vec![webhook("tracker", &sink.url())]), options());
+    until("the request", async || sink.count() == 1).await;
+    let reports = worker.stop().await;
+    assert!(
+        reports.iter().any(|report| matches!(report, Report::Folder(folder) if folder.delivered == 1)),
+        "{reports:#?}"
+    );
+    assert_eq!(folders(USER, dovecot.port, QUEUE).await, BTreeMap::from([("Done", 1)]));
+}
+
+#[tokio::test]
+async fn no_delivery_runs_after_the_end_although_the_session_broke() {
+    if !dovecot::is_there() {
+        return;
+    }
+    let (dovecot, sink) = (prepared(), HttpSink::start().await.unwrap());
+    sink.judge(|_, _| Deed::TakeLate(Duration::from_millis(1_500)));
+    let proxy = Proxy::start(dovecot.port, |_, _| Fault::None, || {}).await;
+    let mailboxes = vec![mailbox(USER, proxy.port, vec![queue("bugs", "tracker")])];
+    let worker = Worker::start(work(mailboxes, vec![webhook("tracker", &sink.url())]), options());
+    until("the request", async || sink.count() == 1).await;
+    let since = std::time::Instant::now();
+    drop(proxy);
+    worker.stop().await;
+    // Another instance may work from now on.
+    assert!(since.elapsed() >= Duration::from_millis(1_200), "{:?}", since.elapsed());
 }

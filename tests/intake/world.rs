@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mailcow_operator::intake::breaker::Pauses;
 use mailcow_operator::intake::imap::{Endpoint, Session};
 use mailcow_operator::intake::queue::{
-    ImapServer, ImapTls, Limits, MailboxQueues, Options, QueueFolder, QueueKind, RuleRef, Work,
+    ImapServer, ImapTls, Limits, MailboxQueues, Options, QueueFolder, QueueKind, Replay, RuleRef, Work,
 };
 use mailcow_operator::intake::report::{EventReason, Report, RuleEvent};
 use mailcow_operator::intake::sink::{Access, Sink, SinkKind, Webhook};
@@ -48,13 +48,12 @@ pub(crate) fn queue(rule: &str, sink: &str) -> QueueFolder {
         kind: QueueKind::Task,
         sink: sink.into(),
         rule: RuleRef { uid: format!("uid-{rule}"), namespace: "team".into(), name: rule.into() },
-        action: 0,
         title: None,
         labels: vec![],
         automatic: false,
         limits: Limits { per_sender_and_hour: 1_000_000, per_hour: 1_000_000, tries: 10 },
         keep_done: None,
-        replay: None,
+        replay: Replay::default(),
     }
 }
 
@@ -77,7 +76,7 @@ pub(crate) fn mailbox(user: &str, port: u16, folders: Vec<QueueFolder>) -> Mailb
 
 /// The work of mailboxes and sinks.
 pub(crate) fn work(mailboxes: Vec<MailboxQueues>, sinks: Vec<Arc<Sink>>) -> Work {
-    Work { mailboxes, sinks: sinks.into_iter().map(|sink| (sink.name.clone(), sink)).collect() }
+    Work { mailboxes, sinks: sinks.into_iter().map(|sink| (sink.name.clone(), sink)).collect(), ..Work::default() }
 }
 
 /// A running worker.
@@ -114,6 +113,11 @@ impl Worker {
         &self.seen
     }
 
+    /// Waits for the next report.
+    pub(crate) async fn next(&mut self) -> Option<Report> {
+        self.reports.recv().await
+    }
+
     /// The Events so far.
     pub(crate) fn events(&mut self) -> Vec<RuleEvent> {
         let events = self.reports().iter().filter_map(|report| match report {
@@ -135,10 +139,11 @@ impl Worker {
         }
     }
 
-    /// Ends it politely.
-    pub(crate) async fn stop(self) {
+    /// Ends it politely; gives all its reports.
+    pub(crate) async fn stop(mut self) -> Vec<Report> {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, &mut self.task).await.unwrap().unwrap();
+        self.reports().to_vec()
     }
 
     /// Ends it at once: nothing that runs comes to an end.

@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
-use super::dovecot::{Envelope, Folder, sent};
+use ground::DovecotConfig;
+
+use super::dovecot::{Envelope, sent};
 
 const LMTP: &str = "/usr/lib/dovecot/lmtp";
 
@@ -54,7 +53,7 @@ pub(crate) struct Arrived {
     pub(crate) forwards: Vec<String>,
 }
 
-/// Whether LMTP is there; says so when it is not.
+/// Whether LMTP is there; reports when it is not.
 pub(crate) fn is_there() -> bool {
     let found = super::dovecot::is_there() && Path::new(LMTP).exists();
     if !found {
@@ -66,51 +65,35 @@ pub(crate) fn is_there() -> bool {
 
 /// A running server; it ends with the value.
 pub(crate) struct Server {
-    folder: Folder,
-    process: Child,
+    server: ground::Dovecot,
     mailboxes: usize,
 }
 
 impl Server {
     /// Starts one that looks for mailboxes as they come.
     pub(crate) fn start() -> Self {
-        let folder = Folder::new();
+        let folder = ground::Dovecot::folder(&[]).unwrap();
         let home = folder.path().display().to_string();
-        let owner = fs::metadata("/proc/self").unwrap();
-        let (uid, gid) = if owner.uid() == 0 { (65534, 65534) } else { (owner.uid(), owner.gid()) };
-        let before = folder.write("global_before.sieve", BEFORE);
-        let after = folder.write("global_after.sieve", AFTER);
-        for script in [&before, &after] {
-            assert!(Command::new("sievec").arg(script).status().unwrap().success());
+        for (name, script) in [("global_before.sieve", BEFORE), ("global_after.sieve", AFTER)] {
+            let path = folder.write(name, script).unwrap();
+            assert!(Command::new("sievec").arg(path).status().unwrap().success());
         }
-        let sendmail =
-            folder.write("sendmail", &format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >> {home}/sent\ncat > /dev/null\n"));
+        let sendmail = format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >> {home}/sent\ncat > /dev/null\n");
+        let sendmail = folder.write("sendmail", sendmail).unwrap();
         fs::set_permissions(&sendmail, Permissions::from_mode(0o755)).unwrap();
-        let config = folder.write("dovecot.conf", &config(&home, (uid, gid)));
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new("dovecot");
-        command.arg("-F").arg("-c").arg(&config).stdout(Stdio::null()).stderr(log);
-        let server = Self { process: command.spawn().unwrap(), folder, mailboxes: 0 };
-        let since = Instant::now();
-        while UnixStream::connect(server.socket()).is_err() {
-            assert!(since.elapsed() < Duration::from_secs(20), "{}", server.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("run/lmtp")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        let config = DovecotConfig {
+            protocols: "lmtp",
+            mail_location: &format!("maildir:{home}/current/Maildir"),
+            home: &format!("{home}/current"),
+            more: &config(&home),
+        };
+        Self { server: ground::Dovecot::start(folder, config).unwrap(), mailboxes: 0 }
     }
 
     /// Delivers a message to a mailbox that nothing was delivered to before.
     pub(crate) fn deliver(&mut self, chain: Chain<'_>, envelope: &Envelope<'_>, message: &[u8]) -> Arrived {
         self.mailboxes += 1;
-        let home = self.folder.path().display().to_string();
+        let home = self.server.path().display().to_string();
         // All scripts and folders are named by a number that the configuration reads from a link.
         let place = format!("{home}/m{}", self.mailboxes);
         for (name, script) in [("before", chain.before), ("personal", chain.personal), ("after", chain.after)] {
@@ -124,43 +107,9 @@ impl Server {
         let _ = fs::remove_file(&link);
         std::os::unix::fs::symlink(&place, &link).unwrap();
         let _ = fs::remove_file(format!("{home}/sent"));
-        self.talk(envelope, message);
-        Arrived { folders: folders(Path::new(&place)), forwards: sent(&self.folder.path().join("sent")) }
-    }
-
-    /// One session of LMTP; the message is taken with 250.
-    fn talk(&self, envelope: &Envelope<'_>, message: &[u8]) {
-        let mut stream = UnixStream::connect(self.socket()).unwrap();
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-        let mut expect = |code: &str| {
-            let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.as_bytes().get(3) == Some(&b' ')));
-            let line = line.unwrap().unwrap();
-            assert!(line.starts_with(code), "{line}\n{}", self.log());
-        };
-        expect("220");
-        for (line, code) in [
-            ("LHLO test".to_owned(), "250"),
-            (format!("MAIL FROM:<{}>", envelope.from), "250"),
-            (format!("RCPT TO:<{}>", envelope.to), "250"),
-            ("DATA".to_owned(), "354"),
-        ] {
-            stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
-            expect(code);
-        }
-        let text = message.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        for line in text {
-            let dot: &[u8] = if line.starts_with(b".") { b"." } else { b"" };
-            stream.write_all(&[dot, line, b"\r\n"].concat()).unwrap();
-        }
-        stream.write_all(b".\r\n").unwrap();
-        expect("250");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
+        let delivered = self.server.deliver(envelope.from, &[envelope.to], message);
+        assert!(delivered.is_ok(), "{delivered:?}\n{}", self.server.log());
+        Arrived { folders: folders(Path::new(&place)), forwards: sent(&self.server.path().join("sent")) }
     }
 }
 
@@ -180,48 +129,13 @@ fn folders(place: &Path) -> BTreeMap<String, usize> {
 }
 
 /// What Mailcow sets, in a folder of our own.
-fn config(home: &str, (uid, gid): (u32, u32)) -> String {
-    let (user, group) = (name(uid, "/etc/passwd"), name(gid, "/etc/group"));
+fn config(home: &str) -> String {
     format!(
-        "base_dir = {home}/run
-state_dir = {home}/run
-log_path = /dev/stderr
-sendmail_path = {home}/sendmail
+        "sendmail_path = {home}/sendmail
 ssl = no
-protocols = lmtp
-listen = 127.0.0.1
-default_internal_user = {user}
-default_internal_group = {group}
-default_login_user = {user}
-first_valid_uid = 1
-mail_location = maildir:{home}/current/Maildir
-mail_uid = {uid}
-mail_gid = {gid}
-postmaster_address = postmaster@acme.test
-recipient_delimiter = +
-userdb {{
-  driver = static
-  args = uid={uid} gid={gid} home={home}/current allow_all_users=yes
-}}
 passdb {{
   driver = static
   args = nopassword=y
-}}
-namespace inbox {{
-  inbox = yes
-  separator = /
-}}
-service lmtp {{
-  chroot =
-  unix_listener lmtp {{
-    mode = 0666
-  }}
-}}
-service anvil {{
-  chroot =
-}}
-service stats {{
-  chroot =
 }}
 lmtp_save_to_detail_mailbox = no
 {}",
@@ -250,11 +164,4 @@ plugin {{
 }}
 "
     )
-}
-
-/// The name that a file of the system gives to a number.
-fn name(id: u32, file: &str) -> String {
-    let (id, text) = (id.to_string(), fs::read_to_string(file).unwrap());
-    let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id)).unwrap();
-    line.split(':').next().unwrap().to_owned()
 }

@@ -1,4 +1,6 @@
 //! The driver of app passwords, one for each mailbox with rules whose copies the worker of task delivery takes out.
+//! Where the feature is off it removes those that are left, which it knows by `status.delivery` of the mailbox. Their
+//! entries stay in the Secrets, which the operator may not read then, and open nothing any more.
 //!
 //! Mailcow comes first: the Secret has only passwords that Mailcow confirmed, because every failed login of the worker
 //! counts for Mailcow's ban. What a crash leaves in between is one app password too many, which the next reconcile
@@ -65,15 +67,12 @@ pub(crate) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
 ///
 /// # Errors
 /// [`Stop`] when it can't be done.
-pub(crate) async fn retire(
+pub(crate) async fn finish_deletion(
     ctx: &Context,
     mailbox: &EmailMailbox,
     address: &Address,
     server: &Inventory,
 ) -> Result<(), Stop> {
-    if !ctx.has(Gate::TaskDelivery) {
-        return Ok(());
-    }
     ctx.app_passwords.ready().await;
     let uid = mailbox.uid().unwrap_or_default();
     if ctx.writer.delivery_status(mailbox).is_none() && ctx.app_passwords.get(&uid).is_none() {
@@ -118,8 +117,11 @@ fn last_address(mailbox: &EmailMailbox) -> Option<Address> {
     Address::parse(mailbox.status.as_ref()?.address.as_deref()?).ok()
 }
 
-/// Whether a rule of the mailbox files copies that the worker takes out.
+/// Whether a rule of the mailbox files copies that the worker takes out. None does where the feature is off.
 fn is_needed(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> bool {
+    if !ctx.has(Gate::TaskDelivery) || !ctx.has(Gate::ForwardingRules) {
+        return false;
+    }
     let is_of = |rule: &EmailForwardingRule| {
         rule.metadata.namespace == mailbox.metadata.namespace
             && rule.metadata.deletion_timestamp.is_none()
@@ -164,7 +166,8 @@ impl Work {
         let server = server(ctx, &name)?;
         if is_paused(mailbox) {
             let message = "the mailbox is paused; not written: app password";
-            let is_right = self.is_needed == self.entry.is_some();
+            // The status is there from before an app password is made until it was removed.
+            let is_right = if self.is_needed { self.entry.is_some() } else { self.entry.is_none() && before.is_none() };
             return if is_right { Ok(()) } else { Err(Outcome::waiting(Reason::Paused, message).into()) };
         }
         if !self.is_needed {
@@ -177,12 +180,12 @@ impl Work {
         let have = server.client().app_passwords(&self.address).await?;
         let stored = entry.map(|entry| entry.version.as_str());
         let is_replaced = self.asked.is_some() && entry.is_some_and(|entry| entry.replaced_for != self.asked);
-        match plan::app_password(&self.address, true, stored, &have, &self.mark, is_replaced) {
+        match plan::app_password(&self.address, stored, &have, &self.mark, is_replaced) {
             AppPasswordPlan::Keep(changes) => {
                 server.execute(&changes, None).await?;
                 self.update(ctx, entry, &name).await?;
             }
-            AppPasswordPlan::Make(changes) | AppPasswordPlan::Remove(changes) => {
+            AppPasswordPlan::Make(changes) => {
                 // Known before anything is on Mailcow, so that the removal finds it.
                 if before.is_none() {
                     let announced = Outcome::waiting(Reason::Pending, "the app password is being made");
@@ -266,9 +269,7 @@ impl Work {
 /// Removes every app password of ours from Mailcow, and the entry in the Secret.
 async fn remove(ctx: &Context, server: &Inventory, address: &Address, mark: &Mark, uid: &str) -> Result<(), Stop> {
     let have = server.client().app_passwords(address).await?;
-    if let AppPasswordPlan::Remove(changes) = plan::app_password(address, false, None, &have, mark, false) {
-        server.execute(&changes, None).await?;
-    }
+    server.execute(&plan::unneeded_app_passwords(address, &have, mark), None).await?;
     ctx.app_passwords.write(uid, None).await.map_err(Stop::api)
 }
 

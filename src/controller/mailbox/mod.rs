@@ -436,7 +436,7 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     if policy != DeletionPolicy::Delete && !is_paused(object) && ctx.has(Gate::ForwardingRules) {
         script::retire(ctx, object, &address).await?;
     }
-    delivery::retire(ctx, object, &address, &server).await?;
+    delivery::finish_deletion(ctx, object, &address, &server).await?;
     server.execute(&changes, None).await?;
     let was_deleted = changes.iter().any(|change| matches!(change, Change::DeleteMailbox(_)));
     if was_deleted && server.mailbox(&address, Age::Now).await?.is_some() {

@@ -408,9 +408,8 @@ impl Session {
     /// # Errors
     /// [`Error`]
     pub async fn existing(&mut self, uids: &[u32]) -> Result<Vec<u32>, Error> {
-        let answer = self.command("SEARCH", &format!("UID SEARCH UID {}", set(uids))).await?;
-        let found = |line: Line| if let Line::Search(found) = line { found } else { Vec::new() };
-        Ok(answer.lines.into_iter().flat_map(found).filter(|uid| uids.contains(uid)).collect())
+        let found = self.found(&format!("UID {}", set(uids))).await?;
+        Ok(found.into_iter().filter(|uid| uids.contains(uid)).collect())
     }
 
     /// Counts of a folder that is not selected; `None` when it does not exist.
@@ -432,12 +431,33 @@ impl Session {
         Ok(answer.lines.into_iter().find_map(counts))
     }
 
+    /// Names of the folders below one, at every depth.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn folders_below(&mut self, folder: &str) -> Result<Vec<String>, Error> {
+        let answer = self.command("LIST", &format!("LIST \"\" {}", quoted(&format!("{folder}/*"))?)).await?;
+        let name = |line: Line| if let Line::Folder(name) = line { Some(name) } else { None };
+        Ok(answer.lines.into_iter().filter_map(name).collect())
+    }
+
     /// UIDs of the selected folder, all or those that arrived before a day (`1-Jan-2026`).
     ///
     /// # Errors
     /// [`Error`]
     pub async fn search(&mut self, before: Option<&str>) -> Result<Vec<u32>, Error> {
-        let key = before.map_or_else(|| "ALL".to_owned(), |day| format!("BEFORE {day}"));
+        self.found(&before.map_or_else(|| "ALL".to_owned(), |day| format!("BEFORE {day}"))).await
+    }
+
+    /// UIDs of the messages of the selected folder that have a keyword.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn search_keyword(&mut self, keyword: &str) -> Result<Vec<u32>, Error> {
+        self.found(&format!("KEYWORD {keyword}")).await
+    }
+
+    async fn found(&mut self, key: &str) -> Result<Vec<u32>, Error> {
         let answer = self.command("SEARCH", &format!("UID SEARCH {key}")).await?;
         let found = |line: Line| if let Line::Search(found) = line { found } else { Vec::new() };
         Ok(answer.lines.into_iter().flat_map(found).collect())

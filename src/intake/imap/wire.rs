@@ -12,7 +12,7 @@ use imap_codec::ResponseCodec;
 use imap_codec::decode::Decoder;
 use imap_codec::imap_types::core::AString;
 use imap_codec::imap_types::fetch::MessageDataItem;
-use imap_codec::imap_types::flag::FlagFetch;
+use imap_codec::imap_types::flag::{FlagFetch, FlagNameAttribute};
 use imap_codec::imap_types::mailbox::Mailbox;
 use imap_codec::imap_types::response::{Code as WireCode, Data, Response, Status, StatusBody, StatusKind};
 use imap_codec::imap_types::sequence::SequenceSet;
@@ -44,6 +44,8 @@ pub(super) enum Line {
     Search(Vec<u32>),
     /// Counts of a folder.
     FolderStatus(FolderStatus),
+    /// A folder of a list that can be selected.
+    Folder(String),
     /// The server waits for more of a command.
     Continue,
     /// Anything that does not matter here.
@@ -331,8 +333,15 @@ fn data_line(data: Data<'_>) -> Line {
             }
             Line::FolderStatus(status)
         }
+        Data::List { items, mailbox, .. } if !items.iter().any(is_not_selectable) => Line::Folder(name(&mailbox)),
         _ => Line::Other,
     }
+}
+
+/// `\Noselect` or `\NonExistent` (RFC 5258, section 3).
+fn is_not_selectable(attribute: &FlagNameAttribute<'_>) -> bool {
+    let text = attribute.to_string();
+    ["\\Noselect", "\\NonExistent"].iter().any(|name| text.eq_ignore_ascii_case(name))
 }
 
 fn name(mailbox: &Mailbox<'_>) -> String {
@@ -374,6 +383,16 @@ mod tests {
         match read(text.as_bytes()) {
             Line::Fetch(fetched) => fetched,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn folders_of_a_list_can_be_selected() {
+        let read = |text: &str| read(text.as_bytes());
+        let listed = read("* LIST (\\HasNoChildren) \"/\" \"Ops/Tasks/mail/a@b\"\r\n");
+        assert_eq!(listed, Line::Folder("Ops/Tasks/mail/a@b".into()));
+        for above in ["* LIST (\\Noselect \\HasChildren) \"/\" Ops\r\n", "* LIST (\\NonExistent) \"/\" Ops\r\n"] {
+            assert_eq!(read(above), Line::Other, "{above}");
         }
     }
 

@@ -14,7 +14,6 @@ use super::sink::{Sink, SinkKind};
 use crate::mail::Address;
 
 pub use signature::{InvalidSecret, Signer};
-pub use title::unknown_fields;
 
 /// A message and where it comes from.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::intake::mime;
-use crate::intake::queue::{Limits, QueueKind, RuleRef};
+use crate::intake::queue::{Limits, QueueKind, Replay, RuleRef};
 use crate::intake::sink::{Access, Caldav, Webhook};
 
 const RAW: &str = "Return-Path: <ada@example.com>\r\nX-Original-To: bugs+web@acme.test\r\n\
@@ -19,20 +19,19 @@ fn queue(kind: QueueKind) -> QueueFolder {
         kind,
         sink: "tracker".into(),
         rule,
-        action: 0,
         title: Some("Bug: {subject}".into()),
         labels: vec!["mail".into(), "a,b".into()],
         automatic: false,
         limits: Limits::default(),
         keep_done: None,
-        replay: None,
+        replay: Replay::default(),
     }
 }
 
 fn with<T>(raw: &str, kind: QueueKind, then: impl FnOnce(&Delivery<'_>) -> T) -> T {
     let mailbox = Address::parse("dev@acme.test").unwrap();
     let queue = queue(kind);
-    let identity = Identity::of(&mailbox, &queue.folder, "guid", &queue.rule, 0);
+    let identity = Identity::of(&mailbox, &queue.folder, "guid", &queue.rule);
     let mail = mime::read(raw.as_bytes());
     then(&Delivery {
         identity: &identity,

@@ -2,10 +2,8 @@
 
 /// The longest title in characters.
 const LONGEST: usize = 250;
-/// The fields of a template.
-const FIELDS: [&str; 3] = ["subject", "sender", "recipient"];
 
-/// Fills a template in. An unknown field stays as it is written.
+/// Fills a template in. What is no field stays as it is written; rules with such a title are refused before.
 pub(super) fn title(template: Option<&str>, subject: &str, sender: &str, recipient: &str) -> String {
     let subject = if subject.trim().is_empty() { "(no subject)" } else { subject.trim() };
     let mut title = String::new();
@@ -24,15 +22,6 @@ pub(super) fn title(template: Option<&str>, subject: &str, sender: &str, recipie
         return line.to_owned();
     }
     line.chars().take(LONGEST - 1).chain(['…']).collect()
-}
-
-/// The fields of a template that do not exist.
-pub fn unknown_fields(template: &str) -> Vec<&str> {
-    let unknown = |piece| match piece {
-        Piece::Field(name) if !FIELDS.contains(&name) => Some(name),
-        Piece::Field(_) | Piece::Text(_) => None,
-    };
-    pieces(template).into_iter().filter_map(unknown).collect()
 }
 
 enum Piece<'a> {
@@ -77,10 +66,5 @@ mod tests {
     fn a_long_title_is_cut_between_characters() {
         let long = title(None, &"é".repeat(1_000), "", "");
         assert!(long.chars().count() == LONGEST && long.ends_with("é…"));
-    }
-
-    #[test]
-    fn unknown_fields_are_named() {
-        assert_eq!(unknown_fields("{subject} {from} {Sender} { x } {a-b}"), ["from", "Sender"]);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::TaskTracker;
 
 use super::folder::Due;
 use super::sinks::{Change, Outlet};
@@ -23,8 +24,8 @@ const LONG_READ: usize = 128 * 1024;
 pub(super) enum Notice {
     /// A try is over.
     Finished(Box<Finished>),
-    /// A place at the sink is free for the folder.
-    Room(String, OwnedSemaphorePermit),
+    /// A folder got the place at its sink that it waited for.
+    PlaceFree,
 }
 
 /// A try that is over.
@@ -72,8 +73,9 @@ pub(super) fn send(
     outlet: Arc<Outlet>,
     places: Vec<OwnedSemaphorePermit>,
     notices: mpsc::UnboundedSender<Notice>,
+    deliveries: &TaskTracker,
 ) {
-    tokio::spawn(async move {
+    deliveries.spawn(async move {
         let Parcel { queue, uid_validity, uid, due, .. } = &parcel;
         let (folder, uid_validity, uid, due) = (queue.folder.clone(), *uid_validity, *uid, due.clone());
         let tried = AssertUnwindSafe(tried(parcel, &outlet)).catch_unwind().await;

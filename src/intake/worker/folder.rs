@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::sinks::LARGE;
+use super::sinks::{LARGE, PlaceRequest};
 use crate::intake::identity::Identity;
 use crate::intake::imap::Listed;
 use crate::intake::limit::Meter;
-use crate::intake::queue::QueueFolder;
+use crate::intake::queue::{QueueFolder, Replay};
 use crate::intake::report::{EventReason, Failure};
 use crate::intake::state::{Known, Rules, Step, Waits};
 use crate::mail::Address;
@@ -34,7 +33,6 @@ pub(super) struct Due {
 }
 
 /// A queue folder.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they occur together")]
 #[derive(Debug)]
 pub(super) struct Folder {
     /// Its configuration.
@@ -77,12 +75,10 @@ pub(super) struct Folder {
     pub(super) blocked: Option<Failure>,
     /// Nothing is started before this second since 1970.
     pub(super) blocked_until: i64,
-    /// A place at the sink that came free for this folder.
-    pub(super) room: Option<OwnedSemaphorePermit>,
-    /// Whether a place is waited for.
-    pub(super) waits_for_room: bool,
-    /// The replay request that is done.
-    pub(super) replayed: Option<String>,
+    /// The place at the sink that this folder waits for. Only a mailbox with a session has one.
+    pub(super) place: Option<PlaceRequest>,
+    /// The replay requests that are done.
+    pub(super) replayed: Replay,
     /// What was reported already: each once, until it ends.
     reported: BTreeMap<EventReason, String>,
 }
@@ -112,9 +108,8 @@ impl Folder {
             oldest: None,
             blocked: None,
             blocked_until: 0,
-            room: None,
-            waits_for_room: false,
-            replayed: None,
+            place: None,
+            replayed: Replay::default(),
             reported: BTreeMap::new(),
         }
     }
@@ -125,7 +120,7 @@ impl Folder {
         if self.queue == queue {
             return;
         }
-        if (&self.queue.sink, &self.queue.rule.uid, self.queue.action) != (&queue.sink, &queue.rule.uid, queue.action) {
+        if self.queue.rule.uid != queue.rule.uid {
             // Other identities: what was planned is planned anew.
             self.forget_plan();
         }
@@ -173,7 +168,7 @@ impl Folder {
         now: i64,
     ) -> Option<u32> {
         let queue = &self.queue;
-        let identity = Identity::of(mailbox, &queue.folder, &listed.stable_id, &queue.rule, queue.action);
+        let identity = Identity::of(mailbox, &queue.folder, &listed.stable_id, &queue.rule);
         let is_moving = [&self.delivered, &self.failed, &self.skipped].into_iter().any(|all| all.contains(&listed.uid));
         if self.running.contains_key(&identity) || is_moving {
             return None;
@@ -256,13 +251,12 @@ mod tests {
             kind: QueueKind::Task,
             sink: "s".into(),
             rule: RuleRef { uid: "u".into(), namespace: "n".into(), name: "r".into() },
-            action: 0,
             title: None,
             labels: vec![],
             automatic: false,
             limits: Limits::default(),
             keep_done: None,
-            replay: None,
+            replay: Replay::default(),
         })
     }
 

@@ -8,23 +8,29 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::connections::{Connection, Connections};
 use super::delivery::Notice;
 use super::folder::Folder;
 use super::sinks::Outlets;
-use super::turns::{Turn, Turns};
 use crate::clock;
 use crate::intake::imap::{Endpoint, Error, Idle, Session};
-use crate::intake::payload::unknown_fields;
 use crate::intake::queue::{MailboxQueues, Options};
 use crate::intake::report::{EventReason, Failure, Report, RuleEvent, ScanReport};
 
-/// Waits after a failed connection: the first and the longest.
-const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
-/// Waits after a refused login: servers ban addresses that try wrong passwords often.
-const LOGIN: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(30));
-/// How long deliveries may take to end when the process ends.
-const LAST_DELIVERIES: Duration = Duration::from_secs(20);
+/// Waits after failures, each twice as long as the one before.
+struct Backoff {
+    first: Duration,
+    longest: Duration,
+}
+
+/// After a failed connection.
+const RECONNECT: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(2) };
+/// After a refused login: servers ban addresses that try wrong passwords often.
+const LOGIN: Backoff = Backoff { first: Duration::from_mins(1), longest: Duration::from_mins(30) };
+/// How much longer than a request to a sink may take the worker waits for the last ones when it ends.
+pub(super) const LAST_DELIVERIES: Duration = Duration::from_secs(2);
 /// How long the worker waits for the end of a delivery before it starts to idle.
 const SOON: Duration = Duration::from_millis(250);
 /// How far apart deliveries may end that are moved together.
@@ -37,7 +43,9 @@ pub(super) struct Shared {
     /// The sinks.
     pub(super) outlets: Outlets,
     /// The connections.
-    pub(super) turns: Turns,
+    pub(super) connections: Connections,
+    /// The deliveries that run.
+    pub(super) deliveries: TaskTracker,
     /// Where reports go.
     pub(super) reports: mpsc::Sender<Report>,
     /// Ends the worker.
@@ -59,6 +67,8 @@ pub(super) struct Mailbox {
     pub(super) is_refused: bool,
     /// When a session was last ended for that.
     renewed: Option<Instant>,
+    /// When folders are looked for that are not in the work.
+    pub(super) next_orphans: Instant,
 }
 
 /// Why a session ended without an error.
@@ -90,28 +100,29 @@ impl Mailbox {
             stopping: None,
             is_refused: false,
             renewed: None,
+            next_orphans: Instant::now(),
         }
     }
 
     /// Works until the worker ends or the mailbox is gone from the configuration.
     pub(super) async fn run(mut self, mut endpoint: Endpoint) {
-        self.configure().await;
+        self.configure();
         while !self.is_over() {
             let stop = self.shared.stop.clone();
-            let turn = tokio::select! {
-                turn = self.shared.turns.take() => turn,
+            let connection = tokio::select! {
+                connection = self.shared.connections.acquire() => connection,
                 () = stop.cancelled() => return,
             };
-            let Some(turn) = turn else { return };
-            let ended = self.session(&endpoint, &turn).await;
-            drop(turn);
+            let Some(connection) = connection else { return };
+            let ended = self.session(&endpoint, &connection).await;
+            drop(connection);
             for folder in self.folders.values_mut() {
-                folder.room = None;
+                folder.place = None;
             }
             let wait = match ended {
                 Ok(End::Stopped) => return,
                 Ok(End::LoginChanged) => Duration::ZERO,
-                Ok(End::Renewed) => RECONNECT.0,
+                Ok(End::Renewed) => RECONNECT.first,
                 Ok(End::Yielded) => self.shared.options.scan_interval,
                 Err(error) => {
                     self.failures += 1;
@@ -140,7 +151,7 @@ impl Mailbox {
             () = stop.cancelled() => false,
             changed = self.news.changed() => {
                 if changed.is_ok() {
-                    self.configure().await;
+                    self.configure();
                 }
                 changed.is_ok()
             }
@@ -153,7 +164,7 @@ impl Mailbox {
     }
 
     /// Takes over the newest configuration. True when it needs another session.
-    async fn configure(&mut self) -> bool {
+    fn configure(&mut self) -> bool {
         let queues = Arc::clone(&self.news.borrow_and_update());
         let is_other_login = !self.queues.has_same_login(&queues);
         self.queues = Arc::clone(&queues);
@@ -168,19 +179,10 @@ impl Mailbox {
             folder.configure(queue.clone());
             // The sink may have changed too.
             folder.blocked_until = 0;
+            folder.place = None;
         }
+        self.next_orphans = Instant::now();
         self.folders.retain(|_, folder| folder.configured || !folder.running.is_empty() || folder.has_moves());
-        for queue in &queues.folders {
-            let unknown = queue.title.as_deref().map(unknown_fields).unwrap_or_default();
-            if !unknown.is_empty() {
-                let message = format!(
-                    "the title template has the unknown field {{{}}}, which stays as it is; the fields are {{subject}}, \
-                     {{sender}} and {{recipient}}",
-                    unknown.join("}, {")
-                );
-                self.event(&queue.folder, EventReason::UnknownTitleField, message).await;
-            }
-        }
         is_other_login
     }
 
@@ -223,7 +225,7 @@ impl Mailbox {
     }
 
     /// One session, from the login to its end.
-    async fn session(&mut self, endpoint: &Endpoint, turn: &Turn) -> Result<End, Error> {
+    async fn session(&mut self, endpoint: &Endpoint, connection: &Connection) -> Result<End, Error> {
         let limit = self.shared.options.imap_timeout;
         let mut session = Session::open(endpoint, &self.queues.login, &self.queues.password, limit).await?;
         let mut notified: Vec<String> = Vec::new();
@@ -232,12 +234,15 @@ impl Mailbox {
         }
         loop {
             self.take_notices().await;
-            if self.news.has_changed().unwrap_or(false) && self.configure().await {
+            if self.news.has_changed().unwrap_or(false) && self.configure() {
                 session.close().await;
                 return Ok(End::LoginChanged);
             }
             if self.is_ending() {
                 self.settle(&mut session).await?;
+                if self.shared.stop.is_cancelled() {
+                    self.report_last(&mut session).await?;
+                }
                 session.close().await;
                 return Ok(End::Stopped);
             }
@@ -268,7 +273,7 @@ impl Mailbox {
                 session.close().await;
                 return Ok(End::Renewed);
             }
-            if !running && self.shared.turns.should_yield(turn, self.last_mail) {
+            if !running && self.shared.connections.should_yield(connection, self.last_mail) {
                 session.close().await;
                 return Ok(End::Yielded);
             }
@@ -294,7 +299,7 @@ impl Mailbox {
         }
         let since = *self.stopping.get_or_insert_with(Instant::now);
         let running = self.folders.values().any(|folder| !folder.running.is_empty());
-        !running || since.elapsed() >= LAST_DELIVERIES
+        !running || since.elapsed() >= self.shared.options.sink_timeout + LAST_DELIVERIES
     }
 
     /// Waits for anything: the end of a delivery, news from the server, another configuration, or the next scan.
@@ -351,7 +356,7 @@ impl Mailbox {
         let of = |folder: &Folder| {
             let report = folder.next_report.unwrap_or(folder.next_scan);
             let mut next = folder.next_scan.min(report);
-            if !folder.due.is_empty() && !folder.waits_for_room {
+            if !folder.due.is_empty() && folder.place.is_none() {
                 let wait = u64::try_from(folder.blocked_until - seconds).unwrap_or(0).max(1);
                 next = next.min(now + Duration::from_secs(wait));
             }
@@ -369,13 +374,8 @@ impl Mailbox {
 
     async fn take(&mut self, notice: Notice) {
         match notice {
-            Notice::Room(name, permit) => {
-                if let Some(folder) = self.folders.get_mut(&name) {
-                    folder.waits_for_room = false;
-                    // A place that this folder has no use for goes back.
-                    folder.room = Some(permit).filter(|_| !folder.due.is_empty());
-                }
-            }
+            // The place itself is in the folder's request.
+            Notice::PlaceFree => {}
             Notice::Finished(finished) => self.finished(*finished).await,
         }
     }
@@ -383,7 +383,7 @@ impl Mailbox {
 
 /// How long to wait after an error.
 fn backoff(error: &Error, failures: u32, queues: &MailboxQueues) -> Duration {
-    let (first, longest) = match error {
+    let Backoff { first, longest } = match error {
         Error::Login(_) => LOGIN,
         _ => RECONNECT,
     };

@@ -1,12 +1,12 @@
 //! The worker: one task for each mailbox.
 
+mod connections;
 mod delivery;
 mod folder;
 mod mailbox;
 mod scan;
 mod sinks;
 mod start;
-mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use mailbox::{Mailbox, Shared};
+use connections::Connections;
+use mailbox::{LAST_DELIVERIES, Mailbox, Shared};
 use sinks::Outlets;
-use turns::Turns;
 
 use super::imap::Endpoint;
 use super::queue::{MailboxQueues, Options, Work};
@@ -28,7 +29,8 @@ use crate::clock;
 /// How long a mailbox whose worker broke waits for a new one.
 const RESTART: Duration = Duration::from_secs(10);
 
-/// Works until `stop`, or until nobody sends work any more. It ends within half a minute: deliveries that run may end.
+/// Works until `stop`, or until nobody sends work any more. Then the deliveries that run come to their end, which takes
+/// as long as one request to a sink; none runs after that, so that another worker may begin.
 pub async fn run(
     mut work: watch::Receiver<Arc<Work>>,
     reports: mpsc::Sender<Report>,
@@ -36,7 +38,8 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let shared = Arc::new(Shared {
-        turns: Turns::new(options.connections, options.scan_interval),
+        connections: Connections::new(options.connections, options.scan_interval),
+        deliveries: TaskTracker::new(),
         outlets: Outlets::default(),
         options,
         reports,
@@ -60,6 +63,15 @@ pub async fn run(
     stop.cancel();
     supervisor.mailboxes.clear();
     while supervisor.tasks.join_next().await.is_some() {}
+    // Those of a mailbox whose session broke meanwhile. Each has a time limit of its own.
+    let deliveries = &supervisor.shared.deliveries;
+    deliveries.close();
+    if tokio::time::timeout(options.sink_timeout + LAST_DELIVERIES, deliveries.wait()).await.is_err() {
+        tracing::warn!(
+            running = deliveries.len(),
+            "deliveries do not end; the next worker repeats them with the same ids"
+        );
+    }
 }
 
 struct Supervisor {
@@ -72,7 +84,7 @@ struct Supervisor {
 impl Supervisor {
     /// Starts, changes and ends workers as the work says.
     async fn follow(&mut self, work: &Work) {
-        let sinks_changed = self.shared.outlets.set(&work.sinks, &self.shared.options);
+        let sinks_changed = self.shared.outlets.set(work, &self.shared.options);
         let wanted: HashMap<String, &MailboxQueues> =
             work.mailboxes.iter().map(|mailbox| (mailbox.address.to_string(), mailbox)).collect();
         self.mailboxes.retain(|name, _| wanted.contains_key(name));

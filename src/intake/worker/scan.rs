@@ -9,13 +9,18 @@ use tokio::time::Instant;
 
 use super::folder::Folder;
 use super::mailbox::Mailbox;
+use super::start::disabled;
 use crate::clock;
 use crate::intake::imap::{Error, Listed, Selected, Session};
-use crate::intake::report::{EventReason, FolderReport, Report, ScanReport};
+use crate::intake::queue::Replay;
+use crate::intake::report::{EventReason, Failure, FolderReport, OrphanedFolder, Report, ScanReport};
 use crate::intake::state::{DELIVERED, keywords};
+use crate::mail::rule::QueueKind;
 
 /// Messages that are listed at a time.
 const PAGE: u32 = 500;
+/// Folders that are not in the work are looked for at every tenth scan, and after each change of the work.
+const ORPHANS: u32 = 10;
 /// How soon after a change a report follows.
 const REPORT_SOON: Duration = Duration::from_secs(2);
 /// Time between two looks for old messages in `Done`.
@@ -51,6 +56,10 @@ impl Mailbox {
         for name in &reports {
             let reported = self.report_folder(session, name).await;
             self.judge(name, reported).await?;
+        }
+        if is_full && self.next_orphans <= now {
+            self.next_orphans = now + self.shared.options.scan_interval * ORPHANS;
+            self.report_orphans(session).await?;
         }
         if is_full {
             let mailbox = self.queues.address.clone();
@@ -216,12 +225,21 @@ impl Mailbox {
             counts.push(session.counts(folder).await?.unwrap_or_default());
         }
         let Some(folder) = self.folders.get_mut(name) else { return Ok(()) };
+        let outlet = self.shared.outlets.get(&folder.queue.sink);
+        // Whether the sink is disabled is known without a message that waits for it.
+        match outlet.and_then(|outlet| outlet.disabled()) {
+            Some(why) => {
+                let message = disabled(&folder.queue.sink, &why, name);
+                folder.blocked = Some(Failure { reason: EventReason::SinkDisabled, message });
+            }
+            None => folder.blocked = folder.blocked.take().filter(|known| known.reason != EventReason::SinkDisabled),
+        }
         let planned = folder.due.values().chain(folder.running.values()).map(|due| due.arrived).min();
         let oldest = if waiting == 0 { None } else { planned.into_iter().chain(folder.oldest).min() };
         let report = FolderReport {
             mailbox: self.queues.address.clone(),
             rule: folder.queue.rule.clone(),
-            action: folder.queue.action,
+            folder: name.to_owned(),
             sink: folder.queue.sink.clone(),
             at: clock::now(),
             waiting: u64::from(waiting),
@@ -232,6 +250,50 @@ impl Mailbox {
             blocked: folder.blocked.clone(),
         };
         self.report(Report::Folder(report)).await;
+        Ok(())
+    }
+
+    /// Reports the folders whose messages were moved since the last report, before the session ends.
+    pub(super) async fn report_last(&mut self, session: &mut Session) -> Result<(), Error> {
+        let is_left = |(name, folder): (&String, &Folder)| folder.next_report.map(|_| name.clone());
+        let left: Vec<String> = self.folders.iter().filter_map(is_left).collect();
+        for name in &left {
+            self.report_folder(session, name).await?;
+        }
+        Ok(())
+    }
+
+    /// Queue folders of the mailbox that are not in the work.
+    async fn orphans(&self, session: &mut Session) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for kind in QueueKind::ALL {
+            match session.folders_below(kind.above()).await {
+                Err(error) if !error.ends_session() => {
+                    tracing::warn!(mailbox = %self.queues.address, %error, "the folders can't be listed");
+                }
+                listed => names.extend(listed?),
+            }
+        }
+        names.retain(|name| QueueKind::is_queue(name) && !self.folders.contains_key(name));
+        Ok(names)
+    }
+
+    /// Reports messages in queue folders that are not in the work.
+    async fn report_orphans(&mut self, session: &mut Session) -> Result<(), Error> {
+        let mut folders = Vec::new();
+        for folder in self.orphans(session).await? {
+            let waiting = match session.counts(&folder).await {
+                // A name that is not ours may have characters that a queue folder's has not.
+                Err(Error::Invalid(_)) | Ok(None) => continue,
+                counts => counts?.unwrap_or_default(),
+            };
+            let failed = session.counts(&format!("{folder}/Failed")).await?.unwrap_or_default();
+            let (waiting, failed) = (u64::from(waiting.messages), u64::from(failed.messages));
+            if waiting + failed > 0 {
+                folders.push(OrphanedFolder { folder, waiting, failed });
+            }
+        }
+        self.report(Report::Orphaned { mailbox: self.queues.address.clone(), folders }).await;
         Ok(())
     }
 
@@ -259,39 +321,75 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Brings what is in `Failed` back, when that was asked for.
+    /// Moves what is in `Failed` back into the queue, when that was asked for. When the rule has one folder only, what
+    /// lies in folders of its former actions comes along.
     async fn replay(&mut self, session: &mut Session, name: &str) -> Result<(), Error> {
         let Some(folder) = self.folders.get_mut(name) else { return Ok(()) };
-        let Some(request) = folder.queue.replay.clone().filter(|request| folder.replayed.as_ref() != Some(request))
-        else {
+        let request = folder.queue.replay.clone();
+        if request.is_done(&folder.replayed) {
             return Ok(());
-        };
-        let failed = folder.below("Failed");
-        let uids = match session.select(&failed).await {
-            Err(Error::Refused { no_folder: true, .. }) => Vec::new(),
-            Err(error) => return Err(error),
-            Ok(_) => session.search(None).await?,
-        };
-        for some in uids.chunks(500) {
-            // Without its keywords a message is new. They go first: a message of the queue without them is tried.
-            session.remove_keywords(some, &keywords()).await?;
-            session.move_to(some, name).await?;
+        }
+        let (failed, rule) = (folder.below("Failed"), folder.queue.rule.clone());
+        let mut messages = requeue(session, &failed, name).await?;
+        let is_only = self.queues.folders.iter().filter(|queue| queue.rule == rule).count() == 1;
+        if is_only {
+            let id = format!("{}/{}", rule.namespace, rule.name);
+            for former in self.orphans(session).await? {
+                if QueueKind::is_of_rule(&former, &id) {
+                    finish_delivered(session, &former).await?;
+                    messages += requeue(session, &former, name).await?;
+                    messages += requeue(session, &format!("{former}/Failed"), name).await?;
+                    self.next_orphans = Instant::now();
+                }
+            }
         }
         let Some(folder) = self.folders.get_mut(name) else { return Ok(()) };
-        folder.replayed = Some(request.clone());
+        if let Some(outlet) = self.shared.outlets.get(&folder.queue.sink) {
+            outlet.enable();
+        }
+        folder.blocked_until = 0;
+        let before = std::mem::take(&mut folder.replayed);
+        folder.replayed = Replay::after(request.clone(), before);
         folder.not_before.clear();
         folder.forget_plan();
         folder.ended(EventReason::Replayed);
         folder.ended(EventReason::DeliveryFailed);
-        let (rule, action, messages) = (folder.queue.rule.clone(), folder.queue.action, uids.len() as u64);
         if messages > 0 {
-            let message = format!("{}: {messages} messages of {failed} are tried again", self.queues.address);
+            let message = format!("{}: {messages} messages are tried again, in {name}", self.queues.address);
             self.event(name, EventReason::Replayed, message).await;
         }
-        let mailbox = self.queues.address.clone();
-        self.report(Report::Replayed { rule, mailbox, action, request, messages }).await;
+        let (mailbox, folder) = (self.queues.address.clone(), name.to_owned());
+        self.report(Report::Replayed { rule, mailbox, folder, request, messages }).await;
         Ok(())
     }
+}
+
+/// Moves what was delivered before the worker ended, and is still in its queue folder.
+async fn finish_delivered(session: &mut Session, queue: &str) -> Result<(), Error> {
+    match session.select(queue).await {
+        Err(Error::Refused { no_folder: true, .. }) => return Ok(()),
+        other => other?,
+    };
+    let delivered = session.search_keyword(DELIVERED).await?;
+    if !delivered.is_empty() {
+        session.move_to(&delivered, &format!("{queue}/Done")).await?;
+    }
+    Ok(())
+}
+
+/// Moves all messages of a folder into a queue folder, as new ones. Gives how many.
+async fn requeue(session: &mut Session, from: &str, queue: &str) -> Result<u64, Error> {
+    let uids = match session.select(from).await {
+        Err(Error::Refused { no_folder: true, .. }) => return Ok(0),
+        Err(error) => return Err(error),
+        Ok(_) => session.search(None).await?,
+    };
+    for some in uids.chunks(500) {
+        // Without its keywords a message is new. They go first: a message of the queue without them is tried.
+        session.remove_keywords(some, &keywords()).await?;
+        session.move_to(some, queue).await?;
+    }
+    Ok(uids.len() as u64)
 }
 
 /// Moves those of the messages that are still there.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::delivery::{Finished, Notice, Parcel, send};
 use super::folder::Due;
 use super::mailbox::Mailbox;
-use super::sinks::{Change, LARGE, Outlet};
+use super::sinks::{Change, LARGE, Outlet, PlaceRequest};
 use crate::clock;
 use crate::intake::answer::Verdict;
 use crate::intake::breaker::Admission;
@@ -40,7 +40,7 @@ enum Room {
 /// What was started.
 #[derive(Clone, Copy, Debug, Default)]
 struct Started {
-    /// Something was done, so that it is worth to look again.
+    /// Something was done, so that more may be possible now.
     something: bool,
     /// Messages that are on their way.
     sent: usize,
@@ -50,7 +50,7 @@ impl Mailbox {
     /// Starts what can be started. True when something was.
     pub(super) async fn start(&mut self, session: &mut Session) -> Result<bool, Error> {
         for folder in self.folders.values_mut().filter(|folder| folder.due.is_empty()) {
-            folder.room = None;
+            folder.place = None;
         }
         if self.is_over() {
             return Ok(false);
@@ -139,7 +139,7 @@ impl Mailbox {
                 folder.running.insert(due.identity.clone(), due.clone());
                 self.last_mail = Some(Instant::now());
                 let places = [place].into_iter().chain(large).collect();
-                send(parcel, Arc::clone(outlet), places, self.notices.clone());
+                send(parcel, Arc::clone(outlet), places, self.notices.clone(), &self.shared.deliveries);
                 started.sent += 1;
             }
         }
@@ -151,7 +151,7 @@ impl Mailbox {
         let now = seconds();
         let notices = self.notices.clone();
         let Some(folder) = self.folders.get_mut(name) else { return Room::None };
-        if folder.waits_for_room || folder.blocked_until > now {
+        if folder.blocked_until > now {
             return Room::None;
         }
         let Some(outlet) = self.shared.outlets.get(&folder.queue.sink) else {
@@ -162,7 +162,12 @@ impl Mailbox {
             let message = format!("the sink {:?} can't be used: {why}; its messages wait in {name}", folder.queue.sink);
             return self.block(name, EventReason::SinkInvalid, message, now + 60).await;
         }
-        let mut places: Vec<OwnedSemaphorePermit> = folder.room.take().into_iter().collect();
+        let mut places: Vec<OwnedSemaphorePermit> = Vec::new();
+        if let Some(request) = &mut folder.place {
+            let Some(place) = request.take() else { return Room::None };
+            places.push(place);
+            folder.place = None;
+        }
         let wanted = BATCH.min(folder.due.len());
         while places.len() < wanted
             && let Ok(place) = Arc::clone(&outlet.room).try_acquire_owned()
@@ -170,13 +175,8 @@ impl Mailbox {
             places.push(place);
         }
         if places.is_empty() {
-            folder.waits_for_room = true;
-            let name = name.to_owned();
-            tokio::spawn(async move {
-                if let Ok(place) = Arc::clone(&outlet.room).acquire_owned().await {
-                    let _ = notices.send(Notice::Room(name, place));
-                }
-            });
+            // Without a receiver the mailbox is not worked on any more.
+            folder.place = Some(PlaceRequest::new(&outlet, move || drop(notices.send(Notice::PlaceFree))));
             return Room::None;
         }
         match outlet.admit(now) {
@@ -306,7 +306,7 @@ impl Mailbox {
         let report = AttemptReport {
             mailbox: self.queues.address.clone(),
             rule: folder.queue.rule.clone(),
-            action: folder.queue.action,
+            folder: folder.queue.folder.clone(),
             sink: sink.clone(),
             at: clock::now(),
             result,
@@ -390,9 +390,9 @@ fn failing(sink: &str, why: &str, folder: &str) -> Failure {
     Failure { reason: EventReason::SinkFailing, message }
 }
 
-fn disabled(sink: &str, why: &str, folder: &str) -> String {
+pub(super) fn disabled(sink: &str, why: &str, folder: &str) -> String {
     format!(
-        "the sink {sink:?} is gone: {why}; nothing is sent to it until its configuration changes, and messages wait in {folder}"
+        "the sink {sink:?} is gone: {why}; nothing is sent to it until its configuration changes or a replay is asked for, and messages wait in {folder}"
     )
 }
 

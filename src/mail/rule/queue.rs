@@ -35,13 +35,35 @@ pub enum QueueKind {
 }
 
 impl QueueKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Task, Self::Note];
+
+    /// The folder above all folders of this kind.
+    pub fn above(self) -> &'static str {
+        match self {
+            Self::Task => "Ops/Tasks",
+            Self::Note => "Ops/Notes",
+        }
+    }
+
+    /// Whether a folder is one of this rule, whatever its kind and its sink.
+    pub fn is_of_rule(folder: &str, rule: &str) -> bool {
+        Self::ALL.iter().any(|kind| {
+            folder.strip_prefix(&kind.folder(rule, "")).is_some_and(|sink| !sink.is_empty() && !sink.contains('/'))
+        })
+    }
+
+    /// Whether a folder is a queue folder: not one above it, and none of those below it.
+    pub fn is_queue(folder: &str) -> bool {
+        let parts: Vec<&str> = folder.split('/').collect();
+        let is_below = |kind: &Self| folder.strip_prefix(kind.above()).is_some_and(|rest| rest.starts_with('/'));
+        parts.len() == 4 && parts[3].contains('@') && Self::ALL.iter().any(is_below)
+    }
+
     /// The folder of an action: `Ops/Tasks/<namespace>/<rule>@<sink>`. Two actions that differ in rule, kind or sink
     /// have two folders. A dot, which Dovecot may keep for itself, becomes `_`; a long name is cut and gets a hash.
     pub fn folder(self, rule: &str, sink: &str) -> String {
-        let above = match self {
-            Self::Task => "Ops/Tasks",
-            Self::Note => "Ops/Notes",
-        };
+        let above = self.above();
         let (namespace, name) = rule.split_once('/').unwrap_or(("", rule));
         format!("{above}/{namespace}/{}@{sink}", cut(name, LONGEST_NAME).replace('.', "_"))
     }
@@ -55,6 +77,21 @@ mod tests {
     fn each_rule_kind_and_sink_has_a_folder_of_its_own() {
         assert_eq!(QueueKind::Task.folder("mail/invoices", "tracker"), "Ops/Tasks/mail/invoices@tracker");
         assert_eq!(QueueKind::Note.folder("mail/a.b", "wiki"), "Ops/Notes/mail/a_b@wiki");
+    }
+
+    #[test]
+    fn the_rule_of_a_folder_is_known_by_its_name() {
+        let is_of = |folder: &str| QueueKind::is_of_rule(folder, "mail/a.b");
+        assert!(is_of("Ops/Tasks/mail/a_b@tracker") && is_of("Ops/Notes/mail/a_b@wiki"));
+        for other in
+            ["Ops/Tasks/mail/a_b@tracker/Done", "Ops/Tasks/mail/a_bc@tracker", "Ops/Tasks/other/a_b@t", "INBOX"]
+        {
+            assert!(!is_of(other), "{other}");
+        }
+        assert!(QueueKind::is_queue("Ops/Tasks/mail/a_b@tracker"));
+        for other in ["Ops/Tasks/mail/a_b@tracker/Failed", "Ops/Tasks/mail", "Ops/Tasks/mail/x", "A/Tasks/mail/a@b"] {
+            assert!(!QueueKind::is_queue(other), "{other}");
+        }
     }
 
     #[test]

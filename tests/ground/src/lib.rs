@@ -8,6 +8,8 @@
 //!                │                                                    for the operator, under the chart's own RBAC
 //!                ▼
 //!             Operator = a process, its log lines, its end
+//! Dovecot = a mail server with LMTP, for tests of scripts and of task delivery
+//! HttpSink = where tasks go, with faults on demand
 //! ```
 //!
 //! Everything started here ends with the process that started it, even when that one is killed: see [`last_will`].
@@ -18,9 +20,11 @@ mod chart;
 mod component;
 mod control_plane;
 mod dns;
+mod dovecot;
 mod error;
 mod flags;
 mod folder;
+mod http_sink;
 mod installation;
 mod keys;
 mod kubeconfig;
@@ -34,8 +38,10 @@ pub use binaries::{helm, judges, kubernetes};
 pub use chart::InstalledChart;
 pub use control_plane::{ControlPlane, Options, Pids};
 pub use dns::{Dns, MAIL_HOST};
+pub use dovecot::{Dovecot, DovecotConfig, Lmtp};
 pub use error::{Error, Result};
 pub use folder::Folder;
+pub use http_sink::{Deed, HttpSink, Received};
 pub use installation::Installation;
 pub use kubeconfig::client;
 pub use operator::{Operator, rss_kib};

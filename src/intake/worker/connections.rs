@@ -1,5 +1,5 @@
-//! Connections that mailboxes share. With more mailboxes than connections those that wait take turns with those that
-//! had no mail lately.
+//! IMAP connections that mailboxes share. With more mailboxes than connections, a mailbox that had no mail lately gives
+//! its connection to one that waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,38 +13,38 @@ const KEEPS_AFTER_MAIL: Duration = Duration::from_mins(10);
 
 /// The connections.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct Connections {
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// A mailbox gives its connection away after this time at the latest, when others wait.
     longest: Duration,
 }
 
-/// A connection that a mailbox may have.
+/// One of them, held by a mailbox.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Connection {
     _permit: OwnedSemaphorePermit,
     since: Instant,
 }
 
-impl Turns {
-    /// `connections` at a time.
-    pub(super) fn new(connections: usize, longest: Duration) -> Self {
-        Self { free: Arc::new(Semaphore::new(connections.max(1))), waiting: AtomicUsize::new(0), longest }
+impl Connections {
+    /// `most` at a time.
+    pub(super) fn new(most: usize, longest: Duration) -> Self {
+        Self { free: Arc::new(Semaphore::new(most.max(1))), waiting: AtomicUsize::new(0), longest }
     }
 
     /// Waits for a connection; who waits longest comes first. `None` never happens: the semaphore is not closed.
-    pub(super) async fn take(&self) -> Option<Turn> {
+    pub(super) async fn acquire(&self) -> Option<Connection> {
         let waits = Waits::new(&self.waiting);
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
         drop(waits);
-        Some(Turn { _permit: permit, since: Instant::now() })
+        Some(Connection { _permit: permit, since: Instant::now() })
     }
 
     /// Whether a mailbox that has nothing to do should give its connection away.
-    pub(super) fn should_yield(&self, turn: &Turn, last_mail: Option<Instant>) -> bool {
+    pub(super) fn should_yield(&self, connection: &Connection, last_mail: Option<Instant>) -> bool {
         let had_mail = last_mail.is_some_and(|at| at.elapsed() < KEEPS_AFTER_MAIL);
-        self.waiting.load(Ordering::Relaxed) > 0 && (!had_mail || turn.since.elapsed() >= self.longest)
+        self.waiting.load(Ordering::Relaxed) > 0 && (!had_mail || connection.since.elapsed() >= self.longest)
     }
 }
 
@@ -70,20 +70,20 @@ mod tests {
 
     #[tokio::test]
     async fn who_had_no_mail_gives_way_to_those_who_wait() {
-        let turns = Arc::new(Turns::new(1, Duration::from_millis(200)));
-        let turn = turns.take().await.unwrap();
+        let connections = Arc::new(Connections::new(1, Duration::from_millis(200)));
+        let connection = connections.acquire().await.unwrap();
         let mail = Some(Instant::now());
-        assert!(!turns.should_yield(&turn, None), "nobody waits");
+        assert!(!connections.should_yield(&connection, None), "nobody waits");
         let other = tokio::spawn({
-            let turns = Arc::clone(&turns);
-            async move { turns.take().await.is_some() }
+            let connections = Arc::clone(&connections);
+            async move { connections.acquire().await.is_some() }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(turns.should_yield(&turn, None) && !turns.should_yield(&turn, mail));
+        assert!(connections.should_yield(&connection, None) && !connections.should_yield(&connection, mail));
         tokio::time::sleep(Duration::from_millis(250)).await;
-        assert!(turns.should_yield(&turn, mail), "its time is over");
-        drop(turn);
+        assert!(connections.should_yield(&connection, mail), "its time is over");
+        drop(connection);
         assert!(other.await.unwrap());
-        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(connections.waiting.load(Ordering::Relaxed), 0);
     }
 }

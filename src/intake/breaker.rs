@@ -1,5 +1,6 @@
 //! When a sink gets requests. A sink that fails gets one at a time, less and less often; one that answered 410 gets
-//! none until it is configured anew, or until somebody asks for a replay. Messages wait in their folders meanwhile, and are not counted as tried.
+//! none until it is configured anew, or until somebody asks for a replay. Messages wait in their folders meanwhile, and
+//! are not counted as tried.
 
 /// Failures one after the other until the sink counts as failing.
 const MOST_FAILURES: u32 = 5;

@@ -366,7 +366,7 @@ mod tests {
         let newer = json!({"shred": {}});
         let rules = [("good", of("bob", &json!({"ignore": {}}))), ("newer", of("ada", &newer))];
         let group = rule_set(&rules, None).of_mailbox("ada").unwrap();
-        assert!(group.bad[0].starts_with("mail/newer: spec.actions[0]: unknown field `shred`"), "{:?}", group.bad);
+        assert!(group.bad[0].starts_with("mail/newer: spec.actions[0].shred: unknown field"), "{:?}", group.bad);
         assert!(group.rules.is_empty());
         let group = rule_set(&rules, None).of_mailbox("bob@acme.test").unwrap();
         assert_eq!((group.rules.len(), group.bad.len()), (1, 0));

@@ -131,7 +131,8 @@ async fn a_replay_is_asked_of_what_delivers_and_followed_until_the_worker_has_ha
     done.shows(&["not done within 1 s; is the worker of task delivery running?"]);
     let place = world.place();
     let place: Vec<&str> = place.iter().map(String::as_str).collect();
-    let waiting = crate::world::call(&[&["replay", "efr/bugs", "--wait"], &place[..]].concat());
+    let arguments = [&["replay", "efr/bugs", "--wait"], &place[..]].concat();
+    let waiting = crate::world::call(&arguments);
     let before = asked("efr/bugs").await;
     let worker = async {
         let new = ground::wait_until(LIMIT, "a new request", async || {

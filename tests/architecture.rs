@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A production file: its path below `src/` and its text without its unit tests.
@@ -162,17 +163,20 @@ fn module(file: &str) -> Vec<&str> {
     parts
 }
 
+/// The files by their modules, such as `cli/show` and `cli`.
+type Files<'a> = BTreeMap<String, &'a str>;
+
+fn files(all: &[Source]) -> Files<'_> {
+    all.iter().map(|source| (module(&source.path).join("/"), source.path.as_str())).collect()
+}
+
 /// The file of a module or of something in it.
-fn file_of<'a>(path: &[&str], all: &'a [Source]) -> Option<&'a str> {
-    (1..=path.len()).rev().find_map(|n| {
-        let stem = path[..n].join("/");
-        let is = |source: &&Source| source.path == format!("{stem}.rs") || source.path == format!("{stem}/mod.rs");
-        all.iter().find(is).map(|source| source.path.as_str())
-    })
+fn file_of<'a>(path: &[&str], all: &Files<'a>) -> Option<&'a str> {
+    (1..=path.len()).rev().find_map(|n| all.get(&path[..n].join("/")).copied())
 }
 
 /// The file that a path such as `super::show::Show` in a file leads to.
-fn target<'a>(path: &str, source: &Source, all: &'a [Source]) -> Option<&'a str> {
+fn target<'a>(path: &str, source: &Source, all: &Files<'a>) -> Option<&'a str> {
     let parts: Vec<&str> = path.split(" as ").next().unwrap().split("::").map(str::trim).collect();
     let own = module(&source.path);
     let full: Vec<&str> = match parts[0] {
@@ -182,18 +186,17 @@ fn target<'a>(path: &str, source: &Source, all: &'a [Source]) -> Option<&'a str>
             let up = parts.iter().take_while(|part| **part == "super").count();
             [&own[..own.len().saturating_sub(up)], &parts[up..]].concat()
         }
+        // A module below this one; anything else is of a library, or of this file.
         child => {
-            let full = [&own[..], &parts[..]].concat();
-            let (deep, plain) = (own.len() + 1, [&own[..], &[child]].concat());
-            let file = file_of(&plain, all)?;
-            return (module(file).len() == deep).then(|| file_of(&full, all)).flatten();
+            all.get(&[&own[..], &[child]].concat().join("/"))?;
+            [&own[..], &parts[..]].concat()
         }
     };
     file_of(&full, all)
 }
 
 /// The files that a file uses: those that its paths lead to, in `use` lines and elsewhere.
-fn uses(source: &Source, all: &[Source]) -> Vec<String> {
+fn uses(source: &Source, all: &Files<'_>) -> Vec<String> {
     let text = code(&source.text).collect::<Vec<_>>().join(" ");
     let mut paths: Vec<String> = Vec::new();
     for line in text.split("use ").skip(1) {
@@ -208,7 +211,10 @@ fn uses(source: &Source, all: &[Source]) -> Vec<String> {
         // Only where a path begins.
         if start < at && !text[..start].ends_with(':') {
             let end = text[at..].find(|c| !is_word(c) && c != ':').map_or(text.len(), |end| at + end);
-            paths.push(text[start..end].trim_end_matches(':').to_owned());
+            // A tree is that of a `use` line.
+            if !text[end..].starts_with(['{', '*']) {
+                paths.push(text[start..end].trim_end_matches(':').to_owned());
+            }
         }
     }
     let mut found: Vec<String> = paths.iter().filter_map(|path| target(path, source, all)).map(str::to_owned).collect();
@@ -224,9 +230,10 @@ const WITHOUT_CIRCLES: [&str; 6] = ["controller/", "kubernetes/", "leader/", "wo
 #[test]
 fn no_file_uses_itself_by_way_of_others() {
     let all = sources();
+    let files = files(&all);
     let is_watched = |path: &str| WITHOUT_CIRCLES.iter().any(|room| path.starts_with(room));
     let mut left: Vec<(String, Vec<String>)> =
-        all.iter().filter(|source| is_watched(&source.path)).map(|s| (s.path.clone(), uses(s, &all))).collect();
+        all.iter().filter(|source| is_watched(&source.path)).map(|s| (s.path.clone(), uses(s, &files))).collect();
     // What uses nothing that is left, or is used by nothing that is left, is no part of a circle.
     loop {
         let names: Vec<String> = left.iter().map(|(path, _)| path.clone()).collect();
@@ -251,7 +258,8 @@ fn circles_are_found_however_a_path_is_written() {
         file("cli/deep/inner.rs", "use crate::cli::a; pub(super) fn g() { std::mem::drop(a::run) }"),
         file("mail/mod.rs", ""),
     ];
-    let of = |path: &str| uses(all.iter().find(|one| one.path == path).unwrap(), &all);
+    let files = files(&all);
+    let of = |path: &str| uses(all.iter().find(|one| one.path == path).unwrap(), &files);
     assert_eq!(of("cli/mod.rs"), ["cli/a.rs"]);
     assert_eq!(of("cli/a.rs"), ["cli/b.rs", "cli/mod.rs"]);
     assert_eq!(of("cli/b.rs"), ["cli/deep/inner.rs", "mail/mod.rs"]);

@@ -123,6 +123,10 @@ async fn live(flags: &ClusterFlags, input: &Input, show: &Show) -> Result<RuleSe
         show.warning(&format!("left out, because this version can't read it: {why}"));
     }
     let installed = operator::of_namespace(&cluster, None).await.ok();
+    if let Some(installed) = &installed {
+        // Without the right to read it, the mark in the script is of no cluster.
+        manifests.cluster = installed.cluster_id(&cluster).await.ok().flatten();
+    }
     let given = match (&input.sinks, &installed) {
         (None, Some(installed)) => installed.sinks(&cluster).await,
         _ => None,

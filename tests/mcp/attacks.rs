@@ -59,8 +59,8 @@ impl Texts {
     }
 }
 
-/// A field that strangers fill, and the word in it by which it is found again.
-fn word(i: usize, kind: &str, field: &str) -> String {
+/// A field that strangers fill, and the token in it by which it is found again.
+fn token(i: usize, kind: &str, field: &str) -> String {
     format!("w{i}{kind}{field}x")
 }
 
@@ -74,12 +74,12 @@ fn shown_fields(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Objects with a payload in every field that takes it, each with a word of its own.
+/// Objects with a payload in every field that takes it, each with a token of its own.
 fn poisoned(i: usize, payload: &str) -> Vec<(&'static str, Value, Value)> {
     let line: String = payload.chars().filter(|c| !c.is_control()).collect();
     let line = line.trim_start_matches('<').trim_end_matches('>').to_owned();
-    let text = |kind: &str, field: &str| format!("{payload} {}", word(i, kind, field));
-    let short = |kind: &str, field: &str| format!("{line} {}", word(i, kind, field));
+    let text = |kind: &str, field: &str| format!("{payload} {}", token(i, kind, field));
+    let short = |kind: &str, field: &str| format!("{line} {}", token(i, kind, field));
     let condition = |kind: &str, type_: &str| {
         json!({"type": type_, "status": "False", "reason": "NotVerified", "message": text(kind, "message"),
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"})
@@ -97,7 +97,7 @@ fn poisoned(i: usize, payload: &str) -> Vec<(&'static str, Value, Value)> {
         (
             mailbox,
             json!({"localPart": format!("p{i}"), "domainRef": {"name": "d"}, "displayName": short(mailbox, "display"),
-                "tags": [word(i, mailbox, "tag")]}),
+                "tags": [token(i, mailbox, "tag")]}),
             json!({"conditions": [condition(mailbox, "Ready"), condition(mailbox, "Synced")], "address": format!("p{i}@x.test")}),
         ),
         (
@@ -122,7 +122,7 @@ async fn hidden_instructions(tally: &mut Tally) {
     for (i, payload) in PAYLOADS.iter().enumerate() {
         for (kind, spec, status) in poisoned(i, payload) {
             let name = format!("p{i}");
-            let note = format!("{payload} {}", word(i, kind, "annotation"));
+            let note = format!("{payload} {}", token(i, kind, "annotation"));
             let annotations = json!({"example.com/note": note, "email.askrobots.com/paused": "true"});
             let object = json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": kind,
                 "metadata": {"name": name, "annotations": annotations}, "spec": spec});
@@ -151,17 +151,17 @@ async fn hidden_instructions(tally: &mut Tally) {
         }
         let marked = || texts.marked.iter().chain(&lists.marked);
         for field in shown_fields(kind) {
-            let word = word(i, kind, field);
-            assert!(marked().any(|text| text.contains(&word)), "{word} is in no answer, so that nothing is tested");
+            let token = token(i, kind, field);
+            assert!(marked().any(|text| text.contains(&token)), "{token} is in no answer, so that nothing is tested");
         }
-        // No word of this object is outside the marks, and those that nobody needs are in no answer.
-        let of_object = word(i, kind, "");
+        // No token of this object is outside the marks, and those that nobody needs are in no answer.
+        let of_object = token(i, kind, "");
         let of_object = of_object.trim_end_matches('x');
         let loose = texts.plain.iter().chain(&lists.plain).find(|text| text.contains(of_object));
         assert_eq!(loose, None, "{kind} {name}: {}", PAYLOADS[i]);
         for field in ["annotation", "tag", "comment"] {
-            let word = word(i, kind, field);
-            assert!(!marked().any(|text| text.contains(&word)), "{word}");
+            let token = token(i, kind, field);
+            assert!(!marked().any(|text| text.contains(&token)), "{token}");
         }
         for text in marked() {
             assert!(!text.contains('\u{202e}') && !text.contains('\u{200b}'), "{text:?}");

@@ -317,7 +317,7 @@ async fn a_cancelled_wait_ends_and_the_object_stays() {
     let quiet = Duration::from_secs(5);
     let begin = Instant::now();
     while let Some(message) = client.next_message(quiet).await {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it still waits: {message}");
+        assert!(begin.elapsed() < Duration::from_mins(1), "it still waits: {message}");
     }
     // The server answers others meanwhile, and a repeated call finds the object.
     let arguments = json!({"namespace": namespace, "domain": "none", "localPart": "x", "waitSeconds": 0});

@@ -461,34 +461,43 @@ fn gates(settings: &Settings, objects: &Objects, found: &mut Findings, installed
         rule.spec.actions.iter().any(|action| action.create_task.is_some() || action.create_note.is_some())
     };
     let counts = [
-        (Gate::EmailHosting, "EmailHosting", objects.domains.len() + objects.mailboxes.len(), "objects"),
-        (Gate::ForwardingRules, "ForwardingRules", objects.rules.len(), "rules"),
+        (
+            Gate::EmailHosting,
+            "EmailHosting",
+            objects.domains.len() + objects.mailboxes.len(),
+            "domain or mailbox",
+            "domains and mailboxes",
+        ),
+        (Gate::ForwardingRules, "ForwardingRules", objects.rules.len(), "rule", "rules"),
         (
             Gate::TaskDelivery,
             "TaskDelivery",
             objects.rules.iter().filter(to_sink).count(),
+            "rule with createTask or createNote",
             "rules with createTask or createNote",
         ),
         (
             Gate::DnsPublishing,
             "DNSPublishing",
             objects.domains.iter().filter(uses_dns).count(),
+            "domain with spec.dns.publish",
             "domains with spec.dns.publish",
         ),
         (
             Gate::AutoProvisioning,
             "AutoProvisioning",
             objects.domains.iter().filter(|domain| domain.spec.auto_provision.is_some()).count(),
+            "domain with spec.autoProvision",
             "domains with spec.autoProvision",
         ),
     ];
     let mut is_fine = true;
-    for (gate, name, count, what) in counts {
+    for (gate, name, count, one, many) in counts {
         if count > 0 && !gates.has(gate) {
             is_fine = false;
             found.bad(
                 "feature gates",
-                format!("{count} {what} wait, because the feature gate {name} is off"),
+                format!("the feature gate {name} is off, but used by {}", counted(count as u64, one, many)),
                 upgrade(installed, &format!(" --set featureGates.{name}=true")),
             );
         }

@@ -61,7 +61,7 @@ bench: tools ground ## Measures time, requests and memory with thousands of obje
 	  (cd "$$base" && CARGO_TARGET_DIR="$$target/base" cargo build --profile bench --locked --bin mailcow-operator); \
 	  binary="$$target/base/release/mailcow-operator"; \
 	fi; \
-	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench --test mcp -- \
+	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench --test mcp --test cli -- \
 	  --ignored --nocapture --test-threads 1 bench_$(ONLY) | tee "$$rows" || status=$$?; \
 	echo; uname -srm; echo "$$(nproc) cores; load: of the machine, over the last minute"; echo; \
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \

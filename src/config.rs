@@ -23,6 +23,8 @@ use crate::tenancy::Defaults;
 const LONGEST_POLL: Duration = Duration::from_mins(5);
 /// Beginning of the names of the Secrets with app passwords.
 const APP_PASSWORD_SECRET: &str = "mailcow-operator-app-passwords";
+/// The certificate authority that Mailcow uses, as CAA records name it.
+pub(crate) const CERTIFICATE_AUTHORITY: &str = "letsencrypt.org";
 
 /// Declarative email hosting on Mailcow.
 #[derive(Debug, Parser)]
@@ -359,7 +361,7 @@ pub struct DnsSettings {
     #[arg(long, env = "REQUIRE_OWNERSHIP")]
     pub require_ownership: bool,
     /// Name of the certificate authority of Mailcow's certificates in CAA records.
-    #[arg(long, env = "CERTIFICATE_AUTHORITY", default_value = "letsencrypt.org")]
+    #[arg(long, env = "CERTIFICATE_AUTHORITY", default_value = CERTIFICATE_AUTHORITY)]
     pub certificate_authority: String,
     /// Port of authoritative name servers. Not 53 only in tests.
     #[arg(long, env = "DNS_AUTHORITATIVE_PORT", default_value_t = 53, hide = true)]

@@ -38,6 +38,7 @@ pub mod inventory;
 pub mod keyed_lock;
 mod kubernetes;
 mod leader;
+mod listing;
 pub mod mail;
 pub mod mailcow;
 pub mod mcp;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A production file: its path below `src/` and its text without its unit tests.
@@ -135,35 +136,104 @@ fn files_begin_with_a_promise() {
     }
 }
 
-/// The files that a file uses: those that the paths in its `use` lines name.
-fn uses(source: &Source, all: &[Source]) -> Vec<String> {
-    let lines = code(&source.text).collect::<Vec<_>>().join(" ");
-    let mut found = Vec::new();
-    for path in lines.split("use crate::").skip(1).map(|rest| rest.split(';').next().unwrap()) {
-        let (prefix, names) = path.split_once("::{").unwrap_or((path, ""));
-        let names = names.trim_end_matches('}').split(',').map(|name| format!("{prefix}::{}", name.trim()));
-        for full in names.chain([prefix.to_owned()]) {
-            let parts: Vec<&str> = full.split("::").filter(|part| !part.is_empty()).collect();
-            let file = (1..=parts.len()).rev().find_map(|n| {
-                let stem = parts[..n].join("/");
-                let is =
-                    |source: &&Source| source.path == format!("{stem}.rs") || source.path == format!("{stem}/mod.rs");
-                all.iter().find(is)
-            });
-            found.extend(file.filter(|file| file.path != source.path).map(|file| file.path.clone()));
+/// The paths of a `use` line, each written out: `a::{b, c::{d, e}}` names `a::b`, `a::c::d` and `a::c::e`.
+fn written_out(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((prefix, rest)) = tree.split_once('{') else { return vec![tree.to_owned()] };
+    let inner = rest.trim_end().strip_suffix('}').unwrap_or(rest);
+    let (mut parts, mut depth) = (vec![String::new()], 0_i32);
+    for c in inner.chars() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        if c == ',' && depth == 0 {
+            parts.push(String::new());
+        } else {
+            parts.last_mut().unwrap().push(c);
         }
     }
+    let named = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    named.flat_map(|part| written_out(&format!("{prefix}{part}"))).collect()
+}
+
+/// The path of the module that a file is.
+fn module(file: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
+    if matches!(parts.last(), Some(&("mod" | "lib" | "main"))) {
+        parts.pop();
+    }
+    parts
+}
+
+/// The files by their modules, such as `cli/show` and `cli`.
+type Files<'a> = BTreeMap<String, &'a str>;
+
+fn files(all: &[Source]) -> Files<'_> {
+    all.iter().map(|source| (module(&source.path).join("/"), source.path.as_str())).collect()
+}
+
+/// The file of a module or of something in it.
+fn file_of<'a>(path: &[&str], all: &Files<'a>) -> Option<&'a str> {
+    (1..=path.len()).rev().find_map(|n| all.get(&path[..n].join("/")).copied())
+}
+
+/// The file that a path such as `super::show::Show` in a file leads to.
+fn target<'a>(path: &str, source: &Source, all: &Files<'a>) -> Option<&'a str> {
+    let parts: Vec<&str> = path.split(" as ").next().unwrap().split("::").map(str::trim).collect();
+    let own = module(&source.path);
+    let full: Vec<&str> = match parts[0] {
+        "crate" => parts[1..].to_vec(),
+        "self" => [&own[..], &parts[1..]].concat(),
+        "super" => {
+            let up = parts.iter().take_while(|part| **part == "super").count();
+            [&own[..own.len().saturating_sub(up)], &parts[up..]].concat()
+        }
+        // A module below this one; anything else is of a library, or of this file.
+        child => {
+            all.get(&[&own[..], &[child]].concat().join("/"))?;
+            [&own[..], &parts[..]].concat()
+        }
+    };
+    file_of(&full, all)
+}
+
+/// The files that a file uses: those that its paths lead to, in `use` lines and elsewhere.
+fn uses(source: &Source, all: &Files<'_>) -> Vec<String> {
+    let text = code(&source.text).collect::<Vec<_>>().join(" ");
+    let mut paths: Vec<String> = Vec::new();
+    for line in text.split("use ").skip(1) {
+        let tree = line.split(';').next().unwrap();
+        if tree.chars().all(|c| c.is_alphanumeric() || " _:{},*".contains(c)) {
+            paths.extend(written_out(tree));
+        }
+    }
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    for (at, _) in text.match_indices("::") {
+        let start = text[..at].rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
+        // Only where a path begins.
+        if start < at && !text[..start].ends_with(':') {
+            let end = text[at..].find(|c| !is_word(c) && c != ':').map_or(text.len(), |end| at + end);
+            // A tree is that of a `use` line.
+            if !text[end..].starts_with(['{', '*']) {
+                paths.push(text[start..end].trim_end_matches(':').to_owned());
+            }
+        }
+    }
+    let mut found: Vec<String> = paths.iter().filter_map(|path| target(path, source, all)).map(str::to_owned).collect();
+    found.retain(|file| *file != source.path);
     found.sort();
     found.dedup();
     found
 }
 
+/// The rooms without circles between their files.
+const WITHOUT_CIRCLES: [&str; 6] = ["controller/", "kubernetes/", "leader/", "worker/", "cli/", "mcp/"];
+
 #[test]
-fn no_file_of_the_shell_uses_itself_by_way_of_others() {
+fn no_file_uses_itself_by_way_of_others() {
     let all = sources();
-    let is_shell = |path: &str| ["controller/", "kubernetes/", "leader/"].iter().any(|room| path.starts_with(room));
+    let files = files(&all);
+    let is_watched = |path: &str| WITHOUT_CIRCLES.iter().any(|room| path.starts_with(room));
     let mut left: Vec<(String, Vec<String>)> =
-        all.iter().filter(|source| is_shell(&source.path)).map(|s| (s.path.clone(), uses(s, &all))).collect();
+        all.iter().filter(|source| is_watched(&source.path)).map(|s| (s.path.clone(), uses(s, &files))).collect();
     // What uses nothing that is left, or is used by nothing that is left, is no part of a circle.
     loop {
         let names: Vec<String> = left.iter().map(|(path, _)| path.clone()).collect();
@@ -175,6 +245,26 @@ fn no_file_of_the_shell_uses_itself_by_way_of_others() {
         }
     }
     assert!(left.is_empty(), "in circles, or between two: {left:#?}");
+}
+
+#[test]
+fn circles_are_found_however_a_path_is_written() {
+    let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let all = [
+        file("cli/mod.rs", "mod a; fn run() { a::run() }"),
+        file("cli/a.rs", "use super::{b::{self, B}, Flags as F};"),
+        file("cli/b.rs", "fn f() { super::deep::inner::g(crate::mail::Address) }"),
+        file("cli/deep/mod.rs", "mod inner; use inner::g;"),
+        file("cli/deep/inner.rs", "use crate::cli::a; pub(super) fn g() { std::mem::drop(a::run) }"),
+        file("mail/mod.rs", ""),
+    ];
+    let files = files(&all);
+    let of = |path: &str| uses(all.iter().find(|one| one.path == path).unwrap(), &files);
+    assert_eq!(of("cli/mod.rs"), ["cli/a.rs"]);
+    assert_eq!(of("cli/a.rs"), ["cli/b.rs", "cli/mod.rs"]);
+    assert_eq!(of("cli/b.rs"), ["cli/deep/inner.rs", "mail/mod.rs"]);
+    assert_eq!(of("cli/deep/mod.rs"), ["cli/deep/inner.rs"]);
+    assert_eq!(of("cli/deep/inner.rs"), ["cli/a.rs"]);
 }
 
 #[test]

@@ -182,6 +182,7 @@ const RUN: &[(&str, &str, &str)] = &[
     ("kubectl email pause", "tests/cli/operations.rs", "\"pause\""),
     ("kubectl email resume", "tests/cli/operations.rs", "\"resume\""),
     ("kubectl email rotate", "tests/cli/operations.rs", "\"rotate\""),
+    ("kubectl email replay", "tests/cli/operations.rs", "\"replay\""),
 ];
 
 fn is_run_in_order(path: &Path, command: &str) -> bool {

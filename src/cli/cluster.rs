@@ -1,18 +1,18 @@
 //! The cluster that the command works on.
 
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
 use kube::api::ListParams;
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Config, Resource};
 use serde::de::DeserializeOwned;
 
 use super::failure::{ApiCall, Failure, nearest};
 use super::flags::{ClusterFlags, Selection};
+use crate::kubernetes::cluster::merged;
 
 /// How long a connection may take without `--request-timeout`.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -120,39 +120,7 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses or does not answer.
     pub(super) async fn list<K: Object>(&self, scope: &Scope, selector: Option<&str>) -> Result<Vec<K>, Failure> {
-        let pages = self.pages::<K>(scope, selector);
-        let mut pages = std::pin::pin!(pages);
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            found.extend(page?);
-        }
-        Ok(found)
-    }
-
-    /// Pages of the objects of a kind.
-    pub(super) fn pages<K: Object>(
-        &self,
-        scope: &Scope,
-        selector: Option<&str>,
-    ) -> impl Stream<Item = Result<Vec<K>, Failure>> + use<K> {
-        let api = self.api_in::<K>(scope);
-        let mut params = ListParams::default().limit(PAGE);
-        params.label_selector = selector.map(ToOwned::to_owned);
-        let namespace = scope.namespace().map(ToOwned::to_owned);
-        stream::unfold(Some(params), move |params| {
-            let (api, namespace) = (api.clone(), namespace.clone());
-            async move {
-                let params = params?;
-                let call = ApiCall { verb: "list", resource: &K::plural(&()), namespace: namespace.as_deref() };
-                match api.list(&params).await {
-                    Err(error) => Some((Err(call.failed(&error)), None)),
-                    Ok(page) => {
-                        let next = page.metadata.continue_.filter(|token| !token.is_empty());
-                        Some((Ok(page.items), next.map(|token| params.continue_token(&token))))
-                    }
-                }
-            }
-        })
+        list_all(&self.api_in::<K>(scope), &K::plural(&()), scope, selector).await
     }
 
     /// An object by its name; `None` when it does not exist.
@@ -162,6 +130,30 @@ impl Cluster {
     pub(super) async fn find<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>, Failure> {
         let call = ApiCall { verb: "get", resource: &K::plural(&()), namespace: Some(namespace) };
         self.api::<K>(namespace).get_opt(name).await.map_err(|error| call.failed(&error))
+    }
+}
+
+/// The objects of an API, page by page. `resource` is the plural in messages.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub(super) async fn list_all<K: Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    resource: &str,
+    scope: &Scope,
+    selector: Option<&str>,
+) -> Result<Vec<K>, Failure> {
+    let call = ApiCall { verb: "list", resource, namespace: scope.namespace() };
+    let mut params = ListParams::default().limit(PAGE);
+    params.label_selector = selector.map(ToOwned::to_owned);
+    let mut found = Vec::new();
+    loop {
+        let page = api.list(&params).await.map_err(|error| call.failed(&error))?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(found),
+        }
     }
 }
 
@@ -182,31 +174,18 @@ pub(super) async fn namespace(flags: &ClusterFlags) -> String {
 /// The kubeconfig: one file of the flags, or all of KUBECONFIG, or the one in the home folder. `None` when there is no
 /// file; missing files of KUBECONFIG are ignored, as kubectl does.
 fn kubeconfig(flags: &ClusterFlags) -> Result<Option<Kubeconfig>, Failure> {
-    if let Some(file) = &flags.kubeconfig {
-        return read(file).map(Some);
-    }
-    let listed: Vec<PathBuf> = match std::env::var_os("KUBECONFIG").filter(|files| !files.is_empty()) {
-        Some(files) => std::env::split_paths(&files).filter(|file| !file.as_os_str().is_empty()).collect(),
-        None => std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
+    let files: Vec<PathBuf> = match (&flags.kubeconfig, std::env::var_os("KUBECONFIG")) {
+        (Some(file), _) => vec![file.clone()],
+        (None, Some(files)) if !files.is_empty() => {
+            let listed = std::env::split_paths(&files);
+            listed.filter(|file| !file.as_os_str().is_empty() && file.exists()).collect()
+        }
+        _ => {
+            let usual = std::env::home_dir().map(|home| home.join(".kube/config"));
+            usual.into_iter().filter(|file| file.exists()).collect()
+        }
     };
-    let mut merged = None;
-    for file in listed.iter().filter(|file| file.exists()) {
-        let read = read(file)?;
-        merged = Some(match merged {
-            None => read,
-            Some(before) => Kubeconfig::merge(before, read).map_err(|error| unusable(file, &error))?,
-        });
-    }
-    Ok(merged)
-}
-
-fn read(file: &Path) -> Result<Kubeconfig, Failure> {
-    Kubeconfig::read_from(file).map_err(|error| unusable(file, &error))
-}
-
-fn unusable(file: &Path, error: &KubeconfigError) -> Failure {
-    let why = std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    Failure::wrong(format!("the kubeconfig {}: {why}", file.display()))
+    merged(files).map_err(|error| Failure::wrong(error.to_string()))
 }
 
 async fn of_kubeconfig(kubeconfig: Kubeconfig, flags: &ClusterFlags) -> Result<Config, Failure> {

@@ -1,15 +1,13 @@
 //! `completion`: scripts for shells and for kubectl, and the names of objects that they ask for.
 
-use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::{CommandFactory, ValueEnum};
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
-use clap_complete::env::{CompleteEnv, Shells};
+use clap::ValueEnum;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::Shells;
 use kube::ResourceExt;
 
-use super::Email;
 use super::cluster::{Cluster, Scope};
 use super::failure::Failure;
 use super::flags::ClusterFlags;
@@ -19,7 +17,7 @@ use super::show::Show;
 /// How long a shell may wait for names.
 const LIMIT: Duration = Duration::from_secs(3);
 /// The variable that a shell's script sets when it asks for candidates.
-const VARIABLE: &str = "COMPLETE";
+pub(super) const VARIABLE: &str = "COMPLETE";
 /// The program that kubectl (1.26 or newer) runs to complete `kubectl email …`.
 const FOR_KUBECTL: &str = "#!/bin/sh
 # Save it as kubectl_complete-email in a folder of PATH, and make it executable.
@@ -39,11 +37,6 @@ pub enum Shell {
     Powershell,
     /// The program kubectl_complete-email, which kubectl 1.26 or newer runs.
     Kubectl,
-}
-
-/// Answers a shell that asks for candidates, and ends the program then.
-pub fn answer_shells() {
-    CompleteEnv::with_factory(Email::command).bin("kubectl-email").var(VARIABLE).complete();
 }
 
 /// Prints a script.
@@ -66,32 +59,11 @@ pub(super) fn script(shell: Shell) -> Result<(), Failure> {
     Ok(Show::write(&String::from_utf8_lossy(&text))?)
 }
 
-/// Answers kubectl: a candidate on each line, a tab and its description, and a last line with what to do besides
-/// (0: complete files, 4: don't).
-pub(super) fn answer_kubectl(words: &[OsString]) -> Result<(), Failure> {
-    let mut all = vec![OsString::from("kubectl-email")];
-    all.extend(words.iter().cloned());
-    let index = all.len() - 1;
-    let folder = std::env::current_dir().ok();
-    let found = complete(&mut Email::command(), all, index, folder.as_deref());
-    let found = found.map_err(|error| Failure::wrong(error.to_string()))?;
-    let mut text = Vec::new();
-    for candidate in found.iter().filter(|candidate| !candidate.is_hide_set()) {
-        let value = candidate.get_value().to_string_lossy();
-        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
-        let help = help.lines().next().unwrap_or_default();
-        // Nothing else can be done when memory is full.
-        let _ = writeln!(text, "{value}\t{help}");
-    }
-    let _ = writeln!(text, ":{}", if found.is_empty() { 0 } else { 4 });
-    Ok(Show::write(&String::from_utf8_lossy(&text))?)
-}
-
 /// Completes the names of domains.
 pub(super) fn domains() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let current = current.to_string_lossy().into_owned();
-        named(&[Kind::Domain], move |_, name, shown| vec![name, shown], &current)
+        named(&[Kind::Domain], |name, shown| vec![name, shown], &current)
     })
 }
 
@@ -99,7 +71,7 @@ pub(super) fn domains() -> ArgValueCompleter {
 pub(super) fn mailboxes() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let current = current.to_string_lossy().into_owned();
-        named(&[Kind::Mailbox], move |_, name, shown| vec![name, shown], &current)
+        named(&[Kind::Mailbox], |name, shown| vec![name, shown], &current)
     })
 }
 
@@ -107,7 +79,7 @@ pub(super) fn mailboxes() -> ArgValueCompleter {
 pub(super) fn rules() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let current = current.to_string_lossy().into_owned();
-        named(&[Kind::Rule], move |_, name, _| vec![name], &current)
+        named(&[Kind::Rule], |name, _| vec![name], &current)
     })
 }
 
@@ -123,18 +95,14 @@ pub(super) fn objects() -> ArgValueCompleter {
             Some((word, _)) => {
                 let kinds = Kind::parse(word).unwrap_or_default();
                 let word = word.to_owned();
-                named(&kinds, move |_, name, _| vec![format!("{word}/{name}")], &current)
+                named(&kinds, move |name, _| vec![format!("{word}/{name}")], &current)
             }
         }
     })
 }
 
-/// The objects of some kinds, as candidates that begin with what was typed. None if the cluster does not answer.
-fn named(
-    kinds: &[Kind],
-    texts: impl Fn(Kind, String, String) -> Vec<String>,
-    current: &str,
-) -> Vec<CompletionCandidate> {
+/// The objects of some kinds, each by the `texts` for its name and its address, as candidates that begin with what was typed. None if the cluster does not answer.
+fn named(kinds: &[Kind], texts: impl Fn(String, String) -> Vec<String>, current: &str) -> Vec<CompletionCandidate> {
     let flags = flags(&std::env::args().collect::<Vec<_>>());
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
@@ -145,7 +113,7 @@ fn named(
             for target in list(&cluster, *kind, &Scope::In(cluster.namespace.clone()), None).await? {
                 let pointer = if *kind == Kind::Domain { "/spec/domain" } else { "/status/address" };
                 let shown = target.object.data.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
-                found.extend(texts(*kind, target.object.name_any(), shown.to_owned()));
+                found.extend(texts(target.object.name_any(), shown.to_owned()));
             }
         }
         Ok::<_, Failure>(found)

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, nearest};
 use super::flags::{ClusterFlags, Output};
+use super::operator;
 use super::show::{Show, Tone, head, plain};
-use crate::config::{DnsMode, resolver};
+use crate::config::{CERTIFICATE_AUTHORITY, DnsMode, resolver};
 use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsSpec, DnsVerdict, EmailDomain, OwnershipStatus};
 use crate::desired;
 use crate::dns::{Expected, Lookup, Mode, Options, Wanted, check, expected, publish, settle_all};
@@ -40,6 +41,10 @@ pub struct DnsFlags {
     /// Without a cluster: the records that are required, such as MX,SPF,DKIM,DMARC,MTASTS. Default: the first four.
     #[arg(long, value_name = "TYPE", value_delimiter = ',', requires = "mail_host", value_parser = record_kind)]
     pub required: Vec<DnsRecordKind>,
+    /// With --live: the certificate authority of Mailcow's certificates, as CAA records name it. Default: the operator's,
+    /// otherwise letsencrypt.org.
+    #[arg(long, value_name = "NAME")]
+    pub certificate_authority: Option<String>,
     /// With --live: recursive resolvers, as address or address:port. Default: the resolvers of the system.
     #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = resolver)]
     pub dns_resolvers: Vec<SocketAddr>,
@@ -91,7 +96,7 @@ struct Domain {
 pub(super) async fn run(cluster: &ClusterFlags, flags: &DnsFlags, show: &Show) -> Result<(), Failure> {
     let mut domain = match &flags.mail_host {
         Some(host) => offline(flags, host)?,
-        None => of_cluster(&Cluster::connect(cluster).await?, flags).await?,
+        None => of_cluster(&Cluster::connect(cluster).await?, flags, show).await?,
     };
     let has_verdicts = matches!(flags.output, Format::Table | Format::Json | Format::Yaml);
     if flags.live && has_verdicts {
@@ -136,7 +141,7 @@ fn offline(flags: &DnsFlags, host: &str) -> Result<Domain, Failure> {
         domain: name.clone(),
         mail_host,
         egress: flags.egress_ips.clone(),
-        certificate_authority: "letsencrypt.org".to_owned(),
+        certificate_authority: flags.certificate_authority.clone().unwrap_or_else(|| CERTIFICATE_AUTHORITY.to_owned()),
         dkim: flags.dkim.clone(),
         spec,
     };
@@ -144,7 +149,7 @@ fn offline(flags: &DnsFlags, host: &str) -> Result<Domain, Failure> {
 }
 
 /// A domain of the cluster, by its name or by that of its object.
-async fn of_cluster(cluster: &Cluster, flags: &DnsFlags) -> Result<Domain, Failure> {
+async fn of_cluster(cluster: &Cluster, flags: &DnsFlags, show: &Show) -> Result<Domain, Failure> {
     let all: Vec<EmailDomain> = cluster.list(&Scope::In(cluster.namespace.clone()), None).await?;
     let asked = DomainName::parse(&flags.domain).ok();
     let is_it = |object: &&EmailDomain| {
@@ -168,15 +173,37 @@ async fn of_cluster(cluster: &Cluster, flags: &DnsFlags) -> Result<Domain, Failu
             object.name_any()
         ))
     })?;
-    let wanted = Wanted {
+    let mut wanted = Wanted {
         domain: desired::domain_name(&object.spec).map_err(|error| Failure::wrong(error.to_string()))?,
         mail_host,
         egress,
-        certificate_authority: "letsencrypt.org".to_owned(),
+        // Only a live check needs it.
+        certificate_authority: CERTIFICATE_AUTHORITY.to_owned(),
         dkim: status.dkim.as_ref().and_then(|key| DkimKey::of_record(&key.selector, key.key_size, &key.record)),
         spec: object.spec.dns.clone().unwrap_or_default(),
     };
+    if flags.live && wanted.asks_for(DnsRecordKind::Caa) {
+        wanted.certificate_authority = certificate_authority(cluster, flags, show).await?;
+    }
     Ok(Domain { namespace: object.namespace(), name: object.name_any(), wanted, records, ownership: status.ownership })
+}
+
+/// The certificate authority that CAA records must allow: that of the flags or of the installed operator.
+async fn certificate_authority(cluster: &Cluster, flags: &DnsFlags, show: &Show) -> Result<String, Failure> {
+    if let Some(given) = &flags.certificate_authority {
+        return Ok(given.clone());
+    }
+    let installed = match operator::of_namespace(cluster, None).await {
+        Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
+        installed => installed.and_then(|installed| Ok(installed.options()?.dns.certificate_authority.clone())),
+    };
+    Ok(installed.unwrap_or_else(|failure| {
+        show.note(&format!(
+            "the operator's certificate authority is unknown, so CAA is judged for {CERTIFICATE_AUTHORITY}: {}; give it with --certificate-authority NAME",
+            failure.problems().join("; ")
+        ));
+        CERTIFICATE_AUTHORITY.to_owned()
+    }))
 }
 
 /// The mail host and the sending addresses that the operator expects in DNS.

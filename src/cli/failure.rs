@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_definitions_are_told_from_missing_objects() {
+    fn missing_definitions_are_not_missing_objects() {
         let list = ApiCall { verb: "list", resource: "emaildomains", namespace: None };
         assert!(refused(404, "404 page not found", &list).contains("the CRDs are missing"));
         let get = ApiCall { verb: "get", ..list };

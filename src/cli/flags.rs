@@ -47,6 +47,25 @@ pub struct Selection {
     pub selector: Option<String>,
 }
 
+/// Input files and output format.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Manifests: files, folders of .yaml, .yml and .json files, or `-` for standard input.
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Address of the mailbox. Required if the manifests have rules of several mailboxes. Rules whose mailbox is not in
+    /// the manifests belong to this one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub mailbox: Option<String>,
+    /// File with the installation's sinks, a list in the format of the chart's value `sinks`. Default: with files, every
+    /// sink is an allowed webhook; with the cluster, the installation's, if you may read them.
+    #[arg(long, value_name = "FILE")]
+    pub sinks: Option<PathBuf>,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
 /// The output format of most commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {

@@ -5,7 +5,7 @@ use kube::discovery::ApiResource;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
-use super::cluster::{Cluster, Scope};
+use super::cluster::{Cluster, Scope, list_all};
 use super::failure::{ApiCall, Failure, nearest};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP};
 
@@ -191,19 +191,8 @@ pub(super) async fn list(
     scope: &Scope,
     selector: Option<&str>,
 ) -> Result<Vec<Target>, Failure> {
-    let api = kind.api(cluster, scope);
-    let call = ApiCall { verb: "list", resource: kind.plural(), namespace: scope.namespace() };
-    let mut params = kube::api::ListParams::default().limit(500);
-    params.label_selector = selector.map(ToOwned::to_owned);
-    let mut found = Vec::new();
-    loop {
-        let page = api.list(&params).await.map_err(|error| call.failed(&error))?;
-        found.extend(page.items.into_iter().map(|object| Target { kind, object }));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(found),
-        }
-    }
+    let found = list_all(&kind.api(cluster, scope), kind.plural(), scope, selector).await?;
+    Ok(found.into_iter().map(|object| Target { kind, object }).collect())
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ const OFFLINE: &str = "offline";
 /// The objects in the files.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
-    /// The rules. For a spec that can't be read: the error.
-    pub(super) rules: Vec<Object<Result<EmailForwardingRuleSpec, String>>>,
+    /// The rules.
+    pub(super) rules: Vec<Object<RuleSpec>>,
     /// The mailboxes.
     pub(super) mailboxes: Vec<Object<EmailMailboxSpec>>,
     /// The aliases.
@@ -30,6 +30,20 @@ pub(super) struct Manifests {
     pub(super) domains: Vec<Object<EmailDomainSpec>>,
     /// The short id of the cluster in ownership marks; `None` without a cluster.
     pub(super) cluster: Option<String>,
+}
+
+/// The spec of a rule, or what is known of one that can't be read.
+pub(super) type RuleSpec = Result<EmailForwardingRuleSpec, UnreadableRule>;
+
+/// A rule whose spec can't be read.
+#[derive(Clone, Debug)]
+pub(super) struct UnreadableRule {
+    /// The error with its field.
+    pub(super) why: String,
+    /// The mailbox that it is for, if that can be read.
+    mailbox_ref: Option<Ref>,
+    /// The domain that it is for, if that can be read.
+    domain_ref: Option<DomainRef>,
 }
 
 /// An object from a file or from the cluster.
@@ -45,6 +59,8 @@ pub(super) struct Object<T> {
     pub(super) created: i64,
     /// Its annotations.
     pub(super) annotations: BTreeMap<String, String>,
+    /// The address in the status of one from the cluster.
+    reported: Option<String>,
     /// Its spec.
     pub(super) spec: T,
     /// Whether it was read from the cluster and not from a file.
@@ -119,9 +135,11 @@ impl Manifests {
         Ok(())
     }
 
-    /// Adds an object of the cluster, unless the files have it. One that can't be read is left out: a newer CRD may
-    /// have fields that this version does not know.
-    pub(super) fn add_live(&mut self, value: &Value) {
+    /// Adds an object of the cluster, unless the files have it.
+    ///
+    /// # Errors
+    /// When it can't be read; it is then left out. A newer CRD may have fields that this version does not know.
+    pub(super) fn add_live(&mut self, value: &Value) -> Result<(), String> {
         let kind = value["kind"].as_str().unwrap_or_default();
         let metadata = &value["metadata"];
         let id = [metadata["namespace"].as_str(), metadata["name"].as_str()].map(Option::unwrap_or_default);
@@ -132,9 +150,7 @@ impl Manifests {
             "EmailAlias" => self.aliases.iter().any(|object| object.is(namespace, name)),
             _ => self.rules.iter().any(|object| object.is(namespace, name)),
         };
-        if !is_known {
-            let _ = self.take(value, namespace, true);
-        }
+        if is_known { Ok(()) } else { self.take(value, namespace, true) }
     }
 
     /// Takes an object of a relevant kind; ignores others.
@@ -144,7 +160,7 @@ impl Manifests {
             return Ok(());
         }
         match value["kind"].as_str() {
-            Some("EmailForwardingRule") => self.rules.push(object(value, namespace, is_live, spec(value))?),
+            Some("EmailForwardingRule") => self.rules.push(object(value, namespace, is_live, rule_spec(value))?),
             Some("EmailMailbox") => self.mailboxes.push(readable(value, namespace, is_live)?),
             Some("EmailAlias") => self.aliases.push(readable(value, namespace, is_live)?),
             Some("EmailDomain") => self.domains.push(readable(value, namespace, is_live)?),
@@ -175,11 +191,17 @@ impl Manifests {
         let domains = self.domains.iter().map(|object| &object.namespace);
         let mailboxes = self.mailboxes.iter().map(|object| &object.namespace);
         let aliases = self.aliases.iter().map(|object| &object.namespace);
-        let of_mailboxes = self.mailboxes.iter().map(|object| &object.spec.domain_ref);
-        let of_aliases = self.aliases.iter().map(|object| &object.spec.domain_ref);
-        let referred = of_mailboxes.chain(of_aliases).filter_map(|to| to.namespace.as_ref());
         let rules = self.rules.iter().map(|object| &object.namespace);
-        domains.chain(mailboxes).chain(aliases).chain(referred).chain(rules).cloned().collect()
+        domains.chain(mailboxes).chain(aliases).chain(rules).cloned().collect()
+    }
+
+    /// The namespaces of the domains that objects refer to.
+    pub(super) fn domain_namespaces(&self) -> BTreeSet<String> {
+        let mailboxes = self.mailboxes.iter().map(|object| (&object.namespace, Some(&object.spec.domain_ref)));
+        let aliases = self.aliases.iter().map(|object| (&object.namespace, Some(&object.spec.domain_ref)));
+        let rules = self.rules.iter().map(|object| (&object.namespace, references(&object.spec).1));
+        let all = mailboxes.chain(aliases).chain(rules);
+        all.filter_map(|(own, to)| to.map(|to| to.namespace_from(own).to_owned())).collect()
     }
 
     /// The manifests of the files: kind, namespace, name and text.
@@ -205,21 +227,18 @@ impl Manifests {
         self.mailbox(namespace, to).into_iter().next().map(|owner| owner.address)
     }
 
-    /// The mailboxes of a rule. A mailbox without an address in the files is `given`, if set.
-    pub(super) fn owners<T>(
-        &self,
-        rule: &Object<T>,
-        spec: &EmailForwardingRuleSpec,
-        given: Option<&Address>,
-    ) -> Result<Vec<Owner>, String> {
-        let mut owners = match (&spec.mailbox_ref, &spec.domain_ref) {
+    /// The mailboxes of a rule, also of one that can't be read. A mailbox without an address in the files is `given`, if
+    /// set.
+    pub(super) fn owners(&self, rule: &Object<RuleSpec>, given: Option<&Address>) -> Result<Vec<Owner>, String> {
+        let (mailbox_ref, domain_ref) = references(&rule.spec);
+        let mut owners = match (mailbox_ref, domain_ref) {
             (Some(to), None) => self.mailbox(&rule.namespace, to),
             (None, Some(to)) => self.in_domain(&rule.namespace, to),
             _ => return Err("spec: give exactly one of mailboxRef and domainRef".to_owned()),
         };
         if owners.is_empty() {
-            let of_domain = || spec.domain_ref.as_ref().map(|to| &to.name);
-            let name = spec.mailbox_ref.as_ref().map(|to| &to.name).or_else(of_domain);
+            let of_domain = || domain_ref.map(|to| &to.name);
+            let name = mailbox_ref.map(|to| &to.name).or_else(of_domain);
             owners = match (given, name) {
                 (Some(address), _) => vec![Owner::of(address.clone())],
                 (None, name) => vec![unknown(&rule.namespace, name.map_or("", String::as_str))?],
@@ -230,9 +249,8 @@ impl Manifests {
 
     /// Whether the rule with this `namespace/name` applies to all mailboxes of a domain.
     pub(super) fn is_of_domain(&self, id: &str) -> bool {
-        let is_it = |rule: &&Object<Result<EmailForwardingRuleSpec, String>>| rule.id() == id;
-        let spec = self.rules.iter().find(is_it).and_then(|rule| rule.spec.as_ref().ok());
-        spec.is_some_and(|spec| spec.domain_ref.is_some())
+        let rule = self.rules.iter().find(|rule| rule.id() == id);
+        rule.is_some_and(|rule| references(&rule.spec).1.is_some())
     }
 
     /// The mailboxes and aliases of the files, and these mailboxes.
@@ -274,14 +292,25 @@ impl Manifests {
         self.mailboxes.iter().filter(is_in).filter_map(|mailbox| self.owner(mailbox)).collect()
     }
 
-    /// `None` when its domain is not in the files, or one of both is invalid; another check reports that.
+    /// `None` when its domain is neither in the files nor readable in the cluster, or one of both is invalid; another check
+    /// reports that.
     fn owner(&self, mailbox: &Object<EmailMailboxSpec>) -> Option<Owner> {
-        let to = &mailbox.spec.domain_ref;
-        let domain = self.domain(to, &mailbox.namespace)?;
-        let address = desired::mailbox_address(&mailbox.spec, &domain.spec).ok()?;
+        let address = match self.domain(&mailbox.spec.domain_ref, &mailbox.namespace) {
+            Some(domain) => desired::mailbox_address(&mailbox.spec, &domain.spec).ok()?,
+            // A domain that the user may not read.
+            None => Address::parse(mailbox.reported.as_deref()?).ok()?,
+        };
         let object = (mailbox.namespace.clone(), mailbox.name.clone(), mailbox.uid.clone());
         let cluster = self.cluster.clone().unwrap_or_else(|| OFFLINE.to_owned());
         Some(Owner { label: address.to_string(), address, is_known: true, object, cluster })
+    }
+}
+
+/// The mailbox and the domain that a rule is for; a valid rule has one of them.
+fn references(spec: &RuleSpec) -> (Option<&Ref>, Option<&DomainRef>) {
+    match spec {
+        Ok(spec) => (spec.mailbox_ref.as_ref(), spec.domain_ref.as_ref()),
+        Err(unreadable) => (unreadable.mailbox_ref.as_ref(), unreadable.domain_ref.as_ref()),
     }
 }
 
@@ -352,6 +381,7 @@ fn object<T>(value: &Value, namespace: &str, is_live: bool, spec: T) -> Result<O
         uid: text("uid").unwrap_or_else(|| "0".to_owned()),
         created: created.map_or(0, k8s_openapi::jiff::Timestamp::as_second),
         annotations: serde_json::from_value(metadata["annotations"].clone()).unwrap_or_default(),
+        reported: value.pointer("/status/address").and_then(Value::as_str).filter(|_| is_live).map(ToOwned::to_owned),
         spec,
         is_live,
         manifest,
@@ -362,6 +392,14 @@ fn readable<T: DeserializeOwned>(value: &Value, namespace: &str, is_live: bool) 
     let id = object(value, namespace, true, ())?.id();
     let spec = spec(value).map_err(|why| format!("{} {id}: {why}", value["kind"].as_str().unwrap_or_default()))?;
     object(value, namespace, is_live, spec)
+}
+
+fn rule_spec(value: &Value) -> RuleSpec {
+    spec(value).map_err(|why| UnreadableRule {
+        why,
+        mailbox_ref: serde_json::from_value(value["spec"]["mailboxRef"].clone()).ok(),
+        domain_ref: serde_json::from_value(value["spec"]["domainRef"].clone()).ok(),
+    })
 }
 
 /// The spec, or the error with its field.
@@ -412,7 +450,7 @@ items:
         let manifests = manifests(text);
         let given = given.map(|given| Address::parse(given).unwrap());
         let rule = &manifests.rules[0];
-        let owners = manifests.owners(rule, rule.spec.as_ref().unwrap(), given.as_ref()).unwrap();
+        let owners = manifests.owners(rule, given.as_ref()).unwrap();
         owners.into_iter().map(|owner| owner.label).collect()
     }
 
@@ -438,7 +476,7 @@ items:
     #[test]
     fn a_spec_that_cannot_be_read_says_where() {
         let bad = FILE.replace("ignore: {}", "ignore: {mode: Shred}");
-        let why = manifests(&bad).rules[0].spec.clone().unwrap_err();
+        let why = manifests(&bad).rules[0].spec.clone().unwrap_err().why;
         assert!(why.starts_with("spec.actions[0].ignore.mode: unknown variant `Shred`"), "{why}");
     }
 
@@ -463,11 +501,26 @@ items:
         let mut manifests = manifests(FILE);
         let mut live = manifests.domains[0].manifest.clone();
         live["spec"]["domain"] = "other.test".into();
-        manifests.add_live(&live);
+        manifests.add_live(&live).unwrap();
         assert_eq!((manifests.domains.len(), manifests.domains[0].spec.domain.as_str()), (1, "acme.test"));
         live["metadata"]["name"] = "other".into();
-        manifests.add_live(&live);
+        manifests.add_live(&live).unwrap();
         assert!(manifests.domains.len() == 2 && manifests.domains[1].is_live);
+        live["spec"] = serde_json::json!({"domain": 7});
+        live["metadata"]["name"] = "newer".into();
+        assert!(manifests.add_live(&live).unwrap_err().contains("mail/newer: spec.domain"));
+    }
+
+    #[test]
+    fn a_live_mailbox_of_a_domain_that_may_not_be_read_has_the_address_in_its_status() {
+        let mut manifests = Manifests::default();
+        let live = serde_json::json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailMailbox",
+            "metadata": {"name": "box", "namespace": "mail"}, "status": {"address": "box@acme.test"},
+            "spec": {"localPart": "box", "domainRef": {"name": "acme", "namespace": "other"}}});
+        manifests.add_live(&live).unwrap();
+        let to = Ref { name: "box".to_owned() };
+        assert_eq!(manifests.mailbox_address("mail", &to).unwrap().to_string(), "box@acme.test");
+        assert_eq!(manifests.domain_namespaces(), ["other".to_owned()].into());
     }
 
     #[test]

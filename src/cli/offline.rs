@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::checked::{Checked, Group, Verdict, queue_action, sinks};
 use super::manifests::{Manifests, Owner};
+use super::rule_set::{Group, RuleSet, Verdict, queue_action, sinks};
 use super::trial::{Arrival, tried};
 use crate::evaluate::Outcome;
 use crate::mail::Address;
@@ -48,14 +48,14 @@ pub(crate) fn test_rules(
         manifests.take(object, "default", true)?;
     }
     let sinks = sinks(None, &manifests)?;
-    let mut checked = Checked::of(&manifests, Some(mailbox), &sinks);
+    let mut rule_set = RuleSet::of(&manifests, Some(mailbox), &sinks, None);
     let is_it = |group: &Group| group.owner.is_known && group.owner.address == *mailbox;
-    let label = checked.groups.iter().find(|(_, group)| is_it(group)).map(|(label, _)| label.clone());
-    let group = label.and_then(|label| checked.groups.remove(&label));
+    let label = rule_set.groups.iter().find(|(_, group)| is_it(group)).map(|(label, _)| label.clone());
+    let group = label.and_then(|label| rule_set.groups.remove(&label));
     let group = group.unwrap_or_else(|| Group::new(Owner::of(mailbox.clone())));
     let compiled = sieve::compile(&group.owner.mark(), &group.owner.address, &group.rules);
     let refused = compiled.refused.iter().map(|(id, why)| format!("{id}: {why}"));
-    let left_out = checked.verdicts.iter().flat_map(Verdict::problems).chain(refused).collect();
+    let left_out = rule_set.verdicts.iter().flat_map(Verdict::problems).chain(refused).collect();
     let answer = tried(&group, &compiled, &Arrival { from, to, bytes: message.as_bytes().to_vec() });
     let then = answer.then();
     Ok(Tested { mailbox: answer.mailbox, outcome: answer.outcome, is_chat: answer.is_chat, then, left_out })

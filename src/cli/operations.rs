@@ -1,4 +1,5 @@
-//! `reconcile`, `pause`, `resume` and `rotate`: the annotations and Secrets that ask the operator for something, by name.
+//! `reconcile`, `pause`, `resume`, `rotate` and `replay`: the annotations and Secrets that ask the operator or the worker of
+//! task delivery for something, by name.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::failure::{ApiCall, Failure, root_cause};
 use super::flags::{Output, Selection, some_time};
 use super::kinds::{Kind, Named, Target, condition, find, is_current, list};
 use super::show::Show;
-use crate::crd::{CORRECT, MAILBOX_LABEL, PASSWORD, PAUSED, RECONCILE_REQUESTED_AT};
+use crate::crd::{CORRECT, MAILBOX_LABEL, PASSWORD, PAUSED, RECONCILE_REQUESTED_AT, REPLAY};
 
 /// Number of objects that are changed or watched at once.
 const AT_ONCE: usize = 16;
@@ -56,6 +57,8 @@ pub(super) enum Operation {
     Resume,
     /// A new generated password.
     Rotate { yes: bool },
+    /// Another try of failed deliveries.
+    Replay,
 }
 
 impl Operation {
@@ -65,6 +68,7 @@ impl Operation {
             Self::Pause => "paused",
             Self::Resume => "resumed",
             Self::Rotate { .. } => "new password requested",
+            Self::Replay => "replay requested",
         }
     }
 }
@@ -83,6 +87,8 @@ enum Awaited {
     Resumed,
     /// Another version of the password than this.
     Password(Option<String>),
+    /// This value is the last replay that the worker has handled.
+    Replayed(String),
 }
 
 /// How it ended for an object.
@@ -90,6 +96,8 @@ struct Finished {
     target: Target,
     /// `None`: nothing was waited for.
     result: Option<Result<(), String>>,
+    /// Whether it was a replay.
+    is_replay: bool,
 }
 
 /// Runs the command.
@@ -152,6 +160,15 @@ async fn targets(cluster: &Cluster, operation: Operation, flags: &OperationFlags
             return Err(Failure::wrong("only mailboxes have passwords: name them as embx/NAME"));
         }
     }
+    if operation == Operation::Replay {
+        if flags.objects.is_empty() {
+            named.kinds = vec![Kind::Rule];
+        }
+        let has_mail = |kind: &Kind| matches!(kind, Kind::Mailbox | Kind::Rule);
+        if !named.kinds.iter().chain(named.objects.iter().map(|(kind, _)| kind)).all(has_mail) {
+            return Err(Failure::wrong("only rules and mailboxes have deliveries: name them as efr/NAME or embx/NAME"));
+        }
+    }
     if named.objects.is_empty() && !is_selected {
         return Err(Failure::wrong("name the objects as KIND/NAME, or select them with -l LABELS or --all"));
     }
@@ -170,8 +187,12 @@ async fn targets(cluster: &Cluster, operation: Operation, flags: &OperationFlags
         for kind in &named.kinds {
             found.extend(list(cluster, *kind, &scope, selection.selector.as_deref()).await?);
         }
+        if operation == Operation::Replay {
+            found.retain(|target| no_delivery(target).is_none());
+        }
         if found.is_empty() {
-            return Err(Failure::wrong("no object is selected"));
+            let which = if operation == Operation::Replay { " with deliveries of tasks or notes" } else { "" };
+            return Err(Failure::wrong(format!("no object{which} is selected")));
         }
     }
     Ok(found)
@@ -188,11 +209,19 @@ async fn change(cluster: &Cluster, operation: Operation, target: Target) -> Resu
         Operation::Pause => json!({PAUSED: "true"}),
         Operation::Resume => json!({PAUSED: null}),
         Operation::Rotate { .. } => return rotate(cluster, target).await,
+        Operation::Replay => {
+            if let Some(why) = no_delivery(&target).or_else(|| paused(&target)) {
+                return Err(Failure::wrong(why));
+            }
+            json!({REPLAY: crate::clock::precisely().0.to_string()})
+        }
     };
-    let awaited = match &annotations[RECONCILE_REQUESTED_AT] {
-        Value::String(value) => Awaited::Echo(value.clone()),
-        _ if operation == Operation::Pause => Awaited::Paused,
-        _ => Awaited::Resumed,
+    let value = |name: &str| annotations[name].as_str().map(ToOwned::to_owned);
+    let awaited = match operation {
+        Operation::Pause => Awaited::Paused,
+        Operation::Replay => Awaited::Replayed(value(REPLAY).unwrap_or_default()),
+        Operation::Reconcile { .. } => Awaited::Echo(value(RECONCILE_REQUESTED_AT).unwrap_or_default()),
+        Operation::Resume | Operation::Rotate { .. } => Awaited::Resumed,
     };
     let patch = json!({"metadata": {"annotations": annotations}});
     let namespace = target.namespace();
@@ -201,6 +230,33 @@ async fn change(cluster: &Cluster, operation: Operation, target: Target) -> Resu
         target.api(cluster).patch(&target.object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
     let object = patched.map_err(|error| call.failed(&error))?;
     Ok(Requested { target: Target { object, ..target }, awaited })
+}
+
+/// That an object is paused, and what to do.
+fn paused(target: &Target) -> Option<String> {
+    let is_paused = target.object.annotations().get(PAUSED).is_some_and(|value| value == "true");
+    let (reference, namespace) = (target.reference(), target.namespace());
+    is_paused.then(|| format!("{reference} is paused; run: kubectl email resume {reference} -n {namespace}"))
+}
+
+/// Why nothing of an object is delivered, so that the worker of task delivery would never answer a replay.
+fn no_delivery(target: &Target) -> Option<String> {
+    let (reference, data) = (target.reference(), &target.object.data);
+    let actions = data.pointer("/spec/actions").and_then(Value::as_array);
+    let is_delivery = |action: &Value| action.get("createTask").is_some() || action.get("createNote").is_some();
+    let why = match target.kind {
+        Kind::Rule if !actions.is_some_and(|actions| actions.iter().any(is_delivery)) => {
+            "it has no createTask or createNote".to_owned()
+        }
+        Kind::Mailbox if data.pointer("/status/delivery").is_none() => {
+            "none of its rules has createTask or createNote in force".to_owned()
+        }
+        _ => match condition(&target.object, "Ready") {
+            Some(("False", "FeatureDisabled", message)) => message.to_owned(),
+            _ => return None,
+        },
+    };
+    Some(format!("{reference} delivers nothing: {why}"))
 }
 
 /// Deletes the generated Secret; the operator then generates another.
@@ -213,10 +269,8 @@ async fn rotate(cluster: &Cluster, target: Target) -> Result<Requested, Failure>
             "{reference}: its password is in your own Secret {name}; change it there, and the operator sets it"
         )));
     }
-    if target.object.annotations().get(PAUSED).is_some_and(|value| value == "true") {
-        return Err(Failure::wrong(format!(
-            "{reference} is paused; run: kubectl email resume {reference} -n {namespace}"
-        )));
+    if let Some(why) = paused(&target) {
+        return Err(Failure::wrong(why));
     }
     let Some(name) = text("/status/credentialsSecretName") else {
         return Err(Failure::wrong(format!(
@@ -244,7 +298,11 @@ async fn rotate(cluster: &Cluster, target: Target) -> Result<Requested, Failure>
 }
 
 fn unwaited(changed: Vec<Requested>) -> Vec<Finished> {
-    changed.into_iter().map(|one| Finished { target: one.target, result: None }).collect()
+    let finished = |one: Requested| {
+        let is_replay = matches!(one.awaited, Awaited::Replayed(_));
+        Finished { target: one.target, result: None, is_replay }
+    };
+    changed.into_iter().map(finished).collect()
 }
 
 /// Waits until the operator has followed, for all objects in the same time.
@@ -271,25 +329,24 @@ async fn wait(cluster: &Cluster, changed: Vec<Requested>, limit: Duration, show:
 /// Waits for one object. One that is deleted meanwhile is done.
 async fn wait_for(cluster: &Cluster, Requested { target, awaited }: Requested, limit: Duration) -> Finished {
     let (api, name) = (target.api(cluster), target.object.name_any());
+    let is_replay = matches!(awaited, Awaited::Replayed(_));
     let is_done = |object: Option<&DynamicObject>| object.is_none_or(|object| awaited.is_seen(object));
     match tokio::time::timeout(limit, await_condition(api.clone(), &name, is_done)).await {
-        Ok(Ok(None)) => Finished { target, result: Some(Ok(())) },
+        Ok(Ok(None)) => Finished { target, result: Some(Ok(())), is_replay },
         Ok(Ok(Some(object))) => {
-            let result = Some(outcome(&object));
-            Finished { target: Target { object, ..target }, result }
+            let result = Some(awaited.outcome(&object));
+            Finished { target: Target { object, ..target }, result, is_replay }
         }
         Ok(Err(error)) => {
-            Finished { target, result: Some(Err(format!("it can't be watched: {}", root_cause(&error)))) }
+            let why = format!("it can't be watched: {}", root_cause(&error));
+            Finished { target, result: Some(Err(why)), is_replay }
         }
         Err(_) => {
             let now = api.get_opt(&name).await.ok().flatten();
-            let why = now.as_ref().and_then(|object| condition(object, "Ready"));
-            let why = why.map_or_else(String::new, |(_, reason, message)| format!(": {reason}: {message}"));
-            let result = Some(Err(format!(
-                "not done within {} s{why}; is the operator running? run: kubectl email check",
-                limit.as_secs()
-            )));
-            Finished { target, result }
+            let why = now.as_ref().and_then(|object| awaited.why_not(object));
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            let result = Some(Err(format!("not done within {} s{why}; {}", limit.as_secs(), awaited.question())));
+            Finished { target, result, is_replay }
         }
     }
 }
@@ -313,15 +370,38 @@ impl Awaited {
             Self::Password(before) => {
                 is_settled && text("/status/passwordVersion").is_some_and(|now| Some(now) != before.as_deref())
             }
+            Self::Replayed(value) => text("/status/lastHandledReplay") == Some(value),
         }
     }
-}
 
-/// Whether the object is ready, or paused.
-fn outcome(object: &DynamicObject) -> Result<(), String> {
-    match condition(object, "Ready") {
-        Some(("False" | "Unknown", reason, message)) if reason != "Paused" => Err(format!("{reason}: {message}")),
-        _ => Ok(()),
+    /// Whether the object is ready, or paused. For a replay it does not matter.
+    fn outcome(&self, object: &DynamicObject) -> Result<(), String> {
+        match condition(object, "Ready") {
+            Some(("False" | "Unknown", reason, message))
+                if reason != "Paused" && !matches!(self, Self::Replayed(_)) =>
+            {
+                Err(format!("{reason}: {message}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the object says for the wait.
+    fn why_not(&self, object: &DynamicObject) -> Option<String> {
+        if matches!(self, Self::Replayed(_)) {
+            let delivered = object.data.pointer("/status/delivered")?;
+            let text = |key: &str| delivered[key].as_str();
+            return Some(format!("{}: {}", text("reason")?, text("message")?));
+        }
+        condition(object, "Ready").map(|(_, reason, message)| format!("{reason}: {message}"))
+    }
+
+    /// What to look at when nobody followed.
+    const fn question(&self) -> &'static str {
+        match self {
+            Self::Replayed(_) => "is the worker of task delivery running? see docs/intake.md",
+            _ => "is the operator running? run: kubectl email check",
+        }
     }
 }
 
@@ -338,6 +418,9 @@ impl Finished {
 
     fn line(&self) -> Option<String> {
         match self.result {
+            Some(Ok(())) if self.is_replay => {
+                Some(format!("{}: failed deliveries are tried again\n", self.target.reference()))
+            }
             Some(Ok(())) => {
                 let paused = condition(&self.target.object, "Paused").is_some_and(|(status, ..)| status == "True");
                 Some(format!("{} {}\n", self.target.reference(), if paused { "is paused" } else { "is ready" }))

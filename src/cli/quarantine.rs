@@ -94,8 +94,8 @@ pub(super) async fn run(cluster: &ClusterFlags, command: &QuarantineCommand, sho
                 None => Err(unknown(&client, *id).await),
             }
         }
-        QuarantineCommand::Release { targets } => apply_to(cluster, targets, "released", show).await,
-        QuarantineCommand::Delete { targets } => apply_to(cluster, targets, "deleted", show).await,
+        QuarantineCommand::Release { targets } => apply(cluster, targets, Act::Release).await,
+        QuarantineCommand::Delete { targets } => apply(cluster, targets, Act::Delete).await,
     }
 }
 
@@ -145,7 +145,24 @@ fn list(found: &[Quarantined], output: Output, show: &Show) -> Result<(), Failur
     })?)
 }
 
-async fn apply_to(cluster: &ClusterFlags, targets: &Targets, done: &str, show: &Show) -> Result<(), Failure> {
+/// What is done with quarantined mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Release,
+    Delete,
+}
+
+impl Act {
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Release => "released",
+            Self::Delete => "deleted",
+        }
+    }
+}
+
+async fn apply(cluster: &ClusterFlags, targets: &Targets, act: Act) -> Result<(), Failure> {
+    let done = act.done();
     let client = client(&targets.mailcow.connection(cluster).await?)?;
     let ids: BTreeSet<u64> = if targets.ids.is_empty() {
         selected(&client, &targets.which).await?.iter().map(|mail| mail.id).collect()
@@ -163,8 +180,10 @@ async fn apply_to(cluster: &ClusterFlags, targets: &Targets, done: &str, show: &
     }
     let mut failures = Vec::new();
     for id in ids {
-        let result =
-            if done == "released" { client.release_quarantined(id).await } else { client.delete_quarantined(id).await };
+        let result = match act {
+            Act::Release => client.release_quarantined(id).await,
+            Act::Delete => client.delete_quarantined(id).await,
+        };
         match result {
             Ok(()) => Show::write(&format!("{id} {done}\n"))?,
             Err(error @ crate::mailcow::Error::Unreachable { .. }) => return Err(failed(&error)),
@@ -174,7 +193,6 @@ async fn apply_to(cluster: &ClusterFlags, targets: &Targets, done: &str, show: &
             Err(error) => failures.extend(failed(&error).problems().to_vec()),
         }
     }
-    let _ = show;
     if failures.is_empty() { Ok(()) } else { Err(Failure::Wrong(failures)) }
 }
 

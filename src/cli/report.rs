@@ -1,7 +1,6 @@
 //! `report`: what a maintainer needs for a bug report, without secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -16,7 +15,6 @@ use kube::api::LogParams;
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, root_cause};
@@ -24,6 +22,7 @@ use super::flags::{ClusterFlags, Selection};
 use super::kinds::{Kind, Target, list};
 use super::operator::{self, Installed};
 use super::show::Show;
+use super::whole_file::{self, Readers};
 use crate::crd::MAILBOX_LABEL;
 
 /// What stands in the place of a secret.
@@ -221,21 +220,17 @@ impl Report {
 
     /// Writes the archive; an interruption leaves no half file.
     fn write(&self, path: &std::path::Path) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::wrong(format!("{}: {error}", path.display()));
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-        let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
-        let mut archive = tar::Builder::new(GzEncoder::new(&mut file, Compression::default()));
-        for (name, text) in &self.files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            let name = format!("kubectl-email-report/{name}");
-            archive.append_data(&mut header, name, text.as_bytes()).map_err(failed)?;
-        }
-        archive.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
-        file.flush().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        whole_file::write(path, Readers::Owner, |file| {
+            let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
+            for (name, text) in &self.files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(text.len() as u64);
+                header.set_mode(0o644);
+                let name = format!("kubectl-email-report/{name}");
+                archive.append_data(&mut header, name, text.as_bytes())?;
+            }
+            archive.into_inner().and_then(GzEncoder::finish).map(drop)
+        })
     }
 }
 

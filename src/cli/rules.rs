@@ -1,40 +1,88 @@
 //! `rules check`, `rules compile` and `rules test`: the operator's own checks and compiler, applied to files or to the
 //! rules of the cluster.
 
+use std::path::PathBuf;
+
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::checked::{Checked, Group, Verdict, shown, sinks};
-use super::cluster::{self, Cluster, Scope};
+use super::cluster::{self, Cluster};
 use super::failure::Failure;
-use super::flags::ClusterFlags;
-use super::kinds::{Kind, list};
+use super::flags::{ClusterFlags, Input};
+use super::live::add_live_objects;
 use super::manifests::{Manifests, read};
 use super::operator;
+use super::rule_set::{Group, RuleSet, Verdict, shown, sinks};
 use super::show::{Show, Tone, head};
 use super::trial::{Arrival, tried};
-use super::{Input, RulesCommand};
-use crate::crd::GROUP;
 use crate::mail::Address;
 use crate::sieve;
+
+/// The commands for rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Check each rule and print what is wrong.
+    Check {
+        /// Rules of the cluster, by name. Default without -f: all rules of the namespace.
+        #[arg(value_name = "RULE", conflicts_with = "files", add = super::completion::rules())]
+        names: Vec<String>,
+        /// The rules.
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Print the Sieve script of a mailbox.
+    Compile {
+        /// The rules.
+        #[command(flatten)]
+        input: Input,
+        /// Take the rules of this mailbox from the cluster: its address, or the name of its object.
+        #[arg(long, value_name = "MAILBOX", required_unless_present = "files", conflicts_with = "files", add = super::completion::mailboxes())]
+        live: Option<String>,
+        /// Skip invalid rules instead of printing nothing.
+        #[arg(long)]
+        skip_invalid: bool,
+    },
+    /// Print which rules match a message and what would happen to it.
+    Test {
+        /// The rules.
+        #[command(flatten)]
+        input: Input,
+        /// Take the rules of this mailbox from the cluster: its address, or the name of its object.
+        #[arg(long, value_name = "MAILBOX", required_unless_present = "files", conflicts_with = "files", add = super::completion::mailboxes())]
+        live: Option<String>,
+        /// Skip invalid rules instead of printing nothing.
+        #[arg(long)]
+        skip_invalid: bool,
+        /// Envelope sender (MAIL FROM) of the message; '' for a bounce.
+        #[arg(long, value_name = "ADDRESS")]
+        from: String,
+        /// Recipient of the message: the mailbox, with or without a +tag, or one of its aliases. Default with --live: the
+        /// mailbox.
+        #[arg(long, value_name = "ADDRESS", required_unless_present = "live")]
+        to: Option<String>,
+        /// File with the message; `-` for standard input.
+        message: PathBuf,
+    },
+}
 
 /// Runs the command.
 pub(super) async fn run(command: &RulesCommand, flags: &ClusterFlags, show: &Show) -> Result<(), Failure> {
     match command {
         RulesCommand::Check { names, input } => {
-            let checked = match input.files.as_slice() {
-                [] => live(flags, input).await?.named(names)?,
+            let rule_set = match input.files.as_slice() {
+                [] => live(flags, input, show).await?.named(names)?,
                 files => {
-                    let checked = Checked::read(input, &cluster::namespace(flags).await)?;
-                    if checked.verdicts.is_empty() {
+                    let rule_set = RuleSet::read(input, &cluster::namespace(flags).await)?;
+                    if rule_set.verdicts.is_empty() {
                         return Err(Failure::wrong(format!("no EmailForwardingRule found in {}", shown(files))));
                     }
-                    checked
+                    rule_set
                 }
             };
-            check(checked, input, show)
+            check(rule_set, input, show)
         }
         RulesCommand::Compile { input, live, skip_invalid } => {
-            let group = group(flags, input, live.as_deref(), None).await?;
+            let group = group(flags, input, live.as_deref(), None, show).await?;
             let compiled = group.compiled(*skip_invalid, show)?;
             let script = compiled.script.as_ref().map_or("", |script| &script.text);
             let answer = json!({"script": script, "queues": group.queues(&compiled)});
@@ -43,7 +91,7 @@ pub(super) async fn run(command: &RulesCommand, flags: &ClusterFlags, show: &Sho
         RulesCommand::Test { input, live, skip_invalid, from, to, message } => {
             let to = to.as_ref().map(|to| Address::parse(to).map_err(|error| Failure::wrong(format!("--to: {error}"))));
             let to = to.transpose()?;
-            let group = group(flags, input, live.as_deref(), to.as_ref()).await?;
+            let group = group(flags, input, live.as_deref(), to.as_ref(), show).await?;
             let bytes = read(message).map_err(Failure::wrong)?;
             let compiled = group.compiled(*skip_invalid, show)?;
             let to = to.unwrap_or_else(|| group.owner.address.clone());
@@ -58,58 +106,42 @@ async fn group(
     input: &Input,
     name: Option<&str>,
     to: Option<&Address>,
+    show: &Show,
 ) -> Result<Group, Failure> {
     match name {
-        None => Ok(Checked::read(input, &cluster::namespace(flags).await)?.only(input, to)?),
-        Some(name) => Ok(live(flags, input).await?.of_mailbox(name)?),
+        None => Ok(RuleSet::read(input, &cluster::namespace(flags).await)?.only(input, to)?),
+        Some(name) => Ok(live(flags, input, show).await?.of_mailbox(name)?),
     }
 }
 
 /// All rules of the namespace in the cluster.
-async fn live(flags: &ClusterFlags, input: &Input) -> Result<Checked, Failure> {
+async fn live(flags: &ClusterFlags, input: &Input, show: &Show) -> Result<RuleSet, Failure> {
     let cluster = Cluster::connect(flags).await?;
     let mut manifests = Manifests::default();
-    let mut namespaces = vec![cluster.namespace.clone()];
-    let mut read = 0;
-    // Then the namespaces of domains that these objects refer to.
-    while let Some(namespace) = namespaces.get(read).cloned() {
-        for kind in Kind::ALL {
-            // Domains of others may not be readable; their mailboxes then have no address.
-            if read > 0 && kind != Kind::Domain {
-                continue;
-            }
-            let found = match list(&cluster, kind, &Scope::In(namespace.clone()), None).await {
-                Err(Failure::Wrong(_)) if read > 0 => Vec::new(),
-                found => found?,
-            };
-            for target in found.into_iter().filter(|target| target.object.metadata.deletion_timestamp.is_none()) {
-                let mut value = serde_json::to_value(&target.object).unwrap_or_default();
-                value["kind"] = kind.name().into();
-                value["apiVersion"] = format!("{GROUP}/v1alpha1").into();
-                manifests.add_live(&value);
-            }
-        }
-        for namespace in manifests.namespaces() {
-            if !namespaces.contains(&namespace) {
-                namespaces.push(namespace);
-            }
-        }
-        read += 1;
+    let live = add_live_objects(&cluster, &mut manifests, &[cluster.namespace.clone()].into()).await?;
+    for why in &live.unreadable {
+        show.warning(&format!("left out, because this version can't read it: {why}"));
     }
-    let given = match (&input.sinks, operator::of_namespace(&cluster, None).await) {
-        (None, Ok(installed)) => installed.sinks(&cluster).await,
+    let installed = operator::of_namespace(&cluster, None).await.ok();
+    if let Some(installed) = &installed {
+        // Without the right to read it, the mark in the script is of no cluster.
+        manifests.cluster = installed.cluster_id(&cluster).await.ok().flatten();
+    }
+    let given = match (&input.sinks, &installed) {
+        (None, Some(installed)) => installed.sinks(&cluster).await,
         _ => None,
     };
     let sinks = match given {
         Some(sinks) => sinks,
         None => sinks(input.sinks.as_deref(), &manifests).map_err(Failure::wrong)?,
     };
-    Ok(Checked::of(&manifests, None, &sinks))
+    let settings = installed.as_ref().and_then(|installed| installed.settings.as_ref().ok());
+    Ok(RuleSet::of(&manifests, None, &sinks, settings.map(|settings| &settings.feature_gates)))
 }
 
-fn check(checked: Checked, input: &Input, show: &Show) -> Result<(), Failure> {
-    let mut verdicts = checked.verdicts;
-    for group in checked.groups.values() {
+fn check(rule_set: RuleSet, input: &Input, show: &Show) -> Result<(), Failure> {
+    let mut verdicts = rule_set.verdicts;
+    for group in rule_set.groups.values() {
         for (id, why) in sieve::compile(&group.owner.mark(), &group.owner.address, &group.rules).refused {
             let verdicts = verdicts.iter_mut().filter(|known| known.id == id);
             verdicts.for_each(|verdict| verdict.wrong.push(format!("{}: {why}", group.owner.label)));

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::Input;
-use super::checked::{Group, queue_action, without_tag};
+use super::flags::Input;
+use super::rule_set::{Group, queue_action, without_tag};
 use super::show::{Show, Tone, head};
 use crate::crd::OnMatch;
 use crate::evaluate::{Envelope, Message, Outcome, evaluate};

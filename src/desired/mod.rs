@@ -10,7 +10,7 @@ mod rule;
 pub use alias::{alias, alias_catch};
 pub use domain::{domain, domain_name};
 pub use mailbox::{mailbox, mailbox_address};
-pub use rule::{applies, rule, rule_problems};
+pub use rule::{applies, is_enabled, rule, rule_problems};
 
 use std::borrow::Cow;
 

@@ -4,6 +4,7 @@ use super::action::{actions, problems};
 use super::condition::{condition, conditions};
 use super::{Invalid, Unusable};
 use crate::crd::{self, EmailForwardingRuleSpec, EmailMailboxSpec, OnMatch};
+use crate::gates::{Gate, Gates};
 use crate::mail::rule::{Condition, Rule, When};
 use crate::mail::{Address, Quota, Sinks};
 
@@ -55,6 +56,25 @@ pub fn rule_problems(id: &str, spec: &EmailForwardingRuleSpec, mailbox: &Address
         all.insert(0, first);
     }
     all
+}
+
+/// Whether the installation has the features that a rule needs.
+///
+/// # Errors
+/// With the feature gate that is off.
+pub fn is_enabled(spec: &EmailForwardingRuleSpec, gates: &Gates) -> Result<(), Invalid> {
+    if !gates.has(Gate::ForwardingRules) {
+        let why = "the feature gate ForwardingRules is off in this installation; set featureGates.ForwardingRules: true in the chart";
+        return Err(Invalid::of("spec")(why.to_owned()));
+    }
+    let to_sink = spec.actions.iter().position(|action| action.create_task.is_some() || action.create_note.is_some());
+    match to_sink.filter(|_| !gates.has(Gate::TaskDelivery)) {
+        None => Ok(()),
+        Some(n) => {
+            let why = "the feature gate TaskDelivery is off in this installation; remove the action, or set featureGates.TaskDelivery: true in the chart";
+            Err(Invalid::of(format!("spec.actions[{n}]"))(why.to_owned()))
+        }
+    }
 }
 
 fn when(spec: &crd::Match) -> Result<When, Invalid> {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::crd::{self, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP};
 use crate::kubernetes::object::Object;
+use crate::listing::first_of;
 use crate::telemetry::Metrics;
 
 /// Where the API server describes our kinds; every authenticated client may read it.
@@ -191,12 +192,10 @@ fn report(kind: &str, before: &[String], missing: &[String]) {
         tracing::info!(kind, "the CRD in the cluster now has all fields of this version");
         return;
     }
-    let named = missing.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = missing.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = first_of(missing, NAMED);
     tracing::warn!(
         kind,
-        "the CRD in the cluster is older than this operator and lacks {named}{more}. Statuses are written without these fields. Apply the CRDs of this version: kubectl apply --server-side -f crds/ (the chart does that with crds.install: true)"
+        "the CRD in the cluster is older than this operator and lacks {named}. Statuses are written without these fields. Apply the CRDs of this version: kubectl apply --server-side -f crds/ (the chart does that with crds.install: true)"
     );
 }
 

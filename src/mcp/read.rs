@@ -1,5 +1,7 @@
 //! The tools that only read.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kube::ResourceExt;
@@ -202,11 +204,66 @@ fn alias_item(alias: &EmailAlias) -> AliasItem {
 
 /// `list_forwarding_rules`
 pub(crate) async fn rules(caller: &Caller, scope: &Scope, list: &List) -> Result<Rules, ToolError> {
-    let page = listed(caller, scope, list, |rule: &EmailForwardingRule| {
-        rule.spec.domain_ref.as_ref().map(|domain| domain.name.as_str())
-    })
-    .await?;
-    Ok(Rules { items: page.items.iter().map(rule_item).collect(), next_cursor: page.next })
+    let places = scope.places(list.namespace.as_ref())?;
+    let limit = list.limit.map_or(USUAL_ITEMS, super::arguments::Items::get);
+    let mut homes = Homes::default();
+    let (mut items, mut cursor) = (Vec::new(), list.cursor.clone());
+    for _ in 0..MOST_CALLS {
+        let left = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(limit));
+        let page = page::<EmailForwardingRule>(caller, &places, left, cursor.as_deref(), |_| true).await?;
+        cursor = page.next;
+        match &list.domain {
+            None => items.extend(page.items),
+            Some(domain) => {
+                homes.read(caller, &page.items).await?;
+                items.extend(page.items.into_iter().filter(|rule| homes.domain_of(rule) == Some(domain.as_str())));
+            }
+        }
+        if cursor.is_none() || items.len() >= limit as usize {
+            break;
+        }
+    }
+    Ok(Rules { items: items.iter().map(rule_item).collect(), next_cursor: cursor })
+}
+
+/// The domains of the mailboxes of rules, by namespace and name of the mailbox; `None` for a mailbox that does not exist.
+#[derive(Debug, Default)]
+struct Homes(BTreeMap<(String, String), Option<String>>);
+
+impl Homes {
+    /// Reads the mailboxes of these rules that are not known yet.
+    ///
+    /// # Errors
+    /// When the caller may not read one of them: nobody then knows whether its rule is in the domain.
+    async fn read(&mut self, caller: &Caller, rules: &[EmailForwardingRule]) -> Result<(), ToolError> {
+        let mut wanted: Vec<_> = rules.iter().filter_map(mailbox_of).filter(|key| !self.0.contains_key(key)).collect();
+        wanted.sort();
+        wanted.dedup();
+        let asked = wanted.iter().map(|(namespace, name)| caller.get::<EmailMailbox>(namespace, name));
+        let found = futures::future::join_all(asked).await;
+        for (key, mailbox) in wanted.into_iter().zip(found) {
+            let domain = match mailbox {
+                Ok(mailbox) => Some(mailbox.spec.domain_ref.name),
+                Err(error) if error.error == ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            self.0.insert(key, domain);
+        }
+        Ok(())
+    }
+
+    /// The object name of the domain that a rule is for, directly or by its mailbox.
+    fn domain_of<'a>(&'a self, rule: &'a EmailForwardingRule) -> Option<&'a str> {
+        match (&rule.spec.domain_ref, mailbox_of(rule)) {
+            (Some(domain), _) => Some(domain.name.as_str()),
+            (None, key) => self.0.get(&key?)?.as_deref(),
+        }
+    }
+}
+
+/// Namespace and name of the mailbox of a rule.
+fn mailbox_of(rule: &EmailForwardingRule) -> Option<(String, String)> {
+    rule.spec.mailbox_ref.as_ref().map(|mailbox| (rule.place(), mailbox.name.clone()))
 }
 
 fn rule_item(rule: &EmailForwardingRule) -> RuleItem {

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_their_parts_are_told_apart() {
+    fn an_address_is_no_local_part() {
         takes::<LocalPart>(&[json!("ada"), json!("o'hara"), json!("a.b+c")], true);
         takes::<LocalPart>(&[json!("ada@example.com"), json!(".a"), json!("a..b"), json!(""), json!("a b")], false);
         takes::<EmailAddress>(&[json!("a@b.example")], true);

@@ -1,5 +1,6 @@
 //! `test_forwarding_rules`: the offline evaluator with the rules of a mailbox in the cluster. Nothing is sent.
 
+use kube::Resource;
 use serde_json::{Value, json};
 
 use super::answers::{TestedQueue, TestedRules};
@@ -13,6 +14,7 @@ use super::untrusted::Untrusted;
 use crate::cli::test_rules;
 use crate::crd::{EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::mail::Address;
+use crate::outcome::Reason;
 
 /// Longest message; bytes.
 const LONGEST: usize = 1 << 20;
@@ -38,7 +40,18 @@ pub(crate) async fn test(
     };
     let place = [Some(namespace.to_owned())];
     let rules = page::<EmailForwardingRule>(caller, &place, MOST_RULES, None, is_of_it).await?;
-    let mut objects: Vec<Value> = rules.items.iter().map(described).collect();
+    let (mut remarks, mut accepted) = (Vec::new(), Vec::new());
+    for rule in &rules.items {
+        match verdict(rule) {
+            Verdict::Refused(why) => remarks.push(why),
+            Verdict::Unknown(why) => {
+                remarks.push(why);
+                accepted.push(rule);
+            }
+            Verdict::Accepted => accepted.push(rule),
+        }
+    }
+    let mut objects: Vec<Value> = accepted.into_iter().map(described).collect();
     objects.push(described(&mailbox));
     objects.extend(domain.iter().map(described));
     let to = match &wanted.to {
@@ -48,7 +61,7 @@ pub(crate) async fn test(
     };
     let tested = test_rules(&objects, &address, &wanted.from, &to, &wanted.message)
         .map_err(|why| ToolError::new(ErrorKind::Refused, why))?;
-    let mut remarks = tested.left_out.clone();
+    remarks.extend(tested.left_out.iter().cloned());
     if tested.is_chat {
         remarks.push(
             "the message has a header Chat-Version: Mailcow files it into the folder DeltaChat before any rule"
@@ -74,6 +87,30 @@ pub(crate) async fn test(
         inbox: tested.outcome.inbox,
         remarks: Untrusted::all(&remarks),
     })
+}
+
+/// What the operator reports of a rule. It knows what this server does not: the installation's feature gates and sinks.
+enum Verdict {
+    Accepted,
+    /// The rule is not in force, with the reason.
+    Refused(String),
+    /// Nothing is reported for this spec.
+    Unknown(String),
+}
+
+fn verdict(rule: &EmailForwardingRule) -> Verdict {
+    let id = format!("{}/{}", rule.place(), rule.meta().name.as_deref().unwrap_or_default());
+    if !rule.is_current() {
+        return Verdict::Unknown(format!(
+            "{id}: the operator has not seen this rule yet; it is tested as if it were in force"
+        ));
+    }
+    let is_false = |kind: &str| rule.condition(kind).filter(|condition| condition.status == "False");
+    let disabled = || is_false("Ready").filter(|ready| ready.reason == Reason::FeatureDisabled.as_str());
+    match is_false("Accepted").or_else(|| is_false("ResolvedRefs")).or_else(disabled) {
+        Some(condition) => Verdict::Refused(format!("{id}: not in force: {}: {}", condition.reason, condition.message)),
+        None => Verdict::Accepted,
+    }
 }
 
 fn check(wanted: &TestForwardingRules) -> Result<(), ToolError> {

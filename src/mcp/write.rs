@@ -43,7 +43,7 @@ pub(crate) async fn create_domain(call: &Call<'_>, wanted: CreateDomain) -> Resu
         ("server", json!(wanted.server)),
         ("limits", if limits.is_empty() { Value::Null } else { Value::Object(limits) }),
     ]);
-    let (_, change) = create::<EmailDomain>(call, &wanted.namespace, &name, spec).await?;
+    let change = create::<EmailDomain>(call, &wanted.namespace, &name, spec).await?;
     let (domain, answer) = written::<EmailDomain>(call, &wanted.namespace, &name, change, wanted.wait_seconds).await?;
     let what_to_do = match domain {
         Some(domain) if domain.is_ready() => {
@@ -64,7 +64,7 @@ pub(crate) async fn create_mailbox(call: &Call<'_>, wanted: CreateMailbox) -> Re
         ("displayName", json!(wanted.display_name)),
         ("quota", json!(wanted.quota)),
     ]);
-    let (_, change) = create::<EmailMailbox>(call, &wanted.namespace, &name, spec).await?;
+    let change = create::<EmailMailbox>(call, &wanted.namespace, &name, spec).await?;
     let (mailbox, answer) =
         written::<EmailMailbox>(call, &wanted.namespace, &name, change, wanted.wait_seconds).await?;
     let secret = mailbox.as_ref().map_or_else(|| format!("{name}-mailbox"), credentials);
@@ -108,7 +108,7 @@ pub(crate) async fn add_alias(call: &Call<'_>, wanted: AddAlias) -> Result<Writt
         ("sink", json!(wanted.sink)),
         ("publicComment", json!(wanted.public_comment)),
     ]);
-    let (_, change) = create::<EmailAlias>(call, &wanted.namespace, &name, spec).await?;
+    let change = create::<EmailAlias>(call, &wanted.namespace, &name, spec).await?;
     let (_, answer) = written::<EmailAlias>(call, &wanted.namespace, &name, change, wanted.wait_seconds).await?;
     Ok(answer)
 }
@@ -129,7 +129,7 @@ pub(crate) async fn create_rule(call: &Call<'_>, wanted: CreateForwardingRule) -
         ("actions", json!(wanted.actions)),
         ("onMatch", json!(wanted.on_match)),
     ]);
-    let (_, change) = create::<EmailForwardingRule>(call, &wanted.namespace, &wanted.name, spec).await?;
+    let change = create::<EmailForwardingRule>(call, &wanted.namespace, &wanted.name, spec).await?;
     let (_, answer) =
         written::<EmailForwardingRule>(call, &wanted.namespace, &wanted.name, change, wanted.wait_seconds).await?;
     let what_to_do = if answer.ready { "try it with test_forwarding_rules".to_owned() } else { answer.what_to_do };
@@ -188,33 +188,33 @@ async fn create<K: Managed>(
     namespace: &Namespace,
     name: &ObjectName,
     spec: Map<String, Value>,
-) -> Result<(K, Change), ToolError> {
+) -> Result<Change, ToolError> {
     let (namespace, name, spec) = (namespace.as_str(), name.as_str(), Value::Object(spec));
     call.check()?;
     // The read comes first: a cluster that can't be reached is reported sooner by a read than by a write.
     match call.caller.get::<K>(namespace, name).await {
-        Ok(existing) => return unchanged(existing, &spec),
+        Ok(existing) => return unchanged(&existing, &spec),
         Err(error) if matches!(error.error, ErrorKind::NotFound | ErrorKind::Forbidden) => {}
         Err(error) => return Err(error),
     }
     call.check()?;
     match call.caller.create::<K>(namespace, name, &spec).await {
-        Ok(created) => Ok((created, Change::Created)),
+        Ok(_) => Ok(Change::Created),
         Err(error) if error.error == ErrorKind::Conflict => match call.caller.get::<K>(namespace, name).await {
-            Ok(existing) => unchanged(existing, &spec),
+            Ok(existing) => unchanged(&existing, &spec),
             Err(_) => Err(exists::<K>(namespace, name, "you may not read it")),
         },
         Err(error) => Err(error),
     }
 }
 
-/// The existing object, if it is as wanted.
-fn unchanged<K: Managed>(existing: K, wanted: &Value) -> Result<(K, Change), ToolError> {
+/// No change, if the existing object is as wanted.
+fn unchanged<K: Managed>(existing: &K, wanted: &Value) -> Result<Change, ToolError> {
     let (namespace, name) = (existing.place(), existing.meta().name.clone().unwrap_or_default());
     if existing.meta().deletion_timestamp.is_some() {
         return Err(exists::<K>(&namespace, &name, "it is being deleted; wait until it is gone"));
     }
-    let has = serde_json::to_value(&existing).unwrap_or_default();
+    let has = serde_json::to_value(existing).unwrap_or_default();
     let differing: Vec<&str> = wanted
         .as_object()
         .into_iter()
@@ -223,7 +223,7 @@ fn unchanged<K: Managed>(existing: K, wanted: &Value) -> Result<(K, Change), Too
         .map(|(field, _)| field.as_str())
         .collect();
     if differing.is_empty() {
-        return Ok((existing, Change::Unchanged));
+        return Ok(Change::Unchanged);
     }
     Err(exists::<K>(&namespace, &name, &format!("it differs in {}", differing.join(", "))))
 }

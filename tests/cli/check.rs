@@ -13,30 +13,30 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::world::{ADA, DOMAIN, LIMIT, Said, World, bare_plane, call};
+use crate::world::{ADA, DOMAIN, Finished, LIMIT, World, bare_plane, call};
 
 /// The values that every release has here: DNS is asked through the test's resolver only.
 const VALUES: [&str; 1] = ["dns.mode=recursive"];
 
-/// The faults so far: name, and the words that are missing in what was said.
+/// The faults so far: name, and the words that are missing in the finding.
 struct Table {
     world: World,
     rows: Vec<(&'static str, Vec<String>, String)>,
 }
 
 impl Table {
-    async fn check(&self, more: &[&str]) -> Said {
+    async fn check(&self, more: &[&str]) -> Finished {
         self.world.email(&[&["check", "--operator-namespace", &self.world.namespace], more].concat()).await
     }
 
     /// Runs the check while a fault is there; it has to say all of these words in one finding.
     async fn judge(&mut self, fault: &'static str, words: &[&str]) {
-        let said = self.check(&["-o", "json"]).await;
-        self.note(fault, words, &said);
+        let done = self.check(&["-o", "json"]).await;
+        self.note(fault, words, &done);
     }
 
-    fn note(&mut self, fault: &'static str, words: &[&str], said: &Said) {
-        let findings: Vec<Value> = serde_json::from_str(&said.out).unwrap_or_default();
+    fn note(&mut self, fault: &'static str, words: &[&str], done: &Finished) {
+        let findings: Vec<Value> = serde_json::from_str(&done.out).unwrap_or_default();
         let bad = findings.iter().filter(|finding| finding["verdict"] == "Bad" || finding["verdict"] == "Warning");
         let texts: Vec<String> = bad
             .map(|finding| {
@@ -47,7 +47,7 @@ impl Table {
             words.iter().filter(|word| !text.contains(**word)).map(|word| (*word).to_owned()).collect::<Vec<_>>()
         };
         let best = texts.iter().min_by_key(|text| missing(text).len());
-        let shown = best.cloned().unwrap_or_else(|| format!("{said:?}"));
+        let shown = best.cloned().unwrap_or_else(|| format!("{done:?}"));
         let missing = best.map_or_else(|| words.iter().map(|word| (*word).to_owned()).collect(), missing);
         self.rows.push((fault, missing, shown));
     }
@@ -183,8 +183,8 @@ async fn of_mailcow(table: &mut Table) {
     }
     let url = tls(&issuer, "localhost", (2020, 2099), address).await;
     table.world.apply(&format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: mailcow-operator-mailcow}}\nstringData: {{url: {url:?}, apiKey: {key:?}, ca.crt: {ca:?}}}")).await;
-    let said = table.check(&[]).await;
-    assert_eq!(said.code, 0, "with its authority it is fine: {said:?}");
+    let done = table.check(&[]).await;
+    assert_eq!(done.code, 0, "with its authority it is fine: {done:?}");
     table.world.kubectl(&["delete", "secret", "mailcow-operator-mailcow"]).await;
     table.connect().await;
 
@@ -259,8 +259,8 @@ async fn without_verb(
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // The authorizer follows its watch.
     let noticed = ground::wait_until(LIMIT, fault, async || {
-        let said = table.check(&["-o", "json"]).await;
-        if said.out.contains(words[0]) { Ok(()) } else { Err(said.out) }
+        let done = table.check(&["-o", "json"]).await;
+        if done.out.contains(words[0]) { Ok(()) } else { Err(done.out) }
     });
     noticed.await.unwrap();
     table.judge(fault, &[words, &["helm upgrade mailcow-operator"]].concat()).await;
@@ -361,8 +361,8 @@ async fn of_the_installation(table: &mut Table) {
     table.judge("no leader", &["no operator has held the Lease", "the last one was the-pod", "kubectl logs"]).await;
 
     let namespace = table.world.plane.namespace("empty").await.unwrap();
-    let said = table.world.email(&["check", "-o", "json", "--operator-namespace", &namespace]).await;
-    table.note("not installed", &["no Deployment of mailcow-operator", "helm install mailcow-operator"], &said);
+    let done = table.world.email(&["check", "-o", "json", "--operator-namespace", &namespace]).await;
+    table.note("not installed", &["no Deployment of mailcow-operator", "helm install mailcow-operator"], &done);
 }
 
 /// Faults of the CRDs, on a control plane of its own.
@@ -376,14 +376,14 @@ async fn of_definitions(table: &mut Table, plane: &'static ControlPlane) {
     let output = plane.kubectl_with(&["replace", "-f", "-"], &old.to_string()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let noticed = ground::wait_until(LIMIT, "the API server to publish the old schema", async || {
-        let said = table.check(&["-o", "json"]).await;
-        if said.out.contains("older than this program") { Ok(said) } else { Err(said.out) }
+        let done = table.check(&["-o", "json"]).await;
+        if done.out.contains("older than this program") { Ok(done) } else { Err(done.out) }
     });
-    let said = noticed.await.unwrap();
+    let done = noticed.await.unwrap();
     table.note(
         "old CRDs",
         &["CRD of EmailMailbox is older", "status.script", "kubectl apply --server-side -f crds/"],
-        &said,
+        &done,
     );
 }
 
@@ -401,9 +401,9 @@ async fn the_cause_of_every_injected_fault_is_named_with_what_mends_it() {
     world.apply(&format!("{DOMAIN}{ADA}")).await;
     world.ready("embx/ada").await;
     let mut table = Table { world, rows: Vec::new() };
-    let said = table.check(&[]).await;
-    assert_eq!(said.code, 0, "nothing is wrong: {said:?}");
-    said.says(&["Mailcow version", "the-pod works", "has all that it needs", "0 wrong"]);
+    let done = table.check(&[]).await;
+    assert_eq!(done.code, 0, "nothing is wrong: {done:?}");
+    done.shows(&["Mailcow version", "the-pod works", "has all that it needs", "0 wrong"]);
 
     table.note("no CRDs", &["does not have EmailDomain", "kubectl apply --server-side -f crds/"], &without);
     table.world.mailcow.edit(|state| state.seed_usage("ada@example.com", 3, (1 << 30) - 1));
@@ -429,10 +429,66 @@ async fn before_the_installation_rights_and_mailcow_are_checked() {
     std::fs::write(&key, world.mailcow.api_key()).unwrap();
     let (url, key) = (world.mailcow.url(), key.display().to_string());
     let access = ["--mailcow-url", &url, "--mailcow-api-key-file", &key];
-    let said = world.email(&[&["check", "--pre"], &access[..]].concat()).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    said.says(&["you may install the chart", "it may read and write", "is installed already"]);
-    let said = world.email(&["check", "--pre", "--as", "jane", "--as-group", "system:authenticated"]).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    said.says(&["you may not create customresourcedefinitions.apiextensions.k8s.io", "cluster administrator"]);
+    let done = world.email(&[&["check", "--pre"], &access[..]].concat()).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.shows(&["you may install the chart", "it may read and write", "is installed already"]);
+    let done = world.email(&["check", "--pre", "--as", "jane", "--as-group", "system:authenticated"]).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    done.shows(&["you may not create customresourcedefinitions.apiextensions.k8s.io", "cluster administrator"]);
+}
+
+#[tokio::test]
+async fn a_mailcow_of_flags_is_mended_by_flags() {
+    let world = World::prepare("flags").await;
+    world.connect().await;
+    let check = async |key: &str, more: &[&str]| {
+        let access = world.access(key);
+        let access = access.iter().map(String::as_str);
+        let place = ["check", "--operator-namespace", &world.namespace];
+        world.email(&place.into_iter().chain(access).chain(more.iter().copied()).collect::<Vec<_>>()).await
+    };
+    let done = check("WRONG0-WRONG0-WRONG0-WRONG0-WRONG0", &["-o", "json"]).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    let found = done.json();
+    let found = found.as_array().unwrap();
+    let about = |name: &str| found.iter().filter(|one| one["check"] == name).collect::<Vec<_>>();
+    let [connection] = about("Mailcow connection").try_into().unwrap_or_else(|all| panic!("{all:?}"));
+    assert!(connection["message"].as_str().unwrap().contains("refuses the API key"), "{connection}");
+    let remedy = connection["remedy"].as_str().unwrap();
+    assert!(remedy.contains("--mailcow-api-key-file") && !remedy.contains("patch secret"), "{remedy}");
+    // The operator's own Secret is looked at all the same.
+    assert_eq!(about("Mailcow Secret")[0]["verdict"], "Good");
+
+    let done = check(world.mailcow.read_only_key(), &["-o", "json"]).await;
+    assert!(
+        done.out.contains("not for the operator") && !done.out.contains("the operator can change nothing"),
+        "{done:?}"
+    );
+    let done = check(world.mailcow.api_key(), &["--server", "defualt"]).await;
+    done.shows(&["has no server defualt; did you mean default?"]);
+    let done =
+        world.email(&["check", "--mailcow-url", &world.mailcow.url(), "--mailcow-api-key-file", "/nowhere/key"]).await;
+    assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+    done.shows(&["/nowhere/key: "]);
+}
+
+#[tokio::test]
+async fn who_may_not_look_for_the_operator_learns_the_rest() {
+    let world = World::prepare("tenant").await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    world.let_read("tenant", &world.namespace, "'*'").await;
+    let full = r#"{"status":{"conditions":[{"type":"Ready","status":"False","reason":"RefusedByMailcow","message":"too many","observedGeneration":1,"lastTransitionTime":"2026-01-01T00:00:00Z"}],"observedGeneration":1}}"#;
+    world.kubectl(&["patch", "embx", "ada", "--subresource=status", "--type=merge", "-p", full]).await;
+    for more in [&[][..], &["--operator-namespace", &world.namespace]] {
+        let done = world
+            .email(&[&["check", "-o", "json", "--as", "tenant", "--as-group", "system:authenticated"], more].concat())
+            .await;
+        assert_eq!(done.code, 0, "nothing is wrong that is known: {done:?}");
+        let found = done.json();
+        let about = |name: &str| found.as_array().unwrap().iter().find(|one| one["check"] == name).cloned();
+        let operator = about("operator").unwrap();
+        assert_eq!(operator["verdict"], "Skipped", "{operator}");
+        assert!(operator["message"].as_str().unwrap().contains("no right to list deployments"), "{operator}");
+        assert_eq!(about("refusals").unwrap()["verdict"], "Warning", "{found:#}");
+    }
 }

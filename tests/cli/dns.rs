@@ -27,11 +27,11 @@ async fn the_records_are_shown_judged_and_ready_to_publish() {
     world.until("edom/example", "MXVerified", "True").await;
     world.until("edom/example", "DKIMVerified", "False").await;
 
-    let said = world.email(&["dns", "example.com"]).await;
-    assert_eq!((said.code, said.err.as_str()), (1, ""), "{said:?}");
-    let lines: Vec<&str> = said.out.lines().collect();
-    assert!(lines[0].starts_with("TYPE") && !lines[1].contains("Verified"), "the bad ones first: {}", said.out);
-    said.says(&["publish TXT: \"v=DKIM1", "seen: \"v=spf1 ~all\"", "do: ", "MX "]);
+    let done = world.email(&["dns", "example.com"]).await;
+    assert_eq!((done.code, done.err.as_str()), (1, ""), "{done:?}");
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(lines[0].starts_with("TYPE") && !lines[1].contains("Verified"), "the bad ones first: {}", done.out);
+    done.shows(&["publish TXT: \"v=DKIM1", "seen: \"v=spf1 ~all\"", "do: ", "MX "]);
     let value = world.email(&["dns", "example", "-o", "json"]).await.json();
     let records = value["records"].as_array().unwrap();
     let mx = records.iter().find(|record| record["type"] == "MX").unwrap();
@@ -40,18 +40,26 @@ async fn the_records_are_shown_judged_and_ready_to_publish() {
     assert_eq!(dkim["pieces"].as_array().unwrap().len(), 2, "more than 255 bytes");
     assert!(mx.get("nextCheck").is_none());
 
+    // Formats to publish are no question: they are written, whatever DNS shows.
+    for format in ["form", "zone", "terraform", "dnsendpoint"] {
+        world.email(&["dns", "example.com", "-o", format]).await.succeeded();
+    }
+    for format in ["table", "json", "yaml"] {
+        assert_eq!(world.email(&["dns", "example.com", "-o", format]).await.code, 1, "{format}");
+    }
+
     // What is published as the zone says is verified.
-    let zone = world.email(&["dns", "example.com", "-o", "zone"]).await.fine().out;
+    let zone = world.email(&["dns", "example.com", "-o", "zone"]).await.succeeded().out;
     world.dns.zone("example.com", &zone).unwrap();
     let asking = asking(&world);
     let live = world.email(&with(&["dns", "example.com", "--live"], &asking)).await;
     assert_eq!((live.code, live.err.as_str()), (0, ""), "{live:?}");
     assert_eq!(live.out.matches(" Verified ").count(), 4, "{}", live.out);
 
-    let form = world.email(&["dns", "example.com", "-o", "form"]).await.fine().out;
+    let form = world.email(&["dns", "example.com", "-o", "form"]).await.succeeded().out;
     assert!(form.lines().any(|line| line.starts_with("MX ") && line.ends_with("10 mail.host.test.")), "{form}");
-    world.email(&["dns", "example.com", "-o", "terraform"]).await.fine().says(&["mail_records = {"]);
-    let endpoints = world.email(&["dns", "example.com", "-o", "dnsendpoint"]).await.fine().out;
+    world.email(&["dns", "example.com", "-o", "terraform"]).await.succeeded().shows(&["mail_records = {"]);
+    let endpoints = world.email(&["dns", "example.com", "-o", "dnsendpoint"]).await.succeeded().out;
     let first: serde_json::Value = serde_yaml::from_str(endpoints.split("---\n").next().unwrap()).unwrap();
     assert_eq!((&first["kind"], &first["metadata"]["name"]), (&json!("DNSEndpoint"), &json!("example-mx")));
     assert_eq!(first["spec"]["endpoints"][0]["targets"], json!(["10 mail.host.test"]));
@@ -66,13 +74,13 @@ async fn dns_is_asked_without_a_cluster() {
         .unwrap();
     let asking = asking(&world);
     let offline = ["dns", "example.com", "--live", "--mail-host", "mail.host.test"];
-    let said = call(&with(&offline, &asking)).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    said.says(&["note: DKIM is left out", "MX ", "SPF ", "DMARC "]);
+    let done = call(&with(&offline, &asking)).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.shows(&["note: DKIM is left out", "MX ", "SPF ", "DMARC "]);
     let key = "s1=v=DKIM1;k=rsa;p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC7";
-    let said = call(&with(&[&offline[..], &["--dkim", key]].concat(), &asking)).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    said.says(&["s1._domainkey.example.com", "Missing"]);
+    let done = call(&with(&[&offline[..], &["--dkim", key]].concat(), &asking)).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    done.shows(&["s1._domainkey.example.com", "Missing"]);
     let zone = call(&[
         "dns",
         "example.com",
@@ -86,31 +94,60 @@ async fn dns_is_asked_without_a_cluster() {
         key,
     ])
     .await;
-    zone.fine().says(&["example.com. IN TXT \"v=spf1 mx ip4:192.0.2.9 -all\"", "s1._domainkey.example.com. IN TXT"]);
+    zone.succeeded()
+        .shows(&["example.com. IN TXT \"v=spf1 mx ip4:192.0.2.9 -all\"", "s1._domainkey.example.com. IN TXT"]);
 
     assert_eq!(call(&["dns", "localhost", "--mail-host", "m.host.test"]).await.code, 1);
     assert_eq!(call(&["dns", "example.com", "--dkim", "x=p=y"]).await.code, 2, "--dkim needs --mail-host");
-    let said =
+    let done =
         call(&with(&["dns", "example.com", "--live", "--mail-host", "m.host.test", "--required", "MX,TXT"], &asking))
             .await;
-    assert_eq!(said.code, 2, "{said:?}");
+    assert_eq!(done.code, 2, "{done:?}");
 }
 
 #[tokio::test]
 async fn dns_that_cannot_be_reached_is_3() {
     let port = ground::free_port().unwrap();
     let resolver = format!("127.0.0.1:{port}");
-    let said =
+    let done =
         call(&["dns", "example.com", "--live", "--mail-host", "mail.host.test", "--dns-resolvers", &resolver]).await;
-    assert_eq!(said.code, 3, "{said:?}");
-    said.says(&["DNS can't be reached", "port 53"]);
+    assert_eq!(done.code, 3, "{done:?}");
+    done.shows(&["DNS can't be reached", "port 53"]);
 }
 
 #[tokio::test]
 async fn a_domain_that_the_operator_has_not_checked_says_what_to_do() {
     let world = World::prepare("unchecked").await;
     world.apply(DOMAIN).await;
-    let said = world.email(&["dns", "example.com"]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["has not checked the DNS", "--mail-host HOST"]);
+    let done = world.email(&["dns", "example.com"]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["has not checked the DNS", "--mail-host HOST"]);
+}
+
+#[tokio::test]
+async fn the_certificate_authority_is_the_operators_or_that_of_the_flags() {
+    let world =
+        World::with("caa", mailcow_simulator::Options::default(), &["dns.certificateAuthority=ca.example"]).await;
+    let domain = DOMAIN.replace("domain: example.com", "domain: example.com, dns: {required: [CAA]}");
+    world.apply(&domain).await;
+    let record = |kind: &str, expected: &str| {
+        json!({"type": kind, "name": "example.com", "verdict": "Missing", "required": true, "expected": [expected],
+            "message": "m", "source": "Recursive"})
+    };
+    let status = json!({"status": {"dns": {"records": [record("MX", "10 mail.host.test.")]}}}).to_string();
+    world.kubectl(&["patch", "edom", "example", "--subresource=status", "--type=merge", "-p", &status]).await;
+    world.dns.zone("host.test", "mail CAA 0 issue \"ca.example\"\nmail A 192.0.2.25\n").unwrap();
+    let asking = asking(&world);
+    let verdict = async |more: &[&str]| {
+        let done = world.email(&with(&[&["dns", "example.com", "--live", "-o", "json"], more].concat(), &asking)).await;
+        let records = done.json()["records"].clone();
+        let caa = records.as_array().unwrap().iter().find(|record| record["type"] == "CAA").cloned();
+        caa.unwrap_or_else(|| panic!("{done:?}"))["verdict"].clone()
+    };
+    assert_eq!(verdict(&[]).await, "Verified");
+    assert_eq!(verdict(&["--certificate-authority", "letsencrypt.org"]).await, "Mismatch");
+    let offline = ["dns", "example.com", "--live", "--mail-host", "mail.host.test", "--required", "CAA"];
+    let done = call(&with(&[&offline[..], &["--certificate-authority", "ca.example"]].concat(), &asking)).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(call(&with(&offline, &asking)).await.code, 1, "Mailcow's own is letsencrypt.org");
 }

@@ -6,7 +6,7 @@ use ground::Folder;
 use mailcow_simulator::{FilterKind, Options, SieveFilter, Simulator};
 use serde_json::Value;
 
-use crate::world::{Said, World, call};
+use crate::world::{Finished, World, call};
 
 /// A Mailcow with a bit of everything, made by hand.
 async fn fill(mailcow: &Simulator) {
@@ -50,8 +50,8 @@ async fn fill(mailcow: &Simulator) {
         let url = format!("{}/api/v1/{path}", mailcow.url());
         let request = reqwest::Client::new().post(url).header("X-API-Key", mailcow.api_key());
         let answer = request.header("Content-Type", "application/json").body(body).send().await.unwrap();
-        let said = answer.text().await.unwrap();
-        assert!(said.contains("success") && !said.contains("danger"), "{path}: {said}");
+        let done = answer.text().await.unwrap();
+        assert!(done.contains("success") && !done.contains("danger"), "{path}: {done}");
     }
     mailcow.clear_log();
 }
@@ -63,7 +63,7 @@ fn access(mailcow: &Simulator, folder: &Path) -> Vec<String> {
     vec!["--mailcow-url".to_owned(), mailcow.url(), "--mailcow-api-key-file".to_owned(), file.display().to_string()]
 }
 
-async fn export(mailcow: &Simulator, folder: &Path, more: &[&str]) -> Said {
+async fn export(mailcow: &Simulator, folder: &Path, more: &[&str]) -> Finished {
     let access = access(mailcow, folder);
     let arguments: Vec<&str> =
         ["export"].into_iter().chain(access.iter().map(String::as_str)).chain(more.iter().copied()).collect();
@@ -75,16 +75,16 @@ async fn a_read_only_key_exports_every_field_in_few_requests_and_names_the_rest(
     let (mailcow, folder) =
         (Simulator::start(Options::default()).await.unwrap(), Folder::new("export", false).unwrap());
     fill(&mailcow).await;
-    let said = export(&mailcow, folder.path(), &["-o", "json", "-n", "mail"]).await;
-    assert_eq!((said.code, mailcow.writes()), (0, 0), "{said:?}");
-    said.says(&[
+    let done = export(&mailcow, folder.path(), &["-o", "json", "-n", "mail"]).await;
+    assert_eq!((done.code, mailcow.writes()), (0, 0), "{done:?}");
+    done.shows(&[
         "exported 2 domains, 3 mailboxes and 2 aliases",
         "passwords stay as they are",
         "alias domains, for which there is no kind: alias.example (example.com)",
     ]);
     let requests: Vec<String> = mailcow.requests().iter().map(|request| request.path.clone()).collect();
     assert!(requests.len() <= 16, "{requests:#?}");
-    let all = said.json();
+    let all = done.json();
     let spec = |name: &str| -> Value {
         let items = all["items"].as_array().unwrap();
         let found = items.iter().find(|item| item["metadata"]["name"] == name);
@@ -106,13 +106,13 @@ async fn a_read_only_key_exports_every_field_in_few_requests_and_names_the_rest(
     assert_eq!(spec("info.example.com")["publicComment"], "all of us");
     assert_eq!(spec("catch-all.example.com")["sink"], "Discard");
 
-    let said = export(&mailcow, folder.path(), &["--domain", "exmaple.com"]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["no domain exmaple.com; did you mean example.com?"]);
-    let said = export(&mailcow, folder.path(), &["--domain", "EXAMPLE.com"]).await;
-    assert_eq!(said.code, 0);
-    assert!(said.out.contains("\"vacation\" is its user's own Sieve script"), "{}", said.out);
-    assert!(!said.out.contains("other.example"), "{}", said.out);
+    let done = export(&mailcow, folder.path(), &["--domain", "exmaple.com"]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["no domain exmaple.com; did you mean example.com?"]);
+    let done = export(&mailcow, folder.path(), &["--domain", "EXAMPLE.com"]).await;
+    assert_eq!(done.code, 0);
+    assert!(done.out.contains("\"vacation\" is its user's own Sieve script"), "{}", done.out);
+    assert!(!done.out.contains("other.example"), "{}", done.out);
 }
 
 #[tokio::test]
@@ -128,8 +128,8 @@ async fn a_folder_has_a_file_for_each_domain_and_never_half_of_one() {
         names.sort();
         names
     };
-    let said = export(&mailcow, folder.path(), &["--out", &out_text]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+    let done = export(&mailcow, folder.path(), &["--out", &out_text]).await;
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{done:?}");
     assert_eq!(files(), ["example.com.yaml", "other.example.yaml"]);
     let before = std::fs::read_to_string(out.join("other.example.yaml")).unwrap();
     assert!(before.starts_with("# other.example on http://127.0.0.1:"), "{before}");
@@ -151,9 +151,9 @@ async fn a_folder_has_a_file_for_each_domain_and_never_half_of_one() {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let pid = child.id().unwrap();
     assert!(std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
-    let said = Said::of(child.wait_with_output().await.unwrap());
-    assert_eq!(said.code, 1, "{said:?}");
-    said.says(&["interrupted"]);
+    let done = Finished::of(child.wait_with_output().await.unwrap());
+    assert_eq!(done.code, 1, "{done:?}");
+    done.shows(&["interrupted"]);
     assert_eq!(files(), ["example.com.yaml", "other.example.yaml"], "no half file, no temporary file");
     assert_eq!(std::fs::read_to_string(out.join("other.example.yaml")).unwrap(), before);
 }
@@ -163,29 +163,29 @@ async fn wrong_access_is_told_apart() {
     let (mailcow, folder) =
         (Simulator::start(Options::default()).await.unwrap(), Folder::new("export", false).unwrap());
     let key = folder.write("wrong", "WRONG0-WRONG0-WRONG0-WRONG0-WRONG0").unwrap().display().to_string();
-    let said = call(&["export", "--mailcow-url", &mailcow.url(), "--mailcow-api-key-file", &key]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["refuses the API key or your IP address", "authentication failed"]);
-    assert!(!said.err.contains("WRONG0"));
+    let done = call(&["export", "--mailcow-url", &mailcow.url(), "--mailcow-api-key-file", &key]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["refuses the API key or your IP address", "authentication failed"]);
+    assert!(!done.err.contains("WRONG0"));
     let nobody = format!("http://127.0.0.1:{}", ground::free_port().unwrap());
-    let said = call(&["export", "--mailcow-url", &nobody, "--mailcow-api-key-file", &key]).await;
-    assert_eq!(said.code, 3, "{said:?}");
+    let done = call(&["export", "--mailcow-url", &nobody, "--mailcow-api-key-file", &key]).await;
+    assert_eq!(done.code, 3, "{done:?}");
     assert_eq!(call(&["export", "--mailcow-url", &nobody]).await.code, 2);
-    let said = call(&["export", "--mailcow-url", "mail.example.com", "--mailcow-api-key-file", &key]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["use a URL such as https://mail.example.com"]);
+    let done = call(&["export", "--mailcow-url", "mail.example.com", "--mailcow-api-key-file", &key]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["use a URL such as https://mail.example.com"]);
 }
 
 #[tokio::test]
 async fn the_operators_connection_is_used_and_who_may_not_read_it_is_told_so() {
     let world = World::prepare("access").await;
     fill(&world.mailcow).await;
-    let said = world.email(&["export", "-o", "json"]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["the Secret mailcow-operator-mailcow", "does not exist", "--mailcow-url"]);
+    let done = world.email(&["export", "-o", "json"]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["the Secret mailcow-operator-mailcow", "does not exist", "--mailcow-url"]);
     world.connect().await;
-    let said = world.email(&["export", "-o", "json"]).await;
-    assert_eq!((said.code, said.json()["items"].as_array().unwrap().len()), (0, 7), "{said:?}");
+    let done = world.email(&["export", "-o", "json"]).await;
+    assert_eq!((done.code, done.json()["items"].as_array().unwrap().len()), (0, 7), "{done:?}");
 
     // Somebody who may look at everything but Secrets.
     let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: viewer}";
@@ -194,12 +194,12 @@ async fn the_operators_connection_is_used_and_who_may_not_read_it_is_told_so() {
     world.kubectl(&["create", "rolebinding", "viewer", "--clusterrole=view", &subject]).await;
     let viewer = world.plane.service_account_kubeconfig(&world.namespace, "viewer").await.unwrap();
     let viewer = viewer.display().to_string();
-    let said = call(&["export", "--kubeconfig", &viewer, "--operator-namespace", &world.namespace]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["no right to get secrets", "--mailcow-api-key-file"]);
-    let said = world.email(&["export", "--server", "internl"]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["has no server internl"]);
+    let done = call(&["export", "--kubeconfig", &viewer, "--operator-namespace", &world.namespace]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["no right to get secrets", "--mailcow-api-key-file"]);
+    let done = world.email(&["export", "--server", "internl"]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["has no server internl"]);
 }
 
 #[tokio::test]
@@ -226,14 +226,14 @@ async fn a_mailcow_that_is_run_by_hand_is_taken_over_with_nothing_but_marks_and_
     for object in objects {
         world.until(object, "Paused", "True").await;
         ground::wait_until(crate::world::LIMIT, object, async || {
-            let said = of(object).await;
-            if said == "paused; not written: ownership mark" { Ok(()) } else { Err(said) }
+            let done = of(object).await;
+            if done == "paused; not written: ownership mark" { Ok(()) } else { Err(done) }
         })
         .await
         .unwrap();
     }
-    let said = world.email(&["resume", "--all", "--wait"]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let done = world.email(&["resume", "--all", "--wait"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
     let secrets = world.kubectl(&["get", "secrets", "-o", "name"]).await;
     assert!(!secrets.contains("ada"), "a mailbox that was there keeps its password: {secrets}");
     let marks = world.mailcow.writes();
@@ -241,13 +241,13 @@ async fn a_mailcow_that_is_run_by_hand_is_taken_over_with_nothing_but_marks_and_
     assert!(marks <= objects.len() + 1, "{:?}", world.mailcow.requests());
 
     // What objects manage is not exported again, unless it is asked for; then it keeps its names.
-    let said = world.email(&["export", "-o", "json"]).await;
-    assert_eq!(said.json()["items"], serde_json::json!([]));
-    said.says(&["left out 7 entries"]);
-    let said = world.email(&["export", "--managed"]).await.out;
+    let done = world.email(&["export", "-o", "json"]).await;
+    assert_eq!(done.json()["items"], serde_json::json!([]));
+    done.shows(&["left out 7 entries"]);
+    let done = world.email(&["export", "--managed"]).await.out;
     assert!(
-        said.contains(&format!("# managed by EmailDomain {}/example.com of the cluster testing", world.namespace)),
-        "{said}"
+        done.contains(&format!("# managed by EmailDomain {}/example.com of the cluster testing", world.namespace)),
+        "{done}"
     );
 
     // And back.

@@ -2,7 +2,7 @@
 
 use ground::Folder;
 
-use crate::world::{DOMAIN, Said, World, bare_plane, call, plane, program};
+use crate::world::{DOMAIN, Finished, World, bare_plane, call, plane, program};
 
 fn kubeconfig(port: u16) -> String {
     format!(
@@ -14,23 +14,23 @@ fn kubeconfig(port: u16) -> String {
 
 #[tokio::test]
 async fn without_a_cluster_the_exit_code_is_3_and_the_message_says_what_to_do() {
-    let said = call(&["status"]).await;
-    assert_eq!(said.code, 3);
-    said.says(&["no cluster is given", "--kubeconfig FILE"]);
+    let done = call(&["status"]).await;
+    assert_eq!(done.code, 3);
+    done.shows(&["no cluster is given", "--kubeconfig FILE"]);
 
     let folder = Folder::new("frame", false).unwrap();
     let port = ground::free_port().unwrap();
     let file = folder.write("config", kubeconfig(port)).unwrap().display().to_string();
-    let said = call(&["status", "--kubeconfig", &file]).await;
-    assert_eq!((said.code, said.out.as_str()), (3, ""));
-    said.says(&["the cluster can't be reached", "refused", "--context"]);
+    let done = call(&["status", "--kubeconfig", &file]).await;
+    assert_eq!((done.code, done.out.as_str()), (3, ""));
+    done.shows(&["the cluster can't be reached", "refused", "--context"]);
 
-    let said = call(&["status", "--kubeconfig", &file, "--context", "prodution"]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["no context prodution; did you mean production?"]);
-    let said = call(&["status", "--kubeconfig", "/nowhere"]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["the kubeconfig /nowhere"]);
+    let done = call(&["status", "--kubeconfig", &file, "--context", "prodution"]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["no context prodution; did you mean production?"]);
+    let done = call(&["status", "--kubeconfig", "/nowhere"]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["the kubeconfig /nowhere"]);
     let broken = folder.write("broken", "clusters: 7").unwrap().display().to_string();
     assert_eq!(call(&["status", "--kubeconfig", &broken]).await.code, 1);
 }
@@ -42,13 +42,13 @@ async fn kubeconfigs_of_the_variable_are_merged_and_missing_ones_ignored() {
     let admin = plane.admin_kubeconfig().display().to_string();
     let call = async |files: String, arguments: &[&str]| {
         let mut command = program(arguments);
-        Said::of(command.env("KUBECONFIG", files).output().await.unwrap())
+        Finished::of(command.env("KUBECONFIG", files).output().await.unwrap())
     };
-    let said = call(format!("/nowhere:{admin}"), &["status", "-n", &namespace]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    said.says(&["there is no EmailDomain in the namespace merged-"]);
-    let said = call("/nowhere".to_owned(), &["status"]).await;
-    assert_eq!(said.code, 3, "{said:?}");
+    let done = call(format!("/nowhere:{admin}"), &["status", "-n", &namespace]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.shows(&["there is no EmailDomain in the namespace merged-"]);
+    let done = call("/nowhere".to_owned(), &["status"]).await;
+    assert_eq!(done.code, 3, "{done:?}");
 }
 
 #[tokio::test]
@@ -56,32 +56,32 @@ async fn a_missing_right_is_named_and_impersonation_works_as_in_kubectl() {
     let plane = plane().await;
     let namespace = plane.namespace("rights").await.unwrap();
     let nobody = plane.service_account_kubeconfig(&namespace, "default").await.unwrap().display().to_string();
-    let said = call(&["status", "--kubeconfig", &nobody]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["no right to list email", &format!("in the namespace {namespace}"), "such as view"]);
-    let said = call(&["status", "-A", "--kubeconfig", &nobody]).await;
-    said.says(&["in all namespaces", "choose one namespace with -n"]);
-    let said = call(&["pause", "edom/x", "--kubeconfig", &nobody]).await;
-    said.says(&["no right to get emaildomains"]);
+    let done = call(&["status", "--kubeconfig", &nobody]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["no right to list email", &format!("in the namespace {namespace}"), "such as view"]);
+    let done = call(&["status", "-A", "--kubeconfig", &nobody]).await;
+    done.shows(&["in all namespaces", "choose one namespace with -n"]);
+    let done = call(&["pause", "edom/x", "--kubeconfig", &nobody]).await;
+    done.shows(&["no right to get emaildomains"]);
 
     let admin = plane.admin_kubeconfig().display().to_string();
     let admin = ["--kubeconfig", admin.as_str(), "-n", namespace.as_str()];
-    let said = call(&[&["status", "--as", "jane"], &admin[..]].concat()).await;
-    assert_eq!(said.code, 1);
-    said.says(&["\"jane\""]);
-    let said = call(&[&["status", "--as", "jane", "--as-group", "system:masters"], &admin[..]].concat()).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let done = call(&[&["status", "--as", "jane"], &admin[..]].concat()).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["\"jane\""]);
+    let done = call(&[&["status", "--as", "jane", "--as-group", "system:masters"], &admin[..]].concat()).await;
+    assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(call(&[&["status", "--as-group", "g"], &admin[..]].concat()).await.code, 1);
 }
 
 #[tokio::test]
-async fn a_cluster_without_the_crds_is_told_from_an_empty_one() {
+async fn a_cluster_without_the_crds_is_no_empty_one() {
     let plane = bare_plane().await;
     let admin = plane.admin_kubeconfig().display().to_string();
     for verb in [&["status"][..], &["pause", "--all"], &["dns", "example.com"]] {
-        let said = call(&[verb, &["--kubeconfig", &admin]].concat()).await;
-        assert_eq!(said.code, 1, "{said:?}");
-        said.says(&["the CRDs are missing", "kubectl apply --server-side -f crds/"]);
+        let done = call(&[verb, &["--kubeconfig", &admin]].concat()).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        done.shows(&["the CRDs are missing", "kubectl apply --server-side -f crds/"]);
     }
 }
 
@@ -90,11 +90,11 @@ async fn names_that_do_not_exist_are_answered_with_the_nearest() {
     let world = World::prepare("nearest").await;
     world.apply(DOMAIN).await;
     for arguments in [&["status", "exmaple.com"][..], &["dns", "exmaple"], &["reconcile", "edom/exmaple"]] {
-        let said = world.email(arguments).await;
-        assert_eq!(said.code, 1, "{said:?}");
-        said.says(&["did you mean example"]);
+        let done = world.email(arguments).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        done.shows(&["did you mean example"]);
     }
-    world.email(&["reconcile", "mailbx/ada"]).await.says(&["did you mean mailbox"]);
+    world.email(&["reconcile", "mailbx/ada"]).await.shows(&["did you mean mailbox"]);
 }
 
 #[tokio::test]
@@ -107,13 +107,13 @@ async fn kubectl_finds_the_plugin_and_a_closed_pipe_is_no_error() {
     let shell = async |script: &str| {
         let mut command = tokio::process::Command::new("bash");
         command.args(["-c", script]).env("PATH", &path).env("KUBECONFIG", world.plane.admin_kubeconfig());
-        Said::of(command.env("NS", &world.namespace).output().await.unwrap())
+        Finished::of(command.env("NS", &world.namespace).output().await.unwrap())
     };
-    let said = shell("kubectl email status -n $NS").await;
-    assert_eq!(said.code, 0, "{said:?}");
-    said.says(&["example.com"]);
-    let said = shell("kubectl email status -n $NS -o json | true; exit ${PIPESTATUS[0]}").await.fine();
-    assert_eq!(said.out, "");
+    let done = shell("kubectl email status -n $NS").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.shows(&["example.com"]);
+    let done = shell("kubectl email status -n $NS -o json | true; exit ${PIPESTATUS[0]}").await.succeeded();
+    assert_eq!(done.out, "");
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_terminal_has_colours_and_its_own_width_and_a_pipe_has_neither() {
     let world = World::prepare("terminal").await;
     world.apply(DOMAIN).await;
     let place = world.place().join(" ");
-    let script = async |variable: &str| {
+    let script = async |variable: &str, value: &str| {
         let inner = format!("stty cols 60; {} status {place}", env!("CARGO_BIN_EXE_kubectl-email"));
         let mut command = tokio::process::Command::new("script");
         command
@@ -129,18 +129,25 @@ async fn a_terminal_has_colours_and_its_own_width_and_a_pipe_has_neither() {
             .env("SHELL", "/bin/bash")
             .env("TERM", "xterm")
             .env("LC_ALL", "C.UTF-8");
-        let command = command.env_remove("NO_COLOR").env(variable, "1");
+        let command = command.env_remove("NO_COLOR").env(variable, value);
         let output = command.stdin(std::process::Stdio::null()).output().await.unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let coloured = script("UNRELATED").await;
-    assert!(coloured.contains("\u{1b}[38;5;"), "{coloured:?}");
-    let plain = script("NO_COLOR").await;
+    for (variable, value) in [("UNRELATED", "1"), ("NO_COLOR", "")] {
+        let coloured = script(variable, value).await;
+        assert!(coloured.contains("\u{1b}[38;5;"), "{variable}={value}: {coloured:?}");
+    }
+    // By no-color.org the value does not matter.
+    for value in ["0", "false"] {
+        let plain = script("NO_COLOR", value).await;
+        assert!(!plain.contains("\u{1b}[38;5;"), "NO_COLOR={value}: {plain:?}");
+    }
+    let plain = script("NO_COLOR", "1").await;
     // Progress is removed with the same control character.
     let lines: Vec<&str> = plain.lines().map(|line| line.rsplit("\u{1b}[K").next().unwrap().trim_end()).collect();
     assert!(!lines.iter().any(|line| line.contains('\u{1b}')), "{plain:?}");
     assert!(lines.iter().all(|line| line.chars().count() <= 60), "{plain}");
-    let piped = world.email(&["status"]).await.fine().out;
+    let piped = world.email(&["status"]).await.succeeded().out;
     assert!(!piped.contains('\u{1b}') && piped.lines().any(|line| line.len() > 60), "{piped}");
 }
 
@@ -175,10 +182,10 @@ async fn wrong_usage_is_2_and_help_names_the_plugin_as_people_call_it() {
         assert_eq!(call(arguments).await.code, 2, "{arguments:?}");
     }
     for verb in ["status", "dns", "reconcile", "pause", "resume", "rotate", "rules"] {
-        let said = call(&[verb, "--help"]).await.fine();
-        said.says(&["Usage: kubectl email"]);
-        assert!(said.out.lines().all(|line| !line.contains("kubectl-email")), "{}", said.out);
+        let done = call(&[verb, "--help"]).await.succeeded();
+        done.shows(&["Usage: kubectl email"]);
+        assert!(done.out.lines().all(|line| !line.contains("kubectl-email")), "{}", done.out);
     }
-    let said = call(&["reconcile"]).await;
-    assert_eq!(said.code, 3, "no cluster: {said:?}");
+    let done = call(&["reconcile"]).await;
+    assert_eq!(done.code, 3, "no cluster: {done:?}");
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{ADA, DOMAIN, World};
+use ground::wait_until;
+
+use crate::world::{ADA, DOMAIN, LIMIT, World, call_with};
 
 fn of<'a>(plan: &'a Value, name: &str) -> &'a Value {
     let changes = plan["changes"].as_array().unwrap();
@@ -38,12 +40,12 @@ async fn an_export_plans_no_change_before_and_after_it_is_applied() {
     let exported = world.email(&["export"]).await.out;
     // What the alias allows anyway is no change.
     let more = exported.replace("  quota: 10Mi\n", "  quota: 10Mi\n  senderAcl: [info@example.com]\n");
-    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &more).await;
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &more).await;
     let ada =
-        said.json()["changes"].as_array().unwrap().iter().find(|one| one["name"] == "ada.example.com").unwrap().clone();
-    assert_eq!((&ada["action"], &ada["fields"]), (&json!("Adopt"), &json!([])), "{said:?}");
-    let said = world.email_with(&["plan", "-f", "-"], &exported).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "plan: 4 to adopt (only the ownership mark)\n"), "{said:?}");
+        done.json()["changes"].as_array().unwrap().iter().find(|one| one["name"] == "ada.example.com").unwrap().clone();
+    assert_eq!((&ada["action"], &ada["fields"]), (&json!("Adopt"), &json!([])), "{done:?}");
+    let done = world.email_with(&["plan", "-f", "-"], &exported).await;
+    assert_eq!((done.code, done.out.as_str()), (0, "plan: 4 to adopt (only the ownership mark)\n"), "{done:?}");
     assert_eq!(world.mailcow.writes(), 0);
     world.apply(&exported).await;
     world.start().await;
@@ -51,8 +53,8 @@ async fn an_export_plans_no_change_before_and_after_it_is_applied() {
         world.ready(object).await;
     }
     let writes = world.mailcow.writes();
-    let said = world.email_with(&["plan", "-f", "-"], &exported).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "plan: 4 unchanged\n"), "{said:?}");
+    let done = world.email_with(&["plan", "-f", "-"], &exported).await;
+    assert_eq!((done.code, done.out.as_str()), (0, "plan: 4 unchanged\n"), "{done:?}");
     assert_eq!(world.mailcow.writes(), writes);
     let requests: Vec<String> = world.mailcow.requests().into_iter().map(|request| request.path).collect();
     assert!(!requests.iter().any(|path| path.starts_with("edit/domain") && path.contains("active")), "{requests:?}");
@@ -101,9 +103,9 @@ spec: {mailboxRef: {name: ada}, actions: [{createTask: {sink: tracker}}]}
 ";
     world.mailcow.clear_log();
     let manifests = format!("{DOMAIN}{changed}{new}");
-    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &manifests).await;
-    assert_eq!((said.code, said.err.as_str(), world.mailcow.writes()), (1, "", 0), "{said:?}");
-    let plan = said.json();
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &manifests).await;
+    assert_eq!((done.code, done.err.as_str(), world.mailcow.writes()), (1, "", 0), "{done:?}");
+    let plan = done.json();
     let change = |from: &str, to: &str, destructive: bool| json!({"from": from, "to": to, "destructive": destructive});
     for (name, expected) in [
         ("displayName", change("Ada", "Countess", false)),
@@ -125,7 +127,7 @@ spec: {mailboxRef: {name: ada}, actions: [{createTask: {sink: tracker}}]}
 
     let text = world.email_with(&["plan", "-f", "-"], &manifests).await;
     assert_eq!(text.code, 1);
-    text.says(&["~", "Active", "Inactive", "3 of these changes take mail or access away", "3 refused"]);
+    text.shows(&["~", "Active", "Inactive", "3 of these changes take mail or access away", "3 refused"]);
     assert!(text.out.lines().any(|line| line.starts_with("~!") || line.starts_with('!')), "{}", text.out);
     // Nothing was stored.
     let names = world.kubectl(&["get", "email", "-o", "name"]).await;
@@ -138,15 +140,15 @@ async fn entries_of_others_are_refused_and_paused_objects_change_nothing() {
     world.apply(&format!("{DOMAIN}{ADA}")).await;
     world.ready("embx/ada").await;
     let twin = ADA.replace("name: ada,", "name: twin,");
-    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &twin).await;
-    assert_eq!(said.code, 1);
-    assert!(of(&said.json(), "twin")["message"].as_str().unwrap().contains("belongs to another owner"), "{said:?}");
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &twin).await;
+    assert_eq!(done.code, 1);
+    assert!(of(&done.json(), "twin")["message"].as_str().unwrap().contains("belongs to another owner"), "{done:?}");
     let paused = ADA
         .replace("labels: {team: a}", "annotations: {email.askrobots.com/paused: 'true'}")
         .replace("localPart: ada,", "localPart: ada, displayName: X,");
-    let said = world.email_with(&["plan", "-f", "-"], &paused).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    said.says(&["paused: nothing is written until it is resumed", "displayName", "plan: 1 paused"]);
+    let done = world.email_with(&["plan", "-f", "-"], &paused).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.shows(&["paused: nothing is written until it is resumed", "displayName", "plan: 1 paused"]);
 }
 
 #[tokio::test]
@@ -158,30 +160,131 @@ async fn a_namespace_that_the_domain_does_not_allow_is_refused() {
     let there = ADA
         .replace("name: ada,", &format!("name: ada, namespace: {guest},"))
         .replace("{name: example}", &format!("{{name: example, namespace: {}}}", world.namespace));
-    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &there).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(of(&said.json(), "ada")["message"].as_str().unwrap().contains("does not allow this namespace"));
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &there).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(of(&done.json(), "ada")["message"].as_str().unwrap().contains("does not allow this namespace"));
     let open = DOMAIN.replace("domain: example.com", "domain: example.com, allowedNamespaces: {from: All}");
-    let said = world.email_with(&["plan", "-f", "-", "-o", "json"], &format!("{open}{there}")).await;
-    assert_eq!(of(&said.json(), "ada")["action"], "Create", "{said:?}");
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &format!("{open}{there}")).await;
+    assert_eq!(of(&done.json(), "ada")["action"], "Create", "{done:?}");
+}
+
+const RULE: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailForwardingRule
+metadata: {name: invoices}
+spec: {mailboxRef: {name: ada}, actions: [{forward: {to: [books@far.example]}}]}
+";
+
+#[tokio::test]
+async fn domains_of_other_namespaces_count_as_far_as_they_may_be_read() {
+    let world = World::prepare("host").await;
+    world.apply(&DOMAIN.replace("domain: example.com", "domain: example.com, allowedNamespaces: {from: All}")).await;
+    let guest = world.plane.namespace("guest").await.unwrap();
+    let ada = ADA.replace("{name: example}", &format!("{{name: example, namespace: {}}}", world.namespace));
+    world.plane.apply(&ada, &guest).await.unwrap();
+    world.let_read("guest", &guest, "'*'").await;
+    let admin = world.plane.admin_kubeconfig().display().to_string();
+    let access = world.access(world.mailcow.api_key());
+    let plan = async |input: &str| {
+        let place = ["plan", "-f", "-", "-o", "json", "--kubeconfig", &admin, "-n", &guest, "--as", "guest"];
+        let access = access.iter().map(String::as_str);
+        let done = call_with(&place.into_iter().chain(access).collect::<Vec<_>>(), input).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        done.json()
+    };
+    // Only the rule is in the file: its mailbox and the mailbox's domain are in the cluster.
+    let plan_of_rule = plan(RULE).await;
+    let message = of(&plan_of_rule, "invoices")["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.contains("the EmailDomain example of the namespace")
+            && message.contains(&format!("no right to list emaildomains in the namespace {}", world.namespace)),
+        "{message}"
+    );
+    world.let_read("guest", &world.namespace, "emaildomains").await;
+    let plan_of_rule = plan(RULE).await;
+    let script = &plan_of_rule["changes"][0];
+    assert_eq!(
+        (&script["kind"], &script["address"]),
+        (&json!("script"), &json!("ada@example.com")),
+        "{plan_of_rule:#}"
+    );
+    assert_eq!(script["fields"][0]["to"], format!("{guest}/invoices"));
 }
 
 #[tokio::test]
-async fn wrong_input_is_told_before_anything_is_asked() {
+async fn objects_that_are_being_deleted_are_no_longer_there() {
+    let world = World::prepare("deleting").await;
+    world.connect().await;
+    let old = ADA
+        .replace("name: ada,", "name: old, finalizers: [example.com/hold],")
+        .replace("localPart: ada", "localPart: old");
+    world.apply(&format!("{DOMAIN}{old}")).await;
+    world.kubectl(&["delete", "embx", "old", "--wait=false"]).await;
+    let alias = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailAlias
+metadata: {name: info}
+spec: {localPart: info, domainRef: {name: example}, gotoMailboxRefs: [{name: old}]}
+";
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], alias).await;
+    let message = of(&done.json(), "info")["message"].clone();
+    assert_eq!(message, "spec.gotoMailboxRefs: the EmailMailbox old is being deleted", "{done:?}");
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &old).await;
+    let message = of(&done.json(), "old")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("is being deleted; apply it when that is gone"), "{message}");
+    world.kubectl(&["patch", "embx", "old", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).await;
+    wait_until(LIMIT, "the mailbox to be gone", async || {
+        let there = world.kubectl(&["get", "embx", "-o", "name"]).await;
+        if there.is_empty() { Ok(()) } else { Err(there) }
+    })
+    .await
+    .unwrap();
+    let done = world.email_with(&["plan", "-f", "-", "-o", "json"], &old).await;
+    assert_eq!(of(&done.json(), "old")["action"], "Create", "{done:?}");
+}
+
+#[tokio::test]
+async fn what_a_feature_gate_turns_off_is_no_change() {
+    let world = World::prepare("gates").await;
+    world.connect().await;
+    world.apply(&format!("{DOMAIN}{ADA}")).await;
+    let plan = async |input: &str| world.email_with(&["plan", "-f", "-", "-o", "json"], input).await.json();
+    let tasks = RULE.replace("forward: {to: [books@far.example]}", "createTask: {sink: tracker}");
+    let message = |plan: &Value| of(plan, "invoices")["message"].as_str().unwrap().to_owned();
+    let found = message(&plan(&tasks).await);
+    assert!(found.contains("the feature gate TaskDelivery is off in this installation"), "{found}");
+    let publishing = DOMAIN.replace("domain: example.com", "domain: example.org, dns: {publish: ConfigMap}");
+    let found = of(&plan(&publishing.replace("name: example", "name: other")).await, "other")["message"].to_string();
+    assert!(
+        found.contains("spec.dns.publish: nothing happens, because the feature gate DNSPublishing is off"),
+        "{found}"
+    );
+    world.helm("upgrade", &["featureGates.ForwardingRules=false"]).await;
+    let rules_off = plan(RULE).await;
+    assert!(message(&rules_off).contains("the feature gate ForwardingRules is off"), "{rules_off:#}");
+    assert_eq!(rules_off["changes"].as_array().unwrap().len(), 1, "no script changes: {rules_off:#}");
+    world.helm("upgrade", &["featureGates.EmailHosting=false"]).await;
+    let found = of(&plan(ADA).await, "ada")["message"].to_string();
+    assert!(found.contains("the feature gate EmailHosting is off"), "{found}");
+}
+
+#[tokio::test]
+async fn wrong_input_is_refused_before_anything_is_asked() {
     let world = World::prepare("input").await;
+    world.connect().await;
     for (input, why) in [
-        ("a: [", "did not find"),
+        ("a: [", "did not find expected"),
         ("kind: Pod\napiVersion: v1", "no object of a kind"),
         (&*ADA.replace("localPart", "lokalPart"), "unknown field `lokalPart`"),
     ] {
-        let said = world.email_with(&["plan", "-f", "-"], input).await;
-        assert_eq!(said.code, 1, "{input}: {said:?}");
-        if why != "did not find" {
-            said.says(&[why]);
-        }
+        let done = world.email_with(&["plan", "-f", "-"], input).await;
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{input}: {done:?}");
+        assert!(done.err.contains(why), "{input}: {done:?}");
     }
     assert_eq!(world.email(&["plan"]).await.code, 2);
-    let said = world.email_with(&["plan", "-f", "-"], DOMAIN).await;
-    assert_eq!(said.code, 1);
-    said.says(&["does not exist in the namespace", "--mailcow-url"]);
+    assert_eq!(world.mailcow.reads(), 0, "{:?}", world.mailcow.requests());
+    world.kubectl(&["delete", "secret", "mailcow-operator-mailcow"]).await;
+    let done = world.email_with(&["plan", "-f", "-"], DOMAIN).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["does not exist in the namespace", "--mailcow-url"]);
 }

@@ -15,38 +15,39 @@ async fn quarantined_mail_is_listed_shown_released_and_deleted() {
         ["ada@example.com", "bob@example.com", "x@other.example"]
             .map(|to| state.seed_quarantine(to, "spam@far.example", "Buy \u{1b}[2J now", 21.5))
     });
-    let said = world.email(&["quarantine", "list"]).await.fine();
-    let lines: Vec<&str> = said.out.lines().collect();
-    assert!(lines[0].starts_with("ID") && lines[1].starts_with(&ids[2].to_string()), "the newest first: {}", said.out);
-    assert!(!said.out.contains('\u{1b}'));
-    let listed = world.email(&["quarantine", "list", "--recipient", "EXAMPLE.com", "-o", "json"]).await.fine().json();
+    let done = world.email(&["quarantine", "list"]).await.succeeded();
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(lines[0].starts_with("ID") && lines[1].starts_with(&ids[2].to_string()), "the newest first: {}", done.out);
+    assert!(!done.out.contains('\u{1b}'));
+    let listed =
+        world.email(&["quarantine", "list", "--recipient", "EXAMPLE.com", "-o", "json"]).await.succeeded().json();
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert_eq!((&listed[1]["recipient"], &listed[1]["score"]), (&"ada@example.com".into(), &21.5.into()));
 
     let first = ids[0].to_string();
-    let shown = world.email(&["quarantine", "show", &first]).await.fine();
+    let shown = world.email(&["quarantine", "show", &first]).await.succeeded();
     assert!(!shown.out.is_empty());
-    let said = world.email(&["quarantine", "release", &first]).await.fine();
-    assert_eq!(said.out, format!("{first} released\n"));
+    let done = world.email(&["quarantine", "release", &first]).await.succeeded();
+    assert_eq!(done.out, format!("{first} released\n"));
     assert_eq!(world.mailcow.inspect(|state| state.release.sent.len()), 1);
-    let said = world.email(&["quarantine", "release", &first]).await;
-    assert_eq!(said.code, 1);
-    said.says(&[&format!("no mail {first} is in the quarantine")]);
+    let done = world.email(&["quarantine", "release", &first]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&[&format!("no mail {first} is in the quarantine")]);
 
-    let said = world.email(&["quarantine", "delete", "--sender", "spam@"]).await;
-    assert_eq!(said.code, 1, "nobody was asked");
-    said.says(&["2 mails would be deleted", "--yes"]);
+    let done = world.email(&["quarantine", "delete", "--sender", "spam@"]).await;
+    assert_eq!(done.code, 1, "nobody was asked");
+    done.shows(&["2 mails would be deleted", "--yes"]);
     assert_eq!(world.mailcow.inspect(|state| state.quarantine.len()), 2);
-    world.email(&["quarantine", "delete", "--sender", "spam@", "--yes"]).await.fine();
+    world.email(&["quarantine", "delete", "--sender", "spam@", "--yes"]).await.succeeded();
     assert_eq!(world.mailcow.inspect(|state| state.quarantine.len()), 0);
-    let said = world.email(&["quarantine", "list"]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    let done = world.email(&["quarantine", "list"]).await;
+    assert_eq!((done.code, done.out.as_str()), (0, ""));
     assert_eq!(world.email(&["quarantine", "delete"]).await.code, 2);
 
     let key = world.folder().join("key");
     std::fs::write(&key, world.mailcow.read_only_key()).unwrap();
     let (url, key) = (world.mailcow.url(), key.display().to_string());
-    let said = world.email(&["quarantine", "delete", "1", "--mailcow-url", &url, "--mailcow-api-key-file", &key]).await;
-    assert_eq!(said.code, 1);
-    said.says(&["is read-only; use the read-write key"]);
+    let done = world.email(&["quarantine", "delete", "1", "--mailcow-url", &url, "--mailcow-api-key-file", &key]).await;
+    assert_eq!(done.code, 1);
+    done.shows(&["is read-only; use the read-write key"]);
 }

@@ -26,8 +26,8 @@ async fn the_archive_has_what_a_maintainer_needs_and_no_secret() {
     let leak = format!("email.example/note={password} {}", world.mailcow.api_key());
     world.kubectl(&["annotate", "embx", "ada", &leak]).await;
     let file = world.folder().join("report.tar.gz");
-    let said = world.email(&["report", "-o", &file.display().to_string()]).await;
-    assert_eq!((said.code, said.out.trim()), (0, &*file.display().to_string()), "{said:?}");
+    let done = world.email(&["report", "-o", &file.display().to_string()]).await;
+    assert_eq!((done.code, done.out.trim()), (0, &*file.display().to_string()), "{done:?}");
     let unpacked = world.folder().join("unpacked");
     std::fs::create_dir(&unpacked).unwrap();
     let tar = Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(&unpacked).status().unwrap();
@@ -59,10 +59,10 @@ async fn who_may_not_read_everything_gets_the_rest_and_a_list_of_what_is_missing
     let viewer =
         world.plane.service_account_kubeconfig(&world.namespace, "viewer").await.unwrap().display().to_string();
     let file = world.folder().join("report.tar.gz").display().to_string();
-    let said = call(&["report", "-o", &file, "--kubeconfig", &viewer]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    said.says(&["not in the report: no right to list emailmailboxes", "Secrets may not be read"]);
+    let done = call(&["report", "-o", &file, "--kubeconfig", &viewer]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.shows(&["not in the report: no right to list emailmailboxes", "Secrets may not be read"]);
     assert!(std::fs::metadata(&file).unwrap().len() > 0);
-    let said = call(&["report", "-o", "/nowhere/report.tar.gz", "--kubeconfig", &viewer]).await;
-    assert_eq!(said.code, 1);
+    let done = call(&["report", "-o", "/nowhere/report.tar.gz", "--kubeconfig", &viewer]).await;
+    assert_eq!(done.code, 1);
 }

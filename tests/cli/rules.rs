@@ -41,20 +41,20 @@ impl Drop for Folder {
     }
 }
 
-/// What a call said.
-struct Said {
+/// The exit code and the output of a call.
+struct Finished {
     code: i32,
     out: String,
     err: String,
 }
 
-impl Said {
+impl Finished {
     fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap()
     }
 }
 
-fn call(arguments: &[&str], input: &str) -> Said {
+fn call(arguments: &[&str], input: &str) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-email"));
     command.arg("rules").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -62,7 +62,7 @@ fn call(arguments: &[&str], input: &str) -> Said {
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    Finished { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn rule(name: &str, spec: &str) -> String {
@@ -86,20 +86,20 @@ fn bad() -> String {
 
 #[test]
 fn check_says_of_each_rule_whether_it_is_valid_and_fails_when_one_is_not() {
-    let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{}", invoices()));
+    let done = call(&["check", "-f", "-"], &format!("{MAILBOX}{}", invoices()));
     assert_eq!(
-        (said.code, said.out.as_str(), said.err.as_str()),
+        (done.code, done.out.as_str(), done.err.as_str()),
         (0, "RULE            VALID   WHY NOT\nmail/invoices   yes\n", "")
     );
-    let said = call(&["check", "-f", "-", "-o", "json"], &format!("{MAILBOX}{}{}", invoices(), bad()));
-    assert_eq!(said.code, 1);
+    let done = call(&["check", "-f", "-", "-o", "json"], &format!("{MAILBOX}{}{}", invoices(), bad()));
+    assert_eq!(done.code, 1);
     assert_eq!(
-        said.json()[0],
+        done.json()[0],
         json!({"rule": "mail/invoices", "mailboxes": ["box@acme.test"], "valid": true, "problems": []})
     );
-    let why = said.json()[1]["problems"][0].as_str().unwrap().to_owned();
+    let why = done.json()[1]["problems"][0].as_str().unwrap().to_owned();
     assert!(why.starts_with("spec.match.all[0].values[0]: \"\\\\d\" has \\d"), "{why}");
-    assert_eq!(said.err, "error: 1 of 2 rules are invalid\n");
+    assert_eq!(done.err, "error: 1 of 2 rules are invalid\n");
 }
 
 #[test]
@@ -113,9 +113,9 @@ fn what_the_schema_does_not_know_is_named_with_its_place() {
         ),
         ("domainRef: {name: acme}, actions: [{ignore: {}}]", "exactly one of mailboxRef and domainRef"),
     ] {
-        let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{}", rule("r", spec)));
-        assert_eq!(said.code, 1, "{spec}");
-        assert!(said.out.contains(why), "{spec}: {}", said.out);
+        let done = call(&["check", "-f", "-"], &format!("{MAILBOX}{}", rule("r", spec)));
+        assert_eq!(done.code, 1, "{spec}");
+        assert!(done.out.contains(why), "{spec}: {}", done.out);
     }
 }
 
@@ -124,10 +124,10 @@ fn a_rule_that_closes_a_loop_is_wrong() {
     let other = MAILBOX.replace("name: box", "name: other").replace("localPart: box", "localPart: other");
     let there = rule("there", "actions: [{forward: {to: [other@acme.test]}}]");
     let back = rule("back", "actions: [{forward: {to: [box@acme.test]}}]").replace("{name: box}", "{name: other}");
-    let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{other}{there}{back}"));
-    assert_eq!(said.code, 1);
+    let done = call(&["check", "-f", "-"], &format!("{MAILBOX}{other}{there}{back}"));
+    assert_eq!(done.code, 1);
     let why = "mail/there   no      spec.actions: forwarding loop with mail/back: ";
-    assert!(said.out.contains(why), "{}", said.out);
+    assert!(done.out.contains(why), "{}", done.out);
 }
 
 #[test]
@@ -135,21 +135,21 @@ fn a_rule_whose_mail_comes_back_through_an_alias_of_the_files_is_wrong() {
     let alias = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: all, namespace: mail}\n\
                  spec: {localPart: all, domainRef: {name: acme}, gotoMailboxRefs: [{name: box}]}\n---\n";
     let there = rule("there", "actions: [{forward: {to: [all@acme.test], keepCopy: false}}]");
-    let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{there}"));
+    let done = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{there}"));
     let why = "forwarding loop with mail/all: box@acme.test → all@acme.test → box@acme.test";
-    assert!(said.code == 1 && said.out.contains(why), "{}", said.out);
+    assert!(done.code == 1 && done.out.contains(why), "{}", done.out);
     let of_domain = there.replace("mailboxRef: {name: box}", "domainRef: {name: acme}");
-    let said = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{of_domain}"));
-    assert_eq!(said.code, 0, "it leaves the mailbox alone: {}", said.out);
+    let done = call(&["check", "-f", "-"], &format!("{MAILBOX}{alias}{of_domain}"));
+    assert_eq!(done.code, 0, "it leaves the mailbox alone: {}", done.out);
 }
 
 #[test]
 fn compile_prints_the_script_that_the_operator_writes() {
-    let said = call(&["compile", "-f", "-"], &format!("{MAILBOX}{}", invoices()));
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert!(said.out.contains("\n# rule mail/invoices\nif allof ("), "{}", said.out);
+    let done = call(&["compile", "-f", "-"], &format!("{MAILBOX}{}", invoices()));
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    assert!(done.out.contains("\n# rule mail/invoices\nif allof ("), "{}", done.out);
     let json = call(&["compile", "-f", "-", "-o", "json"], &format!("{MAILBOX}{}", invoices())).json();
-    assert_eq!(json["script"], said.out);
+    assert_eq!(json["script"], done.out);
     let queue = json!({"rule": "mail/invoices", "action": "CreateTask", "sink": "tracker"});
     assert_eq!(json["queues"], json!({"Ops/Tasks/mail/invoices@tracker": queue}));
 }
@@ -157,30 +157,30 @@ fn compile_prints_the_script_that_the_operator_writes() {
 #[test]
 fn an_invalid_rule_is_named_and_nothing_is_printed_unless_it_may_be_left_out() {
     let files = format!("{MAILBOX}{}{}", invoices(), bad());
-    let said = call(&["compile", "-f", "-", "-o", "json"], &files);
-    assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert!(said.err.starts_with("error: mail/bad: spec.match.all[0].values[0]:"), "{}", said.err);
-    let said = call(&["compile", "-f", "-", "--skip-invalid"], &files);
-    assert_eq!(said.code, 0);
-    assert!(said.out.contains("mail/invoices") && !said.out.contains("mail/bad") && said.err.contains("mail/bad"));
+    let done = call(&["compile", "-f", "-", "-o", "json"], &files);
+    assert_eq!((done.code, done.out.as_str()), (1, ""));
+    assert!(done.err.starts_with("error: mail/bad: spec.match.all[0].values[0]:"), "{}", done.err);
+    let done = call(&["compile", "-f", "-", "--skip-invalid"], &files);
+    assert_eq!(done.code, 0);
+    assert!(done.out.contains("mail/invoices") && !done.out.contains("mail/bad") && done.err.contains("mail/bad"));
 }
 
 #[test]
 fn rules_without_their_mailbox_take_the_given_one_and_several_need_one() {
-    let said = call(&["compile", "-f", "-", "--mailbox", "ap@dest.test"], &invoices());
-    assert!(said.code == 1 && said.err.contains("is the mailbox ap@dest.test itself"), "{}", said.err);
+    let done = call(&["compile", "-f", "-", "--mailbox", "ap@dest.test"], &invoices());
+    assert!(done.code == 1 && done.err.contains("is the mailbox ap@dest.test itself"), "{}", done.err);
     assert_eq!(call(&["compile", "-f", "-", "--mailbox", "x@acme.test"], &invoices()).code, 0);
     assert_eq!(call(&["compile", "-f", "-"], &invoices()).code, 0);
     let other = rule("other", "actions: [{ignore: {}}]").replace("{name: box}", "{name: other}");
-    let said = call(&["compile", "-f", "-"], &format!("{MAILBOX}{}{other}", invoices()));
-    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    let done = call(&["compile", "-f", "-"], &format!("{MAILBOX}{}{other}", invoices()));
+    assert_eq!((done.code, done.out.as_str()), (1, ""));
     assert!(
-        said.err.contains("several mailboxes (box@acme.test, mail/other); choose one with --mailbox"),
+        done.err.contains("several mailboxes (box@acme.test, mail/other); choose one with --mailbox"),
         "{}",
-        said.err
+        done.err
     );
-    let said = call(&["compile", "-f", "-", "--mailbox", "box@acme.test"], &format!("{MAILBOX}{}", invoices()));
-    assert_eq!(said.code, 0, "{}", said.err);
+    let done = call(&["compile", "-f", "-", "--mailbox", "box@acme.test"], &format!("{MAILBOX}{}", invoices()));
+    assert_eq!(done.code, 0, "{}", done.err);
 }
 
 #[test]
@@ -193,10 +193,10 @@ fn test_says_which_rules_match_and_what_would_happen() {
     folder.write("notes.txt", "no: [yaml");
     let files = folder.0.display().to_string();
     let arguments = ["test", "-f", &files, "--from", "a@vendor.test", "--to", "box+x@acme.test", &message];
-    let said = call(&arguments, "");
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let done = call(&arguments, "");
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
     assert_eq!(
-        said.out,
+        done.out,
         "RULE            MATCHES\nmail/invoices   yes\nmail/rest       not reached: mail/invoices stops\n\n\
          box@acme.test: forwarded to ap@dest.test; CreateTask for tracker, from the folder \
          Ops/Tasks/mail/invoices@tracker; a copy in the inbox\n\
@@ -218,9 +218,9 @@ fn an_alias_is_seen_as_the_recipient_and_a_chat_message_is_warned_of() {
     let files =
         folder.write("r.yaml", &format!("{MAILBOX}{}", rule("r", &format!("{when}, actions: [{{ignore: {{}}}}]"))));
     let arguments = ["test", "-f", &files, "--from", "", "--to", "sales@acme.test", "-", "-o", "json"];
-    let said = call(&arguments, "X-Original-To: box@acme.test\nChat-Version: 1.0\n\nhello\n");
-    assert_eq!((&said.json()["matched"], &said.json()["mailbox"]), (&json!(["mail/r"]), &json!("box@acme.test")));
-    assert!(said.err.starts_with("warning: ") && said.err.contains("DeltaChat"), "{}", said.err);
+    let done = call(&arguments, "X-Original-To: box@acme.test\nChat-Version: 1.0\n\nhello\n");
+    assert_eq!((&done.json()["matched"], &done.json()["mailbox"]), (&json!(["mail/r"]), &json!("box@acme.test")));
+    assert!(done.err.starts_with("warning: ") && done.err.contains("DeltaChat"), "{}", done.err);
 }
 
 #[test]
@@ -229,10 +229,10 @@ fn mail_that_came_back_is_warned_of_and_stays() {
     let moved = rule("r", "actions: [{forward: {to: [a@b.test], keepCopy: false}}]");
     let files = folder.write("r.yaml", &format!("{MAILBOX}{moved}"));
     let arguments = ["test", "-f", &files, "--from", "", "--to", "box@acme.test", "-", "-o", "json"];
-    let said = call(&arguments, "X-Sieve-Redirected-From: box@acme.test\n\nhello\n");
-    let json = said.json();
+    let done = call(&arguments, "X-Sieve-Redirected-From: box@acme.test\n\nhello\n");
+    let json = done.json();
     assert_eq!((&json["forwards"], &json["inbox"], &json["cameBack"]), (&json!([]), &json!(true), &json!(true)));
-    assert!(said.err.contains("X-Sieve-Redirected-From"), "{}", said.err);
+    assert!(done.err.contains("X-Sieve-Redirected-From"), "{}", done.err);
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn sinks_of_the_installation_are_known_when_they_are_given() {
     let arguments = ["compile", "-f", "-", "-o", "json", "--sinks", &sinks];
     let json = call(&arguments, &format!("{MAILBOX}{}", invoices())).json();
     assert!(json["queues"] == json!({}) && json["script"].as_str().unwrap().contains("in@board.test"));
-    let said = call(&arguments, &format!("{MAILBOX}{}", invoices().replace("sink: tracker", "sink: wiki")));
-    assert!(said.code == 1 && said.err.contains("no sink \"wiki\""), "{}", said.err);
+    let done = call(&arguments, &format!("{MAILBOX}{}", invoices().replace("sink: tracker", "sink: wiki")));
+    assert!(done.code == 1 && done.err.contains("no sink \"wiki\""), "{}", done.err);
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn all_problems_of_a_rule_are_shown() {
     let when = "match: {all: [{field: Subject, operator: Regex, values: ['\\d']}], any: [{field: Sender, operator: Domain, values: ['-']}]}";
     let bad =
         rule("bad", &format!("{when}, actions: [{{forward: {{to: [nobody]}}}}, {{forward: {{to: [box@acme.test]}}}}]"));
-    let said = call(&["check", "-f", "-", "-o", "json"], &format!("{MAILBOX}{bad}"));
-    let json = said.json();
+    let done = call(&["check", "-f", "-", "-o", "json"], &format!("{MAILBOX}{bad}"));
+    let json = done.json();
     let problems: Vec<&str> = json[0]["problems"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
     let fields =
         ["spec.match.all[0]", "spec.match.any[0]", "spec.actions[0].forward.to[0]", "spec.actions[1].forward.to[0]"];
@@ -267,9 +267,9 @@ fn spam_goes_to_junk_after_the_rules() {
     let folder = Folder::new("spam");
     let files = folder.write("r.yaml", &format!("{MAILBOX}{}", invoices()));
     let arguments = ["test", "-f", &files, "--from", "", "--to", "box@acme.test", "-", "-o", "json"];
-    let said = call(&arguments, "X-Spam-Flag: YES\nSubject: invoice\n\nhello\n");
-    assert_eq!(said.json()["matched"], json!([]), "rules don't see spam unless they ask for it");
-    assert!(said.json()["then"][1].as_str().unwrap().contains("Junk"), "{}", said.out);
+    let done = call(&arguments, "X-Spam-Flag: YES\nSubject: invoice\n\nhello\n");
+    assert_eq!(done.json()["matched"], json!([]), "rules don't see spam unless they ask for it");
+    assert!(done.json()["then"][1].as_str().unwrap().contains("Junk"), "{}", done.out);
 }
 
 #[test]
@@ -286,6 +286,6 @@ fn wrong_usage_is_2_and_wrong_input_1() {
 #[test]
 fn the_examples_are_valid() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").display().to_string();
-    let said = call(&["check", "-f", &examples, "-n", "mail"], "");
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let done = call(&["check", "-f", &examples, "-n", "mail"], "");
+    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
 }

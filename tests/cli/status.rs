@@ -41,16 +41,16 @@ async fn what_is_wrong_comes_first_with_what_to_do_and_the_tree_follows() {
 
     // The domain counts its objects a moment after they are ready.
     ground::wait_until(LIMIT, "the count", async || {
-        let said = world.email(&["status"]).await.out;
-        if said.contains("1 mailbox, 1 alias") { Ok(()) } else { Err(said) }
+        let done = world.email(&["status"]).await.out;
+        if done.contains("1 mailbox, 1 alias") { Ok(()) } else { Err(done) }
     })
     .await
     .unwrap();
 
-    let said = world.email(&["status"]).await.fine().out;
-    let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].starts_with("example.com: 6 objects, 3 wrong") && lines[0].contains("1 with a warning"), "{said}");
-    assert!(lines[2].starts_with("PROBLEM OF"), "{said}");
+    let done = world.email(&["status"]).await.succeeded().out;
+    let lines: Vec<&str> = done.lines().collect();
+    assert!(lines[0].starts_with("example.com: 6 objects, 3 wrong") && lines[0].contains("1 with a warning"), "{done}");
+    assert!(lines[2].starts_with("PROBLEM OF"), "{done}");
     for words in [
         "embx/lost",
         "SecretNotFound",
@@ -59,16 +59,16 @@ async fn what_is_wrong_comes_first_with_what_to_do_and_the_tree_follows() {
         "feature gate TaskDelivery is off",
         "DomainNotFound",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(done.contains(words), "{words}: {done}");
     }
-    assert!(said.contains("run: kubectl email dns example.com"), "{said}");
+    assert!(done.contains("run: kubectl email dns example.com"), "{done}");
     let tree: Vec<&str> = lines.iter().skip_while(|line| !line.starts_with("NAME")).copied().collect();
-    assert!(tree[1].starts_with("example.com") && tree[2].contains("MX ✗"), "{said}");
+    assert!(tree[1].starts_with("example.com") && tree[2].contains("MX ✗"), "{done}");
     let rule = tree.iter().position(|line| line.starts_with("│  ├─ rule")).unwrap();
-    assert!(tree[rule - 1].starts_with("├─ ada@example.com"), "{said}");
-    assert!(said.contains("to ada@example.com"), "{said}");
+    assert!(tree[rule - 1].starts_with("├─ ada@example.com"), "{done}");
+    assert!(done.contains("to ada@example.com"), "{done}");
 
-    let all = world.email(&["status", "example.com", "-o", "json"]).await.fine().json();
+    let all = world.email(&["status", "example.com", "-o", "json"]).await.succeeded().json();
     let domain = &all["domains"][0];
     assert_eq!(
         (&domain["kind"], &domain["address"], &domain["ready"]),
@@ -81,10 +81,10 @@ async fn what_is_wrong_comes_first_with_what_to_do_and_the_tree_follows() {
         domain["dns"].as_array().unwrap().contains(&json!({"type": "SPF", "verdict": "Missing", "required": true}))
     );
     assert_eq!(all["withoutDomain"], json!([]), "only the domain that was asked for");
-    let yaml = world.email(&["status", "example", "-o", "yaml"]).await.fine().out;
+    let yaml = world.email(&["status", "example", "-o", "yaml"]).await.succeeded().out;
     assert_eq!(serde_yaml::from_str::<serde_json::Value>(&yaml).unwrap(), all);
 
-    let verbose = world.email(&["status", "-v"]).await.fine().out;
+    let verbose = world.email(&["status", "-v"]).await.succeeded().out;
     assert!(verbose.contains("CONDITION") && verbose.contains("InboundReady"), "{verbose}");
 }
 
@@ -92,9 +92,9 @@ async fn what_is_wrong_comes_first_with_what_to_do_and_the_tree_follows() {
 async fn an_operator_that_does_not_run_is_noticed() {
     let world = World::prepare("unseen").await;
     world.apply(&format!("{DOMAIN}{ADA}")).await;
-    let said = world.email(&["status"]).await.fine();
-    said.says(&["2 waiting or unknown", "the operator has not seen it yet", "run: kubectl email check"]);
-    assert!(said.out.contains("edom/example and 1 more"), "the same problem is one line: {}", said.out);
+    let done = world.email(&["status"]).await.succeeded();
+    done.shows(&["2 waiting or unknown", "the operator has not seen it yet", "run: kubectl email check"]);
+    assert!(done.out.contains("edom/example and 1 more"), "the same problem is one line: {}", done.out);
 }
 
 #[tokio::test]
@@ -105,13 +105,13 @@ async fn several_domains_are_a_table_and_labels_select() {
     world.apply(&format!("{DOMAIN}{ADA}{other}")).await;
     world.ready("embx/ada").await;
     world.ready("edom/other").await;
-    let said = world.email(&["status"]).await.fine().out;
-    let row = said.lines().find(|line| line.starts_with("example.com ")).unwrap();
-    assert!(row.contains("1/1"), "{said}");
-    assert!(said.contains("2 domains: 3 objects"), "{said}");
-    let said = world.email(&["status", "-l", "plan=paid", "-o", "json"]).await.fine().json();
-    assert_eq!(said["domains"].as_array().unwrap().len(), 1);
-    assert_eq!(said["withoutDomain"], json!([]), "objects of other domains are left out");
+    let done = world.email(&["status"]).await.succeeded().out;
+    let row = done.lines().find(|line| line.starts_with("example.com ")).unwrap();
+    assert!(row.contains("1/1"), "{done}");
+    assert!(done.contains("2 domains: 3 objects"), "{done}");
+    let done = world.email(&["status", "-l", "plan=paid", "-o", "json"]).await.succeeded().json();
+    assert_eq!(done["domains"].as_array().unwrap().len(), 1);
+    assert_eq!(done["withoutDomain"], json!([]), "objects of other domains are left out");
     assert_eq!(world.email(&["status", "-l", "plan in"]).await.code, 1);
 }
 

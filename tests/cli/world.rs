@@ -51,22 +51,22 @@ pub(crate) async fn bare_plane() -> &'static ControlPlane {
     Box::leak(Box::new(ControlPlane::start(ground::Options::default()).await.unwrap()))
 }
 
-/// What a call said.
+/// The exit code and the output of a call.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Said {
+impl Finished {
     pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     /// The call succeeded and complained of nothing.
-    pub(crate) fn fine(self) -> Self {
+    pub(crate) fn succeeded(self) -> Self {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:#?}");
         self
     }
@@ -75,8 +75,8 @@ impl Said {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
-    /// All of these words were said, anywhere.
-    pub(crate) fn says(&self, words: &[&str]) -> &Self {
+    /// All of these words are somewhere in the output.
+    pub(crate) fn shows(&self, words: &[&str]) -> &Self {
         for word in words {
             assert!(self.out.contains(word) || self.err.contains(word), "{word} is missing: {self:#?}");
         }
@@ -93,7 +93,7 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
 }
 
 /// Calls the program with a text on its standard input.
-pub(crate) async fn call_with(arguments: &[&str], input: &str) -> Said {
+pub(crate) async fn call_with(arguments: &[&str], input: &str) -> Finished {
     let mut child = program(arguments).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let feed = async move {
@@ -101,11 +101,11 @@ pub(crate) async fn call_with(arguments: &[&str], input: &str) -> Said {
         let _ = stdin.write_all(input.as_bytes()).await;
     };
     let ((), output) = tokio::join!(feed, child.wait_with_output());
-    Said::of(output.unwrap())
+    Finished::of(output.unwrap())
 }
 
 /// Calls the program.
-pub(crate) async fn call(arguments: &[&str]) -> Said {
+pub(crate) async fn call(arguments: &[&str]) -> Finished {
     call_with(arguments, "").await
 }
 
@@ -201,6 +201,34 @@ impl World {
         self.operator = Some(Operator::start(Path::new(env!("CARGO_BIN_EXE_mailcow-operator")), &args, &env).unwrap());
     }
 
+    /// Lets a user read these kinds in a namespace.
+    pub(crate) async fn let_read(&self, user: &str, namespace: &str, resources: &str) {
+        let name = format!("{user}-reads-{}", resources.replace(|c: char| !c.is_ascii_lowercase(), ""));
+        let group = "rbac.authorization.k8s.io";
+        let role = format!(
+            "apiVersion: {group}/v1\nkind: Role\nmetadata: {{name: {name}}}\nrules: [{{apiGroups: [email.askrobots.com], resources: [{resources}], verbs: [get, list]}}]\n---\n\
+             apiVersion: {group}/v1\nkind: RoleBinding\nmetadata: {{name: {name}}}\nroleRef: {{apiGroup: {group}, kind: Role, name: {name}}}\n\
+             subjects: [{{apiGroup: {group}, kind: User, name: {user}}}]\n"
+        );
+        self.plane.apply(&role, namespace).await.unwrap();
+        let kind = resources.split(',').next().unwrap().replace("'*'", "emaildomains");
+        wait_until(LIMIT, "the right", async || {
+            let args = ["-n", namespace, "auth", "can-i", "list", &format!("{kind}.email.askrobots.com"), "--as", user];
+            let output = self.plane.kubectl(&args).await.map_err(|error| error.to_string())?;
+            if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        })
+        .await
+        .unwrap();
+    }
+
+    /// The options that name Mailcow, with a key in a file.
+    pub(crate) fn access(&self, key: &str) -> [String; 4] {
+        let file = self.folder().join("api-key");
+        std::fs::write(&file, key).unwrap();
+        let file = file.display().to_string();
+        ["--mailcow-url".to_owned(), self.mailcow.url(), "--mailcow-api-key-file".to_owned(), file]
+    }
+
     /// Applies manifests into the namespace; they have to be taken.
     pub(crate) async fn apply(&self, manifests: &str) {
         self.plane.apply(manifests, &self.namespace).await.unwrap();
@@ -220,12 +248,12 @@ impl World {
     }
 
     /// Calls the program in the namespace as an administrator.
-    pub(crate) async fn email(&self, arguments: &[&str]) -> Said {
+    pub(crate) async fn email(&self, arguments: &[&str]) -> Finished {
         self.email_with(arguments, "").await
     }
 
     /// The same with a text on its standard input.
-    pub(crate) async fn email_with(&self, arguments: &[&str], input: &str) -> Said {
+    pub(crate) async fn email_with(&self, arguments: &[&str], input: &str) -> Finished {
         let place = self.place();
         let place: Vec<&str> = place.iter().map(String::as_str).collect();
         call_with(&[arguments, &place].concat(), input).await
@@ -243,9 +271,9 @@ impl World {
             "jsonpath={{.metadata.generation}} {{.status.observedGeneration}} {{.status.conditions[?(@.type==\"{kind}\")].status}}"
         );
         let found = wait_until(LIMIT, &what, async || {
-            let said = self.kubectl(&["get", object, "-o", &path]).await;
-            let words: Vec<&str> = said.split(' ').collect();
-            if words.len() == 3 && words[0] == words[1] && words[2] == status { Ok(()) } else { Err(said) }
+            let done = self.kubectl(&["get", object, "-o", &path]).await;
+            let words: Vec<&str> = done.split(' ').collect();
+            if words.len() == 3 && words[0] == words[1] && words[2] == status { Ok(()) } else { Err(done) }
         });
         if let Err(error) = found.await {
             panic!("{error}\n{}", self.operator.as_ref().map(Operator::logs).unwrap_or_default());

@@ -30,3 +30,31 @@ build_once() {
     mv -T "$building" "$folder"
   ) 9>"$folder.lock"
 }
+
+# needs PROGRAM WHAT: fails if the program is missing, and says what to install.
+needs() {
+  command -v "$1" >/dev/null || { echo "$1 is missing: install $2" >&2; exit 1; }
+}
+
+# install_once FOLDER WHAT MODE COMMAND...: runs COMMAND, which installs WHAT into FOLDER, and prints FOLDER. Instant when
+# that was done before; whoever comes second waits for the first. With the MODE --ready nothing is installed: it fails
+# when that was not done before. FOLDER is not moved, because a virtual environment knows its own path.
+install_once() {
+  local folder="$1" what="$2" mode="$3"
+  shift 3
+  if [ "$mode" = --ready ]; then
+    [ -e "$folder/ready" ] || exit 1
+  elif ! [ -e "$folder/ready" ]; then
+    mkdir -p "$(dirname "$folder")"
+    (
+      flock 9
+      [ -e "$folder/ready" ] && exit
+      echo "installing $what" >&2
+      rm -rf "$folder"
+      mkdir -p "$folder"
+      "$@" 9>&- >&2
+      touch "$folder/ready"
+    ) 9>"$folder.lock"
+  fi
+  echo "$folder"
+}

@@ -154,6 +154,14 @@ impl Site {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
+    /// Runs `kubectl email` as an administrator in the users' namespace; gives what it wrote, errors too.
+    pub(crate) async fn email(&self, args: &[&str]) -> String {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_kubectl-email"));
+        command.args(args).args(["-n", &self.users]).env("KUBECONFIG", self.plane.admin_kubeconfig());
+        let output = command.output().await.unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
     /// The app passwords on Mailcow.
     pub(crate) fn app_passwords(&self) -> Vec<AppPassword> {
         self.mailcow.inspect(|state| state.app_passwords.values().cloned().collect())

@@ -156,13 +156,29 @@ async fn what_a_sink_refuses_is_in_failed_and_comes_back_when_somebody_asks() {
             (status.last_handled_replay.as_deref() == Some("1")).then_some(()).ok_or(format!("{status:?}"))
         })
         .await;
+    // As `kubectl email` asks for it.
+    way.receiver.answer(400);
+    way.deliver("a third one");
+    way.delivered("a third failed", |status| status.failed == 1).await;
+    way.receiver.answer(200);
+    for (object, total) in [("efr/bugs", 2), ("embx/support", 3)] {
+        if total == 3 {
+            way.receiver.answer(400);
+            way.deliver("a fourth one");
+            way.delivered("a fourth failed", |status| status.failed == 1).await;
+            way.receiver.answer(200);
+        }
+        let done = way.site.email(&["replay", object, "--wait"]).await;
+        assert!(done.ends_with(&format!("{object}: failed deliveries are tried again\n")), "{done}");
+        way.delivered("it is delivered", |status| status.total == total && status.failed == 0).await;
+    }
     // The same of a mailbox.
     way.receiver.answer(400);
     way.deliver("another one");
     way.delivered("another failed", |status| status.failed == 1).await;
     way.receiver.answer(200);
     way.site.kubectl(&["annotate", "embx", "support", "email.askrobots.com/replay=x", "--overwrite"]).await;
-    way.delivered("both are delivered", |status| status.total == 2 && status.failed == 0).await;
+    way.delivered("all are delivered", |status| status.total == 4 && status.failed == 0).await;
     way.site
         .until("the mailbox to echo it", async || {
             let status = way.site.mailbox().await.status.unwrap_or_default();

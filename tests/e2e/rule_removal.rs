@@ -85,7 +85,8 @@ async fn a_domains_rule_leaves_every_script_although_the_domain_lets_nobody_in_a
     world.apply(&shared).await;
     world.ready::<EmailDomain>("example").await;
     let there = format!("{{name: example, namespace: {}}}", world.namespace);
-    let manifests = format!("{ADA}{}{}", domain_rule("all", FORWARD), rule("own", IGNORE)).replace("{name: example}", &there);
+    let manifests =
+        format!("{ADA}{}{}", domain_rule("all", FORWARD), rule("own", IGNORE)).replace("{name: example}", &there);
     world.plane.apply(&manifests, &guest).await.unwrap();
     world.until_in::<EmailForwardingRule>(&guest, "all", ("Ready", "True", "InSync")).await;
     world.until_in::<EmailForwardingRule>(&guest, "own", ("Ready", "True", "InSync")).await;

@@ -35,54 +35,81 @@ impl Tally {
     }
 }
 
-/// Every text in a value that is not marked.
-fn unmarked(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::String(text) => found.push(text.clone()),
-        Value::Array(items) => {
-            for item in items {
-                unmarked(item, found);
-            }
+/// The texts in a value: those that are marked as written by others, and all others, keys too.
+#[derive(Default)]
+struct Texts {
+    marked: Vec<String>,
+    plain: Vec<String>,
+}
+
+impl Texts {
+    fn add(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.plain.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Object(map) => match map.get("untrustedText") {
+                Some(text) if map.len() == 1 => self.marked.push(text.as_str().unwrap().to_owned()),
+                _ => {
+                    self.plain.extend(map.keys().cloned());
+                    map.values().for_each(|value| self.add(value));
+                }
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        Value::Object(map) => {
-            let is_mark = map.len() == 1 && map.contains_key("untrustedText");
-            map.values().filter(|_| !is_mark).for_each(|value| unmarked(value, found));
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// Objects with a payload in every field that takes it.
+/// A field that strangers fill, and the token in it by which it is found again.
+fn token(i: usize, kind: &str, field: &str) -> String {
+    format!("w{i}{kind}{field}x")
+}
+
+/// The fields of a kind whose texts some answer has.
+fn shown_fields(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "EmailDomain" => &["message", "observed", "warning", "record", "hint"],
+        "EmailMailbox" => &["message", "display"],
+        "EmailAlias" => &["message", "goto"],
+        _ => &["message", "value"],
+    }
+}
+
+/// Objects with a payload in every field that takes it, each with a token of its own.
 fn poisoned(i: usize, payload: &str) -> Vec<(&'static str, Value, Value)> {
-    let condition = |type_: &str| {
-        json!({"type": type_, "status": "False", "reason": "NotVerified", "message": payload, "observedGeneration": 1,
-            "lastTransitionTime": "2026-01-01T00:00:00Z"})
-    };
     let line: String = payload.chars().filter(|c| !c.is_control()).collect();
     let line = line.trim_start_matches('<').trim_end_matches('>').to_owned();
+    let text = |kind: &str, field: &str| format!("{payload} {}", token(i, kind, field));
+    let short = |kind: &str, field: &str| format!("{line} {}", token(i, kind, field));
+    let condition = |kind: &str, type_: &str| {
+        json!({"type": type_, "status": "False", "reason": "NotVerified", "message": text(kind, "message"),
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let (domain, mailbox, alias, rule) = ("EmailDomain", "EmailMailbox", "EmailAlias", "EmailForwardingRule");
     let record = json!({"type": "SPF", "name": "x.test", "verdict": "Mismatch", "required": true, "expected": ["\"v=spf1 mx -all\""],
-        "observed": [payload], "warnings": [{"reason": "Other", "message": payload}], "message": payload, "hint": payload, "source": "Authoritative"});
+        "observed": [text(domain, "observed")], "warnings": [{"reason": "Other", "message": text(domain, "warning")}],
+        "message": text(domain, "record"), "hint": text(domain, "hint"), "source": "Authoritative"});
     vec![
         (
-            "EmailDomain",
-            json!({"domain": format!("p{i}.test"), "description": line}),
-            json!({"conditions": [condition("Ready"), condition("DNSVerified")], "dns": {"records": [record]}}),
+            domain,
+            json!({"domain": format!("p{i}.test"), "description": short(domain, "description")}),
+            json!({"conditions": [condition(domain, "Ready"), condition(domain, "DNSVerified")], "dns": {"records": [record]}}),
         ),
         (
-            "EmailMailbox",
-            json!({"localPart": format!("p{i}"), "domainRef": {"name": "d"}, "displayName": line, "tags": [line.chars().take(60).collect::<String>().trim()]}),
-            json!({"conditions": [condition("Ready"), condition("Synced")], "address": format!("p{i}@x.test")}),
+            mailbox,
+            json!({"localPart": format!("p{i}"), "domainRef": {"name": "d"}, "displayName": short(mailbox, "display"),
+                "tags": [token(i, mailbox, "tag")]}),
+            json!({"conditions": [condition(mailbox, "Ready"), condition(mailbox, "Synced")], "address": format!("p{i}@x.test")}),
         ),
         (
-            "EmailAlias",
-            json!({"localPart": format!("p{i}"), "domainRef": {"name": "d"}, "goto": ["a@b.test"], "publicComment": line}),
-            json!({"conditions": [condition("Ready")], "goto": [payload]}),
+            alias,
+            json!({"localPart": format!("p{i}"), "domainRef": {"name": "d"}, "goto": ["a@b.test"], "publicComment": short(alias, "comment")}),
+            json!({"conditions": [condition(alias, "Ready")], "goto": [text(alias, "goto")]}),
         ),
         (
-            "EmailForwardingRule",
+            rule,
             json!({"mailboxRef": {"name": "m"}, "actions": [{"ignore": {}}],
-                "match": {"all": [{"field": "Subject", "operator": "Contains", "values": [payload]}]}}),
-            json!({"conditions": [condition("Ready"), condition("Accepted")]}),
+                "match": {"all": [{"field": "Subject", "operator": "Contains", "values": [text(rule, "value")]}]}}),
+            json!({"conditions": [condition(rule, "Ready"), condition(rule, "Accepted")]}),
         ),
     ]
 }
@@ -95,60 +122,52 @@ async fn hidden_instructions(tally: &mut Tally) {
     for (i, payload) in PAYLOADS.iter().enumerate() {
         for (kind, spec, status) in poisoned(i, payload) {
             let name = format!("p{i}");
-            let annotations = json!({"example.com/note": payload, "email.askrobots.com/paused": "true"});
+            let note = format!("{payload} {}", token(i, kind, "annotation"));
+            let annotations = json!({"example.com/note": note, "email.askrobots.com/paused": "true"});
             let object = json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": kind,
                 "metadata": {"name": name, "annotations": annotations}, "spec": spec});
             world.apply(&namespace, &object.to_string()).await;
             let patch = json!({"status": status}).to_string();
-            let said = world
-                .kubectl(&[
-                    "-n",
-                    &namespace,
-                    "patch",
-                    kind,
-                    &name,
-                    "--subresource=status",
-                    "--type=merge",
-                    "-p",
-                    &patch,
-                ])
-                .await;
-            assert!(said.contains("patched"), "{said}");
-            objects.push((kind, name, *payload));
+            let args = ["-n", &namespace, "patch", kind, &name, "--subresource=status", "--type=merge", "-p", &patch];
+            let patched = world.kubectl(&args).await;
+            assert!(patched.contains("patched"), "{patched}");
+            objects.push((i, kind, name));
         }
     }
-    let mut answers = Vec::new();
+    let mut lists = Texts::default();
     for tool in ["list_domains", "list_mailboxes", "list_aliases", "list_forwarding_rules"] {
-        answers.push(client.ok(tool, json!({"namespace": namespace})).await);
+        lists.add(&client.ok(tool, json!({"namespace": namespace, "limit": 100})).await);
     }
-    for (kind, name, _) in &objects {
+    for (i, kind, name) in objects {
+        let mut texts = Texts::default();
         let object = json!({"kind": kind, "namespace": namespace, "name": name});
-        answers.push(client.ok("explain", object.clone()).await);
-        let plan = client.ok("plan_delete", object).await;
-        answers.push(plan.clone());
+        texts.add(&client.ok("explain", object.clone()).await);
+        texts.add(&client.ok("plan_delete", object).await);
         let uri = format!("email://{namespace}/{kind}/{name}");
         let read = client.request("resources/read", json!({"uri": uri})).await.unwrap();
-        answers.push(serde_json::from_str(read["contents"][0]["text"].as_str().unwrap()).unwrap());
-        if *kind == "EmailDomain" {
-            answers.push(client.ok("get_domain_dns", json!({"namespace": namespace, "name": name})).await);
+        texts.add(&serde_json::from_str(read["contents"][0]["text"].as_str().unwrap()).unwrap());
+        if kind == "EmailDomain" {
+            texts.add(&client.ok("get_domain_dns", json!({"namespace": namespace, "name": name})).await);
         }
-    }
-    let mut texts = Vec::new();
-    for answer in &answers {
-        unmarked(answer, &mut texts);
-    }
-    let whole = Value::Array(answers).to_string();
-    for (kind, name, payload) in objects {
-        let words: Vec<&str> =
-            payload.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() > 4).collect();
-        let is_there = |text: &String| words.len() > 1 && words.iter().all(|word| text.contains(word));
-        assert!(!texts.iter().any(is_there), "{kind} {name}: {payload}");
-        assert!(whole.contains(words[0]), "the payload is in an answer, marked: {payload}");
-        assert!(!whole.contains('\u{202e}') && !whole.contains('\u{200b}'), "{payload}");
+        let marked = || texts.marked.iter().chain(&lists.marked);
+        for field in shown_fields(kind) {
+            let token = token(i, kind, field);
+            assert!(marked().any(|text| text.contains(&token)), "{token} is in no answer, so that nothing is tested");
+        }
+        // No token of this object is outside the marks, and those that nobody needs are in no answer.
+        let of_object = token(i, kind, "");
+        let of_object = of_object.trim_end_matches('x');
+        let loose = texts.plain.iter().chain(&lists.plain).find(|text| text.contains(of_object));
+        assert_eq!(loose, None, "{kind} {name}: {}", PAYLOADS[i]);
+        for field in ["annotation", "tag", "comment"] {
+            let token = token(i, kind, field);
+            assert!(!marked().any(|text| text.contains(&token)), "{token}");
+        }
+        for text in marked() {
+            assert!(!text.contains('\u{202e}') && !text.contains('\u{200b}'), "{text:?}");
+        }
         tally.count("instructions hidden in what others wrote");
     }
-    // The annotation alone is in no answer.
-    assert!(!whole.contains("example.com/note"));
 }
 
 /// Names that reach for another path, namespace or kind.

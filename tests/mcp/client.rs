@@ -202,6 +202,15 @@ impl Client {
         }
     }
 
+    /// The next message of a server on standard output; `None` if none comes within this time.
+    pub(crate) async fn next_message(&mut self, within: Duration) -> Option<Value> {
+        let Transport::Stdio(process) = &mut self.transport else { unreachable!("over stdio") };
+        let line = tokio::time::timeout(within, process.lines.next_line()).await.ok()?;
+        let line = line.unwrap().expect("the server runs");
+        self.seen.lock().unwrap().extend([&line, "\n"]);
+        Some(serde_json::from_str(&line).unwrap())
+    }
+
     async fn exchange(&mut self, message: &Value) -> Value {
         if let Transport::Stdio(process) = &mut self.transport {
             process.write(message).await;

@@ -104,6 +104,54 @@ async fn long_lists_come_in_pages_over_all_namespaces() {
 }
 
 #[tokio::test]
+async fn rules_of_a_domain_are_also_those_of_its_mailboxes() {
+    let world = World::new(&["rules"]).await;
+    let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
+    fill(&world, &namespace, 4).await;
+    let rule = |name: &str, to: Value| {
+        let mut spec = json!({"actions": [{"ignore": {}}]});
+        spec.as_object_mut().unwrap().extend(to.as_object().unwrap().clone());
+        json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailForwardingRule", "metadata": {"name": name}, "spec": spec})
+            .to_string()
+    };
+    let rules = [
+        rule("a-of-even", json!({"domainRef": {"name": "even"}})),
+        rule("b-of-m0", json!({"mailboxRef": {"name": "m000"}})),
+        rule("c-of-m1", json!({"mailboxRef": {"name": "m001"}})),
+        rule("d-of-m2", json!({"mailboxRef": {"name": "m002"}})),
+        rule("e-of-none", json!({"mailboxRef": {"name": "gone"}})),
+        rule("f-of-odd", json!({"domainRef": {"name": "odd"}})),
+    ];
+    world.apply(&namespace, &rules.join("\n---\n")).await;
+    let mut client = world.stdio(&account, &[], Version::New, Person::Absent).await;
+    for limit in [1, 2, 50] {
+        let mut arguments = json!({"namespace": namespace, "domain": "even", "limit": limit});
+        let mut found = Vec::new();
+        loop {
+            let page = client.ok("list_forwarding_rules", arguments.clone()).await;
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= limit, "{page}");
+            found.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+            match page.get("nextCursor") {
+                Some(cursor) => arguments["cursor"] = cursor.clone(),
+                None => break,
+            }
+        }
+        assert_eq!(found, ["a-of-even", "b-of-m0", "d-of-m2"], "{limit}");
+    }
+    let all = client.ok("list_forwarding_rules", json!({"namespace": namespace})).await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 6);
+    // Who may not read the mailboxes does not get a list that lacks their rules.
+    let reader = world.account("reader").await;
+    world.grant(&reader, &namespace, &["get", "list"], &["emailforwardingrules"]).await;
+    let mut client = world.stdio(&reader, &[], Version::New, Person::Absent).await;
+    let error = client.fails("list_forwarding_rules", json!({"namespace": namespace, "domain": "even"})).await;
+    assert!(error["error"] == "Forbidden" && error.to_string().contains("EmailMailbox"), "{error}");
+    let all = client.ok("list_forwarding_rules", json!({"namespace": namespace})).await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
 async fn objects_are_resources_and_common_work_has_prompts() {
     let world = World::new(&["resources"]).await;
     let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
@@ -254,15 +302,23 @@ async fn a_cancelled_wait_ends_and_the_object_stays() {
     let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
     let mut client = world.stdio(&account, &["--allow-writes"], Version::Old, Person::Absent).await;
     let arguments = json!({"namespace": namespace, "domain": "none", "localPart": "x", "waitSeconds": 120});
-    let call = json!({"jsonrpc": "2.0", "id": 9_000, "method": "tools/call", "params": {"name": "create_mailbox", "arguments": arguments}});
+    let call = json!({"jsonrpc": "2.0", "id": 9_000, "method": "tools/call",
+        "params": {"name": "create_mailbox", "arguments": arguments, "_meta": {"progressToken": "p"}}});
     client.send(&call).await;
-    let created = ground::wait_until(LIMIT, "the mailbox", async || {
-        let objects = world.objects(&namespace).await;
-        if objects.as_array().unwrap().is_empty() { Err("none") } else { Ok(()) }
-    });
-    created.await.unwrap();
+    // The server reports progress while it waits.
+    for _ in 0..2 {
+        let message = client.next_message(LIMIT).await.unwrap();
+        assert_eq!(message["method"], "notifications/progress", "{message}");
+    }
+    assert_eq!(world.objects(&namespace).await.as_array().unwrap().len(), 1);
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9_000}});
     client.send(&cancel).await;
+    // Then it waits no more: for several times the interval of progress nothing comes.
+    let quiet = Duration::from_secs(5);
+    let begin = Instant::now();
+    while let Some(message) = client.next_message(quiet).await {
+        assert!(begin.elapsed() < Duration::from_mins(1), "it still waits: {message}");
+    }
     // The server answers others meanwhile, and a repeated call finds the object.
     let arguments = json!({"namespace": namespace, "domain": "none", "localPart": "x", "waitSeconds": 0});
     assert_eq!(client.ok("create_mailbox", arguments).await["change"], "Unchanged");

@@ -1,10 +1,12 @@
 //! `check`: whether everything that email hosting needs is there, and the command that mends what is not.
 
+mod clock;
 mod finding;
 mod rights;
 mod server;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -28,13 +30,12 @@ use crate::crd::{DEFAULT_SERVER, DnsPublish, DnsVerdict, EmailAlias, EmailDomain
 use crate::dns::{Answer, Kind, Lookup, Mode, Options, Question};
 use crate::gates::Gate;
 use crate::kubernetes::served::missing_fields;
+use crate::listing::first_of;
 use crate::mail::SinkKind;
 use crate::mailcow::Connection;
 use finding::Findings;
 use server::Source;
 
-/// Clocks may differ by this much.
-const TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// How long a sink may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// The oldest minor version of Kubernetes that the chart takes.
@@ -92,16 +93,7 @@ async fn kubernetes(cluster: &Cluster, found: &mut Findings) -> Result<(), Failu
     let answer = cluster.client.send(request).await.map_err(|error| call.failed(&error))?;
     let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
     if let Some(there) = date.and_then(|date| rfc2822::parse(date).ok()) {
-        let apart = there.timestamp().duration_since(crate::clock::now().0);
-        if apart.abs() > TOLERANCE {
-            found.bad(
-                "clock",
-                format!("the clocks of the cluster and of this machine are {} s apart", apart.as_secs().abs()),
-                "set the wrong one, for example: timedatectl set-ntp true; Leases and certificates depend on it",
-            );
-        } else {
-            found.good("clock", "the cluster and this machine agree");
-        }
+        clock::check(found, "clock", "the cluster", there.timestamp(), "Leases and certificates depend on it");
     }
     Ok(())
 }
@@ -122,7 +114,7 @@ async fn definitions(cluster: &Cluster, is_before: bool, found: &mut Findings) -
         let fields = fields.as_deref().unwrap_or_default();
         if !fields.is_empty() {
             is_old = true;
-            let message = format!("the CRD of {kind} is older than this program and lacks {}", few(fields));
+            let message = format!("the CRD of {kind} is older than this program and lacks {}", first_of(fields, NAMED));
             found.bad("CRDs", message, apply);
         }
     }
@@ -150,23 +142,26 @@ async fn before(cluster: &Cluster, check: &CheckFlags, found: &mut Findings, sho
         }
         Err(error) => found.skip("rights", format!("they can't be asked for: {}", root_cause(&error))),
     }
-    let there = operator::all(cluster, None).await.unwrap_or_default();
-    if let Some(first) = there.first() {
-        found.warn(
-            "operator",
-            format!("{} is installed already", first.name()),
-            "use kubectl email check without --pre, and helm upgrade",
-        );
+    match operator::all(cluster, None).await {
+        Ok(there) => {
+            if let Some(first) = there.first() {
+                found.warn(
+                    "operator",
+                    format!("{} is installed already", first.name()),
+                    "use kubectl email check without --pre, and helm upgrade",
+                );
+            }
+        }
+        Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
+        Err(failure) => {
+            let why = failure.problems().join("; ");
+            found.skip("operator", format!("whether one is installed already is not known: {why}"));
+        }
     }
     match check.mailcow.given()? {
         Some(connection) => {
-            show.progress("checking Mailcow");
-            let source = Source {
-                change: "give --mailcow-url and --mailcow-api-key-file: KEY is VALUE".to_owned(),
-                is_operators: false,
-            };
-            server::check(found, &connection, &source).await;
-            names(&host_of(&connection.url), &[], DnsMode::Authoritative, found, show).await;
+            let host = given_connection(&connection, found, show).await;
+            names(&host, &[], DnsMode::Authoritative, found, show).await;
         }
         None => found.skip("Mailcow connection", "give --mailcow-url and --mailcow-api-key-file to check it"),
     }
@@ -175,24 +170,14 @@ async fn before(cluster: &Cluster, check: &CheckFlags, found: &mut Findings, sho
 
 /// After the installation.
 async fn after(cluster: &Cluster, check: &CheckFlags, found: &mut Findings, show: &Show) -> Result<(), Failure> {
-    show.progress("checking the operator");
-    let all = match operator::all(cluster, check.mailcow.operator_namespace.as_deref()).await {
-        Ok(all) => all,
-        Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
-        Err(failure) => {
-            found.bad("operator", failure.problems().join("; "), "name its namespace with --operator-namespace");
-            return Ok(());
-        }
-    };
-    if all.is_empty() {
-        found.bad(
-            "operator",
-            "no Deployment of mailcow-operator is in the cluster",
-            "helm install mailcow-operator charts/mailcow-operator -n mailcow-operator --create-namespace",
-        );
-        return Ok(());
+    let given = check.mailcow.given()?;
+    let mut hosts = Hosts::new();
+    if let Some(connection) = &given {
+        let host = given_connection(connection, found, show).await;
+        hosts.insert(host, (Vec::new(), DnsMode::Authoritative));
     }
-    several(&all, found);
+    show.progress("checking the operator");
+    let all = operators(cluster, check, found).await?;
     let objects = match objects(cluster).await {
         Ok(objects) => objects,
         Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
@@ -202,10 +187,48 @@ async fn after(cluster: &Cluster, check: &CheckFlags, found: &mut Findings, show
         }
     };
     let fleet = Fleet::of(&objects);
+    let server = given.is_some().then_some(check.mailcow.server.as_str());
     for installed in &all {
-        one(cluster, check, installed, &objects, &fleet, found, show).await?;
+        check_operator(cluster, server, installed, &objects, &fleet, &mut hosts, found, show).await?;
+    }
+    check_reports(&fleet, &objects, found);
+    for (host, (resolvers, mode)) in &hosts {
+        names(host, resolvers, *mode, found, show).await;
     }
     Ok(())
+}
+
+/// The installed operators; none if there is none, or the user may not look for them.
+async fn operators(cluster: &Cluster, check: &CheckFlags, found: &mut Findings) -> Result<Vec<Installed>, Failure> {
+    let all = match operator::all(cluster, check.mailcow.operator_namespace.as_deref()).await {
+        Ok(all) => all,
+        Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
+        Err(failure) => {
+            let why = failure.problems().join("; ");
+            let hint = match check.mailcow.operator_namespace {
+                Some(_) => "",
+                None => "; if you may list them in its namespace, name that with --operator-namespace",
+            };
+            found.skip("operator", format!("it can't be looked for: {why}{hint}"));
+            return Ok(Vec::new());
+        }
+    };
+    if all.is_empty() {
+        found.bad(
+            "operator",
+            "no Deployment of mailcow-operator is in the cluster",
+            "helm install mailcow-operator charts/mailcow-operator -n mailcow-operator --create-namespace",
+        );
+    }
+    check_overlap(&all, found);
+    Ok(all)
+}
+
+/// The Mailcow of the flags; returns its host.
+async fn given_connection(connection: &Connection, found: &mut Findings, show: &Show) -> String {
+    show.progress("checking Mailcow");
+    server::check(found, connection, &Source::Flags).await;
+    host_of(&connection.url)
 }
 
 /// The objects of all namespaces, or of the one that the user may read.
@@ -226,7 +249,7 @@ async fn objects(cluster: &Cluster) -> Result<Objects, Failure> {
 }
 
 /// Two operators that work on the same objects undo each other's work.
-fn several(all: &[Installed], found: &mut Findings) {
+fn check_overlap(all: &[Installed], found: &mut Findings) {
     for (number, one) in all.iter().enumerate() {
         for other in all.iter().skip(number + 1) {
             let (Ok(a), Ok(b)) = (&one.settings, &other.settings) else { continue };
@@ -248,13 +271,17 @@ fn several(all: &[Installed], found: &mut Findings) {
     }
 }
 
-/// One operator and everything that it needs.
-async fn one(
+/// Mail hosts, with the resolvers and servers to ask about them.
+type Hosts = BTreeMap<String, (Vec<SocketAddr>, DnsMode)>;
+
+/// One operator and everything that it needs. `given` is the server that was checked with the connection of the flags.
+async fn check_operator(
     cluster: &Cluster,
-    check: &CheckFlags,
+    given: Option<&str>,
     installed: &Installed,
     objects: &Objects,
     fleet: &Fleet,
+    hosts: &mut Hosts,
     found: &mut Findings,
     show: &Show,
 ) -> Result<(), Failure> {
@@ -277,10 +304,9 @@ async fn one(
     gates(settings, objects, found, installed);
     namespaces(settings, fleet, found, installed);
     show.progress("checking Mailcow");
-    let host = connections(cluster, check, installed, settings, objects, found).await;
-    seen(fleet, objects, found);
+    let host = connections(cluster, given, installed, settings, objects, found).await;
     if let Some(host) = settings.dns.mail_host.clone().or(host) {
-        names(&host, &settings.dns.dns_resolvers, settings.dns.dns_mode, found, show).await;
+        hosts.insert(host, (settings.dns.dns_resolvers.clone(), settings.dns.dns_mode));
     }
     show.progress("checking sinks");
     sinks(cluster, installed, found).await;
@@ -327,8 +353,10 @@ async fn pods(cluster: &Cluster, installed: &Installed, found: &mut Findings) {
     }
     let labels = spec.selector.match_labels.unwrap_or_default();
     let selector = labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-    let pods = cluster.list::<Pod>(&Scope::In(namespace.clone()), Some(&selector)).await.unwrap_or_default();
-    let why = pods.iter().find_map(why_not_ready).unwrap_or_else(|| "no pod exists".to_owned());
+    let why = match cluster.list::<Pod>(&Scope::In(namespace.clone()), Some(&selector)).await {
+        Ok(pods) => pods.iter().find_map(why_not_ready).unwrap_or_else(|| "no pod exists".to_owned()),
+        Err(failure) => failure.problems().join("; "),
+    };
     found.bad(
         "operator",
         format!("{} has no ready pod: {why}", installed.name()),
@@ -433,34 +461,43 @@ fn gates(settings: &Settings, objects: &Objects, found: &mut Findings, installed
         rule.spec.actions.iter().any(|action| action.create_task.is_some() || action.create_note.is_some())
     };
     let counts = [
-        (Gate::EmailHosting, "EmailHosting", objects.domains.len() + objects.mailboxes.len(), "objects"),
-        (Gate::ForwardingRules, "ForwardingRules", objects.rules.len(), "rules"),
+        (
+            Gate::EmailHosting,
+            "EmailHosting",
+            objects.domains.len() + objects.mailboxes.len(),
+            "domain or mailbox",
+            "domains and mailboxes",
+        ),
+        (Gate::ForwardingRules, "ForwardingRules", objects.rules.len(), "rule", "rules"),
         (
             Gate::TaskDelivery,
             "TaskDelivery",
             objects.rules.iter().filter(to_sink).count(),
+            "rule with createTask or createNote",
             "rules with createTask or createNote",
         ),
         (
             Gate::DnsPublishing,
             "DNSPublishing",
             objects.domains.iter().filter(uses_dns).count(),
+            "domain with spec.dns.publish",
             "domains with spec.dns.publish",
         ),
         (
             Gate::AutoProvisioning,
             "AutoProvisioning",
             objects.domains.iter().filter(|domain| domain.spec.auto_provision.is_some()).count(),
+            "domain with spec.autoProvision",
             "domains with spec.autoProvision",
         ),
     ];
     let mut is_fine = true;
-    for (gate, name, count, what) in counts {
+    for (gate, name, count, one, many) in counts {
         if count > 0 && !gates.has(gate) {
             is_fine = false;
             found.bad(
                 "feature gates",
-                format!("{count} {what} wait, because the feature gate {name} is off"),
+                format!("the feature gate {name} is off, but used by {}", counted(count as u64, one, many)),
                 upgrade(installed, &format!(" --set featureGates.{name}=true")),
             );
         }
@@ -498,10 +535,11 @@ fn namespaces(settings: &Settings, fleet: &Fleet, found: &mut Findings, installe
     }
 }
 
-/// The connections to Mailcow; returns the host of the default one.
+/// The connections to Mailcow; returns the host of the default one. Of the server `given` only the Secret is checked: the
+/// flags say how to connect to it.
 async fn connections(
     cluster: &Cluster,
-    check: &CheckFlags,
+    given: Option<&str>,
     installed: &Installed,
     settings: &Settings,
     objects: &Objects,
@@ -530,21 +568,19 @@ async fn connections(
             ),
         );
     }
+    if let Some(asked) = given.filter(|asked| *asked != DEFAULT_SERVER && !servers.contains_key(asked)) {
+        let near = nearest(asked, servers.keys().copied());
+        let message = format!("the operator {} has no server {asked}{near}", installed.name());
+        found.warn("Mailcow servers", message, "name one of its servers with --server");
+    }
     let mut host = None;
     for (server, secret) in servers {
-        let connection = match check.mailcow.given() {
-            Ok(Some(given)) if server == check.mailcow.server => Some(given),
-            _ => connection(cluster, installed, secret, found).await,
-        };
-        let Some(connection) = connection else { continue };
-        let namespace = installed.namespace();
-        let source = Source {
-            change: format!(
-                "kubectl -n {namespace} patch secret {secret} --type=merge -p '{{\"stringData\":{{\"KEY\":\"VALUE\"}}}}'"
-            ),
-            is_operators: true,
-        };
-        server::check(found, &connection, &source).await;
+        let is_given = given == Some(server);
+        let Some(connection) = connection(cluster, installed, secret, is_given, found).await else { continue };
+        if !is_given {
+            let source = Source::Secret { namespace: installed.namespace(), name: secret.to_owned() };
+            server::check(found, &connection, &source).await;
+        }
         if server == DEFAULT_SERVER {
             host = Some(connection.mail_host.clone().unwrap_or_else(|| host_of(&connection.url)));
         }
@@ -553,7 +589,13 @@ async fn connections(
 }
 
 /// The connection in a Secret, or what is wrong with the Secret.
-async fn connection(cluster: &Cluster, installed: &Installed, name: &str, found: &mut Findings) -> Option<Connection> {
+async fn connection(
+    cluster: &Cluster,
+    installed: &Installed,
+    name: &str,
+    is_given: bool,
+    found: &mut Findings,
+) -> Option<Connection> {
     let namespace = installed.namespace();
     let create = format!(
         "kubectl -n {namespace} create secret generic {name} --from-literal=url=https://mail.example.com --from-file=apiKey=api-key"
@@ -579,8 +621,12 @@ async fn connection(cluster: &Cluster, installed: &Installed, name: &str, found:
             return None;
         }
         Err(failure) => {
-            let hint = "with --mailcow-url and --mailcow-api-key-file the connection can be checked without it";
-            found.skip("Mailcow Secret", format!("{}; {hint}", failure.problems().join("; ")));
+            let hint = if is_given {
+                ""
+            } else {
+                "; with --mailcow-url and --mailcow-api-key-file the connection can be checked without it"
+            };
+            found.skip("Mailcow Secret", format!("{}{hint}", failure.problems().join("; ")));
             return None;
         }
     };
@@ -604,7 +650,7 @@ async fn connection(cluster: &Cluster, installed: &Installed, name: &str, found:
 }
 
 /// What the operator itself reports in the objects.
-fn seen(fleet: &Fleet, objects: &Objects, found: &mut Findings) {
+fn check_reports(fleet: &Fleet, objects: &Objects, found: &mut Findings) {
     let mut by_reason: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
     for node in fleet.nodes().filter(|node| !node.reason.is_empty()) {
         by_reason.entry(&node.reason).or_default().push(node);
@@ -633,7 +679,7 @@ fn seen(fleet: &Fleet, objects: &Objects, found: &mut Findings) {
         let names: Vec<String> = full.iter().map(|node| format!("{} ({})", node.address, node.detail)).collect();
         found.warn(
             "quotas",
-            format!("nearly full, and will bounce mail: {}", few(&names)),
+            format!("nearly full, and will bounce mail: {}", first_of(&names, NAMED)),
             "raise spec.quota of the EmailMailbox, or ask its user to delete mail",
         );
     }
@@ -663,7 +709,7 @@ fn seen(fleet: &Fleet, objects: &Objects, found: &mut Findings) {
 }
 
 /// Whether DNS can be asked from here, and knows the mail host.
-async fn names(host: &str, resolvers: &[std::net::SocketAddr], mode: DnsMode, found: &mut Findings, show: &Show) {
+async fn names(host: &str, resolvers: &[SocketAddr], mode: DnsMode, found: &mut Findings, show: &Show) {
     if host.parse::<std::net::IpAddr>().is_ok() || !host.contains('.') {
         return;
     }
@@ -728,13 +774,6 @@ fn address_of(url: &str) -> Option<(String, u16)> {
 
 fn host_of(url: &str) -> String {
     address_of(url.trim()).map(|(host, _)| host).unwrap_or_default()
-}
-
-/// The first of some names, and how many more there are.
-fn few(names: &[String]) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

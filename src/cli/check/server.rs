@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::SignedDuration;
-
+use super::clock;
 use super::finding::Findings;
 use crate::cli::mailcow::client;
 use crate::mail::{Feature, Version};
 use crate::mailcow::{Client, Connection, Error};
 
-/// Clocks may differ by this much.
-const TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The oldest version whose answers the operator understands in every respect: since then Mailcow says who checks a
@@ -18,26 +15,47 @@ const LIMIT: Duration = Duration::from_secs(10);
 const OLDEST: &str = "2025-03";
 
 /// Where the connection was configured, for remedies.
-pub(super) struct Source {
-    /// The command that changes a key of the Secret; `KEY` and `VALUE` are replaced.
-    pub(super) change: String,
-    /// Whether it is the connection of an installed operator.
-    pub(super) is_operators: bool,
+pub(super) enum Source {
+    /// The Secret of an operator.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The flags of this program.
+    Flags,
 }
 
 impl Source {
-    /// The command that sets a key.
-    fn set(&self, key: &str, value: &str) -> String {
-        self.change.replace("KEY", key).replace("VALUE", value)
+    /// Whether it is the connection of an installed operator.
+    const fn is_operators(&self) -> bool {
+        matches!(self, Self::Secret { .. })
     }
 
-    /// The command that sets a key to the content of a file, which has several lines.
-    fn set_file(&self, key: &str, file: &str) -> String {
-        if !self.is_operators {
-            return self.set(key, &format!("the content of {file}"));
+    /// How a key gets another value. `value` may be in words.
+    fn set(&self, key: &str, value: &str) -> String {
+        match self {
+            Self::Secret { namespace, name } => format!(
+                "kubectl -n {namespace} patch secret {name} --type=merge -p '{{\"stringData\":{{\"{key}\":\"{value}\"}}}}'"
+            ),
+            Self::Flags => match key {
+                "url" => format!("give --mailcow-url {value}"),
+                "ca.crt" => format!("give --mailcow-ca-file {value}"),
+                _ => format!("write {value} into the file of --mailcow-api-key-file"),
+            },
         }
-        let content = format!("'\"$(base64 < {file} | tr -d '\\n')\"'");
-        self.set(key, &content).replace("stringData", "data")
+    }
+
+    /// How the certificate authority is set to the content of a file, which has several lines.
+    fn set_authority(&self, file: &str) -> String {
+        match self {
+            Self::Secret { .. } => {
+                let content = format!("'\"$(base64 < {file} | tr -d '\\n')\"'");
+                self.set("ca.crt", &content).replace("stringData", "data")
+            }
+            Self::Flags => self.set("ca.crt", file),
+        }
     }
 }
 
@@ -54,7 +72,11 @@ pub(super) async fn check(found: &mut Findings, connection: &Connection, source:
             } else {
                 "url"
             };
-            let value = if key == "url" { "https://mail.example.com" } else { "…" };
+            let value = match key {
+                "url" => "https://mail.example.com",
+                "ca.crt" => "ca.pem",
+                _ => "the key from Mailcow",
+            };
             return found.bad("Mailcow connection", why, source.set(key, value));
         }
     };
@@ -69,7 +91,7 @@ pub(super) async fn check(found: &mut Findings, connection: &Connection, source:
     check_version(found, &version);
     match client.may_write().await {
         Ok(true) => found.good("Mailcow API key", "it may read and write"),
-        Ok(false) if source.is_operators => found.bad(
+        Ok(false) if source.is_operators() => found.bad(
             "Mailcow API key",
             "the key is read-only, so that the operator can change nothing",
             source.set("apiKey", "the read-write key (Mailcow: System, Configuration, Access, API)"),
@@ -109,16 +131,8 @@ fn check_version(found: &mut Findings, version: &str) {
 }
 
 fn check_clock(found: &mut Findings, client: &Client) {
-    let Some(there) = client.clock() else { return };
-    let apart = there.duration_since(crate::clock::now().0);
-    if apart.abs() > TOLERANCE {
-        found.bad(
-            "Mailcow clock",
-            format!("the clocks of Mailcow and of this machine are {} s apart", apart.as_secs().abs()),
-            "set the wrong one, for example: timedatectl set-ntp true; certificates and times of mail depend on it",
-        );
-    } else {
-        found.good("Mailcow clock", "it is right");
+    if let Some(there) = client.clock() {
+        clock::check(found, "Mailcow clock", "Mailcow", there, "certificates and times of mail depend on it");
     }
 }
 
@@ -157,7 +171,7 @@ fn unreachable(why: &str, server: &str, source: &Source) -> (String, String) {
     let (cause, remedy) = if has(&["unknownissuer", "unknown issuer"]) {
         (
             "its certificate comes from a certificate authority that is not public",
-            format!("{} (ca.pem: the certificate of that authority)", source.set_file("ca.crt", "ca.pem")),
+            format!("{} (ca.pem: the certificate of that authority)", source.set_authority("ca.pem")),
         )
     } else if has(&["expired"]) {
         ("its certificate has expired", "renew it on Mailcow's host: docker compose restart acme-mailcow".to_owned())

@@ -4,7 +4,7 @@ mod files;
 mod manifest;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use super::flags::{ClusterFlags, Output};
 use super::fleet::counted;
 use super::mailcow::{MailcowFlags, client, failed};
 use super::show::Show;
+use super::whole_file::{self, Readers};
 use crate::inventory::{Age, Inventory};
+use crate::listing::first_of;
 use crate::mail::{Address, AliasHave, Catch, DomainHave, DomainName, MailboxHave};
 use crate::mailcow::{Client, Listed, MailboxFilter};
 use manifest::{Document, DomainEntries, Exported, Style};
@@ -149,16 +151,21 @@ fn write(
     }
     match (&flags.out, flags.output) {
         (Some(folder), ManifestFormat::Yaml) => {
-            files::write(folder, &format!("{name}.yaml"), &files::yaml(head, &documents)?)?;
+            write_file(folder, &format!("{name}.yaml"), &files::yaml(head, &documents)?)?;
         }
         (Some(folder), ManifestFormat::Json) => {
             let text = format!("{:#}\n", list(&documents));
-            files::write(folder, &format!("{name}.json"), &text)?;
+            write_file(folder, &format!("{name}.json"), &text)?;
         }
         (None, ManifestFormat::Yaml) => Show::write(&files::yaml(head, &documents)?)?,
         (None, ManifestFormat::Json) => all.extend(documents),
     }
     Ok(())
+}
+
+/// Manifests have no secrets, and are for everybody.
+fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    whole_file::write(&folder.join(name), Readers::All, |file| file.write_all(text.as_bytes()))
 }
 
 fn list(documents: &[Document]) -> Value {
@@ -238,10 +245,8 @@ async fn read(client: &Arc<Client>, asked: &BTreeSet<DomainName>, show: &Show) -
     }
     if asked.is_empty() {
         for others in client.other_entries().await.map_err(failed)? {
-            let names = others.names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-            let more = others.names.len().saturating_sub(10);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            server.left_out.push(format!("{}, for which there is no kind: {names}{more}", others.what));
+            let names = first_of(&others.names, 10);
+            server.left_out.push(format!("{}, for which there is no kind: {names}", others.what));
         }
     }
     Ok(server)

@@ -16,20 +16,22 @@ use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::checked::{Checked, sinks};
 use super::cluster::{Cluster, Scope};
 use super::failure::Failure;
 use super::flags::{ClusterFlags, Output};
-use super::kinds::{Kind, list};
+use super::kinds::Kind;
+use super::live::{Live, add_live_objects};
 use super::mailcow::{MailcowFlags, client, failed};
-use super::manifests::{Manifests, Object};
+use super::manifests::{Manifests, Object, RuleSpec};
 use super::operator::{self, Installed};
+use super::rule_set::{RuleSet, sinks};
 use super::show::{Show, Tone, head, plain};
 use crate::crd::{
-    AdoptionPolicy, DnsGate, EmailAliasSpec, EmailDomainSpec, EmailForwardingRuleSpec, EmailMailboxSpec,
-    NamespacesFrom, PAUSED,
+    AdoptionPolicy, DnsGate, DnsPublish, DomainRef, EmailAliasSpec, EmailDomainSpec, EmailMailboxSpec, NamespacesFrom,
+    PAUSED, Ref,
 };
 use crate::desired;
+use crate::gates::{Gate, Gates};
 use crate::inventory::{Age, Inventory, ObjectCounts};
 use crate::mail::{Address, Catch, Feature, Mark, Sinks, Tags, Version};
 use crate::mailcow::Error;
@@ -90,8 +92,7 @@ struct Planned {
 /// Everything that decisions need besides Mailcow.
 struct Facts {
     manifests: Manifests,
-    /// Statuses of live objects, by kind, namespace and name.
-    live: BTreeMap<(Kind, String, String), Value>,
+    live: Live,
     /// Annotations of namespaces.
     annotations: BTreeMap<String, BTreeMap<String, String>>,
     /// Labels of namespaces; missing for those that may not be read.
@@ -102,6 +103,8 @@ struct Facts {
     /// Namespaces that may send as anybody.
     platform: BTreeSet<String>,
     sinks: Sinks,
+    /// The feature gates of the installation, if it is known.
+    gates: Option<Gates>,
     version: Option<Version>,
 }
 
@@ -171,34 +174,27 @@ async fn facts(
     };
     let refused = refused_by_kubernetes(cluster, &manifests, show).await?;
     let namespaces = manifests.namespaces();
-    let mut live = BTreeMap::new();
+    let live = add_live_objects(cluster, &mut manifests, &namespaces).await?;
+    for why in &live.unreadable {
+        show.warning(&format!("left out, because this version can't read it: {why}"));
+    }
     let (mut annotations, mut labels) = (BTreeMap::new(), BTreeMap::new());
     let all: Api<Namespace> = Api::all(cluster.client.clone());
     for namespace in &namespaces {
-        for kind in Kind::ALL {
-            for target in list(cluster, kind, &Scope::In(namespace.clone()), None).await? {
-                let mut value = serde_json::to_value(&target.object).unwrap_or_default();
-                value["kind"] = kind.name().into();
-                value["apiVersion"] = format!("{}/v1alpha1", crate::crd::GROUP).into();
-                let name = target.object.metadata.name.clone().unwrap_or_default();
-                manifests.add_live(&value);
-                let kept = json!({"uid": target.object.metadata.uid, "status": value["status"].take()});
-                live.insert((kind, namespace.clone(), name), kept);
-            }
-        }
         // Without the right to read it, its default policies are unknown.
         if let Ok(found) = all.get(namespace).await {
             annotations.insert(namespace.clone(), found.metadata.annotations.unwrap_or_default());
             labels.insert(namespace.clone(), found.metadata.labels.unwrap_or_default());
         }
     }
-    let sinks = match installed {
+    let given = match installed {
         Some(installed) => installed.sinks(cluster).await,
         None => None,
     };
-    let sinks = match sinks {
+    let sinks = match given {
         Some(sinks) => sinks,
-        None => sinks_of(&manifests)?,
+        // Every sink that a rule names, as an allowed one.
+        None => sinks(None, &manifests).map_err(Failure::wrong)?,
     };
     let platform =
         namespaces.into_iter().filter(|name| settings.is_some_and(|settings| settings.is_platform(Some(name))));
@@ -210,14 +206,10 @@ async fn facts(
         defaults: settings.map(|settings| settings.defaults.into()).unwrap_or_default(),
         platform: platform.collect(),
         sinks,
+        gates: settings.map(|settings| settings.feature_gates.clone()),
         version: None,
         manifests,
     })
-}
-
-/// Every sink that a rule names, as an allowed one.
-fn sinks_of(manifests: &Manifests) -> Result<Sinks, Failure> {
-    sinks(None, manifests).map_err(Failure::wrong)
 }
 
 /// What the API server says against the manifests, from applies that it does not store.
@@ -276,14 +268,10 @@ impl Facts {
         counts
     }
 
-    fn live(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
-        self.live.get(&(kind, namespace.to_owned(), name.to_owned()))
-    }
-
     /// The mark that the operator would write for an object. `there` is the mark on Mailcow: without a known cluster, a
     /// mark of an object of this name counts as ours.
     fn mark(&self, kind: Kind, namespace: &str, name: &str, there: Option<&Mark>) -> Mark {
-        let uid = self.live(kind, namespace, name).and_then(|live| live["uid"].as_str()).unwrap_or("0");
+        let uid = self.live.object(kind, namespace, name).map_or("0", |live| live.uid.as_str());
         match (&self.manifests.cluster, there) {
             (None, Some(mark)) if mark.object().is_some_and(|(_, ns, n)| ns == namespace && n == name) => mark.clone(),
             (cluster, _) => Mark::new(cluster.as_deref().unwrap_or("unknown"), namespace, name, uid),
@@ -309,7 +297,7 @@ impl Facts {
 
     /// Tags that an earlier spec placed.
     fn placed_tags(&self, kind: Kind, namespace: &str, name: &str) -> Vec<String> {
-        let tags = self.live(kind, namespace, name).and_then(|live| live.pointer("/status/tags"));
+        let tags = self.live.object(kind, namespace, name).and_then(|live| live.status.get("tags"));
         tags.and_then(|tags| serde_json::from_value(tags.clone()).ok()).unwrap_or_default()
     }
 
@@ -336,8 +324,9 @@ impl Facts {
         };
         let is_gated = object.spec.dns.as_ref().is_some_and(|dns| dns.gate == DnsGate::Activate)
             && self
-                .live(Kind::Domain, &object.namespace, &object.name)
-                .is_none_or(|live| live.pointer("/status/dnsVerifiedAt").is_none());
+                .live
+                .object(Kind::Domain, &object.namespace, &object.name)
+                .is_none_or(|live| live.status.get("dnsVerifiedAt").is_none());
         // An active domain is never deactivated because of DNS.
         want.active &= !is_gated || have.as_ref().is_some_and(|have| have.active);
         let policy = self.adoption(&object.namespace, object.spec.adoption_policy);
@@ -349,10 +338,11 @@ impl Facts {
             let why = outcome.why().map_or_else(String::new, |why| why.message.clone());
             return Ok(planned.refused(why));
         }
-        Ok(match &have {
+        let planned = match &have {
             None => planned.created(&object.manifest, None),
             Some(have) => planned.changed(fields::of_domain(&changes, have)),
-        })
+        };
+        Ok(planned.noting(self.disabled(&object.spec)))
     }
 
     async fn mailbox(&self, object: &Object<EmailMailboxSpec>, server: &Inventory) -> Result<Planned, Failure> {
@@ -361,7 +351,7 @@ impl Facts {
             return Ok(planned.refused(why));
         }
         let Some(domain) = self.manifests.domain(&object.spec.domain_ref, &object.namespace) else {
-            return Ok(planned.refused(no_domain(&object.spec.domain_ref.name)));
+            return Ok(planned.refused(self.no_domain(&object.spec.domain_ref, &object.namespace)));
         };
         if let Some(why) = self.not_admitted(domain, &object.namespace) {
             return Ok(planned.refused(why));
@@ -393,8 +383,8 @@ impl Facts {
             let made = missing.into_iter().filter(|entry| self.manifests.has_entry(entry));
             want.sender_acl = Some(kept.into_iter().chain(made).collect());
         }
-        let live = self.live(Kind::Mailbox, &object.namespace, &object.name);
-        let is_password_known = live.is_some_and(|live| live.pointer("/status/passwordVersion").is_some());
+        let live = self.live.object(Kind::Mailbox, &object.namespace, &object.name);
+        let is_password_known = live.is_some_and(|live| live.status.get("passwordVersion").is_some());
         let sets_password = object.spec.password_secret_ref.is_some() && !is_password_known;
         let policy = self.adoption(&object.namespace, object.spec.adoption_policy);
         let changes = match plan::mailbox(&want, have.as_ref(), policy, sets_password) {
@@ -452,7 +442,7 @@ impl Facts {
             return Ok(planned.refused(why));
         }
         let Some(domain) = self.manifests.domain(&object.spec.domain_ref, &object.namespace) else {
-            return Ok(planned.refused(no_domain(&object.spec.domain_ref.name)));
+            return Ok(planned.refused(self.no_domain(&object.spec.domain_ref, &object.namespace)));
         };
         if let Some(why) = self.not_admitted(domain, &object.namespace) {
             return Ok(planned.refused(why));
@@ -464,15 +454,11 @@ impl Facts {
         planned.address = catch.to_string();
         let mut targets = Vec::new();
         for to in object.spec.goto_mailbox_refs.iter().flatten() {
-            match self.manifests.mailbox_address(&object.namespace, to) {
-                Some(address) => targets.push(address),
-                None => {
-                    return Ok(planned.refused(format!(
-                        "spec.gotoMailboxRefs: there is no EmailMailbox {} in this namespace",
-                        to.name
-                    )));
-                }
-            }
+            let Some(address) = self.manifests.mailbox_address(&object.namespace, to) else {
+                let why = self.no_address(&object.namespace, to);
+                return Ok(planned.refused(format!("spec.gotoMailboxRefs: {why}")));
+            };
+            targets.push(address);
         }
         let have = server.alias(&catch, Age::Recent).await.map_err(|error| failed(&error))?;
         let there = have.as_ref().and_then(crate::mail::AliasHave::mark);
@@ -501,18 +487,17 @@ impl Facts {
 
     /// Rules: each that can't be in force, and the scripts that would change.
     async fn rules(&self, server: &Inventory) -> Result<Vec<Planned>, Failure> {
-        let given: Vec<&Object<Result<EmailForwardingRuleSpec, String>>> =
-            self.manifests.rules.iter().filter(|rule| !rule.is_live).collect();
+        let given: Vec<&Object<RuleSpec>> = self.manifests.rules.iter().filter(|rule| !rule.is_live).collect();
         let mut planned = Vec::new();
         if given.is_empty() {
             return Ok(planned);
         }
-        let checked = Checked::of(&self.manifests, None, &self.sinks);
+        let rule_set = RuleSet::of(&self.manifests, None, &self.sinks, self.gates.as_ref());
         for rule in &given {
             let one = Planned::of(Kind::Rule, rule, String::new());
-            let verdict = checked.verdicts.iter().find(|verdict| verdict.id == rule.id());
+            let verdict = rule_set.verdicts.iter().find(|verdict| verdict.id == rule.id());
             let wrong = verdict.map(|verdict| verdict.wrong.join("; ")).filter(|wrong| !wrong.is_empty());
-            match self.refused.get(&(Kind::Rule, rule.namespace.clone(), rule.name.clone())).cloned().or(wrong) {
+            match self.refusal(Kind::Rule, rule).or(wrong).or_else(|| self.no_mailbox(rule)) {
                 Some(why) => planned.push(one.refused(why)),
                 None => planned.push(Planned {
                     address: verdict.map_or_else(String::new, |verdict| {
@@ -522,7 +507,7 @@ impl Facts {
                 }),
             }
         }
-        for group in checked.groups.values().filter(|group| group.owner.is_known) {
+        for group in rule_set.groups.values().filter(|group| group.owner.is_known) {
             let is_given = |rule: &crate::mail::rule::Rule| given.iter().any(|given| given.id() == rule.id);
             if !group.rules.iter().any(is_given) {
                 continue;
@@ -533,7 +518,7 @@ impl Facts {
     }
 
     /// The script of a mailbox.
-    async fn script(&self, group: &super::checked::Group, server: &Inventory) -> Result<Planned, Failure> {
+    async fn script(&self, group: &super::rule_set::Group, server: &Inventory) -> Result<Planned, Failure> {
         let (owner, address) = (&group.owner, &group.owner.address);
         let (namespace, name, _) = &owner.object;
         let compiled = sieve::compile(&owner.mark(), address, &group.rules);
@@ -555,7 +540,7 @@ impl Facts {
             None => Vec::new(),
         };
         let Some(script) = &compiled.script else { return Ok(planned) };
-        let forces = |rule: &Object<Result<EmailForwardingRuleSpec, String>>| {
+        let forces = |rule: &Object<RuleSpec>| {
             let spec = rule.spec.as_ref().ok();
             let is_placed = compiled.placed.iter().any(|placed| placed.id == rule.id());
             is_placed
@@ -590,15 +575,70 @@ impl Facts {
         Ok(planned)
     }
 
-    /// What the API server says against an object.
+    /// What speaks against an object before its spec is looked at.
     fn refusal<T>(&self, kind: Kind, object: &Object<T>) -> Option<String> {
-        let why = self.refused.get(&(kind, object.namespace.clone(), object.name.clone()))?;
-        Some(format!("Kubernetes refuses it: {why}"))
+        let (namespace, name) = (&object.namespace, &object.name);
+        if let Some(why) = self.refused.get(&(kind, namespace.clone(), name.clone())) {
+            return Some(format!("Kubernetes refuses it: {why}"));
+        }
+        if self.live.object(kind, namespace, name).is_some_and(|live| live.is_deleting) {
+            return Some(
+                "the object of this name in the cluster is being deleted; apply it when that is gone".to_owned(),
+            );
+        }
+        let is_off = self.gates.as_ref().is_some_and(|gates| !gates.has(Gate::EmailHosting));
+        is_off.then(|| {
+            "the feature gate EmailHosting is off in this installation, so that the operator changes nothing; set featureGates.EmailHosting: true in the chart".to_owned()
+        })
     }
-}
 
-fn no_domain(name: &str) -> String {
-    format!("spec.domainRef: there is no EmailDomain {name}, neither in the files nor in the cluster")
+    fn no_domain(&self, to: &DomainRef, own: &str) -> String {
+        format!("spec.domainRef: {}", self.live.no_domain(to.namespace_from(own), &to.name))
+    }
+
+    /// Why the address of a mailbox is unknown.
+    fn no_address(&self, namespace: &str, to: &Ref) -> String {
+        let Some(mailbox) = self.manifests.mailboxes.iter().find(|mailbox| mailbox.is(namespace, &to.name)) else {
+            let is_deleting =
+                self.live.object(Kind::Mailbox, namespace, &to.name).is_some_and(|mailbox| mailbox.is_deleting);
+            return if is_deleting {
+                format!("the EmailMailbox {} is being deleted", to.name)
+            } else {
+                format!("there is no EmailMailbox {} in this namespace", to.name)
+            };
+        };
+        let domain = &mailbox.spec.domain_ref;
+        let why = match self.manifests.domain(domain, namespace) {
+            None => self.live.no_domain(domain.namespace_from(namespace), &domain.name),
+            Some(domain) => match desired::mailbox_address(&mailbox.spec, &domain.spec) {
+                Ok(address) => address.to_string(),
+                Err(invalid) => invalid.to_string(),
+            },
+        };
+        format!("the address of the EmailMailbox {} is unknown: {why}", to.name)
+    }
+
+    /// Why the mailbox of a rule is unknown, if it is.
+    fn no_mailbox(&self, rule: &Object<RuleSpec>) -> Option<String> {
+        let to = rule.spec.as_ref().ok()?.mailbox_ref.as_ref()?;
+        let is_known = self.manifests.mailbox_address(&rule.namespace, to).is_some();
+        (!is_known).then(|| format!("spec.mailboxRef: {}", self.no_address(&rule.namespace, to)))
+    }
+
+    /// Parts of a domain that need a feature which is off.
+    fn disabled(&self, spec: &EmailDomainSpec) -> Option<String> {
+        let gates = self.gates.as_ref()?;
+        let publishes = spec.dns.as_ref().is_some_and(|dns| dns.publish != DnsPublish::None);
+        let parts = [
+            (Gate::DnsPublishing, "DNSPublishing", publishes, "spec.dns.publish"),
+            (Gate::AutoProvisioning, "AutoProvisioning", spec.auto_provision.is_some(), "spec.autoProvision"),
+        ];
+        let off = parts.iter().filter(|(gate, _, is_used, _)| *is_used && !gates.has(*gate));
+        let notes: Vec<String> = off
+            .map(|(_, gate, _, field)| format!("{field}: nothing happens, because the feature gate {gate} is off"))
+            .collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
 }
 
 impl Planned {

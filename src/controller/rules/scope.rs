@@ -9,7 +9,6 @@ use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::crd::{DeletionPolicy, EmailForwardingRule, EmailMailbox};
 use crate::desired;
-use crate::gates::Gate;
 use crate::mail::rule::Rule;
 use crate::mail::{Address, Sinks};
 use crate::outcome::{Reason, Why};
@@ -27,13 +26,8 @@ pub(crate) fn leaves(ctx: &Context, rule: &EmailForwardingRule) -> bool {
 /// # Errors
 /// Why it can't be in force.
 pub(crate) fn check(ctx: &Context, object: &EmailForwardingRule, address: Option<&Address>) -> Result<Rule, Why> {
-    let to_sink = object.spec.actions.iter().position(|a| a.create_task.is_some() || a.create_note.is_some());
-    if let Some(n) = to_sink.filter(|_| !ctx.has(Gate::TaskDelivery)) {
-        let message = format!(
-            "spec.actions[{n}]: the feature gate TaskDelivery is off in this installation; remove the action, or set featureGates.TaskDelivery: true in the chart"
-        );
-        return Err(Why::new(Reason::FeatureDisabled, message));
-    }
+    desired::is_enabled(&object.spec, &ctx.settings.feature_gates)
+        .map_err(|disabled| Why::new(Reason::FeatureDisabled, disabled.to_string()))?;
     read(object, address, &ctx.sinks.borrow()).map_err(|error| Why::new(error.reason(), error.to_string()))
 }
 

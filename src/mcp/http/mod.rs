@@ -169,7 +169,7 @@ async fn served(shared: &Shared, request: Request<Incoming>) -> Result<Answer, R
     shared.sessions.admit(&parts.headers, &identity.user, initializes).await?;
     parts.extensions.insert(Caller::new(client, identity.user.clone()));
     let answer = shared.service.handle(Request::from_parts(parts, Full::new(body))).await;
-    shared.sessions.note(answer.headers(), &identity.user).await;
+    shared.sessions.remember(answer.headers(), &identity.user).await;
     Ok(answer)
 }
 

@@ -50,7 +50,7 @@ impl Sessions {
         let live = self.manager.sessions.read().await;
         owners.retain(|id, _| live.contains_key(id.as_str()));
         let of_one = owners.values().filter(|owner| *owner == who).count();
-        // Also those that are not noted yet.
+        // Also those that are not remembered yet.
         if live.len() >= ALL || of_one >= OF_ONE {
             return Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -60,8 +60,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Notes the session that an answer begins.
-    pub(crate) async fn note(&self, answer: &HeaderMap, who: &str) {
+    /// Remembers the session that an answer begins.
+    pub(crate) async fn remember(&self, answer: &HeaderMap, who: &str) {
         if let Some(id) = answer.get(SESSION).and_then(|id| id.to_str().ok()) {
             self.owners.lock().await.entry(id.to_owned()).or_insert_with(|| who.to_owned());
         }
@@ -84,14 +84,14 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_its_callers() {
         let sessions = Sessions::new(Arc::default());
-        sessions.note(&with(&["s1"]), "ada").await;
+        sessions.remember(&with(&["s1"]), "ada").await;
         assert!(sessions.admit(&with(&["s1"]), "ada", false).await.is_ok());
         for (id, who) in [("s1", "bob"), ("s2", "ada"), ("", "ada")] {
             let refusal = sessions.admit(&with(&[id]), who, false).await.unwrap_err();
             assert_eq!(refusal.status, StatusCode::NOT_FOUND, "{id} {who}");
         }
         // Nobody takes a session over by an answer that repeats its id.
-        sessions.note(&with(&["s1"]), "bob").await;
+        sessions.remember(&with(&["s1"]), "bob").await;
         assert!(sessions.admit(&with(&["s1"]), "bob", false).await.is_err());
         assert_eq!(
             sessions.admit(&with(&["s1", "s2"]), "ada", false).await.unwrap_err().status,

@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Input;
 use super::failure::nearest;
-use super::manifests::{Manifests, Object, Owner, read};
+use super::flags::Input;
+use super::manifests::{Manifests, Object, Owner, RuleSpec, read};
 use super::show::Show;
-use crate::crd::{self, EmailForwardingRuleSpec, ToSink};
+use crate::crd::{self, ToSink};
 use crate::desired;
 use crate::forwarding::{Sends, rule_loops};
+use crate::gates::Gates;
 use crate::mail::rule::{Queue, QueueKind, Rule};
 use crate::mail::{Address, Sinks};
 use crate::sieve::{self, Compiled};
 
 /// The rules of all mailboxes, each valid or not.
-pub(super) struct Checked {
+pub(super) struct RuleSet {
     /// Groups by mailbox.
     pub(super) groups: BTreeMap<String, Group>,
     /// Every rule by its id, with its errors, in the order of the files.
@@ -57,7 +58,7 @@ pub(super) struct Group {
     bad: Vec<String>,
 }
 
-impl Checked {
+impl RuleSet {
     /// Reads and checks the rules.
     pub(super) fn read(input: &Input, namespace: &str) -> Result<Self, Vec<String>> {
         let one = |why: String| vec![why];
@@ -65,44 +66,63 @@ impl Checked {
         let parse = |text: &String| Address::parse(text).map_err(|error| vec![format!("--mailbox: {error}")]);
         let given = input.mailbox.as_ref().map(parse).transpose()?;
         let sinks = sinks(input.sinks.as_deref(), &manifests).map_err(one)?;
-        Ok(Self::of(&manifests, given.as_ref(), &sinks))
+        Ok(Self::of(&manifests, given.as_ref(), &sinks, None))
     }
 
-    /// Checks the rules; `given` is the mailbox of rules whose mailbox is not in the manifests.
-    pub(super) fn of(manifests: &Manifests, given: Option<&Address>, sinks: &Sinks) -> Self {
-        let mut checked = Self { groups: BTreeMap::new(), verdicts: Vec::new() };
+    /// Checks the rules; `given` is the mailbox of rules whose mailbox is not in the manifests, `gates` the feature gates of
+    /// the installation, if it is known.
+    pub(super) fn of(manifests: &Manifests, given: Option<&Address>, sinks: &Sinks, gates: Option<&Gates>) -> Self {
+        let mut rule_set = Self { groups: BTreeMap::new(), verdicts: Vec::new() };
         for rule in &manifests.rules {
-            checked.add(rule, manifests, given, sinks);
+            rule_set.add(rule, manifests, given, sinks, gates);
         }
-        checked.leave_alone(manifests);
-        checked.find_loops(manifests);
-        checked
+        rule_set.leave_alone(manifests);
+        rule_set.find_loops(manifests);
+        rule_set
     }
 
     fn add(
         &mut self,
-        rule: &Object<Result<EmailForwardingRuleSpec, String>>,
+        rule: &Object<RuleSpec>,
         manifests: &Manifests,
         given: Option<&Address>,
         sinks: &Sinks,
+        gates: Option<&Gates>,
     ) {
         let id = rule.id();
         let (mut mailboxes, mut wrong) = (BTreeSet::new(), Vec::new());
-        let spec = rule.spec.as_ref().map_err(Clone::clone);
-        let owners = spec.and_then(|spec| Ok((spec, manifests.owners(rule, spec, given)?)));
-        let (spec, owners) = match owners {
-            Ok(found) => found,
-            Err(why) => return self.verdicts.push(Verdict { id, mailboxes, wrong: vec![why] }),
+        let owners = match (manifests.owners(rule, given), &rule.spec) {
+            (Ok(owners), _) => owners,
+            // What is wrong with the spec comes first.
+            (Err(_), Err(unreadable)) => {
+                return self.verdicts.push(Verdict { id, mailboxes, wrong: vec![unreadable.why.clone()] });
+            }
+            (Err(why), Ok(_)) => return self.verdicts.push(Verdict { id, mailboxes, wrong: vec![why] }),
+        };
+        let mut add = |why: String| {
+            if !wrong.contains(&why) {
+                wrong.push(why);
+            }
         };
         for owner in owners {
             mailboxes.insert(owner.label.clone());
-            let read = desired::rule(&id, rule.created, spec, &owner.address, sinks).map_err(|why| why.to_string());
-            for why in desired::rule_problems(&id, spec, &owner.address, sinks) {
-                let why = why.to_string();
-                if !wrong.contains(&why) {
-                    wrong.push(why);
+            let read = match &rule.spec {
+                Err(unreadable) => {
+                    add(unreadable.why.clone());
+                    Err(unreadable.why.clone())
                 }
-            }
+                Ok(spec) => {
+                    let disabled = gates.map_or(Ok(()), |gates| desired::is_enabled(spec, gates));
+                    if let Err(why) = &disabled {
+                        add(why.to_string());
+                    }
+                    for why in desired::rule_problems(&id, spec, &owner.address, sinks) {
+                        add(why.to_string());
+                    }
+                    let read = || desired::rule(&id, rule.created, spec, &owner.address, sinks);
+                    disabled.map_err(|why| why.to_string()).and_then(|()| read().map_err(|why| why.to_string()))
+                }
+            };
             self.groups.entry(owner.label.clone()).or_insert_with(|| Group::new(owner)).take(&id, read);
         }
         if self.verdicts.iter().any(|known| known.id == id) {
@@ -162,8 +182,7 @@ impl Checked {
         }
         let wanted = input.mailbox.as_ref().and_then(|text| Address::parse(text).ok());
         let label = self.label(wanted.as_ref(), to)?;
-        let unread: Vec<String> =
-            self.verdicts.iter().filter(|one| one.mailboxes.is_empty()).flat_map(Verdict::problems).collect();
+        let unread = self.unread();
         let nobody = || wanted.or_else(|| to.cloned()).map(Owner::of).map(Group::new);
         let mut group = self.groups.remove(&label).or_else(nobody).ok_or_else(|| unread.clone())?;
         group.bad.extend(unread);
@@ -187,17 +206,24 @@ impl Checked {
         Ok(self)
     }
 
+    /// The problems of rules that count for every mailbox, because it can't be read for which they are.
+    fn unread(&self) -> Vec<String> {
+        self.verdicts.iter().filter(|one| one.mailboxes.is_empty()).flat_map(Verdict::problems).collect()
+    }
+
     /// The rules of a mailbox, by its address or the name of its object.
     pub(super) fn of_mailbox(mut self, name: &str) -> Result<Group, Vec<String>> {
         let address = Address::parse(name).ok().map(|address| without_tag(&address).unwrap_or(address));
         let is_it = |group: &Group| group.owner.object.1 == name || Some(&group.owner.address) == address.as_ref();
         let label = self.groups.iter().find(|(_, group)| is_it(group)).map(|(label, _)| label.clone());
-        let group = label.and_then(|label| self.groups.remove(&label));
-        group.ok_or_else(|| {
+        let unread = self.unread();
+        let Some(mut group) = label.and_then(|label| self.groups.remove(&label)) else {
             let known =
                 self.groups.values().flat_map(|group| [group.owner.label.as_str(), group.owner.object.1.as_str()]);
-            unknown("mailbox with rules", name, known)
-        })
+            return Err(unknown("mailbox with rules", name, known).into_iter().chain(unread).collect());
+        };
+        group.bad.extend(unread);
+        Ok(group)
     }
 
     /// The label of the selected mailbox.
@@ -306,4 +332,75 @@ pub(super) fn queue_action(kind: QueueKind) -> &'static str {
 /// The nearest of the known rules or mailboxes.
 fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     vec![format!("there is no {what} {name} in the namespace{}", nearest(name, known))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule_set(rules: &[(&str, Value)], gates: Option<&str>) -> RuleSet {
+        let mut manifests = Manifests::default();
+        let object = |kind: &str, name: &str, spec: &Value| {
+            json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": kind,
+                "metadata": {"name": name, "namespace": "mail", "uid": name}, "spec": spec})
+        };
+        let mut objects = vec![object("EmailDomain", "acme", &json!({"domain": "acme.test"}))];
+        for name in ["ada", "bob"] {
+            let spec = json!({"localPart": name, "domainRef": {"name": "acme"}});
+            objects.push(object("EmailMailbox", name, &spec));
+        }
+        objects.extend(rules.iter().map(|(name, spec)| object("EmailForwardingRule", name, spec)));
+        for object in &objects {
+            manifests.add_live(object).unwrap();
+        }
+        let sinks = sinks(None, &manifests).unwrap();
+        RuleSet::of(&manifests, None, &sinks, gates.map(|gates| gates.parse().unwrap()).as_ref())
+    }
+
+    fn of(mailbox: &str, action: &Value) -> Value {
+        json!({"mailboxRef": {"name": mailbox}, "actions": [action]})
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_read_is_reported_for_its_own_mailbox() {
+        let newer = json!({"shred": {}});
+        let rules = [("good", of("bob", &json!({"ignore": {}}))), ("newer", of("ada", &newer))];
+        let group = rule_set(&rules, None).of_mailbox("ada").unwrap();
+        assert!(group.bad[0].starts_with("mail/newer: spec.actions[0].shred: unknown field"), "{:?}", group.bad);
+        assert!(group.rules.is_empty());
+        let group = rule_set(&rules, None).of_mailbox("bob@acme.test").unwrap();
+        assert_eq!((group.rules.len(), group.bad.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_rule_that_hides_its_mailbox_is_reported_for_each() {
+        let rules = [("good", of("bob", &json!({"ignore": {}}))), ("odd", json!({"mailboxRef": 7, "actions": []}))];
+        let group = rule_set(&rules, None).of_mailbox("bob").unwrap();
+        assert!(group.bad[0].starts_with("mail/odd: spec.mailboxRef"), "{:?}", group.bad);
+        let whys = rule_set(&rules, None).of_mailbox("ada").err().unwrap();
+        assert!(whys[0].contains("no mailbox with rules ada") && whys[1].starts_with("mail/odd"), "{whys:?}");
+    }
+
+    #[test]
+    fn rules_of_a_feature_that_is_off_are_invalid() {
+        let rules =
+            [("tasks", of("ada", &json!({"createTask": {"sink": "t"}}))), ("plain", of("ada", &json!({"ignore": {}})))];
+        let wrong = |gates| {
+            let verdicts = rule_set(&rules, gates).verdicts;
+            verdicts
+                .into_iter()
+                .flat_map(|one| one.wrong.into_iter().map(move |why| format!("{}: {why}", one.id)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(wrong(None), Vec::<String>::new());
+        assert_eq!(wrong(Some("TaskDelivery=true")), Vec::<String>::new());
+        let off = wrong(Some(""));
+        assert!(
+            off.len() == 1 && off[0].contains("mail/tasks: spec.actions[0]: the feature gate TaskDelivery is off"),
+            "{off:?}"
+        );
+        assert_eq!(wrong(Some("ForwardingRules=false")).len(), 2);
+        let group = rule_set(&rules, Some("")).of_mailbox("ada").unwrap();
+        assert_eq!((group.rules.len(), group.bad.len()), (1, 1));
+    }
 }

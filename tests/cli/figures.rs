@@ -120,8 +120,8 @@ async fn bench_cli_export_apply_and_plan_of_a_thousand_mailboxes() {
     let all = 50 + 1000 + 1000;
     wait_until(Duration::from_mins(10), "all objects to be ready", async || {
         let path = "jsonpath={range .items[*]}{.status.conditions[?(@.type==\"Ready\")].status} {end}";
-        let ready = world.kubectl(&["get", "email", "-o", path]).await.matches("True").count();
-        if ready == all { Ok(()) } else { Err(format!("{ready} of {all}")) }
+        let synced = world.kubectl(&["get", "email", "-o", path]).await.matches("True").count();
+        if synced == all { Ok(()) } else { Err(format!("{synced} of {all}")) }
     })
     .await
     .unwrap();

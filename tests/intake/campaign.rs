@@ -228,7 +228,8 @@ async fn campaign(mails: usize) {
     let delivered = Arc::new(AtomicUsize::new(0));
     let mut sent: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let (mut crashes, mut lost_uids, mut sink_crashes, mut deleted_folders) = (0, 0, 0, 0);
-    let patience = Duration::from_secs(60 + mails as u64 / 4);
+    // On a busy machine it takes longer: only a standstill is a failure. Faults end when most of the mail is through.
+    let (mut progress, mut last_progress) = ((0, 0), Instant::now());
     let mut calm_since: Option<Instant> = None;
     loop {
         for (process, _, task) in &processes {
@@ -278,10 +279,14 @@ async fn campaign(mails: usize) {
         } else {
             calm_since = None;
         }
-        if done >= mails && since.elapsed() > patience / 2 {
+        if done >= mails && waiting <= mails * RULES.len() / 10 {
             plan.off.store(true, Ordering::Relaxed);
         }
-        assert!(since.elapsed() < patience, "{waiting} still wait\n{}", last_logs(&processes));
+        if progress != (done, waiting) {
+            (progress, last_progress) = ((done, waiting), Instant::now());
+        }
+        let is_stuck = last_progress.elapsed() > Duration::from_mins(3);
+        assert!(!is_stuck, "{waiting} still wait\n{}", last_logs(&processes));
         tokio::time::sleep(Duration::from_millis(if done < mails { 150 } else { 300 })).await;
     }
     let took = since.elapsed();

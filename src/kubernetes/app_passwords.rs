@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -27,6 +28,8 @@ use crate::publisher::Publisher;
 
 /// Number of Secrets. One has room for about 4,000 entries.
 const SECRETS: u8 = 8;
+/// When they are not listed after this time, the reason is looked for: a watch only tries again.
+const LISTING: Duration = Duration::from_secs(2);
 
 /// What is stored of a mailbox.
 #[derive(Clone)]
@@ -142,9 +145,21 @@ impl AppPasswords {
     }
 
     /// Waits until all Secrets are listed.
-    pub(crate) async fn ready(&self) {
-        // An error only says that the watches have ended with the process.
-        let _ = self.unlisted.clone().wait_for(|unlisted| *unlisted == 0).await;
+    ///
+    /// # Errors
+    /// When Kubernetes refuses to list them.
+    pub(crate) async fn ready(&self) -> Result<(), kube::Error> {
+        let mut unlisted = self.unlisted.clone();
+        loop {
+            // An error only says that the watches have ended with the process.
+            if tokio::time::timeout(LISTING, unlisted.wait_for(|unlisted| *unlisted == 0)).await.is_ok() {
+                return Ok(());
+            }
+            for n in 0..SECRETS {
+                let only = ListParams::default().fields(&format!("metadata.name={}", self.name(n)));
+                self.secrets.list_metadata(&only).await?;
+            }
+        }
     }
 
     /// Publishes the uid of each mailbox whose entry changed.

@@ -174,7 +174,9 @@ impl Worker {
     async fn work(&self, settings: &IntakeSettings, ready: &AtomicBool, ending: watch::Receiver<bool>) {
         self.rules.ready().await;
         self.mailboxes.ready().await;
-        self.app_passwords.ready().await;
+        while self.app_passwords.ready().await.is_err() {
+            tokio::time::sleep(UNREADABLE).await; // the watches log why
+        }
         let mut sinks = self.sinks.clone();
         // An error only says that the process ends.
         let _ = sinks.wait_for(Option::is_some).await.map(drop);

@@ -44,7 +44,7 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// When the Kubernetes API fails.
 pub(crate) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> Result<(Action, Outcome), Failed> {
     let done = Ok((Action::await_change(), Outcome::InSync));
-    ctx.app_passwords.ready().await;
+    let readable = ctx.app_passwords.ready().await.map_err(Stop::api);
     let Some(address) = references::address(&ctx, &mailbox).or_else(|| last_address(&mailbox)) else { return done };
     let _lock = ctx.script_locks.lock(&lock_name(&address)).await;
     // Checked under the lock: a removal of the mailbox has the last word.
@@ -55,7 +55,11 @@ pub(crate) async fn reconcile(mailbox: Arc<EmailMailbox>, ctx: Arc<Context>) -> 
     if !work.is_needed && before.is_none() && work.entry.is_none() {
         return done;
     }
-    let result = outcome(work.apply(&ctx, &mailbox, before.as_ref()).await)?;
+    let applied = match readable {
+        Ok(()) => work.apply(&ctx, &mailbox, before.as_ref()).await,
+        Err(refused) => Err(refused),
+    };
+    let result = outcome(applied)?;
     let now = ctx.writer.delivery_status(&mailbox);
     let after = status::delivery(work.is_needed, &result);
     ctx.writer.write_part(mailbox.as_ref(), DELIVERY, now.as_ref(), after.as_ref()).await?;
@@ -73,7 +77,7 @@ pub(crate) async fn finish_deletion(
     address: &Address,
     server: &Inventory,
 ) -> Result<(), Stop> {
-    ctx.app_passwords.ready().await;
+    ctx.app_passwords.ready().await.map_err(Stop::api)?;
     let uid = mailbox.uid().unwrap_or_default();
     if ctx.writer.delivery_status(mailbox).is_none() && ctx.app_passwords.get(&uid).is_none() {
         return Ok(());
@@ -85,7 +89,9 @@ pub(crate) async fn finish_deletion(
 /// Removes entries of mailboxes whose object is gone, for as long as the process runs.
 pub(crate) async fn sweep(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    ctx.app_passwords.ready().await;
+    while ctx.app_passwords.ready().await.is_err() {
+        tokio::time::sleep(SWEEP).await; // the mailboxes report it
+    }
     let deleted = ctx
         .stores
         .mailboxes

@@ -96,12 +96,12 @@ chart: tools ## Lints the Helm chart and renders it with several values, good an
 	is 1 'require-ownership' --set tenancy=Shared; \
 	is 0 'require-ownership' --set tenancy=Shared,dns.requireOwnership=false; \
 	is 1 'require-ownership' --set dns.requireOwnership=true; \
-	is 4 'kind: ValidatingAdmissionPolicy$$' --set tenancy=Shared; \
+	is 6 'kind: ValidatingAdmissionPolicy$$' --set tenancy=Shared; \
 	is 0 'kind: ValidatingAdmissionPolicy$$' --set tenancy=Shared,admissionPolicies.enabled=false; \
 	is 0 'kind: ValidatingAdmissionPolicy'; \
-	is 4 'kind: ValidatingAdmissionPolicy$$' --set admissionPolicies.enabled=true; \
-	is 4 'failurePolicy: Ignore' --set admissionPolicies.enabled=true,admissionPolicies.failurePolicy=Ignore; \
-	is 4 'kubernetes.io/metadata.name, operator: In, values: ."mail".' --set 'admissionPolicies.enabled=true,watchNamespaces={mail}'; \
+	is 6 'kind: ValidatingAdmissionPolicy$$' --set admissionPolicies.enabled=true; \
+	is 6 'failurePolicy: Ignore' --set admissionPolicies.enabled=true,admissionPolicies.failurePolicy=Ignore; \
+	is 6 'kubernetes.io/metadata.name, operator: In, values: ."mail".' --set 'admissionPolicies.enabled=true,watchNamespaces={mail}'; \
 	is 1 'watch-namespaces=a,b' --set 'watchNamespaces={a,b}'; \
 	is 0 'type: Recreate'; \
 	is 0 'provisioning-namespaces'; \

@@ -18,7 +18,7 @@ use crate::controller::driver::recreation;
 use crate::controller::driver::references;
 use crate::controller::driver::subaddress;
 use crate::controller::rules::links;
-use crate::crd::{EmailAlias, EmailAliasStatus, EmailDomain, EmailMailbox, RemovalPolicy};
+use crate::crd::{AdoptionPolicy, EmailAlias, EmailAliasStatus, EmailDomain, EmailMailbox, RemovalPolicy};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, request};
@@ -70,7 +70,7 @@ async fn steps(
 ) -> Result<(), Stop> {
     ctx.awaited.remember(object, BTreeSet::new());
     let domain = references::domain(ctx, object, &object.spec.domain_ref)?;
-    references::may_have_name(ctx, object, &domain, object.spec.local_part.as_deref().unwrap_or_default())?;
+    references::may_have_name(ctx, object, &domain, object.spec.local_part.as_deref())?;
     subaddress::may_have(ctx, object, &domain)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
     references::may_use_server(ctx, &domain)?;
@@ -111,8 +111,9 @@ async fn steps(
     if age == Age::Recent && !is_new && plan::alias(&want, have.as_ref(), policy) != Ok(Vec::new()) {
         have = server.alias(&want.catch, Age::Now).await?;
     }
-    may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
+    may_be_managed(ctx, &domain, object, &want, have.as_ref(), policy)?;
     if have.is_none() {
+        subaddress::is_free_on_mailcow(ctx, &server, object, &domain, want.catch.domain()).await?;
         mailboxes_are_there(object, ctx, None)?;
         references::domain_is_still_there(&server, want.catch.domain())?;
         targets_are_there(ctx, &server, object, &want).await?;
@@ -174,6 +175,7 @@ fn may_be_managed(
     object: &EmailAlias,
     want: &Alias,
     have: Option<&AliasHave>,
+    policy: AdoptionPolicy,
 ) -> Result<(), Stop> {
     let there = have.and_then(AliasHave::mark);
     let is_ours = there.as_ref().is_some_and(|there| there.same_owner(&want.mark));
@@ -188,6 +190,9 @@ fn may_be_managed(
     )?;
     if is_ours {
         return Ok(());
+    }
+    if have.is_some() && there.is_none() {
+        references::may_adopt(object, domain, policy, &want.catch)?;
     }
     subaddress::is_free(ctx, object, domain)?;
     address_claims::is_first(ctx, object, &want.catch)

@@ -78,6 +78,11 @@ pub const PROVISIONED_BY: &str = "email.askrobots.com/provisioned-by";
 pub const REPLACE_APP_PASSWORD: &str = "email.askrobots.com/replace-app-password";
 /// Annotation of a rule or a mailbox: tries what is in `Failed` again, with each new value.
 pub const REPLAY: &str = "email.askrobots.com/replay";
+/// The annotations of the four kinds that the operator reads.
+pub const ANNOTATIONS: [&str; 6] =
+    [CONFIRM_DELETE, PAUSED, RECONCILE_REQUESTED_AT, FORCE_ORPHAN, REPLACE_APP_PASSWORD, REPLAY];
+/// Kubernetes' own label for what manages an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The server of domains without `spec.server`.
 pub const DEFAULT_SERVER: &str = "default";
 /// The finalizer that every kind has from before its first write to Mailcow.

@@ -98,6 +98,7 @@ fn priority() -> u32 {
 /// Which mail a rule applies to: all conditions of `all` match, and at least one of `any`, if there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("(has(self.all) ? self.all.map(c, has(c.values) ? c.values.map(v, v.size()).sum() : 0).sum() : 0) + (has(self.any) ? self.any.map(c, has(c.values) ? c.values.map(v, v.size()).sum() : 0).sum() : 0) <= 65535").message("all values together must not have more than 65535 characters, because they would not fit into the mailbox's script"))]
 pub struct Match {
     /// All conditions must match. An empty list always matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -163,6 +163,44 @@ impl Inventory {
         (found != *address).then_some(found)
     }
 
+    /// A mailbox or an alias whose local part begins with `local` and `+`, and whose mark passes the check. Reads the lists
+    /// of the domain if they are not cached.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn subaddress(
+        &self,
+        local: &str,
+        domain: &DomainName,
+        is_it: impl Fn(&Mark) -> bool,
+    ) -> Result<Option<Address>, Error> {
+        let is_below = |address: &Address| {
+            let base = address.local().split_once('+').map(|(base, _)| base);
+            base.is_some_and(|base| base.eq_ignore_ascii_case(local))
+        };
+        let is_marked = |mark: Option<Mark>| mark.is_some_and(|mark| is_it(&mark));
+        let is_mailbox = |have: &MailboxHave| is_below(&have.address) && is_marked(have.mark());
+        let mailbox = match known_page(&self.mailboxes, domain).filter(|page| page.has_list()) {
+            Some(page) => page.find(is_mailbox),
+            None => self.mailboxes_of(domain).await?.into_iter().find(|(_, have)| is_mailbox(have)).map(|(at, _)| at),
+        };
+        if mailbox.is_some() {
+            return Ok(mailbox);
+        }
+        let is_alias = |have: &AliasHave| {
+            let is_below = matches!(&have.catch, Catch::One(address) if is_below(address));
+            is_below && is_marked(have.mark())
+        };
+        let alias = match known_page(&self.aliases, domain).filter(|page| page.has_list()) {
+            Some(page) => page.find(is_alias),
+            None => self.all_aliases(domain).await?.into_iter().find(|(_, have)| is_alias(have)).map(|(at, _)| at),
+        };
+        Ok(alias.and_then(|catch| match catch {
+            Catch::One(address) => Some(address),
+            Catch::All(_) => None,
+        }))
+    }
+
     /// The counts of a domain are outdated when an entry in it changed.
     fn counted<V>(&self, domain: &DomainName, found: Result<(V, bool), Error>) -> Result<V, Error> {
         let (thing, is_same) = found?;

@@ -178,6 +178,11 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         single.is_some_and(|(seen, thing)| seen.elapsed() < keep && thing.is_none())
     }
 
+    /// Whether a list is cached, however old.
+    pub(super) fn has_list(&self) -> bool {
+        self.state().listed.is_some()
+    }
+
     /// An entry of a cached list, by its content.
     pub(super) fn find(&self, is_it: impl Fn(&V) -> bool) -> Option<K> {
         self.state().things.iter().find(|(_, thing)| is_it(thing)).map(|(key, _)| key.clone())

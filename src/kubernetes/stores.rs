@@ -20,15 +20,23 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::config::Settings;
-use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, PROVISIONED_BY};
+use crate::crd::{
+    ANNOTATIONS, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, FINALIZER, MANAGED_BY, PROVISIONED_BY,
+};
 use crate::kubernetes::intern::Interner;
 use crate::kubernetes::merged::{Watch, merged};
 use crate::kubernetes::object::Object;
+use crate::mail::cut;
 use crate::publisher::Publisher;
 use crate::status::Conditioned;
 
 /// Number of objects in a page of a list: objects being read need several times the memory of stored ones.
 const PAGE: u32 = 100;
+/// The labels that drivers read, of automatic mailboxes.
+const LABELS: [&str; 2] = [PROVISIONED_BY, MANAGED_BY];
+/// The longest value of an annotation, in bytes: longer than any address. Of a longer one the beginning and a hash are
+/// kept, because statuses repeat some of them.
+const LONGEST_ANNOTATION: usize = 512;
 
 /// The changes of a kind, for one subscriber.
 pub(crate) type Changes<K> = UnboundedReceiver<Change<K>>;
@@ -281,13 +289,22 @@ where
 }
 
 /// Drops what no driver reads: managed fields are half of an object, and a map needs half a KiB for one entry. Labels
-/// are needed only of automatic mailboxes.
+/// are needed only of automatic mailboxes. Whoever may write an object may fill the rest of its metadata with a MiB.
 fn slim<K: Object>(object: &mut K, interner: &mut Interner) {
     let meta = object.meta_mut();
     meta.managed_fields = None;
-    meta.labels.take_if(|labels| !labels.contains_key(PROVISIONED_BY));
-    let ours = meta.annotations.take().into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
-    meta.annotations = Some(ours.collect()).filter(|ours: &BTreeMap<_, _>| !ours.is_empty());
+    meta.owner_references = None;
+    meta.generate_name = None;
+    let labels = meta.labels.take().into_iter().flatten();
+    let labels: BTreeMap<_, _> = labels.filter(|(key, _)| LABELS.contains(&key.as_str())).collect();
+    meta.labels = Some(labels).filter(|labels| labels.contains_key(PROVISIONED_BY));
+    let finalizers = meta.finalizers.take().into_iter().flatten();
+    let ours: Vec<String> = finalizers.filter(|finalizer| finalizer == FINALIZER).take(1).collect();
+    meta.finalizers = Some(ours).filter(|ours| !ours.is_empty());
+    let annotations = meta.annotations.take().into_iter().flatten();
+    let ours = annotations.filter(|(key, _)| ANNOTATIONS.contains(&key.as_str()));
+    let ours: BTreeMap<_, _> = ours.map(|(key, value)| (key, cut(&value, LONGEST_ANNOTATION))).collect();
+    meta.annotations = Some(ours).filter(|ours| !ours.is_empty());
     if let Some(status) = object.status_mut() {
         interner.intern(status.conditions_mut());
     }
@@ -298,6 +315,7 @@ mod tests {
     use super::*;
     use crate::crd::PAUSED;
     use futures::stream;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
     use kube::ResourceExt;
 
     fn mailbox(name: &str) -> EmailMailbox {
@@ -386,6 +404,31 @@ mod tests {
         mailbox.labels_mut().insert(PROVISIONED_BY.into(), "n.d".into());
         slim(&mut mailbox, &mut Interner::default());
         assert_eq!(mailbox.labels().len(), 2);
+    }
+
+    #[test]
+    fn what_anybody_may_fill_with_a_mebibyte_is_not_held() {
+        let text = |n: usize| format!("{n}{}", "x".repeat(1 << 20));
+        let mut large = mailbox("large");
+        large.labels_mut().insert(PROVISIONED_BY.into(), "n.d".into());
+        for n in 0..9 {
+            large.labels_mut().insert(text(n), "x".into());
+            large.finalizers_mut().extend([text(n), FINALIZER.to_owned()]);
+            large.annotations_mut().insert(format!("{PAUSED}{n}"), text(n));
+            large.owner_references_mut().push(OwnerReference { name: text(n), ..OwnerReference::default() });
+        }
+        large.metadata.generate_name = Some(text(0));
+        for annotation in ANNOTATIONS {
+            large.annotations_mut().insert(annotation.to_owned(), text(1));
+        }
+        slim(&mut large, &mut Interner::default());
+        let left = serde_json::to_string(&large.metadata).unwrap();
+        assert!(left.len() < ANNOTATIONS.len() * (LONGEST_ANNOTATION + 60) + 400, "{}", left.len());
+        assert_eq!(large.finalizers(), [FINALIZER]);
+        let mut other = mailbox("other");
+        other.annotations_mut().insert(PAUSED.to_owned(), format!("{}!", text(1)));
+        slim(&mut other, &mut Interner::default());
+        assert_ne!(large.annotations()[PAUSED], other.annotations()[PAUSED], "what differs stays apart");
     }
 
     #[test]

@@ -14,11 +14,11 @@ pub fn sha256(text: &str) -> String {
 }
 
 /// The text; of one that is longer than `longest` bytes the beginning, `~` and 8 digits of its hash.
-pub(super) fn cut(text: &str, longest: usize) -> String {
+pub fn cut(text: &str, longest: usize) -> String {
     if text.len() <= longest {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(longest - 9).collect();
+    let kept = text.get(..text.floor_char_boundary(longest.saturating_sub(9))).unwrap_or_default();
     format!("{kept}~{}", hex(&Sha256::digest(text.as_bytes())[..4]))
 }
 
@@ -38,5 +38,7 @@ mod tests {
         let long = |last: &str| cut(&format!("{}{last}", "x".repeat(30)), 20);
         assert_ne!(long("a"), long("b"));
         assert_eq!(long("a").len(), 20);
+        let wide = cut(&"ü".repeat(30), 20);
+        assert!(wide.starts_with("ü") && wide.len() <= 20, "{wide}");
     }
 }

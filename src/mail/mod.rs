@@ -21,7 +21,7 @@ mod version;
 pub use address::{Address, Catch, DomainName, InvalidAddress};
 pub use alias::{Alias, AliasHave, Goto};
 pub use app_password::AppPassword;
-pub use digest::{hex, sha256};
+pub use digest::{cut, hex, sha256};
 pub use domain::{Dkim, DkimKey, Domain, DomainHave, Limits, Relay};
 pub use filter::Filter;
 pub use mailbox::{Access, Login, Mailbox, MailboxHave, Tls};

@@ -6,7 +6,7 @@ use super::Removal;
 use super::change::{Change, MailboxEdit, differs};
 use super::ownership::{Claim, Refusal, claim};
 use crate::crd::{AdoptionPolicy, CONFIRM_DELETE, DeletionPolicy, Protocol};
-use crate::mail::{Access, Login, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tls};
+use crate::mail::{Access, Address, Login, Mailbox, MailboxHave, Mark, Quota, RateLimit, Tls};
 use crate::outcome::{Outcome, Reason};
 
 /// Value of the mark's attribute when nobody manages the mailbox any more. Mailcow replaces all attributes at once, and
@@ -87,17 +87,20 @@ fn kept_senders(want: &Mailbox) -> Option<BTreeSet<String>> {
 /// Changes that remove sender addresses that are left after a write. Mailcow does not remove entries that are no longer
 /// an address, except with `*` (recordings `17_sender_acl/get_set_empty_with_stuck`, `get_set_empty_after_star`).
 pub fn stuck_senders(want: &Mailbox, have: Option<&MailboxHave>) -> Vec<Change> {
-    let (Some(want_acl), Some(have_acl)) = (kept_senders(want), have.and_then(|have| have.sender_acl.as_ref())) else {
-        return Vec::new();
-    };
-    if have_acl.is_subset(&want_acl) {
+    kept_senders(want).map(|wanted| stuck_entries(&want.address, wanted, have)).unwrap_or_default()
+}
+
+/// The same for the entries that Mailcow should have.
+pub fn stuck_entries(address: &Address, wanted: BTreeSet<String>, have: Option<&MailboxHave>) -> Vec<Change> {
+    let Some(have) = have.and_then(|have| have.sender_acl.as_ref()) else { return Vec::new() };
+    if have.is_subset(&wanted) {
         return Vec::new();
     }
     let set = |acl| Change::EditMailbox {
-        address: want.address.clone(),
+        address: address.clone(),
         edit: MailboxEdit { sender_acl: Some(acl), ..MailboxEdit::default() },
     };
-    vec![set(["*".to_owned()].into()), set(want_acl)]
+    vec![set(["*".to_owned()].into()), set(wanted)]
 }
 
 /// Changes that remove a mailbox as the policy says. Only entries with our mark are changed.

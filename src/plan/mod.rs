@@ -17,7 +17,7 @@ pub use app_password::{AppPasswordPlan, app_password, app_password_name, unneede
 pub use change::{AliasEdit, Change, DomainEdit, MailboxEdit};
 pub use domain::{dkim_agrees, domain, domain_removal};
 pub use filter::{filter, filter_removal, filter_was_changed};
-pub use mailbox::{mailbox, mailbox_removal, stuck_senders};
+pub use mailbox::{mailbox, mailbox_removal, stuck_entries, stuck_senders};
 pub use ownership::{Claim, Refusal, claim, refuse_if_owner_exists};
 pub use vanished::{DomainCounts, Held, Vanished};
 

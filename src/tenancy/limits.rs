@@ -36,7 +36,9 @@ pub enum LimitReached {
         asked: String,
     },
     /// The number of messages.
-    #[error("spec.rateLimit: {limit} of the EmailDomain allows {most}; lower it, or ask the namespace of the domain")]
+    #[error(
+        "spec.rateLimit: {limit} of the EmailDomain allows {most}; lower it, or ask the namespace of the domain. Everything else is written, and the mailbox has no higher limit"
+    )]
     Rate {
         /// The field with the limit.
         limit: &'static str,
@@ -150,6 +152,24 @@ pub fn rate(
     }
 }
 
+/// The rate limit that a guest's mailbox gets in place of `has`, if that is more than it may have: the highest that is
+/// within both bounds. Arguments as in [`rate`].
+pub fn lowered_rate(most: Option<RateLimit>, of_domain: Option<RateLimit>, has: RateLimit) -> Option<RateLimit> {
+    let bounds: Vec<RateLimit> = [of_domain, most].into_iter().flatten().collect();
+    // A mailbox without a limit has its domain's limit.
+    let counted = if has == RateLimit::Unlimited { of_domain.unwrap_or(has) } else { has };
+    if bounds.iter().all(|bound| is_within(counted, *bound)) {
+        return None;
+    }
+    bounds.into_iter().reduce(|one, other| match (one, other) {
+        (RateLimit::Unlimited, bound) | (bound, RateLimit::Unlimited) => bound,
+        (RateLimit::Limit { messages, per }, RateLimit::Limit { messages: most, per: within }) => {
+            let per = if seconds(per) < seconds(within) { within } else { per };
+            RateLimit::Limit { messages: messages.min(most), per }
+        }
+    })
+}
+
 /// Whether a limit is at least as strict as another one, in every period that the other one counts.
 fn is_within(rate: RateLimit, bound: RateLimit) -> bool {
     match (rate, bound) {
@@ -236,6 +256,29 @@ mod tests {
             (RateLimit::Unlimited, RateLimit::Unlimited, true),
         ] {
             assert_eq!(is_within(rate, bound), expected, "{rate:?} {bound:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_allowed_is_lowered_to_the_highest_that_is_within_both_bounds() {
+        let (domain, most) = (Some(per(10, Per::Minute)), Some(per(20, Per::Hour)));
+        let unlimited = RateLimit::Unlimited;
+        for (most, domain, has, expected) in [
+            (most, None, per(20, Per::Hour), None),
+            (most, None, per(21, Per::Hour), most),
+            (most, None, unlimited, most),
+            (None, domain, per(11, Per::Minute), domain),
+            (None, domain, unlimited, None),
+            (most, domain, unlimited, Some(per(10, Per::Hour))),
+            (most, domain, per(1, Per::Second), Some(per(10, Per::Hour))),
+            (most, domain, per(9, Per::Hour), None),
+            (Some(unlimited), domain, per(99, Per::Second), domain),
+            (None, None, unlimited, None),
+        ] {
+            assert_eq!(lowered_rate(most, domain, has), expected, "{most:?} {domain:?} {has:?}");
+            let lowered = expected.unwrap_or(has);
+            let lowered = if lowered == unlimited { domain.unwrap_or(lowered) } else { lowered };
+            assert!([most, domain].into_iter().flatten().all(|bound| is_within(lowered, bound)), "{lowered:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::local_part::asked;
-use crate::crd::{DomainRef, EmailDomain, EmailMailbox, MailboxState, PROVISIONED_BY};
+use crate::crd::{DomainRef, EmailDomain, EmailMailbox, MANAGED_BY, MailboxState, PROVISIONED_BY};
 use crate::mail::sha256;
 
 /// The longest label value; bytes.
@@ -83,7 +83,7 @@ pub fn name(domain: &EmailDomain) -> String {
 
 /// The labels of automatic mailboxes of the domain. Anybody may set them, so they decide nothing.
 pub(super) fn labels(domain: &EmailDomain) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([("app.kubernetes.io/managed-by", "mailcow-operator".to_owned()), (PROVISIONED_BY, name(domain))])
+    BTreeMap::from([(MANAGED_BY, "mailcow-operator".to_owned()), (PROVISIONED_BY, name(domain))])
 }
 
 /// Whether its domain allowed it once; only the operator writes statuses.

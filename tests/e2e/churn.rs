@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ground::wait_until;
 use kube::api::ListParams;
-use mailcow_operator::crd::{EmailDomain, EmailMailbox};
+use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox};
 
 use crate::world::{DOMAIN, LIMIT, World, says};
 
@@ -77,4 +77,47 @@ async fn objects_made_and_deleted_in_rounds_leave_no_connection_and_no_memory_be
     })
     .await
     .unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+}
+
+/// Objects whose metadata somebody filled.
+const LARGE: u64 = 40;
+
+/// An alias with much in its labels and annotations, which nothing but the API server limits.
+fn large(n: u64) -> serde_json::Value {
+    let mut labels: serde_json::Map<String, serde_json::Value> =
+        (0..1500).map(|n| (format!("{}.example/l{n}", "x".repeat(230)), serde_json::json!("x".repeat(60)))).collect();
+    labels.insert("email.askrobots.com/provisioned-by".to_owned(), serde_json::json!("n.d"));
+    let annotations = serde_json::json!({
+        "email.askrobots.com/x": "y".repeat(60_000), "email.askrobots.com/reconcile-requested-at": "z".repeat(180_000),
+    });
+    serde_json::json!({
+        "apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailAlias",
+        "metadata": {"name": format!("large{n}"), "labels": labels, "annotations": annotations},
+        "spec": {"localPart": format!("large{n}"), "domainRef": {"name": "example"}, "goto": ["x@away.example"]},
+    })
+}
+
+#[tokio::test]
+async fn metadata_that_nobody_reads_costs_no_memory() {
+    let world = World::new("large").await;
+    world.apply(DOMAIN).await;
+    world.ready::<EmailDomain>("example").await;
+    let create = async |n: u64| {
+        let object: EmailAlias = serde_json::from_value(large(n)).unwrap();
+        world.api::<EmailAlias>().create(&kube::api::PostParams::default(), &object).await.unwrap();
+    };
+    create(LARGE).await;
+    world.ready::<EmailAlias>(&format!("large{LARGE}")).await;
+    let rss = || world.operator.as_ref().unwrap().rss_kib().unwrap();
+    let before = rss();
+    for n in 0..LARGE {
+        create(n).await;
+    }
+    for n in 0..LARGE {
+        let alias = world.ready::<EmailAlias>(&format!("large{n}")).await;
+        let handled = alias.status.unwrap().last_handled_reconcile_at.unwrap();
+        assert!(handled.starts_with("zzz") && handled.len() <= 512, "{}", handled.len());
+    }
+    let grown = rss().saturating_sub(before) / 1024;
+    assert!(grown < LARGE / 2, "{grown} MiB for {LARGE} objects with 0.7 MiB of metadata each");
 }

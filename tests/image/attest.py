@@ -3,7 +3,8 @@
 
     tests/image/attest.py ROOT FOLDER
 
-FOLDER/sbom.cdx.json        a bill of materials, CycloneDX 1.5: every crate that is linked in, with its checksum
+FOLDER/sbom.cdx.json        a bill of materials, CycloneDX 1.5: every crate that is linked in, with its checksum, and those
+                            that only the build runs (scope: excluded)
 FOLDER/provenance.json      an in-toto statement (SLSA provenance 1.0): files, commit, compiler, lock file
 
 Neither is signed: sign them with the key that signs the image, as `cosign attest --predicate` does.
@@ -26,19 +27,14 @@ def sha256(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def linked(metadata):
-    """The crates that the program is made of: no tests, no tools of the build."""
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    found, todo = set(), [metadata["resolve"]["root"]]
-    while todo:
-        package = todo.pop()
-        if package in found:
-            continue
-        found.add(package)
-        for dependency in nodes[package]["deps"]:
-            if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
-                todo.append(dependency["pkg"])
-    return found
+def tree(target, edges):
+    """The crates of the program, each as name and version. The resolved graph of `cargo metadata` has the features of the
+    whole workspace, so it names crates that only tests need."""
+    lines = out(
+        "cargo", "tree", "--locked", "--package", "mailcow-operator", "--target", target, "--edges", edges,
+        "--prefix", "none", "--no-dedupe", "--format", "{p}",
+    ).splitlines()
+    return {(name, version.removeprefix("v")) for name, version, *_ in (line.split() for line in lines)}
 
 
 def checksums():
@@ -56,18 +52,23 @@ def checksums():
     return found
 
 
-def bill(metadata, time):
-    sums, packages = checksums(), {package["id"]: package for package in metadata["packages"]}
+def bill(metadata, target, time):
+    sums = checksums()
+    packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
+    linked = tree(target, "normal,no-proc-macro")
     components = []
-    for package in sorted((packages[id] for id in linked(metadata)), key=lambda p: (p["name"], p["version"])):
-        name, version = package["name"], package["version"]
+    for name, version in sorted(tree(target, "normal,build")):
+        package = packages[name, version]
         component = {"type": "library", "name": name, "version": version, "purl": f"pkg:cargo/{name}@{version}"}
+        component["scope"] = "required" if (name, version) in linked else "excluded"
         if package["license"]:
-            component["licenses"] = [{"expression": package["license"].replace("/", " OR ")}]
+            # An older notation has a slash for OR.
+            expression = " OR ".join(part.strip() for part in package["license"].split("/"))
+            component["licenses"] = [{"expression": expression}]
         if (name, version) in sums:
             component["hashes"] = [{"alg": "SHA-256", "content": sums[(name, version)]}]
         components.append(component)
-    root = packages[metadata["resolve"]["root"]]
+    root = next(p for p in metadata["packages"] if p["id"] == metadata["resolve"]["root"])
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -117,11 +118,13 @@ def main(root, folder):
     target = f"{os.uname().machine}-unknown-linux-gnu"
     metadata = json.loads(out("cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", target))
     os.makedirs(folder, exist_ok=True)
-    for name, content in [("sbom.cdx.json", bill(metadata, time)), ("provenance.json", provenance(root, time))]:
+    sbom = bill(metadata, target, time)
+    for name, content in [("sbom.cdx.json", sbom), ("provenance.json", provenance(root, time))]:
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1, sort_keys=True)
             file.write("\n")
-    print(f"{len(bill(metadata, time)['components'])} crates in {folder}/sbom.cdx.json, how it was made in provenance.json")
+    linked = sum(component["scope"] == "required" for component in sbom["components"])
+    print(f"{linked} linked crates in {folder}/sbom.cdx.json, how it was made in provenance.json")
 
 
 if __name__ == "__main__":

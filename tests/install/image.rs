@@ -146,6 +146,31 @@ fn image() -> PathBuf {
     image.map_or_else(|| panic!("IMAGE_ROOT names no folder: run `make image`"), |(_, path)| PathBuf::from(path))
 }
 
+#[test]
+fn the_bill_of_materials_names_what_is_linked_and_the_provenance_each_file() {
+    let folder = Folder::new("attest", false).unwrap();
+    let (root, attestations) = (folder.path().join("root"), folder.path().join("attestations"));
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    std::fs::write(root.join("etc/passwd"), "nobody\n").unwrap();
+    let attest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image/attest.py");
+    script(r#""$1" "$2" "$3" >/dev/null"#, &[&attest, &root, &attestations]);
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(attestations.join(name)).unwrap()).unwrap()
+    };
+    let bill = read("sbom.cdx.json");
+    let components = bill["components"].as_array().unwrap();
+    let scope = |name: &str| components.iter().find(|one| one["name"] == name).map(|one| one["scope"].clone());
+    for (name, expected) in [("kube", Some("required")), ("serde_derive", Some("excluded")), ("rcgen", None)] {
+        assert_eq!(scope(name), expected.map(Into::into), "{name}");
+    }
+    let is_whole = |one: &serde_json::Value| one["hashes"][0]["content"].is_string() && one["licenses"].is_array();
+    assert_eq!(components.iter().find(|one| !is_whole(one)), None);
+    let provenance = read("provenance.json");
+    let digest = script(r#"sha256sum "$1" | cut -d' ' -f1"#, &[&root.join("etc/passwd")]);
+    let expected = serde_json::json!([{"name": "etc/passwd", "digest": {"sha256": digest}}]);
+    assert_eq!(provenance["subject"], expected);
+}
+
 #[tokio::test]
 #[ignore = "needs what `make image` builds"]
 async fn the_image_runs_with_nothing_beside_it_nothing_to_write_and_no_rights() {

@@ -181,11 +181,15 @@ impl Work {
         }
         let domain = domain?;
         ownership::of_domain_is_proven(ctx, &domain)?;
-        references::mailbox_is_there(mailbox)?;
+        references::mailbox_is_ours(ctx, &server, mailbox, &self.address).await?;
         let entry = self.entry.as_ref().filter(|entry| entry.address == self.address.to_string());
         let have = server.client().app_passwords(&self.address).await?;
         let stored = entry.map(|entry| entry.version.as_str());
         let is_replaced = self.asked.is_some() && entry.is_some_and(|entry| entry.replaced_for != self.asked);
+        if is_replaced && ctx.requests.may_be_handled("app password", mailbox, REPLACE_APP_PASSWORD).is_err() {
+            let message = "the app password was replaced a moment ago; the next one follows in a few seconds";
+            return Err(Outcome::waiting(Reason::WrittenLately, message).into());
+        }
         match plan::app_password(&self.address, stored, &have, &self.mark, is_replaced) {
             AppPasswordPlan::Keep(changes) => {
                 server.execute(&changes, None).await?;

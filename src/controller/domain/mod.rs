@@ -5,6 +5,7 @@ pub(crate) mod ownership;
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::controller::driver::action::Action;
@@ -160,14 +161,24 @@ async fn report_new_key(
     }
 }
 
-/// The objects in Kubernetes that refer to the domain.
+/// The objects in Kubernetes that refer to the domain and may use it.
 fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     let (namespace, name) = (object.namespace(), object.name_any());
-    let mailboxes = ctx.stores.mailboxes.state_filter(|m| belongs_to(m, namespace.as_deref(), &name));
-    let aliases = ctx.stores.aliases.state_filter(|a| belongs_to(a, namespace.as_deref(), &name));
+    let is_own = |meta: &ObjectMeta| meta.namespace == namespace;
+    let mailboxes = ctx.stores.mailboxes.state_filter(|m| {
+        belongs_to(m, namespace.as_deref(), &name) && (is_own(&m.metadata) || references::home(ctx, m).is_ok())
+    });
+    let aliases = ctx.stores.aliases.state_filter(|a| {
+        let is_allowed = || references::domain(ctx, a, &a.spec.domain_ref).is_ok();
+        belongs_to(a, namespace.as_deref(), &name) && (is_own(&a.metadata) || is_allowed())
+    });
     let names: Names = mailboxes.iter().filter_map(|m| Some((m.namespace()?, m.name_any()))).collect();
-    let of_domain =
-        |rule: &EmailForwardingRule| belongs_to(rule, namespace.as_deref(), &name) || names.contain_mailbox_of(rule);
+    let of_domain = |rule: &EmailForwardingRule| {
+        let is_allowed = |domain| references::domain(ctx, rule, domain).is_ok();
+        let belongs = belongs_to(rule, namespace.as_deref(), &name);
+        let is_guests = || rule.spec.domain_ref.as_ref().is_some_and(is_allowed);
+        belongs && (is_own(&rule.metadata) || is_guests()) || names.contain_mailbox_of(rule)
+    };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Attached {
         mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),

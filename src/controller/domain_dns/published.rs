@@ -8,7 +8,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::crd::EmailDomain;
+use crate::crd::{EmailDomain, MANAGED_BY};
 use crate::kubernetes::refusal;
 use crate::kubernetes::writer::MANAGER;
 use crate::mail::hex;
@@ -16,8 +16,6 @@ use crate::outcome::{Reason, Why};
 
 /// Label with the domain of a published object.
 const DOMAIN_LABEL: &str = "email.askrobots.com/domain";
-/// Label with the manager of the object.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The longest label value; bytes.
 const LONGEST_LABEL: usize = 63;
 /// The longest name; bytes.

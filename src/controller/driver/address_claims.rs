@@ -8,13 +8,15 @@ use crate::controller::driver::addresses::{Addressed, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
 use crate::controller::driver::references;
+use crate::controller::driver::subaddress;
+use crate::crd::EmailDomain;
 use crate::kubernetes::object::key;
 use crate::outcome::{Outcome, Reason};
 use crate::status::{self, Conditioned};
 use crate::tenancy::{Claim, Standing, standing};
 
 /// Stops an object without the address if another object has the better claim on it. An object that may not use the
-/// domain claims nothing.
+/// domain or the address claims nothing.
 ///
 /// # Errors
 /// [`Reason::Conflict`]; an object of another namespace is not named.
@@ -24,12 +26,13 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
     }
     let address = address.to_string();
     let (mailboxes, aliases) = ctx.addresses.others(object);
-    let mailboxes = mailboxes
-        .iter()
-        .filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox))
-        .filter(|mailbox| is_claimant(mailbox.as_ref(), object) && references::home(ctx, mailbox).is_ok());
+    let mailboxes = mailboxes.iter().filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox)).filter(|mailbox| {
+        let home = || references::home(ctx, mailbox).ok();
+        is_claimant(mailbox.as_ref(), object) && home().is_some_and(|home| may_claim(ctx, mailbox.as_ref(), &home))
+    });
     let aliases = aliases.iter().filter_map(|alias| ctx.stores.aliases.get(alias)).filter(|alias| {
-        is_claimant(alias.as_ref(), object) && references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).is_ok()
+        let home = || references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).ok();
+        is_claimant(alias.as_ref(), object) && home().is_some_and(|home| may_claim(ctx, alias.as_ref(), &home))
     });
     let claims: Vec<Claim> = mailboxes
         .map(|mailbox| claim(mailbox.as_ref(), &address))
@@ -59,6 +62,17 @@ pub(crate) fn again<K: Addressed>(ctx: &Context, object: &K, outcome: &Outcome) 
 fn is_claimant<K: Addressed>(other: &K, object: &impl Addressed) -> bool {
     let is_itself = other.meta().uid == object.meta().uid;
     !is_itself && other.meta().deletion_timestamp.is_none() && wanted(other) == wanted(object)
+}
+
+/// Whether an object may have its address: a guest that is refused a name, or has all that it may have, keeps nobody
+/// from the address.
+fn may_claim<K: Addressed>(ctx: &Context, object: &K, domain: &EmailDomain) -> bool {
+    let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
+    let is_refused =
+        status::ready(conditions).is_some_and(|ready| ready.reason == Reason::NamespaceLimitReached.as_str());
+    (!is_refused || object.is_seen())
+        && references::may_have_name(ctx, object, domain, object.local_part()).is_ok()
+        && subaddress::may_have(ctx, object, domain).is_ok()
 }
 
 fn claim<K: Addressed>(object: &K, address: &str) -> Claim {

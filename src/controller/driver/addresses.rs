@@ -26,6 +26,8 @@ pub(crate) trait Addressed: Object + Refers {
     fn local_part(&self) -> Option<&str>;
     /// The full address in the status.
     fn address(&self) -> Option<&str>;
+    /// Whether the status shows its entry on Mailcow.
+    fn is_seen(&self) -> bool;
 }
 
 impl Addressed for EmailMailbox {
@@ -36,6 +38,10 @@ impl Addressed for EmailMailbox {
     fn address(&self) -> Option<&str> {
         self.status.as_ref()?.address.as_deref()
     }
+
+    fn is_seen(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.quota.is_some())
+    }
 }
 
 impl Addressed for EmailAlias {
@@ -45,6 +51,10 @@ impl Addressed for EmailAlias {
 
     fn address(&self) -> Option<&str> {
         self.status.as_ref()?.address.as_deref()
+    }
+
+    fn is_seen(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.alias_id.is_some())
     }
 }
 

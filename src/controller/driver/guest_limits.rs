@@ -8,14 +8,16 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
+use crate::controller::driver::references;
 use crate::controller::driver::refers::{Refers, domain_of};
 use crate::controller::provision;
-use crate::crd::{EmailAlias, EmailDomain, EmailMailbox, NamespaceLimits};
+use crate::crd::{EmailAlias, EmailDomain, EmailMailbox, EmailMailboxStatus, NamespaceLimits};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
-use crate::mail::{Alias, AliasHave, Mailbox, MailboxHave, Mark, Quota};
+use crate::mail::{Address, Alias, AliasHave, Mailbox, MailboxHave, Mark, Quota, RateLimit};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
+use crate::plan::Change;
 use crate::tenancy::{self, LimitReached, Other};
 
 /// A lock: only one object of its namespace in the domain is measured and written until it is dropped.
@@ -29,25 +31,58 @@ impl From<LimitReached> for Outcome {
     }
 }
 
-/// Limits a guest's rate limit to what the domain allows.
-///
-/// # Errors
-/// [`Reason::NamespaceLimitReached`].
+/// Limits a guest's rate limit to what the domain allows, and reports a spec that asks for more.
 pub(crate) fn bound_rate(
     ctx: &Context,
     object: &EmailMailbox,
     domain: &EmailDomain,
     want: &mut Mailbox,
-) -> Result<(), Stop> {
+) -> Option<Outcome> {
     if !is_limited_guest(ctx, object, domain) {
+        return None;
+    }
+    let (most, of_domain) = rate_bounds(domain);
+    let own: Option<RateLimit> = object.spec.rate_limit.as_ref().map(Into::into);
+    let default = domain.spec.mailbox_defaults.as_ref().and_then(|defaults| defaults.rate_limit.as_ref());
+    match tenancy::rate(most, of_domain, own, default.map(Into::into)) {
+        Ok(rate) => {
+            want.rate_limit = rate;
+            None
+        }
+        Err(reached) => {
+            want.rate_limit = own.and_then(|own| tenancy::lowered_rate(most, of_domain, own));
+            Some(reached.into())
+        }
+    }
+}
+
+/// Lowers the rate limit that a guest's mailbox has on Mailcow to what the domain allows now. This also happens while
+/// the object is paused, only reports drift, or is refused otherwise.
+///
+/// # Errors
+/// When Mailcow can't be asked.
+pub(crate) async fn lower_rate(ctx: &Context, object: &EmailMailbox, before: &EmailMailboxStatus) -> Result<(), Stop> {
+    let Ok(domain) = references::home(ctx, object) else { return Ok(()) };
+    let (most, of_domain) = rate_bounds(&domain);
+    if (most.is_none() && of_domain.is_none()) || !is_limited_guest(ctx, object, &domain) {
         return Ok(());
     }
+    let address = before.address.as_deref().and_then(|text| Address::parse(text).ok());
+    let (Some(address), Ok(server)) = (address, ctx.servers.get(&domain.spec.server)) else { return Ok(()) };
+    // An incomplete mailbox counts as absent.
+    let Ok(Some(have)) = server.mailbox(&address, Age::Recent).await else { return Ok(()) };
+    let is_ours = have.mark().is_some_and(|mark| mark.same_owner(&ctx.mark(object)));
+    let Some(rate) = tenancy::lowered_rate(most, of_domain, have.rate_limit).filter(|_| is_ours) else {
+        return Ok(());
+    };
+    tracing::info!("lowering the rate limit of a guest's mailbox to what its domain allows");
+    Ok(server.execute(&[Change::LimitMailbox { address, rate }], None).await?)
+}
+
+/// What the domain allows each mailbox of a guest, and every sender.
+fn rate_bounds(domain: &EmailDomain) -> (Option<RateLimit>, Option<RateLimit>) {
     let most = limits(domain).and_then(|limits| limits.rate_limit.as_ref()).map(Into::into);
-    let of_domain = domain.spec.rate_limit.as_ref().map(Into::into);
-    let own = object.spec.rate_limit.as_ref().map(Into::into);
-    let default = domain.spec.mailbox_defaults.as_ref().and_then(|defaults| defaults.rate_limit.as_ref());
-    want.rate_limit = tenancy::rate(most, of_domain, own, default.map(Into::into))?;
-    Ok(())
+    (most, domain.spec.rate_limit.as_ref().map(Into::into))
 }
 
 /// Stops a guest's mailbox that would exceed the number of mailboxes or the sum of quotas.
@@ -131,10 +166,10 @@ pub(crate) async fn alias(
     Ok(Measured { _lock: Some(lock) })
 }
 
-/// Whether released entries keep their ownership mark. In a domain that limits its guests, what they leave behind
-/// counts until it is gone.
+/// Whether released entries keep their ownership mark. What a guest leaves behind counts until it is gone, only the
+/// guest adopts it again, and nobody gets a mailbox whose password the guest knows.
 pub(crate) fn keeps_mark(object: &impl Resource, domain: Option<&EmailDomain>) -> bool {
-    domain.is_some_and(|domain| is_guest(object, domain) && limits(domain).is_some())
+    domain.is_some_and(|domain| is_guest(object, domain))
 }
 
 /// Whether the mark of a released entry names the object's namespace.

@@ -25,6 +25,7 @@ use crate::controller::driver::{forget, measure};
 use crate::controller::servers::poll::counts_by_domain;
 use crate::controller::shutdown;
 use crate::controller::triggers::changes;
+use crate::crd::RECONCILE_REQUESTED_AT;
 use crate::fair;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::Watched;
@@ -156,7 +157,7 @@ where
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
     }
-    let done = match ctx.requests.may_be_handled(kind, object.as_ref()) {
+    let done = match ctx.requests.may_be_handled(kind, object.as_ref(), RECONCILE_REQUESTED_AT) {
         Ok(()) => measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await,
         Err(wait) => Ok(Action::requeue(wait)),
     };

@@ -11,7 +11,8 @@ use crate::controller::driver::converge::Stop;
 use crate::controller::driver::refers::{Refers, domain_of};
 use crate::controller::provision;
 use crate::crd::{
-    DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref, RefusedWrite, StatusCondition as Condition,
+    AdoptionPolicy, DEFAULT_SERVER, DomainRef, EmailDomain, EmailMailbox, Ref, RefusedWrite,
+    StatusCondition as Condition,
 };
 use crate::desired;
 use crate::inventory::{Age, Inventory};
@@ -73,7 +74,8 @@ pub(crate) fn may_use_server(ctx: &Context, domain: &EmailDomain) -> Result<(), 
     Err(ctx.servers.unknown(&domain.spec.server, may_use).into())
 }
 
-/// Stops a guest namespace from using a reserved name in another namespace's domain.
+/// Stops a guest namespace from using a reserved name in another namespace's domain. A catch-all, which has no local
+/// part, gets the mail of reserved names that nobody has, and its targets may send as every address that nobody has.
 ///
 /// # Errors
 /// [`Reason::AddressReserved`].
@@ -81,10 +83,16 @@ pub(crate) fn may_have_name(
     ctx: &Context,
     object: &impl Resource,
     domain: &EmailDomain,
-    local_part: &str,
+    local_part: Option<&str>,
 ) -> Result<(), Stop> {
-    let is_guest = object.meta().namespace != domain.metadata.namespace;
-    if !is_guest || !ctx.reserved.is_kept_from_guests(local_part) {
+    if object.meta().namespace == domain.metadata.namespace {
+        return Ok(());
+    }
+    let Some(local_part) = local_part else {
+        let message = "spec.catchAll: the catch-all is reserved for the namespace that owns the domain, because it gets the mail of reserved names too; ask that namespace to create it with your addresses in goto";
+        return Err(Outcome::stalled(Reason::AddressReserved, message).into());
+    };
+    if !ctx.reserved.is_kept_from_guests(local_part) {
         return Ok(());
     }
     let message = format!(
@@ -129,6 +137,26 @@ fn is_there_but_differs(domain: &EmailDomain) -> bool {
     let Some(status) = domain.status.as_ref().filter(|status| status.usage.is_some()) else { return false };
     let stalled = status.conditions.iter().find(|c| c.type_ == "Stalled");
     stalled.is_some_and(|stalled| harmless.iter().any(|reason| reason.as_str() == stalled.reason))
+}
+
+/// Stops a guest namespace from adopting an entry without a mark in another namespace's domain: somebody made it by
+/// hand, with mail and a password of its own. Only `Force` does, which the admission policies keep for the platform.
+///
+/// # Errors
+/// [`Reason::NotAdopted`].
+pub(crate) fn may_adopt(
+    object: &impl Resource,
+    domain: &EmailDomain,
+    policy: AdoptionPolicy,
+    thing: &impl Display,
+) -> Result<(), Stop> {
+    if object.meta().namespace == domain.metadata.namespace || policy == AdoptionPolicy::Force {
+        return Ok(());
+    }
+    let message = format!(
+        "{thing} already exists on Mailcow without an owner, and the domain belongs to another namespace; choose another localPart, or ask that namespace to create it or to delete the entry. Only adoptionPolicy: Force adopts it"
+    );
+    Err(Outcome::stalled(Reason::NotAdopted, message).into())
 }
 
 /// Stops until the domain is on Mailcow.
@@ -241,6 +269,29 @@ pub(crate) fn mailbox_is_there(mailbox: &EmailMailbox) -> Result<(), Stop> {
     if mailbox.status.as_ref().is_some_and(|status| status.quota.is_some()) {
         return Ok(());
     }
+    Err(not_there(mailbox))
+}
+
+/// Stops until Mailcow shows the mailbox with the mark of its object. A status is not enough for what reads or forwards
+/// all mail: it may describe an entry that is gone, while the address has another owner.
+///
+/// # Errors
+/// [`Reason::MailboxNotReady`], or when Mailcow can't be asked.
+pub(crate) async fn mailbox_is_ours(
+    ctx: &Context,
+    server: &Inventory,
+    mailbox: &EmailMailbox,
+    address: &Address,
+) -> Result<(), Stop> {
+    mailbox_is_there(mailbox)?;
+    let there = server.mailbox(address, Age::Recent).await?.and_then(|have| have.mark());
+    if there.is_some_and(|there| there.same_owner(&ctx.mark(mailbox))) {
+        return Ok(());
+    }
+    Err(not_there(mailbox))
+}
+
+fn not_there(mailbox: &EmailMailbox) -> Stop {
     let message = format!("the EmailMailbox {} is not on Mailcow yet; its status says why", mailbox.name_any());
-    Err(Outcome::waiting(Reason::MailboxNotReady, message).into())
+    Outcome::waiting(Reason::MailboxNotReady, message).into()
 }

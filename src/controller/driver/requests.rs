@@ -1,11 +1,10 @@
-//! Limits how often reconcile requests (the annotation `reconcile-requested-at`) are handled: each one reads Mailcow
-//! and DNS again.
+//! Limits how often requests by annotation are handled. Each `reconcile-requested-at` reads Mailcow and DNS again, each
+//! `replace-app-password` writes to Mailcow.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::crd::RECONCILE_REQUESTED_AT;
 use crate::hash::hashed;
 use crate::kubernetes::object::{Object, annotation};
 use crate::shrink::shrink;
@@ -29,12 +28,18 @@ impl Requests {
         Self { interval, handled: Mutex::default() }
     }
 
-    /// Whether a driver may reconcile the object now. With a new request shortly after another one, it has to wait.
+    /// Whether a driver may act now on the request in the annotation `name`. A new request shortly after another one has
+    /// to wait.
     ///
     /// # Errors
     /// How long it has to wait.
-    pub(crate) fn may_be_handled<K: Object>(&self, driver: &'static str, object: &K) -> Result<(), Duration> {
-        let Some(request) = annotation(object, RECONCILE_REQUESTED_AT).map(|request| hashed(&request)) else {
+    pub(crate) fn may_be_handled<K: Object>(
+        &self,
+        driver: &'static str,
+        object: &K,
+        name: &str,
+    ) -> Result<(), Duration> {
+        let Some(request) = annotation(object, name).map(|request| hashed(&request)) else {
             return Ok(());
         };
         let meta = object.meta();
@@ -63,7 +68,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::EmailAlias;
+    use crate::crd::{EmailAlias, RECONCILE_REQUESTED_AT};
 
     fn alias(name: &str, request: Option<&str>) -> EmailAlias {
         let spec = serde_yaml::from_str("{localPart: a, domainRef: {name: d}, goto: [x@e.com]}").unwrap();
@@ -78,11 +83,15 @@ mod tests {
     fn a_new_request_waits_for_the_interval_of_the_one_before() {
         let interval = Duration::from_millis(50);
         let requests = Requests::new(interval);
-        let ask = |driver: &'static str, request: Option<&str>| requests.may_be_handled(driver, &alias("a", request));
+        let ask = |driver: &'static str, request: Option<&str>| {
+            requests.may_be_handled(driver, &alias("a", request), RECONCILE_REQUESTED_AT)
+        };
         assert!(ask("EmailAlias", None).is_ok() && ask("EmailAlias", Some("1")).is_ok());
         assert!(ask("EmailAlias", Some("1")).is_ok(), "the same is no new one");
         assert!(ask("EmailAlias", Some("2")).is_err_and(|wait| wait <= interval));
         assert!(ask("EmailAlias", None).is_ok() && ask("DNS", Some("2")).is_ok());
+        let other = |name| requests.may_be_handled("EmailAlias", &alias("a", Some("3")), name);
+        assert!(other("x").is_ok() && other(RECONCILE_REQUESTED_AT).is_err());
         std::thread::sleep(interval);
         assert!(ask("EmailAlias", Some("2")).is_ok());
     }
@@ -91,7 +100,8 @@ mod tests {
     fn objects_that_come_and_go_leave_nothing() {
         let requests = Requests::new(Duration::ZERO);
         for n in 0..20_000 {
-            assert!(requests.may_be_handled("EmailAlias", &alias(&format!("a{n}"), Some("1"))).is_ok());
+            let alias = alias(&format!("a{n}"), Some("1"));
+            assert!(requests.may_be_handled("EmailAlias", &alias, RECONCILE_REQUESTED_AT).is_ok());
         }
         let handled = requests.handled.lock().unwrap();
         assert!(handled.len() < 1024 && handled.capacity() < 2048, "{} {}", handled.len(), handled.capacity());

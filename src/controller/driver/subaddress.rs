@@ -9,6 +9,8 @@ use crate::controller::driver::converge::Stop;
 use crate::controller::driver::holdings;
 use crate::controller::driver::refers::domain_of;
 use crate::crd::{AllowedNamespaces, EmailDomain, NamespacesFrom};
+use crate::inventory::Inventory;
+use crate::mail::{DomainName, Mark};
 use crate::outcome::{Outcome, Reason};
 use crate::tenancy::Held;
 
@@ -69,6 +71,30 @@ pub(crate) fn is_free<K: Addressed>(ctx: &Context, object: &K, domain: &EmailDom
     }
     let message = format!(
         "another namespace has an address that begins with {local}+; nothing is written while it exists. Choose another localPart, or ask for its deletion"
+    );
+    Err(Outcome::stalled(Reason::Conflict, message).into())
+}
+
+/// The same for subaddresses that another namespace left on Mailcow without an object.
+///
+/// # Errors
+/// [`Reason::Conflict`], or when Mailcow can't be asked.
+pub(crate) async fn is_free_on_mailcow(
+    ctx: &Context,
+    server: &Inventory,
+    object: &impl Addressed,
+    domain: &EmailDomain,
+    name: &DomainName,
+) -> Result<(), Stop> {
+    let Some(local) = object.local_part().filter(|local| base_of(local).is_none()) else { return Ok(()) };
+    if !has_guests(domain.spec.allowed_namespaces.as_ref()) {
+        return Ok(());
+    }
+    let own = object.meta().namespace.as_deref().unwrap_or_default();
+    let is_foreign = |mark: &Mark| !mark.is_of_namespace(&ctx.cluster, own);
+    let Some(found) = server.subaddress(local, name, is_foreign).await? else { return Ok(()) };
+    let message = format!(
+        "Mailcow has {found} of another namespace, which would get mail to {local}+…; nothing is written while it exists. Choose another localPart, or ask for its deletion on Mailcow"
     );
     Err(Outcome::stalled(Reason::Conflict, message).into())
 }

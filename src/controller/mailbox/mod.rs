@@ -98,14 +98,17 @@ async fn steps(
     ctx: &Context,
     seen: &mut MailboxSeen,
 ) -> Result<(), Stop> {
+    // What the mailbox may no longer have goes first, whatever stops the rest.
+    senders::take_away(ctx, object, before, seen).await?;
+    guest_limits::lower_rate(ctx, object, before).await?;
     let domain = references::home(ctx, object)?;
-    references::may_have_name(ctx, object, &domain, &object.spec.local_part)?;
+    references::may_have_name(ctx, object, &domain, Some(&object.spec.local_part))?;
     subaddress::may_have(ctx, object, &domain)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
     references::may_use_server(ctx, &domain)?;
     let mut want = wanted(object, before, &domain, ctx)?;
-    guest_limits::bound_rate(ctx, object, &domain, &mut want)?;
-    let senders = Senders::of(ctx, object, &domain, &want.address, before);
+    let exceeded = guest_limits::bound_rate(ctx, object, &domain, &mut want);
+    let senders = Senders::of(ctx, object, &domain, &want.address, &seen.granted_senders);
     let left_out = senders.leave_out_others(&mut want);
     seen.address = Some(want.address.clone());
     seen.domain_generation = domain.metadata.generation;
@@ -124,10 +127,10 @@ async fn steps(
     let have = observed(&server, &domain, &want, policy, age, is_new, seen.sender_acl.as_deref()).await?;
     // Until it is known to exist and to be ours.
     seen.is_absent = true;
-    may_be_managed(ctx, &domain, object, &want, have.as_ref())?;
-    let have = senders.take_away(&server, &want, have).await?;
+    may_be_managed(ctx, &domain, object, &want, have.as_ref(), policy)?;
     if have.is_none() {
         references::domain_is_still_there(&server, want.address.domain())?;
+        subaddress::is_free_on_mailcow(ctx, &server, object, &domain, want.address.domain()).await?;
         was_not_renamed(&server, &want, before).await?;
     }
     let _measured = guest_limits::mailbox(ctx, &server, object, &domain, &want, have.as_ref()).await?;
@@ -169,7 +172,7 @@ async fn steps(
     };
     seen.granted_senders = senders.before_writing(&want);
     // Objects of the same file may have arrived meanwhile.
-    may_be_managed(ctx, &domain, object, &want, seen.have.as_ref())?;
+    may_be_managed(ctx, &domain, object, &want, seen.have.as_ref(), policy)?;
     let applied =
         apply(ctx, &server, object, &before.conditions, &mut seen.refused, &depends_on, &changes, secret).await;
     let applied = match applied {
@@ -213,7 +216,7 @@ async fn steps(
     seen.granted_senders = senders.after_writing(&want, seen.have.as_ref());
     server.settle(&want.address, touched);
     seen.password_change_asked = object.spec.force_password_change == Some(true) && !is_elsewhere;
-    report_rest(elsewhere.into_iter().chain(left_out).chain(missing).chain(lacking))
+    report_rest(elsewhere.into_iter().chain(exceeded).chain(left_out).chain(missing).chain(lacking))
 }
 
 /// Reports that the server can't turn off a protocol that the spec turns off.
@@ -302,6 +305,7 @@ fn may_be_managed(
     object: &EmailMailbox,
     want: &Mailbox,
     have: Option<&MailboxHave>,
+    policy: AdoptionPolicy,
 ) -> Result<(), Stop> {
     let there = have.and_then(MailboxHave::mark);
     let is_ours = there.as_ref().is_some_and(|there| there.same_owner(&want.mark));
@@ -316,6 +320,10 @@ fn may_be_managed(
     )?;
     if is_ours {
         return Ok(());
+    }
+    // The platform chooses the names of automatic mailboxes.
+    if have.is_some() && there.is_none() && provision::entitlement(ctx, object).is_none() {
+        references::may_adopt(object, domain, policy, &want.address)?;
     }
     subaddress::is_free(ctx, object, domain)?;
     address_claims::is_first(ctx, object, &want.address)
@@ -428,7 +436,8 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     }
     let server = server(ctx, &name)?;
     let (mut changes, messages) = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
-    if guest_limits::keeps_mark(object, references::home(ctx, object).ok().as_deref()) {
+    let is_automatic = provision::entitlement(ctx, object).is_some();
+    if !is_automatic && guest_limits::keeps_mark(object, references::home(ctx, object).ok().as_deref()) {
         changes.retain(|change| !matches!(change, Change::SetAttributes { .. } | Change::UnmarkMailbox { .. }));
     }
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;

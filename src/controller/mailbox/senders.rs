@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use crate::controller::driver::context::Context;
-use crate::controller::driver::converge::Stop;
+use crate::controller::driver::converge::{Stop, server};
 use crate::controller::driver::holdings;
-use crate::crd::{EmailDomain, EmailMailbox, EmailMailboxStatus};
+use crate::crd::{DEFAULT_SERVER, EmailDomain, EmailMailbox, EmailMailboxStatus};
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Mailbox, MailboxHave};
 use crate::mailcow::Error;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{self, Change, MailboxEdit};
+use crate::status::MailboxSeen;
 use crate::tenancy::{Holdings, MaySend};
 
 /// What a mailbox may send as, and what its spec granted before.
@@ -29,9 +30,9 @@ impl Senders {
         object: &EmailMailbox,
         domain: &EmailDomain,
         own: &Address,
-        before: &EmailMailboxStatus,
+        granted: &[String],
     ) -> Self {
-        let granted: BTreeSet<String> = before.granted_senders.iter().cloned().collect();
+        let granted: BTreeSet<String> = granted.iter().cloned().collect();
         let asks = !granted.is_empty() || object.spec.sender_acl.as_ref().is_some_and(|acl| !acl.is_empty());
         let holdings = if asks { holdings::of(ctx, object, &domain.spec.server) } else { Holdings::default() };
         Self { holdings, granted, own: own.clone() }
@@ -51,48 +52,6 @@ impl Senders {
         wanted.retain(|entry| !refused.contains(entry) && !pending.contains(entry));
         let refused = (!refused.is_empty()).then(|| not_allowed(&refused));
         refused.or_else(|| (!pending.is_empty()).then(|| not_yet(&pending)))
-    }
-
-    /// Removes rights that the spec granted and the namespace no longer owns, and returns the mailbox after that. This
-    /// also happens while the object is paused or only reports drift.
-    ///
-    /// # Errors
-    /// When Mailcow can't be asked.
-    pub(crate) async fn take_away(
-        &self,
-        server: &Inventory,
-        want: &Mailbox,
-        have: Option<MailboxHave>,
-    ) -> Result<Option<MailboxHave>, Stop> {
-        let is_ours = |have: &&MailboxHave| have.mark().is_some_and(|mark| mark.same_owner(&want.mark));
-        let Some(known) = have.as_ref().filter(is_ours).and_then(|have| have.sender_acl.clone()) else {
-            return Ok(have);
-        };
-        let lost = |entry: &&String| self.granted.contains(*entry) && self.may_send(entry) != MaySend::Yes;
-        if !known.iter().any(|entry| lost(&entry)) {
-            return Ok(have);
-        }
-        // Keep what somebody granted by hand meanwhile.
-        let Some(now) = server.mailbox(&want.address, Age::Now).await? else { return Ok(None) };
-        if !is_ours(&&now) {
-            return Ok(Some(now));
-        }
-        let now = recalled(now, &known);
-        let acl = now.sender_acl.clone().unwrap_or_default();
-        let rest: BTreeSet<String> = acl.iter().filter(|entry| !lost(entry)).cloned().collect();
-        if rest.len() == acl.len() {
-            return Ok(Some(now));
-        }
-        tracing::info!("removing sender addresses that no longer belong to the mailbox's namespace");
-        let edit = MailboxEdit { sender_acl: Some(rest.clone()), ..MailboxEdit::default() };
-        server.execute(&[Change::EditMailbox { address: want.address.clone(), edit }], None).await?;
-        let shown = server.mailbox(&want.address, Age::Now).await?;
-        let stuck = plan::stuck_senders(&Mailbox { sender_acl: Some(rest.clone()), ..want.clone() }, shown.as_ref());
-        if stuck.is_empty() {
-            return Ok(shown.map(|shown| recalled(shown, &rest)));
-        }
-        server.execute(&stuck, None).await?;
-        Ok(server.mailbox(&want.address, Age::Now).await?.map(|shown| recalled(shown, &rest)))
     }
 
     /// What to remember before `want` is written: everything that may be on Mailcow from then on.
@@ -119,10 +78,51 @@ impl Senders {
     }
 }
 
-/// If this version of Mailcow can't show it, assume what was last written.
-fn recalled(shown: MailboxHave, set: &BTreeSet<String>) -> MailboxHave {
-    let sender_acl = shown.sender_acl.clone().or_else(|| Some(set.clone()));
-    MailboxHave { sender_acl, ..shown }
+/// Removes rights that the spec granted and the namespace no longer owns. This also happens while the object is paused,
+/// only reports drift, or is refused for any reason.
+///
+/// # Errors
+/// When Mailcow can't be asked.
+pub(crate) async fn take_away(
+    ctx: &Context,
+    object: &EmailMailbox,
+    before: &EmailMailboxStatus,
+    seen: &mut MailboxSeen,
+) -> Result<(), Stop> {
+    let Some(address) = before.address.as_deref().and_then(|text| Address::parse(text).ok()) else { return Ok(()) };
+    let name = before.server.as_deref().unwrap_or(DEFAULT_SERVER);
+    if before.granted_senders.is_empty() {
+        return Ok(());
+    }
+    let holdings = holdings::of(ctx, object, name);
+    let lost = |entry: &String| {
+        before.granted_senders.contains(entry) && holdings.may_send(entry, &address, true) != MaySend::Yes
+    };
+    if !before.granted_senders.iter().any(lost) {
+        return Ok(());
+    }
+    let server = server(ctx, name)?;
+    let mark = ctx.mark(object);
+    let have = server.mailbox(&address, Age::Now).await?;
+    let have = have.filter(|have| have.mark().is_some_and(|there| there.same_owner(&mark)));
+    // Versions of Mailcow that can't show the entries have what was last written.
+    let is_hidden = have.as_ref().is_some_and(|have| have.sender_acl.is_none());
+    let written = || before.sender_acl.as_ref().unwrap_or(&before.granted_senders).iter().cloned().collect();
+    if let Some(acl) = have.map(|have| have.sender_acl.unwrap_or_else(written)) {
+        // Keep what somebody granted by hand meanwhile.
+        let rest: BTreeSet<String> = acl.iter().filter(|entry| !lost(entry)).cloned().collect();
+        if rest.len() < acl.len() {
+            tracing::info!("removing sender addresses that no longer belong to the mailbox's namespace");
+            let edit = MailboxEdit { sender_acl: Some(rest.clone()), ..MailboxEdit::default() };
+            server.execute(&[Change::EditMailbox { address: address.clone(), edit }], None).await?;
+            let shown = server.mailbox(&address, Age::Now).await?;
+            let stuck = plan::stuck_entries(&address, rest.clone(), shown.as_ref());
+            server.execute(&stuck, None).await?;
+        }
+        seen.sender_acl = is_hidden.then(|| rest.into_iter().collect());
+    }
+    seen.granted_senders.retain(|entry| !lost(entry));
+    Ok(())
 }
 
 /// Removes sender addresses that Mailcow would not keep: those that an alias allows anyway, and those that don't exist

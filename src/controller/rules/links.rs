@@ -8,15 +8,19 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
+use crate::controller::driver::holdings;
 use crate::controller::driver::references;
 use crate::controller::rules::known_links::Links;
 use crate::controller::rules::scope;
-use crate::crd::{EmailAlias, EmailForwardingRule, EmailMailbox};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::forwarding::{ForwardingLoop, Rank, Route, Routes, Sends, alias_loop, rule_loops};
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Alias, Catch, DomainName, Goto};
+use crate::outcome::Reason;
+use crate::status::{self, Conditioned};
 
 /// The current links between all rules.
 pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
@@ -41,13 +45,15 @@ fn state(ctx: &Context, rules: &[Arc<EmailForwardingRule>]) -> u64 {
         (&rule.metadata.uid, rule.metadata.generation).hash(&mut hasher);
     }
     for alias in ctx.stores.aliases.state() {
-        (&alias.metadata.uid, alias.metadata.generation, alias.metadata.deletion_timestamp.is_some()).hash(&mut hasher);
+        let meta = &alias.metadata;
+        (&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), holdings::of_alias(&alias)).hash(&mut hasher);
     }
     for mailbox in ctx.stores.mailboxes.state() {
-        (&mailbox.metadata.uid, mailbox.metadata.deletion_timestamp.is_some()).hash(&mut hasher);
+        let meta = &mailbox.metadata;
+        (&meta.uid, meta.deletion_timestamp.is_some(), holdings::of_mailbox(&mailbox)).hash(&mut hasher);
     }
     for domain in ctx.stores.domains.state() {
-        (&domain.metadata.uid, domain.metadata.generation).hash(&mut hasher);
+        (&domain.metadata.uid, domain.metadata.generation, is_owner(ctx, &domain)).hash(&mut hasher);
     }
     Arc::as_ptr(&ctx.sinks.borrow()).hash(&mut hasher);
     hasher.finish()
@@ -172,7 +178,7 @@ impl Ways {
                 let Some(mailbox) = mailbox.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
                     continue;
                 };
-                let address = references::address(ctx, &mailbox);
+                let address = address_of(ctx, &mailbox);
                 if let Some(address) = address.filter(|at| at.local() == local && at.domain() == domain) {
                     self.add_mailbox(mailbox, address);
                 }
@@ -199,7 +205,7 @@ impl Ways {
         };
         let mut next = BTreeSet::new();
         for alias in found.iter().filter_map(|reference| ctx.stores.aliases.get(reference)).filter(may_lead) {
-            let Some(catch) = catch(ctx, &alias) else { continue };
+            let Some(catch) = catch(ctx, &alias).filter(|_| holdings::of_alias(&alias).is_some()) else { continue };
             let mut to: Vec<Address> =
                 alias.spec.goto.iter().flatten().filter_map(|text| Address::parse(text).ok()).collect();
             for reference in alias.spec.goto_mailbox_refs.iter().flatten() {
@@ -250,9 +256,27 @@ impl Ways {
     }
 }
 
+/// Whether the object owns its domain, or will. Only its aliases and mailboxes get mail: anybody may write objects for
+/// the domains of others, and those must not stop anybody's rules.
+fn is_owner(ctx: &Context, domain: &EmailDomain) -> bool {
+    let conditions = domain.status.as_ref().map(Conditioned::conditions).unwrap_or_default();
+    let lost = status::ready(conditions).is_some_and(|ready| ready.reason == Reason::Conflict.as_str());
+    !lost
+        && holdings::of_domain(domain).is_some()
+        && ownership::of_domain_is_proven(ctx, domain).is_ok()
+        && references::may_use_server(ctx, domain).is_ok()
+}
+
+/// The address of a mailbox that gets mail.
+fn address_of(ctx: &Context, mailbox: &EmailMailbox) -> Option<Address> {
+    let domain = references::home(ctx, mailbox).ok().filter(|domain| is_owner(ctx, domain))?;
+    holdings::of_mailbox(mailbox)?;
+    desired::mailbox_address(&mailbox.spec, &domain.spec).ok()
+}
+
 /// The address of an alias, if its domain allows it.
 fn catch(ctx: &Context, alias: &EmailAlias) -> Option<Catch> {
-    let domain = references::domain(ctx, alias, &alias.spec.domain_ref).ok()?;
+    let domain = references::domain(ctx, alias, &alias.spec.domain_ref).ok().filter(|domain| is_owner(ctx, domain))?;
     desired::alias_catch(&alias.spec, &domain.spec).ok()
 }
 

@@ -222,13 +222,14 @@ impl ScriptReconcile {
     /// Applies the script to Mailcow and reads it back; the caller has the lock of the mailbox.
     async fn apply(&mut self, ctx: &Context, mailbox: Option<&EmailMailbox>) -> Result<(), Stop> {
         let address = self.place.address.clone();
-        let server = self.server(ctx)?.client().clone();
+        let inventory = self.server(ctx)?;
+        let server = inventory.client().clone();
         let have = server.prefilters(&address).await?;
         let frozen = self.leave_out_paused(&have);
         if self.is_new(&have) {
             // Without its object, nothing shows that the mailbox is ours: only a script of ours may change or go.
             let Some(mailbox) = mailbox else { return Ok(()) };
-            may_begin(ctx, mailbox)?;
+            may_begin(ctx, mailbox, &inventory, &address).await?;
         }
         self.add_finalizers(ctx).await?;
         let changes = self.changes(ctx, &have)?;
@@ -372,10 +373,10 @@ impl ScriptReconcile {
 }
 
 /// Stops until the mailbox exists and belongs to its object: the script of another owner's mailbox is confidential.
-fn may_begin(ctx: &Context, mailbox: &EmailMailbox) -> Result<(), Stop> {
+async fn may_begin(ctx: &Context, mailbox: &EmailMailbox, server: &Inventory, address: &Address) -> Result<(), Stop> {
     let domain = references::home(ctx, mailbox)?;
     ownership::of_domain_is_proven(ctx, &domain)?;
-    references::mailbox_is_there(mailbox)
+    references::mailbox_is_ours(ctx, server, mailbox, address).await
 }
 
 fn paused(who: &str) -> Outcome {

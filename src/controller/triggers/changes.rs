@@ -266,10 +266,20 @@ pub(crate) fn for_links<K: Resource<DynamicType = ()>>(object: &K) -> u64 {
     hashed(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some()))
 }
 
+/// The same for a mailbox, including whether it gets mail.
+pub(crate) fn mailbox_for_links(mailbox: &EmailMailbox) -> u64 {
+    hashed(&(for_links(mailbox), holdings::of_mailbox(mailbox)))
+}
+
+/// The same for an alias.
+pub(crate) fn alias_for_links(alias: &EmailAlias) -> u64 {
+    hashed(&(for_links(alias), holdings::of_alias(alias)))
+}
+
 /// The same for an alias, including whether Mailcow matches its spec.
 pub(crate) fn alias_for_aliases(alias: &EmailAlias) -> u64 {
     let synced = alias.status.as_ref().and_then(|status| status.synced_generation);
-    hashed(&(for_links(alias), synced == alias.metadata.generation))
+    hashed(&(alias_for_links(alias), synced == alias.metadata.generation))
 }
 
 /// The part of a mailbox, an alias or a rule that its domain counts.

@@ -362,9 +362,10 @@ fn has_in_script(mailbox: &EmailMailbox, rule: &EmailForwardingRule) -> bool {
 fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let stores = &ctx.stores;
     let rules = changed_since_start(stores.rules.subscribe(), changes::for_links).map(|_| ());
-    let aliases = changed_since_start(stores.aliases.subscribe(), changes::for_links).map(|_| ());
-    let mailboxes = changed_since_start(stores.mailboxes.subscribe(), changes::for_links).map(|_| ());
-    let changed = stream::select(rules, stream::select(aliases, mailboxes));
+    let aliases = changed_since_start(stores.aliases.subscribe(), changes::alias_for_links).map(|_| ());
+    let mailboxes = changed_since_start(stores.mailboxes.subscribe(), changes::mailbox_for_links).map(|_| ());
+    let domains = changed_since_start(stores.domains.subscribe(), changes::domain_for_others).map(|_| ());
+    let changed = stream::select(stream::select(rules, domains), stream::select(aliases, mailboxes));
     let looking = ctx.clone();
     // Each check publishes the changes: a script may have been made from the result of another check in between.
     let looks = settled(changed, |()| RELINK).filter_map(move |()| {

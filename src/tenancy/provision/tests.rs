@@ -5,6 +5,14 @@ use crate::tenancy::{Entitlement, entitlement};
 use serde_json::json;
 
 const PLACED: &str = "placed";
+const LIMITED: &str = "limited";
+
+fn limited() -> serde_json::Value {
+    json!([{
+        "type": "Ready", "status": "False", "reason": "NamespaceLimitReached", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }])
+}
 
 /// Namespaces, mailboxes and aliases around a domain `mail/d`.
 struct Scene {
@@ -62,6 +70,9 @@ impl Scene {
         if said.contains(&PLACED) {
             value["status"] = json!({"address": format!("{}@e.com", local.to_lowercase())});
         }
+        if said.contains(&LIMITED) {
+            value["status"]["conditions"] = limited();
+        }
         if said.contains(&"going") {
             value["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
@@ -86,6 +97,9 @@ impl Scene {
         });
         if said.contains(&PLACED) {
             value["status"] = json!({"address": format!("{local}@e.com")});
+        }
+        if said.contains(&LIMITED) {
+            value["status"]["conditions"] = limited();
         }
         self.aliases.push(Arc::new(serde_json::from_value(value).unwrap()));
         self
@@ -243,6 +257,8 @@ fn addresses_of_others_are_taken() {
         with("eve").mailbox(("mail", "eve"), "eve", &["of x", PLACED]),
         with("eve").mailbox(("x", "eve"), "eve", &[]),
         with("eve").alias("x", "eve", &[]),
+        with("eve").mailbox(("x", "eve"), "eve", &[PLACED, LIMITED]),
+        with("eve").alias("x", "eve", &[PLACED, LIMITED]),
         with("eve").mailbox(("mail", "eve"), "eve", &["elsewhere", PLACED]),
     ] {
         assert_eq!(nobody.said(), ["create a/mail.d eve Active"]);

@@ -152,6 +152,29 @@ fn policies() -> Vec<Row> {
         ("delete a system mailbox", vec![Ask::delete(&postmaster, "")]),
         ("create with `adoptionPolicy: Force`", vec![mailbox(&forced)]),
         ("set `adoptionPolicy: Force`", set_force),
+        (
+            "set a relay host (`relay.host`)",
+            vec![Ask::patch(&format!("{domains}/example"), json!({"spec": {"relay": {"host": 7}}}))],
+        ),
+        (
+            "write much metadata: 65 labels, 17 finalizers, 17 owners or one with a long name, 100,000 characters of annotations",
+            much_metadata().into_iter().map(|much| Ask::patch(&format!("{mailboxes}/ada"), much)).collect(),
+        ),
+    ]
+}
+
+fn much_metadata() -> Vec<Value> {
+    let labels: serde_json::Map<String, Value> = (0..65).map(|n| (format!("l{n}"), json!("x"))).collect();
+    let finalizers: Vec<String> = (0..17).map(|n| format!("b.example/f{n}")).collect();
+    let owner =
+        |n: u32, name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": format!("u{n}")});
+    let owners: Vec<Value> = (0..17).map(|n| owner(n, "x")).collect();
+    vec![
+        json!({"metadata": {"labels": labels}}),
+        json!({"metadata": {"finalizers": finalizers}}),
+        json!({"metadata": {"ownerReferences": owners}}),
+        json!({"metadata": {"ownerReferences": [owner(0, &"x".repeat(2000))]}}),
+        json!({"metadata": {"annotations": {"x": "y".repeat(100_000)}}}),
     ]
 }
 

@@ -4,6 +4,7 @@ mod acts;
 mod ask;
 mod force;
 mod schema;
+mod sequences;
 mod table;
 mod tenants;
 mod told;
@@ -30,6 +31,7 @@ async fn tenants_reach_what_is_theirs_and_nothing_of_others() {
     kubernetes_own_controllers_are_not_asked(&tenants).await;
     schema::compare(&tenants).await;
     tokio::join!(told::compare(&tenants), a_namespace_goes_once_its_mail_may(&tenants));
+    sequences::compare(&tenants).await;
 }
 
 /// Each rule of the operator's own role stands in `docs/security.md`, and no other.

@@ -81,6 +81,18 @@ fn rows() -> Vec<(&'static str, &'static str, Value)> {
             "EmailForwardingRule",
             rule(json!({"match": {"all": [{"field": "Header", "header": "X\r\nY", "operator": "Exists"}]}})),
         ),
+        (
+            "a domain with an ideographic full stop, `example。com`",
+            "EmailDomain",
+            domain(json!({"domain": "example。com"})),
+        ),
+        (
+            "a rule with more text than fits into a script",
+            "EmailForwardingRule",
+            rule(
+                json!({"match": {"any": vec![json!({"field": "Subject", "operator": "Equals", "values": vec!["x".repeat(512); 64]}); 2]}}),
+            ),
+        ),
         ("to send as two at once", "EmailMailbox", mailbox(json!({"senderAcl": ["a@b.example,*"]}))),
         (
             "a hundred and one senders",

@@ -95,6 +95,11 @@ metadata: {name: boss}
 spec: {localPart: boss, domainRef: {name: shared}, displayName: Ada Lovelace}
 ---
 apiVersion: email.askrobots.com/v1alpha1
+kind: EmailAlias
+metadata: {name: crew}
+spec: {localPart: crew, domainRef: {name: shared}, gotoMailboxRefs: [{name: boss}]}
+---
+apiVersion: email.askrobots.com/v1alpha1
 kind: EmailDomain
 metadata: {name: limited}
 spec:
@@ -202,7 +207,7 @@ impl Tenants {
     async fn sound(&self) {
         let policies = Api::<ValidatingAdmissionPolicy>::all(self.kube.clone());
         let found = policies.list(&ListParams::default()).await.unwrap().items;
-        assert_eq!(found.len(), 4);
+        assert_eq!(found.len(), 6);
         for policy in found {
             let name = policy.metadata.name.clone().unwrap();
             policies.delete(&name, &DeleteParams::default()).await.unwrap();
@@ -240,6 +245,11 @@ impl Tenants {
             Ask::delete(&format!("{mailboxes}/old"), ""),
             Ask::delete(&format!("{}/old", collection(A, "emaildomains")), ""),
         ];
+        let domain = format!("{}/example", collection(A, "emaildomains"));
+        let relay = Ask::patch(&domain, json!({"spec": {"relay": {"host": 1}}}));
+        let labels: serde_json::Map<String, Value> = (0..65).map(|n| (format!("l{n}"), json!("x"))).collect();
+        let labels = Ask::patch(&domain, json!({"metadata": {"labels": labels}}));
+        let refused = [refused.as_slice(), &[relay, labels]].concat();
         let read = Ask::get(&mailboxes);
         let refused = refused.iter().flat_map(|ask| [("edit", ask, "policy"), ("admin", ask, "policy")]);
         for (actor, ask, word) in refused.chain([("view", &read, "yes")]) {

@@ -19,7 +19,7 @@ const FREE: &str = "free@example.com";
 const PRIVATE: &str = "while I am in hospital";
 
 /// What tenant B tries, and with which object.
-const TRIED: [(&str, &str, &str); 51] = [
+const TRIED: [(&str, &str, &str); 59] = [
     ("a password from a Secret of A", "EmailMailbox", "stolen"),
     ("a mailbox in a domain object of A that does not let B in", "EmailMailbox", "guest"),
     ("an alias to a mailbox object of A", "EmailAlias", "to-ada"),
@@ -48,6 +48,9 @@ const TRIED: [(&str, &str, &str); 51] = [
     ("in that: A's alias", "EmailAlias", "rival-sales"),
     ("in that: a rule for A's mailbox", "EmailForwardingRule", "rival-rule"),
     ("in that: a rule for a mailbox with a person's filter", "EmailForwardingRule", "rival-free"),
+    ("A's domain in full-width letters, `ｅｘａｍｐｌｅ.com`", "EmailDomain", "wide"),
+    ("A's domain with an invisible character (U+00AD)", "EmailDomain", "invisible"),
+    ("A's domain as an A-label that is none, `xn--example-.com`", "EmailDomain", "fake"),
     ("A's domain by `adoptionPolicy: Force`, set by the platform", "EmailDomain", "forced"),
     ("in that: A's mailbox by `Force`", "EmailMailbox", "forced-ada"),
     ("in a domain that A shares: A's mailbox", "EmailMailbox", "boss"),
@@ -65,6 +68,11 @@ const TRIED: [(&str, &str, &str); 51] = [
     ("`postmaster` there, as a mailbox", "EmailMailbox", "postmaster"),
     ("`abuse` there, as an alias", "EmailAlias", "abuse"),
     ("`admin+x` there, as an alias", "EmailAlias", "admin-x"),
+    ("the catch-all there", "EmailAlias", "catch-all"),
+    ("a mailbox there that somebody made by hand", "EmailMailbox", "by-hand"),
+    ("an alias there that somebody made by hand", "EmailAlias", "by-hand"),
+    ("an alias there with the address of A's mailbox", "EmailAlias", "boss"),
+    ("a mailbox there with the address of A's alias", "EmailMailbox", "crew"),
     ("in a domain that A shares with limits: a mailbox", "EmailMailbox", "limited-1"),
     ("a second one of half the quota", "EmailMailbox", "limited-2"),
     ("a third one, where two are allowed", "EmailMailbox", "limited-3"),
@@ -139,6 +147,14 @@ fn specs(number: i64) -> Vec<(&'static str, &'static str, Value)> {
         ("EmailMailbox", "postmaster", mailbox("Postmaster", &shared, json!({}))),
         ("EmailAlias", "abuse", alias("abuse", &shared)),
         ("EmailAlias", "admin-x", alias("admin+x", &shared)),
+        ("EmailDomain", "wide", domain("ｅｘａｍｐｌｅ.com", json!({}))),
+        ("EmailDomain", "invisible", domain("exam\u{ad}ple.com", json!({}))),
+        ("EmailDomain", "fake", domain("xn--example-.com", json!({}))),
+        ("EmailAlias", "catch-all", json!({"catchAll": true, "domainRef": shared, "goto": ["b@b.example"]})),
+        ("EmailMailbox", "by-hand", mailbox("byhand", &shared, json!({}))),
+        ("EmailAlias", "by-hand", alias("list", &shared)),
+        ("EmailAlias", "boss", alias("boss", &shared)),
+        ("EmailMailbox", "crew", mailbox("crew", &shared, json!({}))),
         ("EmailForwardingRule", "sink-theirs", sink("theirs")),
         ("EmailForwardingRule", "sink-nothing", sink("nothing")),
         ("EmailMailbox", "no-secret", mailbox("no-secret", &own, json!({"passwordSecretRef": {"name": "nothing"}}))),
@@ -255,6 +271,8 @@ fn unmanaged(state: &mut State) {
     let filter =
         SieveFilter { id, username, kind: FilterKind::Before, script, description: PRIVATE.to_owned(), active: true };
     state.filters.insert(id, filter);
+    state.seed_mailbox("byhand@shared.example");
+    state.seed_alias("list@shared.example", "byhand@shared.example");
     state.seed_domain("byhand.example");
     state.seed_alias_domain("aliased.example", "byhand.example");
 }
@@ -262,9 +280,12 @@ fn unmanaged(state: &mut State) {
 /// What Mailcow holds in A's domain.
 fn of_a(state: &State) -> String {
     let domain = state.domain("example.com").unwrap();
-    let shared = state.mailbox("boss@shared.example");
-    let mailboxes: Vec<&Mailbox> = state.mailboxes_of("example.com").chain(shared).collect();
-    let aliases: Vec<_> = state.aliases.values().filter(|alias| alias.address.ends_with("@example.com")).collect();
+    let shared = ["boss@shared.example", "byhand@shared.example"].map(|address| state.mailbox(address));
+    let mailboxes: Vec<&Mailbox> = state.mailboxes_of("example.com").chain(shared.into_iter().flatten()).collect();
+    let is_of_a = |address: &str| {
+        address.ends_with("@example.com") || ["crew@shared.example", "list@shared.example"].contains(&address)
+    };
+    let aliases: Vec<_> = state.aliases.values().filter(|alias| is_of_a(&alias.address)).collect();
     format!("{:#?}\n{mailboxes:#?}\n{aliases:#?}\n{:#?}", domain.tags, state.filters)
 }
 

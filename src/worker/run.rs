@@ -38,6 +38,8 @@ const DELIVERED: Part = Part { field: "delivered", manager: "mailcow-operator-in
 const REPLAYED: Part = Part { field: "lastHandledReplay", manager: "mailcow-operator-intake-replay" };
 /// How long changes are collected before the work is made anew.
 const COLLECT: Duration = Duration::from_millis(300);
+/// Time between two tries to list the Secrets with app passwords.
+const UNREADABLE: Duration = Duration::from_secs(10);
 /// How often statuses are written.
 const WRITE: Duration = Duration::from_secs(2);
 /// The same event of a rule is published at most once in this time.

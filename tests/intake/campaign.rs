@@ -350,7 +350,8 @@ async fn campaign(mails: usize) {
         "lost {lost:#?}\ndoubled {doubled:#?}\npanics {panics}"
     );
     assert_eq!(done_count + failed_count - copies, mails * RULES.len());
-    assert!(copies <= crashes, "only a server that was killed leaves copies");
+    // One that is killed leaves a copy of each message of the moves that it was at.
+    assert!(copies == 0 || crashes > 0, "only a server that was killed leaves copies");
     // A worker that is killed between its report and the test's reading of it.
     assert!(silent <= nameless + kills, "each failure is an event: {silent} are not");
     assert!(kills > 0);

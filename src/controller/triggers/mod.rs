@@ -222,7 +222,7 @@ fn freed<K: Addressed + 'static, O: Addressed + 'static>(changes: Changes<O>, st
     let deleted = changes.filter_map(|change| {
         std::future::ready(match change {
             Change::Deleted(object) => Some([wanted(object.as_ref()), reported(object.as_ref())]),
-            Change::Listed(_) | Change::Applied(_) => None,
+            Change::Listed(_) | Change::Applied { .. } => None,
         })
     });
     let waiting = move |addresses: Vec<[Option<u64>; 2]>| {

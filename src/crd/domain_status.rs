@@ -26,7 +26,7 @@ pub struct EmailDomainStatus {
     pub recreated: Option<Time>,
     /// The write that Mailcow refused and that the operator does not repeat for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<RefusedWrite>,
+    pub refused: Option<Box<RefusedWrite>>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

@@ -180,6 +180,7 @@ fn password() -> String {
     "password".to_owned()
 }
 
+// What few mailboxes have is boxed, because the operator holds every status in memory.
 /// The observed state of the mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -198,7 +199,7 @@ pub struct EmailMailboxStatus {
     pub recreated: Option<Time>,
     /// The write that Mailcow refused and that the operator does not repeat for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<RefusedWrite>,
+    pub refused: Option<Box<RefusedWrite>>,
     /// The last value of the annotation `email.askrobots.com/reconcile-requested-at` that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -223,7 +224,7 @@ pub struct EmailMailboxStatus {
     pub messages: Option<u64>,
     /// When the user last logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_login: Option<LastLogin>,
+    pub last_login: Option<Box<LastLogin>>,
     /// Name of the Secret with the settings for a mail client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_name: Option<String>,
@@ -247,10 +248,10 @@ pub struct EmailMailboxStatus {
     pub password_version: Option<String>,
     /// The Sieve script of the mailbox's rules. Omitted if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub script: Option<ScriptStatus>,
+    pub script: Option<Box<ScriptStatus>>,
     /// The app password with which the worker of task delivery reads the mailbox. Omitted if no rule needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<DeliveryStatus>,
+    pub delivery: Option<Box<DeliveryStatus>>,
     /// The last value of the annotation `email.askrobots.com/replay` that the worker of task delivery handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_replay: Option<String>,

@@ -201,11 +201,11 @@ impl Inventory {
         }))
     }
 
-    /// The counts of a domain are outdated when an entry in it changed.
+    /// The figures of a domain are outdated when an entry in it changed.
     fn counted<V>(&self, domain: &DomainName, found: Result<(V, bool), Error>) -> Result<V, Error> {
         let (thing, is_same) = found?;
         if !is_same {
-            self.domains.outdate(domain);
+            self.domains.outdate_figures(domain);
         }
         Ok(thing)
     }
@@ -235,9 +235,18 @@ impl Inventory {
     /// Every mailbox of a domain. The list of an unknown domain would be that of all domains (recording
     /// `04_mailbox/list_all_unknown_domain`).
     async fn mailboxes_of(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
-        match self.domain_alone(domain, Age::Recent).await? {
-            Some(have) => self.listings.mailboxes(&self.client, domain, have.mailboxes).await,
+        match self.mailboxes_in(domain).await? {
+            Some(expected) => self.listings.mailboxes(&self.client, domain, expected).await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// About how many mailboxes a domain has; `None` if it does not exist. Our own writes outdate the number of a known
+    /// domain, which is no reason to read it before its list.
+    async fn mailboxes_in(&self, domain: &DomainName) -> Result<Option<u32>, Error> {
+        match self.domains.valid(domain, self.interval * 2, |have| have.mailboxes) {
+            Some(expected) => Ok(Some(expected)),
+            None => Ok(self.domain_alone(domain, Age::Recent).await?.map(|have| have.mailboxes)),
         }
     }
 

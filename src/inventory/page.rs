@@ -67,6 +67,8 @@ struct State<K, V> {
     singles: HashMap<K, Single<V>>,
     /// Entries known to be outdated.
     stale: HashSet<K>,
+    /// Entries of which only figures are outdated, such as the number of mailboxes.
+    old_figures: HashSet<K>,
     /// Entries that were not readable: their objects wait for them.
     unread: HashSet<K>,
     /// Entries that our own write changed and that were not read since.
@@ -105,6 +107,7 @@ impl<K, V> Page<K, V> {
             things: HashMap::new(),
             singles: HashMap::new(),
             stale: HashSet::new(),
+            old_figures: HashSet::new(),
             unread: HashSet::new(),
             written: HashSet::new(),
             meanwhile: None,
@@ -127,7 +130,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     /// Decides how to answer a question, with a cache time of `keep`.
     pub(super) fn next(&self, key: &K, keep: Duration) -> Next<V> {
         let mut state = self.state();
-        if state.stale.contains(key) {
+        if state.stale.contains(key) || state.old_figures.contains(key) {
             return Next::Single;
         }
         if state.is_listed(keep) {
@@ -152,6 +155,19 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     /// The last read of an entry, however old.
     pub(super) fn remembered<T>(&self, key: &K, what: impl FnOnce(&V) -> T) -> Option<T> {
         self.state().last_seen(key).map(what)
+    }
+
+    /// The last read within `keep`, if only figures may have changed since; `None` also if the entry was missing.
+    pub(super) fn valid<T>(&self, key: &K, keep: Duration, what: impl FnOnce(&V) -> T) -> Option<T> {
+        let state = self.state();
+        if state.stale.contains(key) {
+            return None;
+        }
+        if state.is_listed(keep) {
+            return state.things.get(key).map(what);
+        }
+        let (seen, thing) = state.singles.get(key)?.seen.as_ref()?;
+        thing.as_ref().filter(|_| seen.elapsed() < keep).map(what)
     }
 
     /// Whether an entry was last seen to be missing.
@@ -199,6 +215,16 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     /// Makes the next question read this entry.
     pub(super) fn outdate(&self, key: &K) {
         self.state().outdate(key.clone());
+    }
+
+    /// Makes the next question read this entry for its figures.
+    pub(super) fn outdate_figures(&self, key: &K) {
+        let mut state = self.state();
+        if state.meanwhile.is_some() {
+            state.outdate(key.clone());
+        } else {
+            state.old_figures.insert(key.clone());
+        }
     }
 
     /// An entry, or the list read in its place, was not readable: its objects wait for it.
@@ -258,9 +284,9 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             return Again::List;
         }
         state.singles.retain(|_, single| single.asked.elapsed() < forget);
-        let State { stale, unread, written, singles, .. } = &mut *state;
+        let State { stale, old_figures, unread, written, singles, .. } = &mut *state;
         // Entries that are not cached are read anyway.
-        for keys in [stale, unread, written] {
+        for keys in [stale, old_figures, unread, written] {
             keys.retain(|key| singles.contains_key(key));
             shrink(keys);
         }
@@ -290,6 +316,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         let mut state = self.state();
         let mut new: HashMap<K, V> = things.into_iter().collect();
         state.stale.clear();
+        state.old_figures.clear();
         state.is_doubted = false;
         if let Some(Meanwhile { seen, outdated, is_doubted }) = state.meanwhile.take() {
             state.stale = outdated;
@@ -320,6 +347,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     pub(super) fn enter(&self, key: K, thing: Option<&V>) -> Entered {
         let mut state = self.state();
         state.stale.remove(&key);
+        state.old_figures.remove(&key);
         let (was_unread, is_ours) = (state.unread.remove(&key), state.written.remove(&key));
         if let Some(meanwhile) = &mut state.meanwhile {
             meanwhile.seen.push(key.clone());
@@ -606,6 +634,31 @@ mod tests {
         assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, Next::Known(Some('b'))));
         page.enter(1, Some(&'c'));
         assert_eq!(page.next(&1, LONG), Next::Known(Some('c')));
+    }
+
+    #[test]
+    fn an_entry_with_old_figures_is_read_again_and_valid_for_all_else() {
+        let few = asked(2);
+        let many = asked(8);
+        many.count_ours(9);
+        many.fill(vec![(1, 'a'), (2, 'b')]);
+        for page in [&few, &many] {
+            let valid = |keep| page.valid(&1, keep, |thing| *thing);
+            page.outdate_figures(&1);
+            assert_eq!((page.next(&1, LONG), valid(LONG), valid(Duration::ZERO)), (Next::Single, Some('a'), None));
+            page.enter(1, Some(&'A'));
+            assert_eq!((page.next(&1, LONG), valid(LONG)), (Next::Known(Some('A')), Some('A')));
+            page.outdate(&1);
+            assert_eq!(valid(LONG), None);
+            page.enter(1, None);
+            assert_eq!(valid(LONG), None, "it is missing");
+        }
+        many.begin_list();
+        many.outdate_figures(&2);
+        many.fill(vec![(2, 'b')]);
+        assert_eq!(many.next(&2, LONG), Next::Single, "the list may be older");
+        many.fill(vec![(2, 'b')]);
+        assert_eq!(many.next(&2, LONG), Next::Known(Some('b')));
     }
 
     #[test]

@@ -223,7 +223,7 @@ impl Writer {
 
     /// What was last written of the script of a mailbox.
     pub(crate) fn script_status(&self, mailbox: &EmailMailbox) -> Option<ScriptStatus> {
-        self.part(mailbox, |status| status.script.clone())
+        self.part(mailbox, |status| status.script.as_deref().cloned())
     }
 
     /// Writes what is known of the script of a mailbox, if it differs.
@@ -241,7 +241,7 @@ impl Writer {
 
     /// What was last written of the app password of a mailbox.
     pub(crate) fn delivery_status(&self, mailbox: &EmailMailbox) -> Option<DeliveryStatus> {
-        self.part(mailbox, |status| status.delivery.clone())
+        self.part(mailbox, |status| status.delivery.as_deref().cloned())
     }
 
     /// A part of a status that another than the driver of the kind writes, as it was last written.

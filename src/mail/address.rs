@@ -1,6 +1,7 @@
 //! Domain names and addresses in canonical form: lower case, A-labels.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a text is not a domain name or address; the message has the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,9 +14,9 @@ pub enum InvalidAddress {
     Address(String, &'static str),
 }
 
-/// A domain name as a lower-case A-label without the last dot (RFC 5890).
+/// A domain name as a lower-case A-label without the last dot (RFC 5890). Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DomainName(String);
+pub struct DomainName(Arc<str>);
 
 impl DomainName {
     /// Reads a U-label or A-label name, in any case, with or without the last dot.
@@ -35,7 +36,7 @@ impl DomainName {
         if ascii.split('.').all(|label| label.bytes().all(|b| b.is_ascii_digit())) {
             return Err(bad("it is an IP address"));
         }
-        Ok(Self(ascii))
+        Ok(Self(ascii.into()))
     }
 
     /// The name in A-labels.
@@ -52,10 +53,11 @@ impl fmt::Display for DomainName {
 
 /// An address: lower-case local part and canonical domain.
 ///
-/// Local parts are what Mailcow takes (recordings `04_mailbox/add_localpart_*`): no quoting, ASCII only.
+/// Local parts are what Mailcow takes (recordings `04_mailbox/add_localpart_*`): no quoting, ASCII only. Clones share
+/// the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    local: String,
+    local: Arc<str>,
     domain: DomainName,
 }
 
@@ -77,7 +79,7 @@ impl Address {
         if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
             return Err(bad("a dot must stand between two other characters"));
         }
-        Ok(Self { local: local.to_ascii_lowercase(), domain })
+        Ok(Self { local: local.to_ascii_lowercase().into(), domain })
     }
 
     /// Reads `local@domain`.
@@ -98,6 +100,13 @@ impl Address {
     /// The part after the `@`.
     pub fn domain(&self) -> &DomainName {
         &self.domain
+    }
+
+    /// The same address. If it is in this domain, it shares the text of its name: thousands of addresses in one domain
+    /// need it once.
+    #[must_use]
+    pub fn sharing(self, domain: &DomainName) -> Self {
+        if self.domain == *domain { Self { domain: domain.clone(), ..self } } else { self }
     }
 }
 
@@ -133,6 +142,16 @@ impl Catch {
         match self {
             Self::One(address) => address.domain(),
             Self::All(domain) => domain,
+        }
+    }
+
+    /// The same, with a shared domain ([`Address::sharing`]).
+    #[must_use]
+    pub fn sharing(self, domain: &DomainName) -> Self {
+        match self {
+            Self::One(address) => Self::One(address.sharing(domain)),
+            Self::All(own) if own == *domain => Self::All(domain.clone()),
+            Self::All(other) => Self::All(other),
         }
     }
 }

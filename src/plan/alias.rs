@@ -14,7 +14,7 @@ pub fn alias(want: &Alias, have: Option<&AliasHave>, policy: AdoptionPolicy) -> 
     let Some(have) = have else { return Ok(vec![Change::AddAlias(want.clone())]) };
     let there = have.mark();
     let claim = claim(&want.mark, there.as_ref(), policy, &want.catch)?;
-    let goto = (want.goto.texts() != have.goto).then(|| want.goto.clone());
+    let goto = (!want.goto.texts().iter().eq(&have.goto)).then(|| want.goto.clone());
     let edit = AliasEdit {
         goto,
         kept_sink: None,

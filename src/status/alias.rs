@@ -13,7 +13,7 @@ pub struct AliasSeen {
     /// Where it stands.
     pub outcome: Outcome,
     /// What Mailcow refused, in this reconcile or before.
-    pub refused: Option<RefusedWrite>,
+    pub refused: Option<Box<RefusedWrite>>,
     /// The server that it is looked for on.
     pub server: String,
     /// The policies that hold for it.
@@ -41,7 +41,7 @@ pub fn alias(before: &EmailAliasStatus, seen: &AliasSeen, request: &ReconcileReq
     after.synced_generation = synced(&seen.outcome, after.synced_generation, request);
     if let Some(have) = &seen.have {
         after.alias_id = Some(have.id);
-        after.goto = have.goto.iter().cloned().collect();
+        after.goto = have.goto.to_vec();
         after.goto_summary = summary(&after.goto);
     }
     warn_of_external(&mut after, seen);

@@ -18,7 +18,7 @@ pub struct DomainSeen {
     /// Where it stands towards Mailcow.
     pub outcome: Outcome,
     /// What Mailcow refused, in this reconcile or before.
-    pub refused: Option<RefusedWrite>,
+    pub refused: Option<Box<RefusedWrite>>,
     /// Its canonical name, if the spec's can be read.
     pub name: Option<DomainName>,
     /// The domain on Mailcow, if it was looked up.

@@ -17,7 +17,7 @@ pub struct MailboxSeen {
     /// The outcome.
     pub outcome: Outcome,
     /// What Mailcow refused, in this reconcile or before.
-    pub refused: Option<RefusedWrite>,
+    pub refused: Option<Box<RefusedWrite>>,
     /// Its server.
     pub server: String,
     /// The policies in effect.
@@ -100,10 +100,10 @@ fn quota(limit: Quota, used: Quota) -> QuotaStatus {
     }
 }
 
-fn last_login([imap, smtp, pop3]: [i64; 3]) -> Option<LastLogin> {
+fn last_login([imap, smtp, pop3]: [i64; 3]) -> Option<Box<LastLogin>> {
     let time = |seconds: i64| (seconds > 0).then(|| Timestamp::from_second(seconds).ok().map(Time)).flatten();
     let login = LastLogin { imap: time(imap), smtp: time(smtp), pop3: time(pop3) };
-    (login != LastLogin::default()).then_some(login)
+    (login != LastLogin::default()).then(|| Box::new(login))
 }
 
 #[cfg(test)]

@@ -366,7 +366,7 @@ fn alias_spec(catch: &Catch, have: &AliasHave, domain: &Value) -> Result<Spec, S
         if have.goto.is_empty() || have.goto.len() > MOST_ADDRESSES {
             return Err(format!("it has {} targets; the operator takes 1 to {MOST_ADDRESSES}", have.goto.len()));
         }
-        spec.set("goto", have.goto.iter().cloned().collect::<Vec<_>>());
+        spec.set("goto", have.goto.to_vec());
     }
     for (field, is_on) in
         [("active", have.active), ("visibleInSogo", have.visible_in_sogo), ("senderAllowed", have.sender_allowed)]

@@ -155,7 +155,7 @@ pub(super) fn of_alias(changes: &[Change], have: &AliasHave) -> Vec<FieldChange>
             Change::EditAlias { edit, .. } => {
                 if let Some(to) = &edit.goto {
                     let texts = to.texts();
-                    let is_less = matches!(to, Goto::Sink(_)) || !have.goto.is_subset(&texts);
+                    let is_less = matches!(to, Goto::Sink(_)) || !have.goto.iter().all(|to| texts.contains(to));
                     fields.set("goto", listed(&have.goto), listed(&texts), is_less);
                 }
                 if let Some(to) = edit.active {
@@ -206,8 +206,9 @@ fn flatten(path: &str, value: &Value, fields: &mut Fields) {
     }
 }
 
-fn listed(texts: &BTreeSet<String>) -> String {
-    if texts.is_empty() { "none".to_owned() } else { texts.iter().map(String::as_str).collect::<Vec<_>>().join(", ") }
+fn listed<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
+    let texts: Vec<&str> = texts.into_iter().map(String::as_str).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
 fn quota_text(quota: Quota) -> String {
@@ -233,7 +234,7 @@ fn protocols_text(protocols: &BTreeSet<Protocol>) -> String {
     let word = |protocol: &Protocol| {
         serde_json::to_value(protocol).ok().and_then(|value| value.as_str().map(ToOwned::to_owned))
     };
-    listed(&protocols.iter().filter_map(word).collect())
+    listed(&protocols.iter().filter_map(word).collect::<BTreeSet<String>>())
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ impl Index {
         let reference = ObjectRef::new(domain.metadata.name.as_deref().unwrap_or_default())
             .within(domain.metadata.namespace.as_deref().unwrap_or_default());
         match (change, self.domains.entry(name)) {
-            (Change::Listed(_) | Change::Applied(_), named) => {
+            (Change::Listed(_) | Change::Applied { .. }, named) => {
                 let named = named.or_default();
                 if !named.contains(&reference) {
                     named.push(reference);
@@ -232,10 +232,10 @@ impl Index {
         let object = change.object().as_ref();
         let Some(address) = wanted(object) else { return };
         match (change, self.claimants.entry(address)) {
-            (Change::Listed(_) | Change::Applied(_), Entry::Vacant(place)) => {
+            (Change::Listed(_) | Change::Applied { .. }, Entry::Vacant(place)) => {
                 place.insert(Claimants::One(Claimant::of(object)));
             }
-            (Change::Listed(_) | Change::Applied(_), Entry::Occupied(mut place)) => {
+            (Change::Listed(_) | Change::Applied { .. }, Entry::Occupied(mut place)) => {
                 place.get_mut().add(Claimant::of(object));
             }
             (Change::Deleted(_), Entry::Occupied(mut place)) => {
@@ -308,7 +308,9 @@ mod tests {
     #[test]
     fn others_are_known_until_they_are_deleted_whatever_their_kind() {
         let addresses = Addresses::default();
-        let applied = |mailbox: &EmailMailbox| addresses.index().enter(&Change::Applied(Arc::new(mailbox.clone())));
+        let applied = |mailbox: &EmailMailbox| {
+            addresses.index().enter(&Change::Applied { object: Arc::new(mailbox.clone()), before: None });
+        };
         let (one, two, third) = (mailbox("one", "ada"), mailbox("two", "Ada"), alias("one", "ADA"));
         applied(&one);
         applied(&one);
@@ -339,14 +341,14 @@ mod tests {
         let mut guest = alias("guest", "sales");
         guest.metadata.namespace = Some("other".into());
         guest.spec.domain_ref.namespace = Some("n".into());
-        addresses.index().enter(&Change::Applied(Arc::new(mailbox("one", "Ada"))));
+        addresses.index().enter(&Change::Applied { object: Arc::new(mailbox("one", "Ada")), before: None });
         for alias in [catch_all, guest, alias("elsewhere", "x")] {
-            addresses.index().enter(&Change::Applied(Arc::new(alias)));
+            addresses.index().enter(&Change::Applied { object: Arc::new(alias), before: None });
         }
         assert!(!addresses.has_domain(&name) && addresses.mailboxes_at("ada", &name).is_empty());
         addresses.index().enter_domain(&Change::Listed(domain("d")));
-        addresses.index().enter_domain(&Change::Applied(domain("d")));
-        addresses.index().enter_domain(&Change::Applied(domain("rival")));
+        addresses.index().enter_domain(&Change::Applied { object: domain("d"), before: None });
+        addresses.index().enter_domain(&Change::Applied { object: domain("rival"), before: None });
         assert_eq!(addresses.mailboxes_at("ada", &name), [ObjectRef::new("one").within("n")]);
         let sales = [ObjectRef::new("guest").within("other"), ObjectRef::new("all").within("n")];
         assert_eq!(addresses.aliases_at("sales", &name), sales);
@@ -363,7 +365,7 @@ mod tests {
             let all: Vec<_> =
                 (0..5000).map(|n| Arc::new(mailbox(&format!("m{n}"), &format!("r{round}-{n}")))).collect();
             for mailbox in &all {
-                addresses.index().enter(&Change::Applied(mailbox.clone()));
+                addresses.index().enter(&Change::Applied { object: mailbox.clone(), before: None });
             }
             for mailbox in all {
                 addresses.index().enter(&Change::Deleted(mailbox));

@@ -127,7 +127,7 @@ pub(crate) async fn apply<K: Object>(
     server: &Inventory,
     object: &K,
     conditions: &[Condition],
-    refused: &mut Option<RefusedWrite>,
+    refused: &mut Option<Box<RefusedWrite>>,
     depends_on: &DependsOn<'_>,
     changes: &[Change],
     password: Option<&SecretString>,
@@ -176,20 +176,20 @@ pub(crate) async fn apply<K: Object>(
             Err(Outcome::Unknown(Why::new(error.reason(), message)).into())
         }
         Err(error) if is_worth_remembering(&error) => {
-            *refused = Some(RefusedWrite {
+            *refused = Some(Box::new(RefusedWrite {
                 digest: digest(server, object, depends_on, changes).await?,
                 reason: error.reason().as_str().to_owned(),
                 message: error.to_string(),
                 time: crate::clock::now(),
                 unanswered: None,
-            });
+            }));
             Err(error.into())
         }
         Err(error @ mailcow::Error::OutcomeUnknown { is_empty: true, .. }) => {
             let digest = digest(server, object, depends_on, changes).await?;
             let same = refused.as_ref().filter(|before| before.digest == digest);
             let count = same.and_then(|before| before.unanswered).unwrap_or(0) + 1;
-            *refused = Some(RefusedWrite {
+            *refused = Some(Box::new(RefusedWrite {
                 digest,
                 reason: Reason::UnexpectedAnswer.as_str().to_owned(),
                 message: format!(
@@ -198,7 +198,7 @@ pub(crate) async fn apply<K: Object>(
                 ),
                 time: crate::clock::now(),
                 unanswered: Some(count),
-            });
+            }));
             Err(error.into())
         }
         Err(error) => Err(error.into()),

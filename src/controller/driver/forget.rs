@@ -36,7 +36,7 @@ fn deleted<K>(changes: Changes<K>) -> impl Stream<Item = Arc<K>> {
     changes.filter_map(|change| {
         std::future::ready(match change {
             Change::Deleted(object) => Some(object),
-            Change::Listed(_) | Change::Applied(_) => None,
+            Change::Listed(_) | Change::Applied { .. } => None,
         })
     })
 }

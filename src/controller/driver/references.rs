@@ -199,7 +199,7 @@ pub(crate) async fn why_not_added(
     domain: &DomainName,
     is_there: impl AsyncFnOnce() -> Result<bool, mailcow::Error>,
     failed: Stop,
-    refused: &mut Option<RefusedWrite>,
+    refused: &mut Option<Box<RefusedWrite>>,
 ) -> Stop {
     if !is_refusal(&failed) {
         return failed;
@@ -217,7 +217,7 @@ pub(crate) fn unless_it_appeared(
     thing: &impl Display,
     is_there: Result<bool, mailcow::Error>,
     failed: Stop,
-    refused: &mut Option<RefusedWrite>,
+    refused: &mut Option<Box<RefusedWrite>>,
 ) -> Stop {
     match is_there {
         Ok(true) => {

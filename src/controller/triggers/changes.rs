@@ -1,6 +1,5 @@
 //! Which changes trigger which objects: only relevant changes, not every write of a status.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,6 @@ use crate::crd::{
 use crate::hash::hashed;
 use crate::kubernetes::object::{annotation, is_paused};
 use crate::kubernetes::stores::Change;
-use crate::shrink::shrink;
 use crate::status;
 
 /// How long to wait for room.
@@ -34,8 +32,8 @@ const PAUSE: u32 = 49;
 /// Pauses shorter than this are left out.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// The relevant changes: objects whose `what` changed, and deletions. Names are stored as hashes, because for every
-/// subscription they would be a large part of the operator's memory.
+/// The relevant changes: objects whose `what` changed, and deletions. Each change brings the version before, because a
+/// memory for every subscription would be a large part of the operator's.
 pub(crate) fn changed<K>(
     events: impl Stream<Item = Change<K>>,
     what: impl Fn(&K) -> u64,
@@ -43,22 +41,11 @@ pub(crate) fn changed<K>(
 where
     K: Resource<DynamicType = ()>,
 {
-    let mut seen: HashMap<u64, u64> = HashMap::new();
     events.filter(move |change| {
-        let object = change.object();
-        let name = hashed(&(&object.meta().namespace, &object.meta().name));
-        let matters = match change {
-            Change::Listed(object) | Change::Applied(object) => {
-                let now = what(object);
-                seen.insert(name, now) != Some(now)
-            }
-            Change::Deleted(_) => {
-                seen.remove(&name);
-                shrink(&mut seen);
-                true
-            }
-        };
-        std::future::ready(matters)
+        std::future::ready(match change {
+            Change::Applied { object, before: Some(before) } => what(before) != what(object),
+            Change::Listed(_) | Change::Applied { before: None, .. } | Change::Deleted(_) => true,
+        })
     })
 }
 
@@ -74,7 +61,7 @@ where
     changed(events, what).filter_map(|change| {
         std::future::ready(match change {
             Change::Listed(_) => None,
-            Change::Applied(object) | Change::Deleted(object) => Some(object),
+            Change::Applied { object, .. } | Change::Deleted(object) => Some(object),
         })
     })
 }
@@ -309,11 +296,13 @@ mod tests {
         let mut with_status = mailbox(1);
         with_status.status = Some(crate::crd::EmailMailboxStatus::default());
         with_status.metadata.resource_version = Some("2".into());
-        let events = [(mailbox(1), true), (with_status, false), (mailbox(2), false)];
-        let events = events.map(|(mailbox, is_listed)| match Arc::new(mailbox) {
-            mailbox if is_listed => Change::Listed(mailbox),
-            mailbox => Change::Applied(mailbox),
-        });
+        let [listed, with_status, changed_spec] = [mailbox(1), with_status, mailbox(2)].map(Arc::new);
+        let applied = |object: &Arc<_>, before| Change::Applied { object: Arc::clone(object), before };
+        let events = [
+            Change::Listed(listed.clone()),
+            applied(&with_status, Some(listed)),
+            applied(&changed_spec, Some(with_status.clone())),
+        ];
         assert_eq!(changed(stream::iter(events.clone()), own).count().await, 2);
         assert_eq!(
             changed_since_start(stream::iter(events), own).count().await,
@@ -323,9 +312,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deletion_matters_and_forgets_the_object() {
+    async fn a_deletion_and_a_creation_matter() {
         let object = Arc::new(mailbox(1));
-        let events = [Change::Applied(object.clone()), Change::Deleted(object.clone()), Change::Applied(object)];
+        let applied = || Change::Applied { object: object.clone(), before: None };
+        let events = [applied(), Change::Deleted(object.clone()), applied()];
         assert_eq!(changed_since_start(stream::iter(events), own).count().await, 3);
     }
 
@@ -334,7 +324,7 @@ mod tests {
         let room = Arc::new(Semaphore::new(1));
         let change = |n: i64| match Arc::new(mailbox(n)) {
             mailbox if n < 4 => Change::Listed(mailbox),
-            mailbox => Change::Applied(mailbox),
+            object => Change::Applied { object, before: None },
         };
         let mut events = Box::pin(paced_at_start(stream::iter((1..=4).map(change)), room.clone()));
         let next = async |events: &mut std::pin::Pin<Box<_>>| {

@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub(crate) mod secrets;
 pub(crate) mod settle;
+pub(crate) mod unfinished;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::controller::mailbox::senders;
 use crate::controller::rules::{links, scope};
 use crate::controller::triggers::changes::{changed_since_start, in_batches, in_turn};
 use crate::controller::triggers::settle::{Delay, settled};
+use crate::controller::triggers::unfinished::Unfinished;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::inventory::Moved;
@@ -33,8 +35,9 @@ use crate::status::{self, Conditioned};
 
 /// When forwarding loops are checked.
 const RELINK: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_millis(500) };
-/// When a domain counts its objects. Each count is a read of Mailcow and a write of the status.
-const RECOUNT: Delay = Delay { quiet: Duration::from_secs(1), most: Duration::from_secs(30) };
+/// When a domain counts its objects. Each count is a read of Mailcow and a write of the status, so it waits for objects
+/// that were not reconciled yet.
+const RECOUNT: Delay = Delay { quiet: Duration::from_secs(1), most: Duration::from_mins(1) };
 /// The same for a domain that waits with its deletion until it is empty.
 const RECOUNT_FOR_DELETION: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_secs(1) };
 
@@ -64,7 +67,9 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
         Some(domain) if domain.metadata.deletion_timestamp.is_some() => RECOUNT_FOR_DELETION,
         Some(_) | None => RECOUNT,
     };
-    let recounts = settled(stream::select(stream::select(mailboxes, aliases), rules), delay);
+    let mut unfinished = Unfinished::of(ctx.stores.mailboxes.clone(), ctx.stores.aliases.clone());
+    let recounts =
+        settled(stream::select(stream::select(mailboxes, aliases), rules), delay, move |domain| unfinished.has(domain));
     [recounts, moved, rivals, provisioned].into_iter().chain(of_namespaces(ctx, domains)).collect()
 }
 
@@ -217,7 +222,7 @@ fn freed<K: Addressed + 'static, O: Addressed + 'static>(changes: Changes<O>, st
     let deleted = changes.filter_map(|change| {
         std::future::ready(match change {
             Change::Deleted(object) => Some([wanted(object.as_ref()), reported(object.as_ref())]),
-            Change::Listed(_) | Change::Applied(_) => None,
+            Change::Listed(_) | Change::Applied { .. } => None,
         })
     });
     let waiting = move |addresses: Vec<[Option<u64>; 2]>| {
@@ -368,7 +373,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let changed = stream::select(stream::select(rules, domains), stream::select(aliases, mailboxes));
     let looking = ctx.clone();
     // Each check publishes the changes: a script may have been made from the result of another check in between.
-    let looks = settled(changed, |()| RELINK).filter_map(move |()| {
+    let looks = settled(changed, |()| RELINK, |()| false).filter_map(move |()| {
         let ctx = looking.clone();
         async move {
             links::links(&ctx).await;

@@ -19,20 +19,26 @@ pub(crate) struct Delay {
     pub(crate) most: Duration,
 }
 
-/// Each item once for all its occurrences within its delay. The last occurrence is never lost.
-pub(crate) fn settled<T, D>(events: impl Stream<Item = T> + Send + 'static, delay: D) -> BoxStream<'static, T>
+/// Each item once for all its occurrences within its delay. The last occurrence is never lost. An item of which more is
+/// to come, as `is_unfinished` says, goes on waiting until its longest delay.
+pub(crate) fn settled<T, D, U>(
+    events: impl Stream<Item = T> + Send + 'static,
+    delay: D,
+    is_unfinished: U,
+) -> BoxStream<'static, T>
 where
     T: Clone + Eq + Hash + Send + 'static,
     D: Fn(&T) -> Delay + Send + 'static,
+    U: FnMut(&T) -> bool + Send + 'static,
 {
     let waiting = Waiting { items: HashMap::new(), checks: VecDeque::new() };
-    let next = |(mut events, mut waiting, delay): (BoxStream<'static, T>, Waiting<T>, D)| async move {
+    let next = |(mut events, mut waiting, delay, mut is_unfinished): (BoxStream<'static, T>, Waiting<T>, D, U)| async move {
         let mut has_ended = false;
         loop {
             let check = waiting.checks.front().map(|(at, _)| *at);
             let item = tokio::select! {
                 biased;
-                () = until(check) => waiting.check(Instant::now()),
+                () = until(check) => waiting.check(Instant::now(), &mut is_unfinished),
                 item = events.next(), if !has_ended => {
                     match item {
                         Some(item) => {
@@ -46,14 +52,14 @@ where
                 else => return None,
             };
             if let Some(item) = item {
-                return Some((item, (events, waiting, delay)));
+                return Some((item, (events, waiting, delay, is_unfinished)));
             }
             if has_ended && waiting.items.is_empty() {
                 return None;
             }
         }
     };
-    stream::unfold((events.boxed(), waiting, delay), next).boxed()
+    stream::unfold((events.boxed(), waiting, delay, is_unfinished), next).boxed()
 }
 
 async fn until(time: Option<Instant>) {
@@ -75,6 +81,8 @@ struct Waiting<T> {
 struct Occurred {
     /// After a pause.
     quiet: Instant,
+    /// The length of the pause.
+    pause: Duration,
     /// In any case.
     latest: Instant,
 }
@@ -91,14 +99,14 @@ impl<T: Clone + Eq + Hash> Waiting<T> {
         if let Some(known) = self.items.get_mut(&item) {
             let before = known.due();
             // A shorter delay than before counts at once.
-            *known = Occurred { quiet, latest: known.latest.min(latest) };
+            *known = Occurred { quiet, pause: delay.quiet, latest: known.latest.min(latest) };
             if known.due() < before {
                 let due = known.due();
                 self.check_at(due, item);
             }
             return;
         }
-        let new = Occurred { quiet, latest };
+        let new = Occurred { quiet, pause: delay.quiet, latest };
         self.items.insert(item.clone(), new);
         self.check_at(new.due(), item);
     }
@@ -110,10 +118,14 @@ impl<T: Clone + Eq + Hash> Waiting<T> {
     }
 
     /// The first item, if it is due; otherwise it is looked at again later.
-    fn check(&mut self, now: Instant) -> Option<T> {
+    fn check(&mut self, now: Instant, is_unfinished: &mut impl FnMut(&T) -> bool) -> Option<T> {
         let (_, item) = self.checks.pop_front()?;
         // An item with an earlier due time may have passed already.
-        let due = self.items.get(&item)?.due();
+        let known = self.items.get_mut(&item)?;
+        if known.due() <= now && known.latest > now && is_unfinished(&item) {
+            known.quiet = now + known.pause;
+        }
+        let due = known.due();
         if due > now {
             self.check_at(due, item);
             return None;
@@ -139,9 +151,18 @@ mod tests {
 
     /// What passes at a time.
     fn passed(waiting: &mut Waiting<&'static str>, now: Instant) -> Vec<&'static str> {
+        passed_but(waiting, now, |_| false)
+    }
+
+    /// The same while more is to come of some.
+    fn passed_but(
+        waiting: &mut Waiting<&'static str>,
+        now: Instant,
+        mut is_unfinished: impl FnMut(&&'static str) -> bool,
+    ) -> Vec<&'static str> {
         let mut passed = Vec::new();
         while waiting.checks.front().is_some_and(|(at, _)| *at <= now) {
-            passed.extend(waiting.check(now));
+            passed.extend(waiting.check(now, &mut is_unfinished));
         }
         passed
     }
@@ -181,10 +202,26 @@ mod tests {
         assert!(waiting.items.is_empty() && waiting.checks.is_empty());
     }
 
+    #[test]
+    fn an_item_of_which_more_is_to_come_waits_until_its_longest_delay() {
+        let (mut waiting, at) = waiting();
+        waiting.occurred("a", DELAY, at(0));
+        waiting.occurred("b", DELAY, at(0));
+        assert_eq!(passed_but(&mut waiting, at(100), |item| *item == "a"), ["b"]);
+        for millis in [199, 200, 300, 400, 499] {
+            assert!(passed_but(&mut waiting, at(millis), |_| true).is_empty(), "after {millis} ms");
+        }
+        assert_eq!(passed_but(&mut waiting, at(500), |_| true), ["a"]);
+        waiting.occurred("a", DELAY, at(600));
+        assert!(passed_but(&mut waiting, at(700), |_| true).is_empty());
+        assert_eq!(passed(&mut waiting, at(800)), ["a"], "once nothing is to come, at the next check");
+        assert!(waiting.items.is_empty() && waiting.checks.is_empty());
+    }
+
     #[tokio::test]
     async fn the_last_occurrence_is_not_lost_when_the_events_end() {
         let (sender, events) = unbounded();
-        let mut passed = settled(events, |_| DELAY);
+        let mut passed = settled(events, |_| DELAY, |_| false);
         sender.unbounded_send("a").unwrap();
         sender.unbounded_send("a").unwrap();
         assert_eq!(passed.next().await, Some("a"));

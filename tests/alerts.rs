@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mailcow_operator::gates::Gates;
-use mailcow_operator::intake::queue::RuleRef;
 use mailcow_operator::intake::report::{AttemptReport, AttemptResult};
+use mailcow_operator::intake::rule_ref::RuleRef;
 use mailcow_operator::mail::Address;
 use mailcow_operator::telemetry::{Counts, Metrics};
 use mailcow_operator::worker::{Figures, SinkFigures, WorkerMetrics};

@@ -232,7 +232,7 @@ fn domain(object: &EmailDomain) -> Domain {
     let mut node = node(object, "EmailDomain", "edom", address, &status.conditions, status.observed_generation);
     node.detail = status.usage.as_ref().map_or_else(String::new, |usage| {
         format!(
-            "{}, {}, {}, {}",
+            "{}, {}, {} used, {}",
             counted(usage.mailboxes.into(), "mailbox", "mailboxes"),
             counted(usage.aliases.into(), "alias", "aliases"),
             usage.quota_used,

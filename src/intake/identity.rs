@@ -2,7 +2,7 @@
 //!
 //! The sender's `Message-ID` is no part of it: two messages may have the same one, or none.
 
-use super::queue::RuleRef;
+use super::rule_ref::RuleRef;
 use crate::mail::{Address, sha256};
 
 /// The domain of ids that the worker makes. A message that names one came from a task or note of ours.

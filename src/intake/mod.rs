@@ -21,6 +21,7 @@ pub mod mime;
 pub mod payload;
 pub mod queue;
 pub mod report;
+pub mod rule_ref;
 pub mod sink;
 pub mod state;
 mod worker;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::breaker::Pauses;
+use super::rule_ref::RuleRef;
 use super::sink::Sink;
 use super::state::Waits;
 use crate::mail::Address;
@@ -143,17 +144,6 @@ impl Replay {
     pub fn after(self, before: Self) -> Self {
         Self { rule: self.rule.or(before.rule), mailbox: self.mailbox.or(before.mailbox) }
     }
-}
-
-/// A rule, for identities, events and payloads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleRef {
-    /// `metadata.uid`
-    pub uid: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
 }
 
 /// Limits of a queue folder.

@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::queue::{Replay, RuleRef};
+use super::queue::Replay;
+use super::rule_ref::RuleRef;
 use crate::mail::Address;
 
 /// One report. They come in order through one channel.

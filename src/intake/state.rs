@@ -117,7 +117,7 @@ impl Rules<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::queue::RuleRef;
+    use super::super::rule_ref::RuleRef;
     use super::*;
     use crate::mail::Address;
 

@@ -320,8 +320,9 @@ mod tests {
 
     use super::*;
     use crate::crd::EmailForwardingRule;
-    use crate::intake::queue::{ImapServer, ImapTls, MailboxQueues, RuleRef, Work};
+    use crate::intake::queue::{ImapServer, ImapTls, MailboxQueues, Work};
     use crate::intake::report::{AttemptReport, Failure, ScanReport};
+    use crate::intake::rule_ref::RuleRef;
 
     const FOLDER: &str = "Ops/Tasks/n/r@tracker";
 

@@ -8,8 +8,9 @@ use kube::ResourceExt;
 
 use crate::crd::{DisabledSink, EmailForwardingRule, EmailMailbox, REPLAY};
 use crate::desired;
-use crate::intake::queue::{ImapServer, ImapTls, Limits, MailboxQueues, QueueFolder, Replay, RuleRef, Work};
+use crate::intake::queue::{ImapServer, ImapTls, Limits, MailboxQueues, QueueFolder, Replay, Work};
 use crate::intake::report::EventReason;
+use crate::intake::rule_ref::RuleRef;
 use crate::intake::sink::Sink;
 use crate::kubernetes::app_passwords::AppPasswordEntry;
 use crate::kubernetes::object::{annotation, is_paused};

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use mailcow_operator::intake::breaker::Pauses;
 use mailcow_operator::intake::imap::{Endpoint, Session};
 use mailcow_operator::intake::queue::{
-    ImapServer, ImapTls, Limits, MailboxQueues, Options, QueueFolder, QueueKind, Replay, RuleRef, Work,
+    ImapServer, ImapTls, Limits, MailboxQueues, Options, QueueFolder, QueueKind, Replay, Work,
 };
 use mailcow_operator::intake::report::{EventReason, Report, RuleEvent};
+use mailcow_operator::intake::rule_ref::RuleRef;
 use mailcow_operator::intake::sink::{Access, Sink, SinkKind, Webhook};
 use mailcow_operator::intake::state::Waits;
 use mailcow_operator::mail::Address;

@@ -2,7 +2,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::intake::mime;
-use crate::intake::queue::{Limits, QueueKind, Replay, RuleRef};
+use crate::intake::queue::{Limits, QueueKind, Replay};
+use crate::intake::rule_ref::RuleRef;
 use crate::intake::sink::{Access, Caldav, Webhook};
 
 const RAW: &str = "Return-Path: <ada@example.com>\r\nX-Original-To: bugs+web@acme.test\r\n\

@@ -242,7 +242,8 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::queue::{Limits, QueueKind, RuleRef};
+    use crate::intake::queue::{Limits, QueueKind};
+    use crate::intake::rule_ref::RuleRef;
     use crate::intake::state::{DELIVERED, keyword};
 
     fn folder() -> Folder {

@@ -51,7 +51,7 @@ test: tools ground judges opinions agents sieve prometheus shells ## Runs all te
 	  command -v prometheus >/dev/null || skipped "the dashboard on a real Prometheus: prometheus is missing" \
 	); echo "$${none:-  nothing}"; exit $$status
 
-campaign: sieve ## Delivers 10,000 mails to sinks in about an hour while everything breaks, and counts; MAILS=1000, SEED=3
+campaign: sieve ## Delivers 10,000 mails to sinks while processes are killed and sinks fail, and counts them; MAILS=1000, SEED=3
 	INTAKE_MAILS=$(or $(MAILS),10000) INTAKE_SEED=$(or $(SEED),17) cargo test --locked --test intake -- --ignored --nocapture each_of_ten_thousand
 
 bench: tools ground ## Measures time, requests and memory with thousands of objects; ONLY=name runs one benchmark, BASE=commit also measures that commit

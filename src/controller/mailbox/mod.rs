@@ -384,8 +384,9 @@ async fn credentials(
     if is_new && let Some(password) = secrets::generate_first(ctx, object, &want.address).await? {
         return Ok(Some(password));
     }
-    // The operator sets or generates the password before it adds a mailbox. So if no password is known to be set, a
-    // mailbox that exists has the password of its user, although it may have our mark: the adoption was interrupted.
+    // The operator generates a password before it adds a mailbox. So if no password is known to be set, and there is no
+    // Secret in use, a mailbox that exists has the password of its user. It may have our mark: then its adoption was
+    // interrupted. With a Secret in use, the mark shows that our add was interrupted.
     let is_users = have.is_some() && before.password_version.is_none();
     match secrets::generated(ctx, object, &want.address).await? {
         Generated::Missing => {}

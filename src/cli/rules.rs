@@ -34,25 +34,13 @@ pub enum RulesCommand {
     Compile {
         /// The rules.
         #[command(flatten)]
-        input: Input,
-        /// Take the rules of this mailbox from the cluster: its address, or the name of its object.
-        #[arg(long, value_name = "MAILBOX", required_unless_present = "files", conflicts_with = "files", add = super::completion::mailboxes())]
-        live: Option<String>,
-        /// Skip invalid rules instead of printing nothing.
-        #[arg(long)]
-        skip_invalid: bool,
+        rules: RulesOfMailbox,
     },
     /// Print which rules match a message and what would happen to it.
     Test {
         /// The rules.
         #[command(flatten)]
-        input: Input,
-        /// Take the rules of this mailbox from the cluster: its address, or the name of its object.
-        #[arg(long, value_name = "MAILBOX", required_unless_present = "files", conflicts_with = "files", add = super::completion::mailboxes())]
-        live: Option<String>,
-        /// Skip invalid rules instead of printing nothing.
-        #[arg(long)]
-        skip_invalid: bool,
+        rules: RulesOfMailbox,
         /// Envelope sender (MAIL FROM) of the message; '' for a bounce.
         #[arg(long, value_name = "ADDRESS")]
         from: String,
@@ -63,6 +51,19 @@ pub enum RulesCommand {
         /// File with the message; `-` for standard input.
         message: PathBuf,
     },
+}
+
+/// The rules of one mailbox, from files or from the cluster.
+#[derive(Debug, clap::Args)]
+pub struct RulesOfMailbox {
+    #[command(flatten)]
+    input: Input,
+    /// Take the rules of this mailbox from the cluster: its address, or the name of its object.
+    #[arg(long, value_name = "MAILBOX", required_unless_present = "files", conflicts_with = "files", add = super::completion::mailboxes())]
+    live: Option<String>,
+    /// Skip invalid rules instead of printing nothing.
+    #[arg(long)]
+    skip_invalid: bool,
 }
 
 /// Runs the command.
@@ -81,21 +82,21 @@ pub(super) async fn run(command: &RulesCommand, flags: &ClusterFlags, show: &Sho
             };
             check(rule_set, input, show)
         }
-        RulesCommand::Compile { input, live, skip_invalid } => {
-            let group = group(flags, input, live.as_deref(), None, show).await?;
-            let compiled = group.compiled(*skip_invalid, show)?;
+        RulesCommand::Compile { rules } => {
+            let group = group(flags, rules, None, show).await?;
+            let compiled = group.compiled(rules.skip_invalid, show)?;
             let script = compiled.script.as_ref().map_or("", |script| &script.text);
             let answer = json!({"script": script, "queues": group.queues(&compiled)});
-            Ok(Show::answer(input.output, &answer, || script.to_owned())?)
+            Ok(Show::answer(rules.input.output, &answer, || script.to_owned())?)
         }
-        RulesCommand::Test { input, live, skip_invalid, from, to, message } => {
+        RulesCommand::Test { rules, from, to, message } => {
             let to = to.as_ref().map(|to| Address::parse(to).map_err(|error| Failure::wrong(format!("--to: {error}"))));
             let to = to.transpose()?;
-            let group = group(flags, input, live.as_deref(), to.as_ref(), show).await?;
+            let group = group(flags, rules, to.as_ref(), show).await?;
             let bytes = read(message).map_err(Failure::wrong)?;
-            let compiled = group.compiled(*skip_invalid, show)?;
+            let compiled = group.compiled(rules.skip_invalid, show)?;
             let to = to.unwrap_or_else(|| group.owner.address.clone());
-            Ok(tried(&group, &compiled, &Arrival { from, to: &to, bytes }).show(input, show)?)
+            Ok(tried(&group, &compiled, &Arrival { from, to: &to, bytes }).show(&rules.input, show)?)
         }
     }
 }
@@ -103,12 +104,12 @@ pub(super) async fn run(command: &RulesCommand, flags: &ClusterFlags, show: &Sho
 /// The rules of one mailbox, from files or from the cluster.
 async fn group(
     flags: &ClusterFlags,
-    input: &Input,
-    name: Option<&str>,
+    rules: &RulesOfMailbox,
     to: Option<&Address>,
     show: &Show,
 ) -> Result<Group, Failure> {
-    match name {
+    let input = &rules.input;
+    match &rules.live {
         None => Ok(RuleSet::read(input, &cluster::namespace(flags).await)?.only(input, to)?),
         Some(name) => Ok(live(flags, input, show).await?.of_mailbox(name)?),
     }

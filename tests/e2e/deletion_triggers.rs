@@ -28,6 +28,11 @@ fn alias(name: &str, spec: &str) -> String {
     )
 }
 
+/// Waits until objects have a later time of creation, which is in seconds.
+async fn next_second() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
 /// Where an alias goes, as Mailcow has it.
 fn goto(world: &World, address: &str) -> Vec<String> {
     world.mailcow.inspect(|state| {
@@ -140,10 +145,11 @@ async fn whoever_waited_for_an_address_or_a_domain_has_it_as_soon_as_it_is_free(
     world.ready::<EmailMailbox>("ada").await;
     world.ready::<EmailAlias>("sales").await;
     world.apply(&mailbox("ada2", &format!("localPart: Ada, {adopting}"))).await;
-    // Times of creation are in seconds; in the same second, the alias of the same address would be first by its name.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // Of objects created in the same second, the first by name has the address.
+    next_second().await;
     world.apply(&alias("sales2", "localPart: Sales, goto: [c@d.example]")).await;
     world.apply(&alias("ada-alias", "localPart: ada, goto: [c@d.example]")).await;
+    next_second().await;
     world.apply(&mailbox("sales-mailbox", "localPart: sales")).await;
     let loser = world.condition::<EmailMailbox>("ada2", ("Ready", "False", "OwnedByAnother")).await;
     assert!(message(&loser, "Ready").contains("the EmailMailbox ada, which still exists"), "{loser:?}");

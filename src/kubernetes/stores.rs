@@ -38,9 +38,6 @@ const LABELS: [&str; 2] = [PROVISIONED_BY, MANAGED_BY];
 /// kept, because statuses repeat some of them.
 const LONGEST_ANNOTATION: usize = 512;
 
-/// The changes of a kind, for one subscriber.
-pub(crate) type Changes<K> = UnboundedReceiver<Change<K>>;
-
 /// What happened to an object.
 #[derive(Debug)]
 pub(crate) enum Change<K> {
@@ -50,8 +47,7 @@ pub(crate) enum Change<K> {
     Applied {
         /// The version in the store.
         object: Arc<K>,
-        /// The version before; `None` if it was created. With it, subscribers need no memory of their own to know what
-        /// changed.
+        /// The version before; `None` if it was created.
         before: Option<Arc<K>>,
     },
     /// It was deleted; the last version.
@@ -59,20 +55,28 @@ pub(crate) enum Change<K> {
 }
 
 impl<K> Change<K> {
-    /// The object.
-    pub(crate) fn object(&self) -> &Arc<K> {
+    /// The object, if it was deleted.
+    pub(crate) fn deleted(&self) -> Option<&Arc<K>> {
         match self {
-            Self::Listed(object) | Self::Applied { object, .. } | Self::Deleted(object) => object,
+            Self::Deleted(object) => Some(object),
+            Self::Listed(_) | Self::Applied { .. } => None,
         }
     }
-}
 
-impl<K> Clone for Change<K> {
-    fn clone(&self) -> Self {
+    /// The object, if its `what` changed, or it is there for the first time, or it was deleted.
+    pub(crate) fn of(&self, what: impl Fn(&K) -> u64) -> Option<&Arc<K>> {
         match self {
-            Self::Listed(object) => Self::Listed(object.clone()),
-            Self::Applied { object, before } => Self::Applied { object: object.clone(), before: before.clone() },
-            Self::Deleted(object) => Self::Deleted(object.clone()),
+            Self::Applied { object, before: Some(before) } => (what(before) != what(object)).then_some(object),
+            Self::Listed(object) | Self::Applied { object, before: None } | Self::Deleted(object) => Some(object),
+        }
+    }
+
+    /// The same for triggers of other objects. Objects that existed at the start trigger none: each has its first
+    /// reconcile when everything is listed.
+    pub(crate) fn since_start(&self, what: impl Fn(&K) -> u64) -> Option<&Arc<K>> {
+        match self {
+            Self::Listed(_) => None,
+            Self::Applied { .. } | Self::Deleted(_) => self.of(what),
         }
     }
 }
@@ -108,13 +112,18 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Watched<K> {
         self.store.clone()
     }
 
-    /// All current objects, and then every change.
-    pub(crate) fn subscribe(&self) -> Changes<K> {
-        self.changes.subscribe_after(|| {
+    /// What `select` takes of all current objects, and then of every change. It runs at each change, before anything is
+    /// queued: what a subscriber does not need must not take memory until it has time for it.
+    pub(crate) fn subscribe<S: Send + 'static>(
+        &self,
+        select: impl Fn(&Change<K>) -> Option<S> + Send + 'static,
+    ) -> UnboundedReceiver<S> {
+        let current = || {
             let is_listed = *self.listed.borrow();
             let there = if is_listed { self.store.state() } else { Vec::new() };
             there.into_iter().map(Change::Listed).collect()
-        })
+        };
+        self.changes.subscribe_to(current, select)
     }
 
     /// Waits until the first list is complete and the subscribers have it. (`Store::wait_until_ready` wakes only the
@@ -337,12 +346,12 @@ mod tests {
     }
 
     fn shown(change: &Change<EmailMailbox>) -> String {
-        let name = change.object().name_any();
-        match change {
-            Change::Listed(_) => format!("={name}"),
-            Change::Applied { before, .. } => format!("{}{name}", if before.is_some() { "~" } else { "+" }),
-            Change::Deleted(_) => format!("-{name}"),
-        }
+        let (sign, object) = match change {
+            Change::Listed(object) => ('=', object),
+            Change::Applied { object, before } => (if before.is_some() { '~' } else { '+' }, object),
+            Change::Deleted(object) => ('-', object),
+        };
+        format!("{sign}{}", object.name_any())
     }
 
     /// What a subscriber gets of these events, and of those that come after it has subscribed.
@@ -354,10 +363,10 @@ mod tests {
         let later = stream::once(opened).flat_map(move |_| stream::iter(then.clone()).map(Ok));
         let watched = watch_events(|_| stream::iter(first).map(Ok).chain(later).boxed());
         watched.ready().await;
-        let changes = watched.subscribe();
+        let changes = watched.subscribe(|change| Some(shown(change)));
         gate.send(()).unwrap();
         drop(watched);
-        changes.map(|change| shown(&change)).collect().await
+        changes.collect().await
     }
 
     fn list(names: &[&str]) -> Vec<watcher::Event<EmailMailbox>> {
@@ -399,8 +408,8 @@ mod tests {
         ];
         let followed = watch_events(|store| merged(watches, store).boxed());
         followed.ready().await;
-        let mut changes = followed.subscribe();
-        let mut next = async || changes.next().await.map(|change| shown(&change)).unwrap_or_default();
+        let mut changes = followed.subscribe(|change| Some(shown(change)));
+        let mut next = async || changes.next().await.unwrap_or_default();
         let mut first = [next().await, next().await];
         first.sort();
         assert_eq!(first, ["=one", "=two"]);

@@ -213,8 +213,8 @@ impl Worker {
 
     /// Makes the work anew whenever something changed that it is made from.
     async fn follow(&self, work: &watch::Sender<Arc<Work>>) {
-        let rules = self.rules.subscribe().map(|_| ());
-        let mailboxes = self.mailboxes.subscribe().map(|_| ());
+        let rules = self.rules.subscribe(|_| Some(()));
+        let mailboxes = self.mailboxes.subscribe(|_| Some(()));
         let entries = self.app_passwords.changes().subscribe().map(|_| ());
         let sinks =
             stream::unfold(

@@ -27,7 +27,6 @@ use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::app_passwords::AppPasswordEntry;
 use crate::kubernetes::object::{annotation, is_paused};
-use crate::kubernetes::stores::Change as StoreChange;
 use crate::kubernetes::writer::DELIVERY;
 use crate::mail::{Address, Mark, hex};
 use crate::mailcow;
@@ -92,11 +91,7 @@ pub(crate) async fn sweep(ctx: Arc<Context>) {
     while ctx.app_passwords.ready().await.is_err() {
         tokio::time::sleep(SWEEP).await; // the mailboxes report it
     }
-    let deleted = ctx
-        .stores
-        .mailboxes
-        .subscribe()
-        .filter_map(|change| std::future::ready(matches!(change, StoreChange::Deleted(_)).then_some(())));
+    let deleted = ctx.stores.mailboxes.subscribe(|change| change.deleted().map(drop));
     let ticks = stream::unfold((), |()| async {
         tokio::time::sleep(SWEEP).await;
         Some(((), ()))

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::channel::mpsc::UnboundedReceiver;
 use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::ObjectRef;
 
@@ -13,7 +14,7 @@ use crate::crd::{EmailAlias, EmailDomain, EmailMailbox};
 use crate::desired;
 use crate::hash::hashed;
 use crate::kubernetes::object::Object;
-use crate::kubernetes::stores::{Change, Changes, Stores};
+use crate::kubernetes::stores::{Change, Stores};
 use crate::mail::DomainName;
 use crate::shrink::shrink;
 
@@ -88,9 +89,31 @@ struct Index {
 
 #[derive(Debug)]
 struct Subscriptions {
-    mailboxes: Changes<EmailMailbox>,
-    aliases: Changes<EmailAlias>,
-    domains: Changes<EmailDomain>,
+    mailboxes: UnboundedReceiver<Entered<u64, Claimant>>,
+    aliases: UnboundedReceiver<Entered<u64, Claimant>>,
+    domains: UnboundedReceiver<Entered<DomainName, ObjectRef<EmailDomain>>>,
+}
+
+/// An object that began or ceased to want an address, or to have a domain's name.
+#[derive(Debug)]
+struct Entered<N, O> {
+    name: N,
+    object: O,
+    is_there: bool,
+}
+
+/// What a change means for the address that the object wants.
+fn claimant<K: Addressed>(change: &Change<K>) -> Option<Entered<u64, Claimant>> {
+    let object = change.of(|object| hashed(&wanted(object)))?.as_ref();
+    Some(Entered { name: wanted(object)?, object: Claimant::of(object), is_there: change.deleted().is_none() })
+}
+
+/// What a change means for the name of the domain.
+fn named(change: &Change<EmailDomain>) -> Option<Entered<DomainName, ObjectRef<EmailDomain>>> {
+    let domain = change.of(|domain| hashed(&domain.spec.domain))?.as_ref();
+    let object = ObjectRef::new(domain.metadata.name.as_deref().unwrap_or_default())
+        .within(domain.metadata.namespace.as_deref().unwrap_or_default());
+    Some(Entered { name: desired::domain_name(&domain.spec).ok()?, object, is_there: change.deleted().is_none() })
 }
 
 /// The objects that want one address: nearly always one.
@@ -124,9 +147,9 @@ impl Addresses {
     /// Follows the objects of the stores from now on.
     pub(crate) fn follow(stores: &Stores) -> Self {
         let changes = Subscriptions {
-            mailboxes: stores.mailboxes.subscribe(),
-            aliases: stores.aliases.subscribe(),
-            domains: stores.domains.subscribe(),
+            mailboxes: stores.mailboxes.subscribe(claimant),
+            aliases: stores.aliases.subscribe(claimant),
+            domains: stores.domains.subscribe(named),
         };
         let addresses = Self(Arc::new(Mutex::new(Index { changes: Some(changes), ..Index::default() })));
         let weak = Arc::downgrade(&addresses.0);
@@ -145,13 +168,13 @@ impl Addresses {
         let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut changes) = index.changes.take() {
             while let Some(Some(change)) = changes.domains.next().now_or_never() {
-                index.enter_domain(&change);
+                index.enter_domain(change);
             }
             while let Some(Some(change)) = changes.mailboxes.next().now_or_never() {
-                index.enter(&change);
+                index.enter(change);
             }
             while let Some(Some(change)) = changes.aliases.next().now_or_never() {
-                index.enter(&change);
+                index.enter(change);
             }
             index.changes = Some(changes);
         }
@@ -205,46 +228,38 @@ impl Addresses {
 }
 
 impl Index {
-    fn enter_domain(&mut self, change: &Change<EmailDomain>) {
-        let domain = change.object().as_ref();
-        let Ok(name) = desired::domain_name(&domain.spec) else { return };
-        let reference = ObjectRef::new(domain.metadata.name.as_deref().unwrap_or_default())
-            .within(domain.metadata.namespace.as_deref().unwrap_or_default());
-        match (change, self.domains.entry(name)) {
-            (Change::Listed(_) | Change::Applied { .. }, named) => {
+    fn enter_domain(&mut self, change: Entered<DomainName, ObjectRef<EmailDomain>>) {
+        let Entered { name, object, is_there } = change;
+        match self.domains.entry(name) {
+            named if is_there => {
                 let named = named.or_default();
-                if !named.contains(&reference) {
-                    named.push(reference);
+                if !named.contains(&object) {
+                    named.push(object);
                 }
             }
-            (Change::Deleted(_), Entry::Occupied(mut named)) => {
-                named.get_mut().retain(|known| *known != reference);
+            Entry::Occupied(mut named) => {
+                named.get_mut().retain(|known| *known != object);
                 if named.get().is_empty() {
                     named.remove();
                     shrink(&mut self.domains);
                 }
             }
-            (Change::Deleted(_), Entry::Vacant(_)) => {}
+            Entry::Vacant(_) => {}
         }
     }
 
-    fn enter<K: Addressed>(&mut self, change: &Change<K>) {
-        let object = change.object().as_ref();
-        let Some(address) = wanted(object) else { return };
-        match (change, self.claimants.entry(address)) {
-            (Change::Listed(_) | Change::Applied { .. }, Entry::Vacant(place)) => {
-                place.insert(Claimants::One(Claimant::of(object)));
-            }
-            (Change::Listed(_) | Change::Applied { .. }, Entry::Occupied(mut place)) => {
-                place.get_mut().add(Claimant::of(object));
-            }
-            (Change::Deleted(_), Entry::Occupied(mut place)) => {
-                if place.get_mut().remove(&Claimant::of(object)) {
+    fn enter(&mut self, change: Entered<u64, Claimant>) {
+        let Entered { name, object, is_there } = change;
+        match self.claimants.entry(name) {
+            Entry::Vacant(place) if is_there => drop(place.insert(Claimants::One(object))),
+            Entry::Occupied(mut place) if is_there => place.get_mut().add(object),
+            Entry::Occupied(mut place) => {
+                if place.get_mut().remove(&object) {
                     place.remove();
                     shrink(&mut self.claimants);
                 }
             }
-            (Change::Deleted(_), Entry::Vacant(_)) => {}
+            Entry::Vacant(_) => {}
         }
     }
 
@@ -305,11 +320,15 @@ mod tests {
         alias
     }
 
+    fn enter<K: Addressed>(addresses: &Addresses, change: &Change<K>) {
+        addresses.index().enter(claimant(change).unwrap());
+    }
+
     #[test]
     fn others_are_known_until_they_are_deleted_whatever_their_kind() {
         let addresses = Addresses::default();
         let applied = |mailbox: &EmailMailbox| {
-            addresses.index().enter(&Change::Applied { object: Arc::new(mailbox.clone()), before: None });
+            enter(&addresses, &Change::Applied { object: Arc::new(mailbox.clone()), before: None });
         };
         let (one, two, third) = (mailbox("one", "ada"), mailbox("two", "Ada"), alias("one", "ADA"));
         applied(&one);
@@ -317,13 +336,13 @@ mod tests {
         assert!(!addresses.has_others(&one));
         assert!(addresses.has_others(&two), "known before it is entered itself");
         applied(&two);
-        addresses.index().enter(&Change::Listed(Arc::new(third.clone())));
+        enter(&addresses, &Change::Listed(Arc::new(third.clone())));
         assert!(addresses.has_others(&one) && addresses.has_others(&third));
-        addresses.index().enter(&Change::Deleted(Arc::new(two)));
+        enter(&addresses, &Change::Deleted(Arc::new(two)));
         assert!(addresses.has_others(&one));
-        addresses.index().enter(&Change::Deleted(Arc::new(third)));
+        enter(&addresses, &Change::Deleted(Arc::new(third)));
         assert!(!addresses.has_others(&one) && !addresses.has_others(&mailbox("bob", "bob")));
-        addresses.index().enter(&Change::Deleted(Arc::new(one)));
+        enter(&addresses, &Change::Deleted(Arc::new(one)));
         assert!(addresses.index().claimants.is_empty());
     }
 
@@ -341,20 +360,20 @@ mod tests {
         let mut guest = alias("guest", "sales");
         guest.metadata.namespace = Some("other".into());
         guest.spec.domain_ref.namespace = Some("n".into());
-        addresses.index().enter(&Change::Applied { object: Arc::new(mailbox("one", "Ada")), before: None });
+        enter(&addresses, &Change::Applied { object: Arc::new(mailbox("one", "Ada")), before: None });
         for alias in [catch_all, guest, alias("elsewhere", "x")] {
-            addresses.index().enter(&Change::Applied { object: Arc::new(alias), before: None });
+            enter(&addresses, &Change::Applied { object: Arc::new(alias), before: None });
         }
         assert!(!addresses.has_domain(&name) && addresses.mailboxes_at("ada", &name).is_empty());
-        addresses.index().enter_domain(&Change::Listed(domain("d")));
-        addresses.index().enter_domain(&Change::Applied { object: domain("d"), before: None });
-        addresses.index().enter_domain(&Change::Applied { object: domain("rival"), before: None });
+        addresses.index().enter_domain(named(&Change::Listed(domain("d"))).unwrap());
+        addresses.index().enter_domain(named(&Change::Applied { object: domain("d"), before: None }).unwrap());
+        addresses.index().enter_domain(named(&Change::Applied { object: domain("rival"), before: None }).unwrap());
         assert_eq!(addresses.mailboxes_at("ada", &name), [ObjectRef::new("one").within("n")]);
         let sales = [ObjectRef::new("guest").within("other"), ObjectRef::new("all").within("n")];
         assert_eq!(addresses.aliases_at("sales", &name), sales);
-        addresses.index().enter_domain(&Change::Deleted(domain("d")));
+        addresses.index().enter_domain(named(&Change::Deleted(domain("d"))).unwrap());
         assert!(addresses.has_domain(&name) && addresses.aliases_at("sales", &name).is_empty());
-        addresses.index().enter_domain(&Change::Deleted(domain("rival")));
+        addresses.index().enter_domain(named(&Change::Deleted(domain("rival"))).unwrap());
         assert!(!addresses.has_domain(&name));
     }
 
@@ -365,10 +384,10 @@ mod tests {
             let all: Vec<_> =
                 (0..5000).map(|n| Arc::new(mailbox(&format!("m{n}"), &format!("r{round}-{n}")))).collect();
             for mailbox in &all {
-                addresses.index().enter(&Change::Applied { object: mailbox.clone(), before: None });
+                enter(&addresses, &Change::Applied { object: mailbox.clone(), before: None });
             }
             for mailbox in all {
-                addresses.index().enter(&Change::Deleted(mailbox));
+                enter(&addresses, &Change::Deleted(mailbox));
             }
         }
         let left = &addresses.index().claimants;

@@ -13,9 +13,10 @@ use tracing::Instrument;
 use crate::controller::driver::action::Action;
 use crate::controller::driver::converge::Failed;
 use crate::controller::servers::Servers;
+use crate::controller::triggers::changes::Own;
 use crate::crd::{EmailDomain, EmailMailbox};
 use crate::kubernetes::object::Object;
-use crate::kubernetes::stores::{Change, Stores};
+use crate::kubernetes::stores::Stores;
 use crate::outcome::Outcome;
 use crate::status::Conditioned;
 use crate::telemetry::{Counts, Key, Metrics};
@@ -61,10 +62,10 @@ pub(crate) fn counted_triggers<K: Object + 'static>(
 pub(crate) fn counted_own<K: Object + 'static>(
     metrics: &Metrics,
     driver: &'static str,
-    own: impl Stream<Item = Change<K>> + Send + 'static,
-) -> impl Stream<Item = Change<K>> + Send + 'static {
+    own: impl Stream<Item = Own<K>> + Send + 'static,
+) -> impl Stream<Item = Own<K>> + Send + 'static {
     let queue = metrics.queue().clone();
-    own.inspect(move |change| queue.triggered(driver, key(change.object().as_ref())))
+    own.inspect(move |own| queue.triggered(driver, key(own.object.as_ref())))
 }
 
 /// Counts all objects as triggered.

@@ -35,7 +35,7 @@ impl<K: Resource<DynamicType = ()>> fmt::Debug for NamedAddresses<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Clone> NamedAddresses<K> {
+impl<K: Resource<DynamicType = ()> + Clone + 'static> NamedAddresses<K> {
     /// Objects that are due because an address that they name was written on Mailcow.
     pub(crate) fn subscribe(&self) -> UnboundedReceiver<ObjectRef<K>> {
         self.due.subscribe()

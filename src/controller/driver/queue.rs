@@ -81,8 +81,8 @@ where
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
     let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
     let room = Arc::new(Semaphore::new(QUEUE));
-    let own = measure::counted_own(&metrics, kind, changes::changed(watched.subscribe(), driver.matters));
-    let own = changes::paced_at_start(own, room.clone()).map(|change| ObjectRef::from_obj(change.object().as_ref()));
+    let own = measure::counted_own(&metrics, kind, changes::own_of(watched, driver.matters));
+    let own = changes::paced_at_start(own, room.clone()).map(|own| ObjectRef::from_obj(own.object.as_ref()));
     let others = measure::counted_triggers(&metrics, kind, select_all(driver.triggers));
     let all = measure::counted_all(&metrics, kind, store.clone(), ctx.servers.changes());
     let all_of = store.clone();

@@ -18,7 +18,7 @@ use crate::crd::{
 };
 use crate::hash::hashed;
 use crate::kubernetes::object::{annotation, is_paused};
-use crate::kubernetes::stores::Change;
+use crate::kubernetes::stores::{Change, Watched};
 use crate::status;
 
 /// How long to wait for room.
@@ -32,55 +32,39 @@ const PAUSE: u32 = 49;
 /// Pauses shorter than this are left out.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// The relevant changes: objects whose `what` changed, and deletions. Each change brings the version before, because a
-/// memory for every subscription would be a large part of the operator's.
-pub(crate) fn changed<K>(
-    events: impl Stream<Item = Change<K>>,
-    what: impl Fn(&K) -> u64,
-) -> impl Stream<Item = Change<K>>
-where
-    K: Resource<DynamicType = ()>,
-{
-    events.filter(move |change| {
-        std::future::ready(match change {
-            Change::Applied { object, before: Some(before) } => what(before) != what(object),
-            Change::Listed(_) | Change::Applied { before: None, .. } | Change::Deleted(_) => true,
-        })
-    })
+/// One of a driver's own objects that is due.
+pub(crate) struct Own<K> {
+    pub(crate) object: Arc<K>,
+    /// It existed when the operator started.
+    was_listed: bool,
 }
 
-/// The same for triggers of other objects. Objects that existed at the start trigger none: each has its first reconcile
-/// when everything is listed.
-pub(crate) fn changed_since_start<K>(
-    events: impl Stream<Item = Change<K>>,
-    what: impl Fn(&K) -> u64,
-) -> impl Stream<Item = Arc<K>>
+/// The objects of a driver whose `matters` changed, and deleted ones.
+pub(crate) fn own_of<K>(watched: &Watched<K>, matters: fn(&K) -> u64) -> impl Stream<Item = Own<K>> + Send + 'static
 where
-    K: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    changed(events, what).filter_map(|change| {
-        std::future::ready(match change {
-            Change::Listed(_) => None,
-            Change::Applied { object, .. } | Change::Deleted(object) => Some(object),
-        })
+    watched.subscribe(move |change| {
+        let object = change.of(matters)?.clone();
+        Some(Own { object, was_listed: matches!(change, Change::Listed(_)) })
     })
 }
 
 /// Forwards the objects that existed at the start when there is room, which each reconcile makes, and everything else
 /// at once. If no room appears for a second, it continues: a deleted object makes none.
 pub(crate) fn paced_at_start<K: Send + Sync + 'static>(
-    events: impl Stream<Item = Change<K>> + Send + 'static,
+    events: impl Stream<Item = Own<K>> + Send + 'static,
     room: Arc<Semaphore>,
-) -> impl Stream<Item = Change<K>> + Send {
-    events.then(move |change| {
+) -> impl Stream<Item = Own<K>> + Send {
+    events.then(move |own| {
         let room = room.clone();
         async move {
-            if matches!(change, Change::Listed(_))
+            if own.was_listed
                 && let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await
             {
                 taken.forget();
             }
-            change
+            own
         }
     })
 }
@@ -291,8 +275,8 @@ mod tests {
         mailbox
     }
 
-    #[tokio::test]
-    async fn a_write_of_the_status_triggers_nobody() {
+    #[test]
+    fn a_write_of_the_status_triggers_nobody() {
         let mut with_status = mailbox(1);
         with_status.status = Some(crate::crd::EmailMailboxStatus::default());
         with_status.metadata.resource_version = Some("2".into());
@@ -303,34 +287,29 @@ mod tests {
             applied(&with_status, Some(listed)),
             applied(&changed_spec, Some(with_status.clone())),
         ];
-        assert_eq!(changed(stream::iter(events.clone()), own).count().await, 2);
-        assert_eq!(
-            changed_since_start(stream::iter(events), own).count().await,
-            1,
-            "others are not triggered at first"
-        );
+        assert_eq!(events.each_ref().map(|event| event.of(own).is_some()), [true, false, true]);
+        let others = events.each_ref().map(|event| event.since_start(own).is_some());
+        assert_eq!(others, [false, false, true], "others are not triggered at first");
     }
 
-    #[tokio::test]
-    async fn a_deletion_and_a_creation_matter() {
+    #[test]
+    fn a_deletion_and_a_creation_matter() {
         let object = Arc::new(mailbox(1));
-        let applied = || Change::Applied { object: object.clone(), before: None };
-        let events = [applied(), Change::Deleted(object.clone()), applied()];
-        assert_eq!(changed_since_start(stream::iter(events), own).count().await, 3);
+        let created = Change::Applied { object: object.clone(), before: None };
+        for event in [created, Change::Deleted(object)] {
+            assert!(event.of(own).is_some() && event.since_start(own).is_some(), "{event:?}");
+        }
     }
 
     #[tokio::test]
     async fn what_was_there_at_the_start_waits_for_room_and_not_for_ever() {
         let room = Arc::new(Semaphore::new(1));
-        let change = |n: i64| match Arc::new(mailbox(n)) {
-            mailbox if n < 4 => Change::Listed(mailbox),
-            object => Change::Applied { object, before: None },
-        };
-        let mut events = Box::pin(paced_at_start(stream::iter((1..=4).map(change)), room.clone()));
+        let own = |n: i64| Own { object: Arc::new(mailbox(n)), was_listed: n < 4 };
+        let mut events = Box::pin(paced_at_start(stream::iter((1..=4).map(own)), room.clone()));
         let next = async |events: &mut std::pin::Pin<Box<_>>| {
             let started = tokio::time::Instant::now();
-            let change: Change<EmailMailbox> = StreamExt::next(events).await.unwrap();
-            (change.object().metadata.generation, started.elapsed() > PATIENCE / 2)
+            let own: Own<EmailMailbox> = StreamExt::next(events).await.unwrap();
+            (own.object.metadata.generation, started.elapsed() > PATIENCE / 2)
         };
         assert_eq!(next(&mut events).await, (Some(1), false));
         assert_eq!(next(&mut events).await, (Some(2), true));

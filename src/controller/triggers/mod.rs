@@ -21,14 +21,14 @@ use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
 use crate::controller::mailbox::senders;
 use crate::controller::rules::{links, scope};
-use crate::controller::triggers::changes::{changed_since_start, in_batches, in_turn};
+use crate::controller::triggers::changes::{in_batches, in_turn};
 use crate::controller::triggers::settle::{Delay, settled};
 use crate::controller::triggers::unfinished::Unfinished;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::inventory::Moved;
 use crate::kubernetes::object::Object;
-use crate::kubernetes::stores::{Change, Changes, scoped};
+use crate::kubernetes::stores::{Watched, scoped};
 use crate::mail::DomainName;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned};
@@ -44,11 +44,11 @@ const RECOUNT_FOR_DELETION: Delay = Delay { quiet: Duration::from_millis(100), m
 /// Triggers of domains: they count their objects, and wait for rivals to be deleted.
 pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let domains = &ctx.stores.domains;
-    let mailboxes = attached(ctx.stores.mailboxes.subscribe());
-    let aliases = attached(ctx.stores.aliases.subscribe());
-    let (rules, of_rule) = (ctx.stores.rules.subscribe(), ctx.stores.mailboxes.store());
-    let rules = changed_since_start(rules, changes::for_links)
-        .filter_map(move |rule| std::future::ready(domain_of_rule(&rule, &of_rule)));
+    let mailboxes = attached(&ctx.stores.mailboxes);
+    let aliases = attached(&ctx.stores.aliases);
+    let of_rule = ctx.stores.mailboxes.store();
+    let rules =
+        ctx.stores.rules.subscribe(move |change| domain_of_rule(change.since_start(changes::for_links)?, &of_rule));
     let moved = changed_on_mailcow(ctx, domains, |moved, domain| {
         domain
             .status
@@ -60,7 +60,7 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let is_rival = |names: &HashSet<DomainName>, domain: &EmailDomain| {
         desired::domain_name(&domain.spec).is_ok_and(|name| names.contains(&name))
     };
-    let rivals = all_matching(domains.subscribe(), changes::domain_for_rivals, domains.store(), name, is_rival);
+    let rivals = all_matching(domains, changes::domain_for_rivals, domains.store(), name, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
     let of_count = domains.store();
     let delay = move |domain: &ObjectRef<EmailDomain>| match of_count.get(domain) {
@@ -74,12 +74,12 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
 }
 
 /// The domains of objects that become ready, are no longer ready, or are deleted.
-fn attached<K>(changes: Changes<K>) -> impl Stream<Item = ObjectRef<EmailDomain>> + Send
+fn attached<K>(watched: &Watched<K>) -> impl Stream<Item = ObjectRef<EmailDomain>> + Send + use<K>
 where
     K: Object + Refers + 'static,
 {
     let ready = |object: &K| changes::ready(object.status().map(Conditioned::conditions).unwrap_or_default());
-    changed_since_start(changes, ready).filter_map(|object| std::future::ready(domain_of(object.as_ref())))
+    watched.subscribe(move |change| domain_of(change.since_start(ready)?.as_ref()))
 }
 
 /// The domain that counts a rule: its own, or that of its mailbox.
@@ -93,10 +93,10 @@ fn domain_of_rule(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -
 
 /// The objects of a namespace whose labels or annotations changed.
 fn of_namespaces<K: Object + 'static>(ctx: &Context, store: &Store<K>) -> Option<Triggers<K>> {
-    let handle = ctx.stores.namespaces.as_ref()?.subscribe();
+    let namespaces = ctx.stores.namespaces.as_ref()?;
     let name = |namespace: &PartialObjectMeta<Namespace>| namespace.metadata.name.clone();
     let is_in = |names: &HashSet<String>, object: &K| object.namespace().is_some_and(|of| names.contains(&of));
-    Some(all_matching(handle, changes::namespace, store.clone(), name, is_in))
+    Some(all_matching(namespaces, changes::namespace, store.clone(), name, is_in))
 }
 
 /// An object's namespace and name.
@@ -124,13 +124,11 @@ pub(crate) fn of_provisioning(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> 
     let domains = &ctx.stores.domains;
     let namespaces = ctx.stores.namespaces.as_ref().map(|namespaces| {
         let provides = |_: &Vec<()>, domain: &EmailDomain| domain.spec.auto_provision.is_some();
-        let changes = namespaces.subscribe();
-        all_matching(changes, changes::namespace_for_provision, domains.store(), |_| Some(()), provides)
+        all_matching(namespaces, changes::namespace_for_provision, domains.store(), |_| Some(()), provides)
     });
-    let mailboxes = ctx.stores.mailboxes.subscribe();
+    let mailboxes = &ctx.stores.mailboxes;
     let mailboxes = all_matching(mailboxes, changes::mailbox_for_provision, domains.store(), home_of, makes_in);
-    let aliases = ctx.stores.aliases.subscribe();
-    let aliases = all_matching(aliases, changes::own, domains.store(), home_of, makes_in);
+    let aliases = all_matching(&ctx.stores.aliases, changes::own, domains.store(), home_of, makes_in);
     [mailboxes, aliases].into_iter().chain(namespaces).collect()
 }
 
@@ -175,8 +173,7 @@ fn sender_domains(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let may_name = |namespaces: &HashSet<String>, mailbox: &EmailMailbox| {
         !senders::named(mailbox).is_empty() && mailbox.namespace().is_some_and(|own| namespaces.contains(&own))
     };
-    let domains = ctx.stores.domains.subscribe();
-    all_matching(domains, changes::domain_for_senders, ctx.stores.mailboxes.store(), namespace, may_name)
+    all_matching(&ctx.stores.domains, changes::domain_for_senders, ctx.stores.mailboxes.store(), namespace, may_name)
 }
 
 /// Namespace and address of mailboxes and aliases that were added or removed.
@@ -190,7 +187,7 @@ fn of_neighbours<K: Object + 'static>(
 ) -> [Triggers<K>; 2] {
     let of_mailbox = |mailbox: &EmailMailbox| Some((mailbox.namespace()?, mailbox.status.as_ref()?.address.clone()?));
     let of_alias = |alias: &EmailAlias| Some((alias.namespace()?, alias.status.as_ref()?.address.clone()?));
-    let (mailboxes, aliases) = (ctx.stores.mailboxes.subscribe(), ctx.stores.aliases.subscribe());
+    let (mailboxes, aliases) = (&ctx.stores.mailboxes, &ctx.stores.aliases);
     [
         all_matching(mailboxes, changes::mailbox_for_neighbours, store.clone(), of_mailbox, matters),
         all_matching(aliases, changes::alias_for_neighbours, store.clone(), of_alias, matters),
@@ -215,15 +212,13 @@ fn is_subaddress_of<K: Addressed>(changed: &Neighbours, object: &K) -> bool {
 
 /// The objects that want the address of a deleted mailbox or alias.
 fn of_freed_addresses<K: Addressed + 'static>(ctx: &Context, store: &Store<K>) -> [Triggers<K>; 2] {
-    [freed(ctx.stores.mailboxes.subscribe(), store.clone()), freed(ctx.stores.aliases.subscribe(), store.clone())]
+    [freed(&ctx.stores.mailboxes, store.clone()), freed(&ctx.stores.aliases, store.clone())]
 }
 
-fn freed<K: Addressed + 'static, O: Addressed + 'static>(changes: Changes<O>, store: Store<K>) -> Triggers<K> {
-    let deleted = changes.filter_map(|change| {
-        std::future::ready(match change {
-            Change::Deleted(object) => Some([wanted(object.as_ref()), reported(object.as_ref())]),
-            Change::Listed(_) | Change::Applied { .. } => None,
-        })
+fn freed<K: Addressed + 'static, O: Addressed + 'static>(watched: &Watched<O>, store: Store<K>) -> Triggers<K> {
+    let deleted = watched.subscribe(|change| {
+        let object = change.deleted()?.as_ref();
+        Some([wanted(object), reported(object)])
     });
     let waiting = move |addresses: Vec<[Option<u64>; 2]>| {
         let addresses: HashSet<u64> = addresses.into_iter().flatten().flatten().collect();
@@ -245,14 +240,13 @@ fn is_in_made(moved: &Moved, address: &str) -> bool {
 
 /// The objects that belong to a domain that changed.
 fn of_their_domains<K: Object + Refers + 'static>(ctx: &Context, store: &Store<K>) -> Triggers<K> {
-    let domains = ctx.stores.domains.subscribe();
-    all_matching(domains, changes::domain_for_others, store.clone(), name_of, Names::contain_domain_of)
+    all_matching(&ctx.stores.domains, changes::domain_for_others, store.clone(), name_of, Names::contain_domain_of)
 }
 
 /// Triggers of aliases: their domain and their mailboxes.
 pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
     let aliases = &ctx.stores.aliases;
-    let mailboxes = ctx.stores.mailboxes.subscribe();
+    let mailboxes = &ctx.stores.mailboxes;
     let mailboxes =
         all_matching(mailboxes, changes::mailbox_for_others, aliases.store(), name_of, Names::contain_mailbox_of);
     let moved = changed_on_mailcow(ctx, aliases, |moved, alias| {
@@ -277,8 +271,9 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
 /// out. The latter also when a mailbox is created or deleted, because it gets its mail before a catch-all.
 fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     let ctx = ctx.clone();
-    let aliases = changed_since_start(ctx.stores.aliases.subscribe(), changes::alias_for_aliases).map(Some);
-    let mailboxes = changed_since_start(ctx.stores.mailboxes.subscribe(), changes::mailbox_for_others).map(|_| None);
+    let stores = &ctx.stores;
+    let aliases = stores.aliases.subscribe(|change| change.since_start(changes::alias_for_aliases).cloned().map(Some));
+    let mailboxes = stores.mailboxes.subscribe(|change| change.since_start(changes::mailbox_for_others).map(|_| None));
     let changed = stream::select(aliases, mailboxes);
     let concerned = move |changed: Vec<Option<Arc<EmailAlias>>>| {
         let changed: Vec<Arc<EmailAlias>> = changed.into_iter().flatten().collect();
@@ -296,7 +291,7 @@ fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
 pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let of_rule = mailboxes.store();
-    let rules = changed_since_start(ctx.stores.rules.subscribe(), changes::rule_for_scripts)
+    let rules = changed_since_start(&ctx.stores.rules, changes::rule_for_scripts)
         .flat_map(move |rule| stream::iter(scripts_of(&rule, &of_rule)))
         .boxed();
     let doubts = ctx.clone();
@@ -312,7 +307,7 @@ pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
 pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let of_rule = mailboxes.store();
-    let rules = changed_since_start(ctx.stores.rules.subscribe(), changes::rule_for_scripts)
+    let rules = changed_since_start(&ctx.stores.rules, changes::rule_for_scripts)
         .flat_map(move |rule| stream::iter(mailboxes_of(&rule, &of_rule)))
         .boxed();
     let of_uid = mailboxes.store();
@@ -366,10 +361,10 @@ fn has_in_script(mailbox: &EmailMailbox, rule: &EmailForwardingRule) -> bool {
 /// all namespaces.
 fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let stores = &ctx.stores;
-    let rules = changed_since_start(stores.rules.subscribe(), changes::for_links).map(|_| ());
-    let aliases = changed_since_start(stores.aliases.subscribe(), changes::alias_for_links).map(|_| ());
-    let mailboxes = changed_since_start(stores.mailboxes.subscribe(), changes::mailbox_for_links).map(|_| ());
-    let domains = changed_since_start(stores.domains.subscribe(), changes::domain_for_others).map(|_| ());
+    let rules = stores.rules.subscribe(|change| change.since_start(changes::for_links).map(drop));
+    let aliases = stores.aliases.subscribe(|change| change.since_start(changes::alias_for_links).map(drop));
+    let mailboxes = stores.mailboxes.subscribe(|change| change.since_start(changes::mailbox_for_links).map(drop));
+    let domains = stores.domains.subscribe(|change| change.since_start(changes::domain_for_others).map(drop));
     let changed = stream::select(stream::select(rules, domains), stream::select(aliases, mailboxes));
     let looking = ctx.clone();
     // Each check publishes the changes: a script may have been made from the result of another check in between.
@@ -393,7 +388,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
 pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>> {
     let rules = &ctx.stores.rules;
     let store = rules.store();
-    let scripts = changed_since_start(ctx.stores.mailboxes.subscribe(), changes::script_of_mailbox);
+    let scripts = changed_since_start(&ctx.stores.mailboxes, changes::script_of_mailbox);
     let scripts = scripts.flat_map(move |mailbox| {
         let is_of = |rule: &EmailForwardingRule| {
             rule.metadata.namespace == mailbox.metadata.namespace
@@ -413,7 +408,7 @@ pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>>
 /// The rules of single mailboxes whose domain changed: it may no longer allow them.
 fn of_domains_of_their_mailboxes(ctx: &Arc<Context>) -> Triggers<EmailForwardingRule> {
     let (mailboxes, rules) = (ctx.stores.mailboxes.store(), ctx.stores.rules.store());
-    let changed = changed_since_start(ctx.stores.domains.subscribe(), changes::domain_for_others);
+    let changed = changed_since_start(&ctx.stores.domains, changes::domain_for_others);
     let concerned = move |domains: Vec<Arc<EmailDomain>>| {
         let names: Names = domains.iter().filter_map(|domain| name_of(domain.as_ref())).collect();
         let of_domains = mailboxes.state_filter(|mailbox| names.contain_domain_of(mailbox));
@@ -435,7 +430,7 @@ type Matters<C, K> = fn(&C, &K) -> bool;
 /// When `what` of objects of another kind changes: the objects of ours that are affected. Many changes at once are one
 /// search.
 fn all_matching<K, O, T, C>(
-    events: impl Stream<Item = Change<O>> + Send + 'static,
+    watched: &Watched<O>,
     what: fn(&O) -> u64,
     store: Store<K>,
     name: NameOf<O, T>,
@@ -443,15 +438,24 @@ fn all_matching<K, O, T, C>(
 ) -> Triggers<K>
 where
     K: Object + 'static,
-    O: Resource<DynamicType = ()> + Send + Sync + 'static,
-    T: 'static,
+    O: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    T: Send + 'static,
     C: FromIterator<T> + 'static,
 {
-    let found = move |changed: Vec<Arc<O>>| {
-        let names = changed.iter().filter_map(|other| name(other)).collect();
+    let changed = watched.subscribe(move |change| name(change.since_start(what)?.as_ref()));
+    let found = move |names: Vec<T>| {
+        let names = names.into_iter().collect();
         references_of(&store.state_filter(|object| matters(&names, object)))
     };
-    in_batches(changed_since_start(events, what), found)
+    in_batches(changed, found)
+}
+
+/// The objects whose `what` changed since the start.
+fn changed_since_start<K>(watched: &Watched<K>, what: fn(&K) -> u64) -> impl Stream<Item = Arc<K>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    watched.subscribe(move |change| change.since_start(what).cloned())
 }
 
 fn references_of<K: Resource<DynamicType = ()>>(objects: &[Arc<K>]) -> Vec<ObjectRef<K>> {

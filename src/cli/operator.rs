@@ -9,8 +9,8 @@ use super::failure::{ApiCall, Failure};
 use crate::config::Settings;
 use crate::mail::Sinks;
 
-/// The label of the chart's objects.
-const NAME_LABEL: &str = "app.kubernetes.io/name=mailcow-operator";
+/// The labels of the operator's Deployment in the chart, whatever its name is there.
+const LABELS: &str = "app.kubernetes.io/part-of=mailcow-operator,app.kubernetes.io/component=operator";
 /// The namespace in the installation guide.
 const USUAL_NAMESPACE: &str = "mailcow-operator";
 
@@ -108,8 +108,8 @@ pub(super) fn container(deployment: &Deployment) -> Option<&Container> {
 pub(super) async fn all(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Installed>, Failure> {
     let in_one = |name: &str| Scope::In(name.to_owned());
     let found = match namespace {
-        Some(name) => cluster.list::<Deployment>(&in_one(name), Some(NAME_LABEL)).await?,
-        None => match cluster.list::<Deployment>(&Scope::All, Some(NAME_LABEL)).await {
+        Some(name) => cluster.list::<Deployment>(&in_one(name), Some(LABELS)).await?,
+        None => match cluster.list::<Deployment>(&Scope::All, Some(LABELS)).await {
             Ok(found) => found,
             Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
             Err(refused) => {
@@ -117,7 +117,7 @@ pub(super) async fn all(cluster: &Cluster, namespace: Option<&str>) -> Result<Ve
                 let mut namespaces = vec![cluster.namespace.as_str(), USUAL_NAMESPACE];
                 namespaces.dedup();
                 for name in namespaces {
-                    found.extend(cluster.list::<Deployment>(&in_one(name), Some(NAME_LABEL)).await.unwrap_or_default());
+                    found.extend(cluster.list::<Deployment>(&in_one(name), Some(LABELS)).await.unwrap_or_default());
                 }
                 if found.is_empty() {
                     return Err(refused);

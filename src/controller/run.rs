@@ -29,8 +29,9 @@ use crate::dns::Lookup;
 use crate::gates::Gate;
 use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::app_passwords::AppPasswords;
+use crate::kubernetes::secret_versions::SecretVersions;
 use crate::kubernetes::served::ServedDefinitions;
-use crate::kubernetes::stores::Stores;
+use crate::kubernetes::stores::{Stores, scoped};
 use crate::kubernetes::writer::Writer;
 use crate::leader::permit::Permit;
 use crate::leader::{Candidate, Leading};
@@ -165,6 +166,7 @@ async fn context(
         writer: Writer::new(kube.clone(), definitions.clone()),
         provisioned: Provisions::default(),
         reserved: Reserved::with(&settings.reserved_names),
+        secret_versions: SecretVersions::follow(scoped(&kube, &settings)),
         kube,
         settings,
         cluster,

@@ -11,6 +11,7 @@ pub(crate) mod merged;
 pub(crate) mod object;
 pub(crate) mod printable;
 pub(crate) mod refusal;
+pub(crate) mod secret_versions;
 pub(crate) mod served;
 pub(crate) mod stores;
 pub(crate) mod writer;

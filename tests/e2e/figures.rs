@@ -135,12 +135,16 @@ pub(crate) fn print_routes(world: &World) {
     println!("  requests to Mailcow: {}", lines.join(", "));
 }
 
-/// Prints a row of the table: what, time, reads, writes, the operator's memory, the load of the machine.
+/// Prints a row of the table: what, time, reads, writes, the operator's memory, the load of the machine. Of the memory,
+/// what is not private is the program's code, which the kernel drops when it needs room.
 pub(crate) fn row(world: &World, what: &str, took: Duration) {
-    let rss = world.operator.as_ref().map(|operator| operator.rss_kib().unwrap() / 1024);
-    let rss = rss.map(|mib| format!("{mib} MiB")).unwrap_or_default();
+    let memory = world.operator.as_ref().map(|operator| {
+        let [all, private] = [operator.rss_kib(), operator.private_kib()].map(|kib| kib.unwrap() / 1024);
+        format!("{all} MiB, {private} private")
+    });
+    let memory = memory.unwrap_or_default();
     let (reads, writes) = (world.mailcow.reads(), world.mailcow.writes());
-    println!("| {what} | {:.1} s | {reads} | {writes} | {rss} | {} |", took.as_secs_f64(), load());
+    println!("| {what} | {:.1} s | {reads} | {writes} | {memory} | {} |", took.as_secs_f64(), load());
 }
 
 /// Prints a row that has nothing but a time.

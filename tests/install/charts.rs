@@ -1,6 +1,6 @@
 //! What the chart renders with the values in `tests/chart`, as a real API server judges it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -138,6 +138,16 @@ async fn task_delivery_is_there_with_its_gate_and_nothing_of_it_without() {
         .map(|document| document["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"].clone())
         .collect();
     assert_ne!(selectors[0], selectors[1]);
+    // kubectl email finds the operator, and nothing else, by these labels.
+    let renamed = rendered(&["-f", &values, "--set", "nameOverride=mail,mcp.enabled=true"]).await;
+    let components: BTreeSet<String> = serde_yaml::Deserializer::from_str(&renamed)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|document| document["kind"] == "Deployment")
+        .map(|document| document["metadata"]["labels"].clone())
+        .inspect(|labels| assert_eq!(labels["app.kubernetes.io/part-of"], "mailcow-operator"))
+        .map(|labels| labels["app.kubernetes.io/component"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(components, ["intake", "mcp", "operator"].map(ToOwned::to_owned).into());
     for secret in ["tracker-hook", "tracker-token", "tracker-ca", "radicale", "mail-mailcow-operator-app-passwords-7"] {
         assert!(on.contains(&format!("- {secret}\n")), "{secret}");
     }

@@ -16,8 +16,11 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 |
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* Whatever the overrides of names: kubectl email finds the operator by its component and what it is part of. */}}
 {{- define "mailcow-operator.labels" -}}
 {{ include "mailcow-operator.selectorLabels" . }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: mailcow-operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
@@ -58,6 +61,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "mailcow-operator.intakeLabels" -}}
 {{ include "mailcow-operator.intakeSelectorLabels" . }}
 app.kubernetes.io/component: intake
+app.kubernetes.io/part-of: mailcow-operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}

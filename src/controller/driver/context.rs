@@ -27,6 +27,7 @@ use crate::inventory::Moved;
 use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::app_passwords::AppPasswords;
 use crate::kubernetes::object::{Object, key};
+use crate::kubernetes::secret_versions::SecretVersions;
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
 use crate::mail::{Mark, Sinks};
@@ -73,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) requests: Requests,
     /// The objects with a recent write that blocked other writes.
     pub(crate) rebuilds: Rebuilds,
+    /// The versions of the Secrets with passwords.
+    pub(crate) secret_versions: SecretVersions,
     /// The app passwords of task delivery.
     pub(crate) app_passwords: AppPasswords,
     /// When scripts were last read.

@@ -55,11 +55,6 @@ impl Names {
         namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
     }
 
-    /// Whether it has any object in this namespace.
-    pub(crate) fn has_any_in(&self, namespace: Option<&str>) -> bool {
-        namespace.is_some_and(|namespace| self.0.contains_key(namespace))
-    }
-
     /// Whether it has the domain of `object`.
     pub(crate) fn contain_domain_of(&self, object: &impl Refers) -> bool {
         let own = object.meta().namespace.as_deref();

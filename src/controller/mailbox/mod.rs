@@ -31,6 +31,7 @@ use crate::desired;
 use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, is_paused, request};
+use crate::kubernetes::secret_versions::is_same_data;
 use crate::mail::{Address, Catch, Feature, Login, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
@@ -151,12 +152,16 @@ async fn steps(
     seen.have.clone_from(&have);
     seen.is_absent = have.is_none();
     let is_elsewhere = have.as_ref().is_some_and(|have| have.login == Login::Elsewhere);
+    let is_set = have.is_some() && !is_elsewhere && changes.is_empty() && age == Age::Recent;
+    let is_set = is_set && is_password_set(object, before, ctx, seen);
     let (password, elsewhere) = if is_elsewhere {
         (None, password_elsewhere(object, ctx, &want.address, seen).await?)
+    } else if is_set {
+        (None, None)
     } else {
         (credentials(object, before, ctx, &want, have.as_ref()).await?, None)
     };
-    seen.secret_name = password.is_some().then(|| secrets::name(object));
+    seen.secret_name = (password.is_some() || is_set).then(|| secrets::name(object));
     let left = password.as_ref().filter(|p| p.is_left && have.is_some()).map(|p| p.version.clone());
     seen.password_version = seen.password_version.take().or(left);
     let is_due = password.as_ref().is_some_and(|password| is_due(object, ctx, seen, password));
@@ -412,12 +417,23 @@ async fn credentials(
     secrets::generate(ctx, object, &want.address).await.map(Some)
 }
 
+/// Whether the Secret is still in the version whose password was set, for this spec and policy: then it needs no read.
+fn is_password_set(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context, seen: &MailboxSeen) -> bool {
+    // The owner of a generated Secret depends on the policy.
+    let policy = before.policies.as_ref().map(|policies| policies.deletion.value);
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let is_at = |version: &String| ctx.secret_versions.is_at(namespace, &secrets::name(object), version);
+    before.synced_generation == object.metadata.generation
+        && policy == Some(seen.policies.deletion.value)
+        && before.password_version.as_ref().is_some_and(is_at)
+}
+
 /// Whether the password must be set. A Secret that changed otherwise counts as set.
 fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
     let is_set = match (ctx.passwords.is_set(object, &password.value), seen.password_version.as_deref()) {
         (_, Some(set)) if set == password.version => true,
         (Some(is_set), _) => is_set,
-        (None, Some(set)) => secrets::is_same_data(set, &password.version),
+        (None, Some(set)) => is_same_data(set, &password.version),
         (None, None) => false,
     };
     if is_set {

@@ -16,8 +16,9 @@ use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::crd::{DeletionPolicy, EmailMailbox, GENERATED_FOR, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
 use crate::kubernetes::refusal::without_values;
+use crate::kubernetes::secret_versions::version;
 use crate::kubernetes::writer::MANAGER;
-use crate::mail::{Address, sha256};
+use crate::mail::Address;
 use crate::outcome::{Outcome, Reason};
 
 /// Value of [`PASSWORD`]: the password is not on Mailcow yet.
@@ -277,37 +278,6 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     Ok(Password { value: SecretString::from(text), version: version(&secret.metadata), is_left: false })
 }
 
-/// Version of a Secret: its uid, its resourceVersion, and a digest of the last writers of its data and their times. It
-/// contains nothing of the password.
-pub(crate) fn version(secret: &ObjectMeta) -> String {
-    let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}/{}", text(&secret.uid), text(&secret.resource_version), data_writes(secret))
-}
-
-/// Whether two versions are of one Secret without a write to its data in between: a label or an annotation is no new
-/// password.
-pub(crate) fn is_same_data(one: &str, other: &str) -> bool {
-    let parts = |version: &str| -> Option<(String, String)> {
-        let (uid, rest) = version.split_once('/')?;
-        let (_, writes) = rest.split_once('/').filter(|(_, writes)| !writes.is_empty())?;
-        Some((uid.to_owned(), writes.to_owned()))
-    };
-    parts(one).is_some_and(|one| parts(other) == Some(one))
-}
-
-/// A digest of the writers of the Secret's data and their times, from `metadata.managedFields` (to the second); empty
-/// without them.
-fn data_writes(secret: &ObjectMeta) -> String {
-    let entries = secret.managed_fields.iter().flatten();
-    let of_data =
-        entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()));
-    let mut writes: Vec<String> = of_data
-        .map(|entry| format!("{:?} {:?} {:?}", entry.manager, entry.operation, entry.time.as_ref().map(|time| time.0)))
-        .collect();
-    writes.sort_unstable();
-    if writes.is_empty() { String::new() } else { sha256(&writes.join("\n")).chars().take(8).collect() }
-}
-
 fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {
     Api::namespaced(ctx.kube.clone(), &mailbox.namespace().unwrap_or_default())
 }
@@ -366,28 +336,6 @@ mod tests {
         assert!(!said(&manifest("2026-01-01T00:00:05Z", "ada@e.com", 1)), "made for this object");
         assert!(!said(&manifest("2026-01-01T00:00:04Z", "bob@e.com", 1)), "of another mailbox");
         assert!(!said(&manifest("2026-01-01T00:00:04Z", "ada@e.com", 2)), "changed since");
-    }
-
-    #[test]
-    fn who_writes_a_label_writes_no_password() {
-        let manifest = |version: &str, entries: serde_json::Value| -> String {
-            let meta = serde_json::json!({"uid": "u", "resourceVersion": version, "managedFields": entries});
-            super::version(&serde_json::from_value(meta).unwrap())
-        };
-        let data = |second: u8| {
-            serde_json::json!({"manager": "m", "operation": "Update", "time": format!("2026-01-01T00:00:0{second}Z"),
-                "fieldsV1": {"f:data": {"f:password": {}}}})
-        };
-        let label = serde_json::json!({"manager": "kubectl-label", "operation": "Update",
-            "time": "2026-01-01T00:00:09Z", "fieldsV1": {"f:metadata": {"f:labels": {"f:x": {}}}}});
-        let first = manifest("1", serde_json::json!([data(1)]));
-        assert!(is_same_data(&first, &manifest("2", serde_json::json!([data(1), label]))));
-        assert!(!is_same_data(&first, &manifest("2", serde_json::json!([data(2)]))));
-        assert!(
-            !is_same_data("u/1/", "u/2/") && !is_same_data("u/1", "u/2"),
-            "where no account is kept nothing is known"
-        );
-        assert!(!is_same_data(&first, &first.replace("u/", "v/")), "another Secret");
     }
 
     #[test]

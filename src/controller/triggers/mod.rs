@@ -28,7 +28,7 @@ use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::inventory::Moved;
 use crate::kubernetes::object::Object;
-use crate::kubernetes::stores::{Watched, scoped};
+use crate::kubernetes::stores::Watched;
 use crate::mail::DomainName;
 use crate::outcome::Reason;
 use crate::status::{self, Conditioned};
@@ -148,7 +148,7 @@ fn makes_in(names: &Names, domain: &EmailDomain) -> bool {
 /// Triggers of mailboxes: their domain and its defaults, and the Secrets with their passwords.
 pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
-    let secrets = secrets::changed(scoped(&ctx.kube, &ctx.settings), mailboxes.store());
+    let secrets = secrets::changed(&ctx.secret_versions, mailboxes.store());
     let turns = in_turn(mailboxes.store(), ctx.settings.resync);
     let moved = changed_on_mailcow(ctx, mailboxes, |moved, mailbox| {
         let senders = || mailbox.spec.sender_acl.iter().flatten().map(|entry| entry.to_lowercase());

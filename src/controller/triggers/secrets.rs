@@ -1,65 +1,38 @@
-//! The watch over Secrets with passwords. It has only metadata, of all Secrets in the watched namespaces, and drops
-//! those that no mailbox names. A watch for each Secret would need a connection for each name in any mailbox's spec.
+//! Mailboxes whose given or generated Secret changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
 
-use crate::controller::driver::refers::Names;
 use crate::controller::mailbox::secrets;
 use crate::controller::triggers::changes::in_batches;
 use crate::crd::EmailMailbox;
+use crate::hash::hashed;
+use crate::kubernetes::secret_versions::{SecretChange, SecretVersions, named};
 
-/// Number of Secrets in a page: their metadata may be large.
-const PAGE: u32 = 100;
-
-/// A Secret by namespace and name.
-type Key = (String, String);
-/// A Secret and its version as a status names it.
-type Touched = (Key, String);
-
-/// Mailboxes whose given or generated Secret changed: one watch for all watched namespaces.
+/// The mailboxes with their password in a Secret that changed, except those that were set to its latest version; at the
+/// start these are all.
 pub(crate) fn changed(
-    secrets: Vec<Api<PartialObjectMeta<Secret>>>,
+    versions: &SecretVersions,
     store: Store<EmailMailbox>,
 ) -> BoxStream<'static, ObjectRef<EmailMailbox>> {
-    let watched = |api| watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed();
-    let events = stream::select_all(secrets.into_iter().map(watched));
-    let touched = events.filter_map(|event| std::future::ready(event.ok().and_then(touched)));
-    in_batches(touched, move |secrets| naming(&store, secrets))
+    in_batches(versions.subscribe(), move |changes| naming(&store, changes))
 }
 
-/// The Secret that an event is about.
-fn touched(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<Touched> {
-    match event {
-        watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) | watcher::Event::Delete(secret) => {
-            Some(((secret.namespace()?, secret.name_any()), secrets::version(&secret.metadata)))
-        }
-        watcher::Event::Init | watcher::Event::InitDone => None,
-    }
-}
-
-/// The mailboxes with their password in one of the Secrets, except those that were set to its latest version; at the
-/// start these are all.
-fn naming(store: &Store<EmailMailbox>, secrets: Vec<Touched>) -> Vec<ObjectRef<EmailMailbox>> {
+fn naming(store: &Store<EmailMailbox>, changes: Vec<SecretChange>) -> Vec<ObjectRef<EmailMailbox>> {
     // Of several changes of a Secret only the last one counts.
-    let latest: HashMap<Key, String> = secrets.into_iter().collect();
-    let (changed, versions): (Names, HashSet<String>) = latest.into_iter().unzip();
-    let is_set = |m: &EmailMailbox| {
-        let version = m.status.as_ref().and_then(|status| status.password_version.as_ref());
-        version.is_some_and(|version| versions.contains(version))
+    let latest: HashMap<u64, Option<u64>> = changes.into_iter().map(|change| (change.name, change.version)).collect();
+    let is_affected = |mailbox: &EmailMailbox| {
+        let namespace = mailbox.metadata.namespace.as_deref().unwrap_or_default();
+        let set = mailbox.status.as_ref().and_then(|status| status.password_version.as_ref()).map(hashed);
+        match latest.get(&named(namespace, &secrets::name(mailbox))) {
+            Some(Some(version)) => set != Some(*version),
+            Some(None) => true,
+            None => false,
+        }
     };
-    let named = |m: &EmailMailbox| {
-        let namespace = m.metadata.namespace.as_deref();
-        changed.has_any_in(namespace) && changed.contains(namespace, &secrets::name(m)) && !is_set(m)
-    };
-    store.state_filter(named).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+    store.state_filter(is_affected).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
 #[cfg(test)]
@@ -67,9 +40,10 @@ mod tests {
     use super::*;
     use crate::crd::EmailMailboxStatus;
     use kube::runtime::reflector::store;
+    use kube::runtime::watcher;
 
     #[test]
-    fn a_secret_wakes_the_mailboxes_that_name_it_in_its_namespace() {
+    fn a_secret_triggers_the_mailboxes_that_name_it_in_its_namespace() {
         let (reader, mut writer) = store::<EmailMailbox>();
         for (namespace, name, spec) in [
             ("n", "generated", "{localPart: a, domainRef: {name: d}}"),
@@ -81,14 +55,17 @@ mod tests {
             mailbox.metadata.namespace = Some(namespace.into());
             writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
         }
-        let triggered =
-            |namespace: &str, name: &str| naming(&reader, vec![((namespace.into(), name.into()), "u/2".into())]);
-        assert_eq!(triggered("n", "interner").len(), 1);
-        assert_eq!(triggered("n", "generated-mailbox")[0].name, "generated");
-        assert!(triggered("n", "unrelated").is_empty());
-        let same = naming(&reader, vec![(("n".into(), "interner".into()), "u/1".into())]);
+        let change = |name: &str, version: Option<&str>| SecretChange {
+            name: named("n", name),
+            version: version.map(|version| hashed(&version)),
+        };
+        assert_eq!(naming(&reader, vec![change("interner", Some("u/2"))]).len(), 1);
+        assert_eq!(naming(&reader, vec![change("generated-mailbox", Some("u/2"))])[0].name, "generated");
+        assert_eq!(naming(&reader, vec![change("interner", None)]).len(), 1, "a deletion always counts");
+        assert!(naming(&reader, vec![change("unrelated", Some("u/2"))]).is_empty());
+        let same = naming(&reader, vec![change("interner", Some("u/1"))]);
         assert!(same.is_empty(), "the version that was set is no news");
-        let touched = ["u/1", "u/2"].map(|version| (("n".into(), "interner".into()), version.into()));
-        assert_eq!(naming(&reader, touched.to_vec()).len(), 1, "the last version counts");
+        let both = ["u/1", "u/2"].map(|version| change("interner", Some(version)));
+        assert_eq!(naming(&reader, both.to_vec()).len(), 1, "the last version counts");
     }
 }

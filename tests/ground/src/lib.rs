@@ -44,7 +44,7 @@ pub use folder::Folder;
 pub use http_sink::{Deed, HttpSink, Received};
 pub use installation::Installation;
 pub use kubeconfig::client;
-pub use operator::{Operator, rss_kib};
+pub use operator::{Operator, private_kib, rss_kib};
 pub use ports::free_port;
 pub use release::Workload;
 pub use wait::wait_until;

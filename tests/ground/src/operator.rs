@@ -143,6 +143,14 @@ impl Operator {
         rss_kib(self.pid())
     }
 
+    /// The part of its resident memory that is not mapped from a file, in KiB.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn private_kib(&self) -> Result<u64> {
+        private_kib(self.pid())
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal)
             .map_err(std::io::Error::from)
@@ -167,10 +175,23 @@ impl Drop for Operator {
 /// # Errors
 /// When there is no such process.
 pub fn rss_kib(pid: u32) -> Result<u64> {
+    memory_kib(pid, "VmRSS")
+}
+
+/// The part of [`rss_kib`] that is not mapped from a file, as the program's code is.
+///
+/// # Errors
+/// When there is no such process.
+pub fn private_kib(pid: u32) -> Result<u64> {
+    memory_kib(pid, "RssAnon")
+}
+
+/// A figure in KiB by its name in `proc_pid_status(5)`.
+fn memory_kib(pid: u32, name: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).map_err(Error::system(format!("read {path}")))?;
-    let figure = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
-    figure.ok_or_else(|| Error::Unreadable { what: path, message: "it has no VmRSS".to_owned() })
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok();
+    text.lines().find_map(value).ok_or_else(|| Error::Unreadable { what: path, message: format!("it has no {name}") })
 }
 
 /// Lines as they come, from two streams.

@@ -54,6 +54,7 @@ async fn a_file_has_the_log_as_well() {
     let operator = Operator::start_logging_to(Some(&file), Path::new("/bin/sh"), &args, &[]).unwrap();
     operator.logged("kept", SOON).await.unwrap();
     assert!(operator.rss_kib().unwrap() > 100);
+    assert!((1..operator.rss_kib().unwrap()).contains(&operator.private_kib().unwrap()));
     drop(operator);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept\n");
 }

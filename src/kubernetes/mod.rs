@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod intern;
 pub(crate) mod latest;
 pub(crate) mod merged;
+pub(crate) mod monotonic;
 pub(crate) mod object;
 pub(crate) mod printable;
 pub(crate) mod refusal;

@@ -8,7 +8,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
@@ -25,6 +24,7 @@ use crate::crd::{
 };
 use crate::kubernetes::intern::Interner;
 use crate::kubernetes::merged::{Watch, merged};
+use crate::kubernetes::monotonic::{Events, monotonic};
 use crate::kubernetes::object::Object;
 use crate::mail::cut;
 use crate::publisher::Publisher;
@@ -196,30 +196,30 @@ where
 
 /// Starts to watch a kind in these namespaces.
 pub(crate) fn watch<K: Object + 'static>(apis: Vec<Api<K>>) -> Watched<K> {
-    let events = |api| {
+    let events = |api: Api<K>, store: &Store<K>| {
         let mut interner = Interner::default();
-        watched(api).modify(move |object| slim(object, &mut interner)).boxed()
+        let events = watched(api.clone()).modify(move |object| slim(object, &mut interner)).boxed();
+        monotonic(events, api.namespace().map(ToOwned::to_owned), store.clone(), api)
     };
-    let mut watches: Vec<_> = apis
-        .into_iter()
-        .map(|api| Watch { namespace: api.namespace().unwrap_or_default().to_owned(), events: events(api) })
-        .collect();
-    // One watch alone needs no second buffer for its list.
-    match (watches.pop(), watches.is_empty()) {
-        (Some(only), true) => watch_events(|_| only.events),
-        (last, _) => {
-            let watches = watches.into_iter().chain(last).collect();
-            watch_events(|store| merged(watches, store).boxed())
+    watch_events(|store| match <[Api<K>; 1]>::try_from(apis) {
+        // One watch alone needs no second buffer for its list.
+        Ok([only]) => events(only, &store),
+        Err(several) => {
+            let watch = |api: Api<K>| {
+                let namespace = api.namespace().unwrap_or_default().to_owned();
+                Watch { namespace, events: events(api, &store) }
+            };
+            merged(several.into_iter().map(watch).collect(), store.clone()).boxed()
         }
-    }
+    })
 }
 
 /// Starts to watch labels and annotations of namespaces.
 fn watch_namespaces(kube: &kube::Client) -> Watched<PartialObjectMeta<Namespace>> {
     let metadata = Api::<PartialObjectMeta<Namespace>>::all(kube.clone());
     // Selectors can use any label, and a domain can take a name from any annotation.
-    let events = watched(metadata).modify(|namespace| namespace.metadata.managed_fields = None).boxed();
-    watch_events(|_| events)
+    let events = watched(metadata.clone()).modify(|namespace| namespace.metadata.managed_fields = None).boxed();
+    watch_events(|store| monotonic(events, None, store, metadata))
 }
 
 /// A watch that never ends.
@@ -229,9 +229,6 @@ where
 {
     watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
 }
-
-/// What a watch gives.
-type Events<K> = BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>;
 
 /// Fills a store with events.
 fn watch_events<K>(events: impl FnOnce(Store<K>) -> Events<K>) -> Watched<K>

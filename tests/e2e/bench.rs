@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::figures::{ApiWrites, one_look, print_routes, row, row_of_time, settled};
+use crate::figures::{ApiWrites, one_look, print_routes, row, row_of_time, secret_reads, settled};
 use crate::world::{Email, World, says};
 
 /// Of an operator that goes over nothing by itself while a benchmark lasts.
@@ -173,10 +173,13 @@ async fn start_and_poll(size: Size) {
 async fn restart(world: &mut World, size: Size, of: &str) -> usize {
     world.operator = None;
     world.mailcow.clear_log();
+    let before = secret_reads(world).await;
     world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
     let took = settled(world, &size.passes()).await;
-    row(world, &format!("{of}: a restart, nothing to do"), took);
+    let read = secret_reads(world).await - before;
+    row(world, &format!("{of}: a restart, nothing to do, {read} Secrets read"), took);
     print_routes(world);
+    assert!(read < 0.2 * f64::from(u32::try_from(size.mailboxes).unwrap()), "{read} reads of unchanged Secrets");
     assert_eq!(world.mailcow.writes(), 0);
     world.mailcow.reads()
 }

@@ -122,6 +122,13 @@ impl ApiWrites {
     }
 }
 
+/// Number of Secrets that the API server was asked for up to now.
+pub(crate) async fn secret_reads(world: &World) -> f64 {
+    let samples = Samples::of_api_server(world).await;
+    let is_read = |labels: &str| labels.contains("resource=\"secrets\"") && labels.contains("verb=\"GET\"");
+    samples.named("apiserver_request_total").filter(|(labels, _)| is_read(labels)).map(|(_, value)| value).sum()
+}
+
 /// Prints what Mailcow was asked, by route.
 pub(crate) fn print_routes(world: &World) {
     let mut routes: BTreeMap<String, usize> = BTreeMap::new();

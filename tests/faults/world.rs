@@ -390,9 +390,9 @@ impl World {
         for (kind, _) in OURS {
             for ((_, name), life) in self.site.mirror.there(kind, &self.namespaces) {
                 let ready = life.condition("Ready");
-                if life.deleting.is_none()
-                    && (!life.is_current() || ready.is_none_or(|(status, _)| status == "Unknown"))
-                {
+                // What waits for a moment to pass goes on by itself.
+                let goes_on = ready.is_none_or(|(status, reason)| status == "Unknown" || reason == "WrittenLately");
+                if life.deleting.is_none() && (!life.is_current() || goes_on) {
                     told.push(format!("{kind} {name}: {ready:?}, current: {}", life.is_current()));
                 }
             }

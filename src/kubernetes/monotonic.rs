@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -18,6 +18,9 @@ use serde::de::DeserializeOwned;
 
 /// Time between two tries to ask the API server.
 const RETRY: Duration = Duration::from_secs(1);
+/// For so long an API server whose data are older may be one that lags behind; after that its data count, as after a
+/// restore of etcd.
+const LAG: Duration = Duration::from_secs(30);
 /// Number of objects in a page of a list.
 const PAGE: u32 = 500;
 
@@ -65,8 +68,15 @@ pub(crate) fn monotonic<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let guard = Guard { newest: 0, listed: None, newest_listed: 0, namespace, store, server };
-    let next = |(mut events, mut guard): (Events<K>, Guard<K, _>)| async move {
+    guarded(events, Guard { newest: 0, listed: None, newest_listed: 0, namespace, store, server, lag: LAG })
+}
+
+fn guarded<K, S>(events: Events<K>, guard: Guard<K, S>) -> Events<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    S: Server + Sync,
+{
+    let next = |(mut events, mut guard): (Events<K>, Guard<K, S>)| async move {
         let passed = match events.next().await? {
             Ok(event) => guard.pass(event).await.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
@@ -86,6 +96,7 @@ struct Guard<K: Resource<DynamicType = ()> + 'static, S> {
     namespace: Option<String>,
     store: Store<K>,
     server: S,
+    lag: Duration,
 }
 
 impl<K, S> Guard<K, S>
@@ -116,7 +127,12 @@ where
         if self.newest == 0 || self.store.wait_until_ready().now_or_never().is_none() {
             return false;
         }
-        let now = answered(|| self.server.version()).await;
+        let since = Instant::now();
+        let mut now = answered(|| self.server.version()).await;
+        while now < self.newest && since.elapsed() < self.lag {
+            tokio::time::sleep(RETRY.min(self.lag)).await;
+            now = answered(|| self.server.version()).await;
+        }
         if now < self.newest {
             tracing::warn!(
                 kind = %K::kind(&()),
@@ -195,6 +211,9 @@ mod tests {
     use super::*;
     use crate::crd::EmailAlias;
     use kube::runtime::reflector;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const SHORT: Duration = Duration::from_millis(50);
 
     fn alias(name: &str, version: u64) -> EmailAlias {
         let spec = serde_yaml::from_str("{domainRef: {name: d}, localPart: a, goto: [b@c.example]}").unwrap();
@@ -205,12 +224,17 @@ mod tests {
         alias
     }
 
-    /// An API server with data of this version and these objects.
-    struct At(u64, &'static [&'static str]);
+    /// An API server with data of this version, after it lagged behind in some answers, and these objects.
+    struct At(u64, &'static [&'static str], AtomicU64);
+
+    fn at(version: u64, objects: &'static [&'static str]) -> At {
+        At(version, objects, AtomicU64::new(0))
+    }
 
     impl Server for At {
         async fn version(&self) -> Result<u64, kube::Error> {
-            Ok(self.0)
+            let lags = self.2.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            Ok(if lags.is_ok() { 1 } else { self.0 })
         }
 
         async fn uids(&self) -> Result<HashSet<String>, kube::Error> {
@@ -226,7 +250,16 @@ mod tests {
     /// The objects in the store after each of these events, as `name@version`.
     async fn stored(server: At, events: Vec<Event<EmailAlias>>) -> Vec<String> {
         let (store, mut writer) = reflector::store();
-        let mut events = monotonic(stream::iter(events).map(Ok).boxed(), None, store.clone(), server);
+        let guard = Guard {
+            newest: 0,
+            listed: None,
+            newest_listed: 0,
+            namespace: None,
+            store: store.clone(),
+            server,
+            lag: SHORT,
+        };
+        let mut events = guarded(stream::iter(events).map(Ok).boxed(), guard);
         while let Some(event) = events.next().await {
             writer.apply_watcher_event(&event.unwrap());
         }
@@ -246,10 +279,10 @@ mod tests {
     #[tokio::test]
     async fn a_fresh_list_and_its_events_are_taken_as_they_are() {
         let first = with(list(&[("a", 1), ("b", 2)]), [Event::Apply(alias("a", 3)), Event::Delete(alias("b", 4))]);
-        assert_eq!(stored(At(4, &["a"]), first.clone()).await, ["a@3"]);
+        assert_eq!(stored(at(4, &["a"]), first.clone()).await, ["a@3"]);
         // It was disconnected: a changed, c was created, and then a was deleted.
         let later = with(list(&[("c", 6)]), [Event::Apply(alias("c", 8))]);
-        assert_eq!(stored(At(7, &["c"]), with(first, later)).await, ["c@8"]);
+        assert_eq!(stored(at(7, &["c"]), with(first, later)).await, ["c@8"]);
     }
 
     #[tokio::test]
@@ -260,20 +293,23 @@ mod tests {
         );
         // An old list has the old a, a deleted object, and lacks a newer one; then everything since is repeated.
         let old = list(&[("a", 1), ("gone", 2)]);
-        assert_eq!(stored(At(5, &["a", "new"]), with(first.clone(), old.clone())).await, ["a@3", "new@4"]);
+        assert_eq!(stored(at(5, &["a", "new"]), with(first.clone(), old.clone())).await, ["a@3", "new@4"]);
         let repeated = [Event::Apply(alias("a", 3)), Event::Apply(alias("new", 4)), Event::Delete(alias("gone", 5))];
         let repeated = with(with(first.clone(), old), repeated);
-        assert_eq!(stored(At(5, &["a", "new"]), repeated.clone()).await, ["a@3", "new@4"]);
+        assert_eq!(stored(at(5, &["a", "new"]), repeated.clone()).await, ["a@3", "new@4"]);
         let news = with(repeated, [Event::Apply(alias("a", 6)), Event::Delete(alias("new", 7))]);
-        assert_eq!(stored(At(7, &["a"]), news).await, ["a@6"], "what comes later counts");
-        assert_eq!(stored(At(5, &["a", "new"]), with(first, list(&[]))).await, ["a@3", "new@4"], "an empty old list");
+        assert_eq!(stored(at(7, &["a"]), news).await, ["a@6"], "what comes later counts");
+        let empty = with(first.clone(), list(&[]));
+        assert_eq!(stored(at(5, &["a", "new"]), empty).await, ["a@3", "new@4"], "an empty old list");
+        let lagging = At { 2: AtomicU64::new(1), ..at(5, &["a", "new"]) };
+        assert_eq!(stored(lagging, with(first, list(&[("a", 1)]))).await, ["a@3", "new@4"], "its version is old too");
     }
 
     #[tokio::test]
     async fn after_a_restore_of_etcd_its_data_count() {
         let first = with(list(&[("a", 10), ("b", 11)]), [Event::Apply(alias("a", 12))]);
         let restored = with(list(&[("a", 5)]), [Event::Apply(alias("a", 6))]);
-        assert_eq!(stored(At(5, &["a"]), with(first, restored)).await, ["a@6"]);
+        assert_eq!(stored(at(5, &["a"]), with(first, restored)).await, ["a@6"]);
     }
 
     #[tokio::test]
@@ -282,6 +318,6 @@ mod tests {
         again.metadata.uid = Some("another".into());
         let first = with(list(&[("a", 1)]), [Event::Apply(alias("a", 2))]);
         let later = with(first, [Event::Init, Event::InitApply(again), Event::InitDone]);
-        assert_eq!(stored(At(5, &[]), later).await, ["a@5"]);
+        assert_eq!(stored(at(5, &[]), later).await, ["a@5"]);
     }
 }

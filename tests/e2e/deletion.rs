@@ -110,7 +110,9 @@ async fn a_deleted_namespace_goes_and_its_mail_stays() {
     let file = std::env::temp_dir().join(format!("{}.key", world.namespace));
     std::fs::write(&file, world.mailcow.api_key()).unwrap();
     let (url, path) = (world.mailcow.url(), file.display().to_string());
-    world.start_operator_with(&["--mailcow-url", &url, "--mailcow-api-key-file", &path]);
+    let connection = ["--mailcow-url", &url, "--mailcow-api-key-file", &path];
+    // The namespace has the operator's own Lease, and the right to renew it goes at once.
+    world.start_operator_with(&[&connection[..], &["--lease-duration", "10m"]].concat());
     let alias = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {name: sales}\nspec: {domainRef: {name: example}, localPart: sales, gotoMailboxRefs: [{name: ada}]}";
     let rule = "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailForwardingRule\nmetadata: {name: all}\nspec: {mailboxRef: {name: ada}, actions: [{forward: {to: [x@other.org]}}]}";
     world.apply(&format!("{DOMAIN}{ADA}{alias}\n---\n{rule}")).await;

@@ -317,8 +317,8 @@ async fn campaign(mails: usize) {
                 silent += usize::from(in_failed > 0 && !events.contains(&(*user, subject.as_str())));
                 // A server that is killed between the two halves of a move leaves the message in both folders; the one that
                 // is left in the queue is delivered with the same id, and moved again.
-                copies += in_done.saturating_sub(1);
-                if in_done.min(1) + in_failed != 1 || (in_done > 0 && made == 0) {
+                copies += in_done.saturating_sub(1) + in_failed.saturating_sub(1);
+                if in_done.min(1) + in_failed.min(1) != 1 || (in_done > 0 && made == 0) {
                     lost.push(format!("{user} {rule} {subject}: done {in_done}, failed {in_failed}, tasks {made}"));
                 }
                 if made > 1 {
@@ -333,7 +333,7 @@ async fn campaign(mails: usize) {
     let struck = plan.struck.lock().unwrap().clone();
     super::measure::report(&format!(
         "campaign: {mails} mails in {} folders each, {took:.0?}: {done_count} done, {failed_count} failed, {} lost, {} doubled, \
-         {copies} second copies in Done, {panics} panics, {requests} requests, {silent} failures whose event was not seen, {nameless} events without a \
+         {copies} second copies in Done or Failed, {panics} panics, {requests} requests, {silent} failures whose event was not seen, {nameless} events without a \
          subject; the workers were killed {kills} times, Dovecot {crashes} times, the sinks {sink_crashes} times; UIDs lost {lost_uids} times, \
          folders deleted {deleted_folders} times; {} kinds of faults at commands, {} in all",
         RULES.len(),

@@ -1,11 +1,13 @@
 //! Keeps a watch from going back in time. An API server that lags behind may answer with an old list and then repeat old
 //! events; an operator that acts on them undoes newer changes, also on behalf of objects that no longer exist.
 //!
-//! Versions of one resource can be compared as numbers (Kubernetes API concepts, "Resource versions").
+//! Versions of objects of one resource can be compared as numbers (KEP-5504, stable in Kubernetes 1.35; etcd gave such
+//! numbers before).
 
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, BoxStream};
@@ -27,7 +29,7 @@ const PAGE: u32 = 500;
 /// The events of a watch.
 pub(crate) type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
 
-/// What the API server says without a cache.
+/// What the API server answers now, whatever an earlier list had.
 pub(crate) trait Server: Send + 'static {
     /// The version of its data.
     fn version(&self) -> impl Future<Output = Result<u64, kube::Error>> + Send;
@@ -117,7 +119,9 @@ where
                 self.newest = self.newest.max(self.newest_listed);
                 kept.chain([Event::InitDone]).collect()
             }
-            Event::Apply(_) | Event::Delete(_) => self.is_news(&event).then_some(event).into_iter().collect(),
+            Event::Apply(ref object) | Event::Delete(ref object) => {
+                self.is_news(object).then_some(event).into_iter().collect()
+            }
         }
     }
 
@@ -170,13 +174,12 @@ where
             return Vec::new();
         }
         let uids = answered(|| self.server.uids()).await;
-        let exists = |object: &&std::sync::Arc<K>| object.meta().uid.as_ref().is_some_and(|uid| uids.contains(uid));
+        let exists = |object: &&Arc<K>| object.meta().uid.as_ref().is_some_and(|uid| uids.contains(uid));
         missing.iter().filter(exists).map(|object| (**object).clone()).collect()
     }
 
-    /// Whether a change is newer than all before.
-    fn is_news(&mut self, event: &Event<K>) -> bool {
-        let (Event::Apply(object) | Event::Delete(object)) = event else { return true };
+    /// Whether the object of a change is newer than all before.
+    fn is_news(&mut self, object: &K) -> bool {
         let version = version(object);
         // Without a version nothing can be compared.
         let is_news = version == 0 || version > self.newest;
@@ -187,14 +190,17 @@ where
 
 /// The answer of the API server, however long it takes.
 async fn answered<T, F: Future<Output = Result<T, kube::Error>>>(ask: impl Fn() -> F) -> T {
+    let mut was_reported = false;
     loop {
         match ask().await {
             Ok(answer) => return answer,
+            Err(error) if was_reported => tracing::debug!(%error, "the watch still waits"),
             Err(error) => {
-                tracing::debug!(%error, "a new list of a watch can't be compared yet");
-                tokio::time::sleep(RETRY).await;
+                was_reported = true;
+                tracing::warn!(%error, "a watch waits, because the API server doesn't say what its data is; the operator retries");
             }
         }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

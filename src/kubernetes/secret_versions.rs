@@ -31,7 +31,7 @@ pub(crate) struct SecretVersions {
 /// A Secret that was created, changed or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SecretChange {
-    /// Its name, as [`named`] gives it.
+    /// Its name, as [`name_hash`] gives it.
     pub(crate) name: u64,
     /// A hash of its [`version`]; `None` if it was deleted.
     pub(crate) version: Option<u64>,
@@ -72,7 +72,7 @@ impl SecretVersions {
 
     /// Whether the Secret exists in this version.
     pub(crate) fn is_at(&self, namespace: &str, name: &str, version: &str) -> bool {
-        self.known().get(&named(namespace, name)).is_some_and(|known| known.version == hashed(&version))
+        self.known().get(&name_hash(namespace, name)).is_some_and(|known| known.version == hashed(&version))
     }
 
     async fn enter_all(self, mut events: impl Stream<Item = (usize, Event)> + Unpin) {
@@ -134,12 +134,12 @@ impl SecretVersions {
 }
 
 /// A Secret's namespace and name as one number.
-pub(crate) fn named(namespace: &str, name: &str) -> u64 {
+pub(crate) fn name_hash(namespace: &str, name: &str) -> u64 {
     hashed(&(namespace, name))
 }
 
 fn name_of(secret: &ObjectMeta) -> Option<u64> {
-    Some(named(secret.namespace.as_deref()?, secret.name.as_deref()?))
+    Some(name_hash(secret.namespace.as_deref()?, secret.name.as_deref()?))
 }
 
 /// Version of a Secret: its uid, its resourceVersion, and a digest of the last writers of its data and their times. It
@@ -193,7 +193,7 @@ mod tests {
 
     fn change(name: &str, number: Option<u8>) -> SecretChange {
         let version = number.map(|number| hashed(&version(&secret(name, number).metadata)));
-        SecretChange { name: named("n", name), version }
+        SecretChange { name: name_hash("n", name), version }
     }
 
     fn is_at(versions: &SecretVersions, name: &str, number: u8) -> bool {

@@ -64,7 +64,7 @@ impl<K> Change<K> {
     }
 
     /// The object, if its `what` changed, or it is there for the first time, or it was deleted.
-    pub(crate) fn of(&self, what: impl Fn(&K) -> u64) -> Option<&Arc<K>> {
+    pub(crate) fn changed(&self, what: impl Fn(&K) -> u64) -> Option<&Arc<K>> {
         match self {
             Self::Applied { object, before: Some(before) } => (what(before) != what(object)).then_some(object),
             Self::Listed(object) | Self::Applied { object, before: None } | Self::Deleted(object) => Some(object),
@@ -73,10 +73,10 @@ impl<K> Change<K> {
 
     /// The same for triggers of other objects. Objects that existed at the start trigger none: each has its first
     /// reconcile when everything is listed.
-    pub(crate) fn since_start(&self, what: impl Fn(&K) -> u64) -> Option<&Arc<K>> {
+    pub(crate) fn changed_since_start(&self, what: impl Fn(&K) -> u64) -> Option<&Arc<K>> {
         match self {
             Self::Listed(_) => None,
-            Self::Applied { .. } | Self::Deleted(_) => self.of(what),
+            Self::Applied { .. } | Self::Deleted(_) => self.changed(what),
         }
     }
 }

@@ -104,13 +104,13 @@ struct Entered<N, O> {
 
 /// What a change means for the address that the object wants.
 fn claimant<K: Addressed>(change: &Change<K>) -> Option<Entered<u64, Claimant>> {
-    let object = change.of(|object| hashed(&wanted(object)))?.as_ref();
+    let object = change.changed(|object| hashed(&wanted(object)))?.as_ref();
     Some(Entered { name: wanted(object)?, object: Claimant::of(object), is_there: change.deleted().is_none() })
 }
 
 /// What a change means for the name of the domain.
 fn named(change: &Change<EmailDomain>) -> Option<Entered<DomainName, ObjectRef<EmailDomain>>> {
-    let domain = change.of(|domain| hashed(&domain.spec.domain))?.as_ref();
+    let domain = change.changed(|domain| hashed(&domain.spec.domain))?.as_ref();
     let object = ObjectRef::new(domain.metadata.name.as_deref().unwrap_or_default())
         .within(domain.metadata.namespace.as_deref().unwrap_or_default());
     Some(Entered { name: desired::domain_name(&domain.spec).ok()?, object, is_there: change.deleted().is_none() })

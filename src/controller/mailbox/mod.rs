@@ -152,8 +152,9 @@ async fn steps(
     seen.have.clone_from(&have);
     seen.is_absent = have.is_none();
     let is_elsewhere = have.as_ref().is_some_and(|have| have.login == Login::Elsewhere);
-    let is_set = have.is_some() && !is_elsewhere && changes.is_empty() && age == Age::Recent;
-    let is_set = is_set && is_password_set(object, before, ctx, seen);
+    // A requested reconcile reads the Secret.
+    let needs_none = have.is_some() && !is_elsewhere && changes.is_empty() && age == Age::Recent;
+    let is_set = needs_none && is_password_set(object, before, ctx, seen);
     let (password, elsewhere) = if is_elsewhere {
         (None, password_elsewhere(object, ctx, &want.address, seen).await?)
     } else if is_set {

@@ -45,7 +45,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     watched.subscribe(move |change| {
-        let object = change.of(matters)?.clone();
+        let object = change.changed(matters)?.clone();
         Some(Own { object, was_listed: matches!(change, Change::Listed(_)) })
     })
 }
@@ -287,8 +287,8 @@ mod tests {
             applied(&with_status, Some(listed)),
             applied(&changed_spec, Some(with_status.clone())),
         ];
-        assert_eq!(events.each_ref().map(|event| event.of(own).is_some()), [true, false, true]);
-        let others = events.each_ref().map(|event| event.since_start(own).is_some());
+        assert_eq!(events.each_ref().map(|event| event.changed(own).is_some()), [true, false, true]);
+        let others = events.each_ref().map(|event| event.changed_since_start(own).is_some());
         assert_eq!(others, [false, false, true], "others are not triggered at first");
     }
 
@@ -297,7 +297,7 @@ mod tests {
         let object = Arc::new(mailbox(1));
         let created = Change::Applied { object: object.clone(), before: None };
         for event in [created, Change::Deleted(object)] {
-            assert!(event.of(own).is_some() && event.since_start(own).is_some(), "{event:?}");
+            assert!(event.changed(own).is_some() && event.changed_since_start(own).is_some(), "{event:?}");
         }
     }
 

@@ -47,8 +47,10 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let mailboxes = attached(&ctx.stores.mailboxes);
     let aliases = attached(&ctx.stores.aliases);
     let of_rule = ctx.stores.mailboxes.store();
-    let rules =
-        ctx.stores.rules.subscribe(move |change| domain_of_rule(change.since_start(changes::for_links)?, &of_rule));
+    let rules = ctx
+        .stores
+        .rules
+        .subscribe(move |change| domain_of_rule(change.changed_since_start(changes::for_links)?, &of_rule));
     let moved = changed_on_mailcow(ctx, domains, |moved, domain| {
         domain
             .status
@@ -79,7 +81,7 @@ where
     K: Object + Refers + 'static,
 {
     let ready = |object: &K| changes::ready(object.status().map(Conditioned::conditions).unwrap_or_default());
-    watched.subscribe(move |change| domain_of(change.since_start(ready)?.as_ref()))
+    watched.subscribe(move |change| domain_of(change.changed_since_start(ready)?.as_ref()))
 }
 
 /// The domain that counts a rule: its own, or that of its mailbox.
@@ -272,8 +274,10 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
 fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     let ctx = ctx.clone();
     let stores = &ctx.stores;
-    let aliases = stores.aliases.subscribe(|change| change.since_start(changes::alias_for_aliases).cloned().map(Some));
-    let mailboxes = stores.mailboxes.subscribe(|change| change.since_start(changes::mailbox_for_others).map(|_| None));
+    let aliases =
+        stores.aliases.subscribe(|change| change.changed_since_start(changes::alias_for_aliases).cloned().map(Some));
+    let mailboxes =
+        stores.mailboxes.subscribe(|change| change.changed_since_start(changes::mailbox_for_others).map(|_| None));
     let changed = stream::select(aliases, mailboxes);
     let concerned = move |changed: Vec<Option<Arc<EmailAlias>>>| {
         let changed: Vec<Arc<EmailAlias>> = changed.into_iter().flatten().collect();
@@ -361,10 +365,11 @@ fn has_in_script(mailbox: &EmailMailbox, rule: &EmailForwardingRule) -> bool {
 /// all namespaces.
 fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let stores = &ctx.stores;
-    let rules = stores.rules.subscribe(|change| change.since_start(changes::for_links).map(drop));
-    let aliases = stores.aliases.subscribe(|change| change.since_start(changes::alias_for_links).map(drop));
-    let mailboxes = stores.mailboxes.subscribe(|change| change.since_start(changes::mailbox_for_links).map(drop));
-    let domains = stores.domains.subscribe(|change| change.since_start(changes::domain_for_others).map(drop));
+    let rules = stores.rules.subscribe(|change| change.changed_since_start(changes::for_links).map(drop));
+    let aliases = stores.aliases.subscribe(|change| change.changed_since_start(changes::alias_for_links).map(drop));
+    let mailboxes =
+        stores.mailboxes.subscribe(|change| change.changed_since_start(changes::mailbox_for_links).map(drop));
+    let domains = stores.domains.subscribe(|change| change.changed_since_start(changes::domain_for_others).map(drop));
     let changed = stream::select(stream::select(rules, domains), stream::select(aliases, mailboxes));
     let looking = ctx.clone();
     // Each check publishes the changes: a script may have been made from the result of another check in between.
@@ -442,7 +447,7 @@ where
     T: Send + 'static,
     C: FromIterator<T> + 'static,
 {
-    let changed = watched.subscribe(move |change| name(change.since_start(what)?.as_ref()));
+    let changed = watched.subscribe(move |change| name(change.changed_since_start(what)?.as_ref()));
     let found = move |names: Vec<T>| {
         let names = names.into_iter().collect();
         references_of(&store.state_filter(|object| matters(&names, object)))
@@ -455,7 +460,7 @@ fn changed_since_start<K>(watched: &Watched<K>, what: fn(&K) -> u64) -> impl Str
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    watched.subscribe(move |change| change.since_start(what).cloned())
+    watched.subscribe(move |change| change.changed_since_start(what).cloned())
 }
 
 fn references_of<K: Resource<DynamicType = ()>>(objects: &[Arc<K>]) -> Vec<ObjectRef<K>> {

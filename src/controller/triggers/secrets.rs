@@ -9,7 +9,7 @@ use crate::controller::mailbox::secrets;
 use crate::controller::triggers::changes::in_batches;
 use crate::crd::EmailMailbox;
 use crate::hash::hashed;
-use crate::kubernetes::secret_versions::{SecretChange, SecretVersions, named};
+use crate::kubernetes::secret_versions::{SecretChange, SecretVersions, name_hash};
 
 /// The mailboxes with their password in a Secret that changed, except those that were set to its latest version; at the
 /// start these are all.
@@ -26,7 +26,7 @@ fn naming(store: &Store<EmailMailbox>, changes: Vec<SecretChange>) -> Vec<Object
     let is_affected = |mailbox: &EmailMailbox| {
         let namespace = mailbox.metadata.namespace.as_deref().unwrap_or_default();
         let set = mailbox.status.as_ref().and_then(|status| status.password_version.as_ref()).map(hashed);
-        match latest.get(&named(namespace, &secrets::name(mailbox))) {
+        match latest.get(&name_hash(namespace, &secrets::name(mailbox))) {
             Some(Some(version)) => set != Some(*version),
             Some(None) => true,
             None => false,
@@ -56,7 +56,7 @@ mod tests {
             writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
         }
         let change = |name: &str, version: Option<&str>| SecretChange {
-            name: named("n", name),
+            name: name_hash("n", name),
             version: version.map(|version| hashed(&version)),
         };
         assert_eq!(naming(&reader, vec![change("interner", Some("u/2"))]).len(), 1);

@@ -157,7 +157,6 @@ pub(crate) struct DnsRecord {
     pub(crate) message: Untrusted,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<Untrusted>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<Untrusted>,
 }
 

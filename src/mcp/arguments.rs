@@ -284,12 +284,13 @@ fn problem<T: JsonSchema>(arguments: &Value, path: &str, rule: &str) -> ToolErro
         } else {
             shorter(rule)
         };
-        return ToolError::arguments(vec![Problem { field, value: None, rule, example: None }]);
+        let example = if is_top { None } else { example(&schema, inside) };
+        return ToolError::arguments(vec![Problem { field, value: None, rule, example }]);
     }
     if rule.starts_with("missing field") {
         let name = quoted();
         let field = if inside.is_empty() { name.clone() } else { format!("{inside}.{name}") };
-        let example = if inside.is_empty() { example(&schema, &name) } else { None };
+        let example = example(&schema, &field);
         let rule = "is required".to_owned();
         return ToolError::arguments(vec![Problem { field, value: None, rule, example }]);
     }
@@ -299,7 +300,7 @@ fn problem<T: JsonSchema>(arguments: &Value, path: &str, rule: &str) -> ToolErro
     });
     let field = if inside.is_empty() { "arguments".to_owned() } else { inside.to_owned() };
     let rule = shorter(rule);
-    let example = example(&schema, inside).or_else(|| rule.split_once(", such as ").map(|(_, name)| name.to_owned()));
+    let example = example(&schema, inside);
     ToolError::arguments(vec![Problem { field, value, rule, example }])
 }
 
@@ -315,7 +316,7 @@ fn shorter(rule: &str) -> String {
 }
 
 /// The value at a path such as `actions[0].forward`.
-fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     let mut found = value;
     for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
         found = match found {
@@ -326,19 +327,47 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     Some(found)
 }
 
-/// An example of an argument, from its schema.
+/// An example of an argument: of its schema, or the usual one. For what is inside an argument, the whole argument.
 fn example(schema: &Value, path: &str) -> Option<String> {
     let name = path.split(['.', '[']).next()?;
-    let is_below = path.contains('.');
+    let is_item = path.ends_with(']') && path.matches(['.', '[']).count() == 1;
     let mut argument = &schema["properties"][name];
-    if argument["items"].is_object() && path.contains('[') {
+    if argument["items"].is_object() && is_item {
         argument = &argument["items"];
     }
     if let Some(reference) = argument["$ref"].as_str() {
         argument = &schema["$defs"][reference.rsplit('/').next()?];
     }
-    let first = argument["examples"].get(0).or_else(|| argument["enum"].get(0)).or_else(|| argument.get("minimum"))?;
-    (!is_below).then(|| first.as_str().map_or_else(|| first.to_string(), ToOwned::to_owned))
+    let first = argument["examples"].get(0).or_else(|| argument["enum"].get(0)).or_else(|| argument.get("minimum"));
+    let is_whole = is_item || !path.contains(['.', '[']);
+    match first.filter(|_| is_whole) {
+        Some(first) => Some(first.as_str().map_or_else(|| first.to_string(), ToOwned::to_owned)),
+        // The only texts without an example are names of objects.
+        None if is_item && argument["type"] == "string" => usual_example("name").map(ToOwned::to_owned),
+        None => usual_example(name).map(ToOwned::to_owned),
+    }
+}
+
+/// Examples of arguments without one in the schema: it would only repeat what their descriptions say.
+pub(super) fn usual_example(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "namespace" | "domainNamespace" => "mail",
+        "name" | "mailbox" | "localPart" => "ada",
+        "domain" => "example-com",
+        "server" => "default",
+        "cursor" => "eyJwb…",
+        "catchAll" | "enabled" => "true",
+        "quota" | "maxMailboxQuota" | "totalQuota" => "2Gi",
+        "maxMailboxes" | "maxAliases" => "10",
+        "description" | "displayName" | "publicComment" => "Ada Lovelace",
+        "goto" => r#"["ada@example.com"]"#,
+        "gotoMailboxes" => r#"["ada"]"#,
+        "match" => r#"{"all": [{"field": "Subject", "operator": "Contains", "values": ["invoice"]}]}"#,
+        "actions" => r#"[{"forward": {"to": ["books@example.com"]}}]"#,
+        "from" => "ada@example.com",
+        "message" => "Subject: invoice 7\n\nHello",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -385,6 +414,7 @@ mod tests {
         let rule = json!({"namespace": "m", "name": "r", "mailbox": "a", "actions": [{"forward": {"to": ["a@b.example"], "keep": true}}]});
         let problem = refused::<CreateForwardingRule>(rule);
         assert!(problem.field.starts_with("actions[0].forward"), "{problem:?}");
+        assert!(problem.example.as_deref().is_some_and(|example| example.contains("books@")), "{problem:?}");
     }
 
     #[test]

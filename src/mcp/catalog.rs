@@ -170,6 +170,26 @@ impl Tool {
         }
     }
 
+    /// Whether it waits for an object to become ready.
+    pub(crate) const fn waits(self) -> bool {
+        match self {
+            Self::CreateDomain
+            | Self::CreateMailbox
+            | Self::SetMailboxState
+            | Self::AddAlias
+            | Self::CreateForwardingRule => true,
+            Self::ListDomains
+            | Self::GetDomainDns
+            | Self::ListMailboxes
+            | Self::ListAliases
+            | Self::ListForwardingRules
+            | Self::TestForwardingRules
+            | Self::Explain
+            | Self::PlanDelete
+            | Self::ApplyDelete => false,
+        }
+    }
+
     /// The right without which it can do nothing: a verb and the kinds; one of them is enough.
     pub(crate) const fn right(self) -> (&'static str, &'static [Kind]) {
         match self {
@@ -228,7 +248,36 @@ impl Tool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use crate::mcp::arguments::parse;
+    use crate::mcp::tool_error::{Problem, ToolError};
+    use serde_json::{Map, Value, json};
+
+    /// The problem with arguments of a tool; `None` if there is none.
+    fn problem(tool: Tool, arguments: &Map<String, Value>) -> Option<Problem> {
+        fn of<T: serde::de::DeserializeOwned + JsonSchema>(arguments: &Map<String, Value>) -> Option<ToolError> {
+            parse::<T>(Some(arguments.clone())).err()
+        }
+        let error = match tool {
+            Tool::ListDomains => of::<ListDomains>(arguments),
+            Tool::GetDomainDns => of::<Named>(arguments),
+            Tool::CreateDomain => of::<CreateDomain>(arguments),
+            Tool::ListMailboxes | Tool::ListAliases | Tool::ListForwardingRules => of::<List>(arguments),
+            Tool::CreateMailbox => of::<CreateMailbox>(arguments),
+            Tool::SetMailboxState => of::<SetMailboxState>(arguments),
+            Tool::AddAlias => of::<AddAlias>(arguments),
+            Tool::CreateForwardingRule => of::<CreateForwardingRule>(arguments),
+            Tool::TestForwardingRules => of::<TestForwardingRules>(arguments),
+            Tool::Explain | Tool::PlanDelete => of::<Object>(arguments),
+            Tool::ApplyDelete => of::<ApplyDelete>(arguments),
+        };
+        error.map(|mut error| error.problems.remove(0))
+    }
+
+    /// The example of a problem as the value of its argument.
+    fn value_of(example: &str, schema: &Value) -> Value {
+        let is_text = schema["type"] == "string" || schema["$ref"].is_string() && !example.starts_with(['{', '[']);
+        if is_text { json!(example) } else { serde_json::from_str(example).unwrap() }
+    }
 
     #[test]
     fn the_list_of_tools_is_short_enough_for_a_model() {
@@ -251,6 +300,53 @@ mod tests {
             assert_eq!(Tool::named(tool.name()), Some(tool));
         }
         assert_eq!(Tool::named("delete_mailbox"), None);
+    }
+
+    /// The example that a tool gives for a wrong value of an argument, as its value; `None` if it takes any text.
+    fn corrected(tool: Tool, name: &str, argument: &Value, wrong: &Value) -> Option<Value> {
+        let wrong_ones = |value: &Value| {
+            let arguments = Map::from_iter([(name.to_owned(), value.clone())]);
+            problem(tool, &arguments).filter(|problem| problem.rule != "is required")
+        };
+        let problem = wrong_ones(wrong)?;
+        assert_eq!(problem.field.split(['.', '[']).next(), Some(name), "{tool:?} {wrong}: {problem:?}");
+        // The value of an unknown part is not repeated.
+        let is_unknown = problem.rule.starts_with("must be one of") || problem.rule.contains("such argument");
+        assert!(problem.value.is_some() || is_unknown, "{tool:?} {wrong}: {problem:?}");
+        let is_item = problem.field.ends_with(']') && argument["items"]["type"] == "string";
+        let schema = if is_item { &argument["items"] } else { argument };
+        let example = problem.example.as_deref().unwrap_or_else(|| unreachable!("{tool:?} {wrong}: {problem:?}"));
+        let example = value_of(example, schema);
+        let example = if is_item { json!([example]) } else { example };
+        assert_eq!(wrong_ones(&example), None, "{tool:?} {name} {example}");
+        Some(example)
+    }
+
+    #[test]
+    fn every_wrong_argument_is_named_with_value_rule_and_an_example_that_is_right() {
+        let mut seen = 0;
+        for tool in Tool::ALL {
+            let schema = serde_json::to_value(tool.described()).unwrap()["inputSchema"].clone();
+            let mut right = Map::new();
+            for (name, argument) in schema["properties"].as_object().unwrap() {
+                // Values of a wrong type, and a text that breaks the rule of every text that has one.
+                let wrong = [json!(7.5), json!("\n/ \u{202e}@"), json!({"x": 1}), json!([{"x": 1}]), json!([7])];
+                let examples: Vec<Value> =
+                    wrong.iter().filter_map(|wrong| corrected(tool, name, argument, wrong)).collect();
+                let takes_any_text = ["cursor", "from", "message"].contains(&name.as_str());
+                assert_eq!(examples.len(), wrong.len() - usize::from(takes_any_text), "{tool:?} {name}");
+                right.insert(name.clone(), examples[0].clone());
+                seen += examples.len();
+            }
+            for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                let mut arguments = right.clone();
+                arguments.remove(name);
+                let problem = problem(tool, &arguments).unwrap();
+                assert_eq!((problem.field.as_str(), problem.rule.as_str()), (name, "is required"), "{tool:?}");
+                assert!(problem.example.is_some(), "{tool:?} {problem:?}");
+            }
+        }
+        assert!(seen > 200, "{seen}");
     }
 
     #[test]

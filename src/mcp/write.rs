@@ -9,14 +9,15 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{Change, Explained, Written};
 use super::arguments::{
-    AddAlias, CreateDomain, CreateForwardingRule, CreateMailbox, Seconds, SetMailboxState, USUAL_WAIT,
+    AddAlias, CreateDomain, CreateForwardingRule, CreateMailbox, Seconds, SetMailboxState, USUAL_WAIT, at,
+    usual_example,
 };
 use super::call::Call;
 use super::caller::MANAGER;
 use super::managed::{Managed, credentials};
 use super::read::condition;
 use super::text::{LocalPart, Namespace, ObjectName};
-use super::tool_error::{ErrorKind, ToolError};
+use super::tool_error::{ErrorKind, ToolError, shown};
 use super::untrusted::Untrusted;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::mail::DomainName;
@@ -204,8 +205,38 @@ async fn create<K: Managed>(
             Ok(existing) => unchanged(&existing, &spec),
             Err(_) => Err(exists::<K>(namespace, name, "you may not read it")),
         },
-        Err(error) => Err(error),
+        Err(error) => Err(with_arguments(error, &spec)),
     }
+}
+
+/// An error of the API server with the names, values and examples of the arguments that it is about.
+fn with_arguments(mut error: ToolError, spec: &Value) -> ToolError {
+    for problem in &mut error.problems {
+        problem.value = at(spec, &problem.field).filter(|value| !value.is_null()).map(|value| match value {
+            Value::String(text) => shown(text),
+            other => shown(&other.to_string()),
+        });
+        problem.field = argument_of(&problem.field);
+        let name = problem.field.split(['.', '[']).next().unwrap_or_default();
+        problem.example = usual_example(name).map(ToOwned::to_owned);
+    }
+    error
+}
+
+/// The argument that a field of a spec was made of.
+fn argument_of(field: &str) -> String {
+    let names = [
+        ("domainRef.namespace", "domainNamespace"),
+        ("domainRef", "domain"),
+        ("mailboxRef", "mailbox"),
+        ("gotoMailboxRefs", "gotoMailboxes"),
+        ("limits.mailboxes", "maxMailboxes"),
+        ("limits.aliases", "maxAliases"),
+        ("limits.mailboxQuota", "maxMailboxQuota"),
+        ("limits.totalQuota", "totalQuota"),
+    ];
+    let found = names.iter().find_map(|(of_spec, argument)| Some((argument, field.strip_prefix(of_spec)?)));
+    found.map_or_else(|| field.to_owned(), |(argument, rest)| format!("{argument}{}", rest.trim_end_matches(".name")))
 }
 
 /// No change, if the existing object is as wanted.
@@ -328,6 +359,7 @@ fn dashed(domain: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::tool_error::Problem;
 
     #[test]
     fn an_existing_object_is_as_wanted_if_it_has_all_that_was_given() {
@@ -352,6 +384,26 @@ mod tests {
         let local = |text: &str| LocalPart::try_from(text.to_owned()).unwrap();
         assert_eq!(named(None, Some(&local("Ada"))).unwrap().as_str(), "ada");
         assert_eq!(named(None, Some(&local("o'hara"))).unwrap_err().problems[0].field, "name");
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_is_named_as_the_argument() {
+        for (field, argument) in [
+            ("localPart", "localPart"),
+            ("domainRef.name", "domain"),
+            ("domainRef.namespace", "domainNamespace"),
+            ("gotoMailboxRefs[1].name", "gotoMailboxes[1]"),
+            ("limits.totalQuota", "totalQuota"),
+            ("actions[0].forward.to", "actions[0].forward.to"),
+            ("spec", "spec"),
+        ] {
+            assert_eq!(argument_of(field), argument);
+        }
+        let problem =
+            Problem { field: "localPart".to_owned(), value: None, rule: "no slash".to_owned(), example: None };
+        let error = ToolError { problems: vec![problem], ..ToolError::new(ErrorKind::Refused, "m") };
+        let problem = with_arguments(error, &json!({"localPart": "a/b"})).problems.remove(0);
+        assert_eq!((problem.value.as_deref(), problem.example.as_deref()), (Some("a/b"), Some("ada")));
     }
 
     #[test]

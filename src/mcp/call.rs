@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use rmcp::model::{ProgressNotificationParam, ProgressToken};
+use rmcp::model::{CallToolResponse, ProgressNotificationParam, ProgressToken};
 use rmcp::{Peer, RoleServer};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,19 @@ use super::tool_error::{ErrorKind, ToolError};
 /// Time between two looks at an object that becomes ready.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// What a call answers.
+pub(crate) type Answer = Result<CallToolResponse, ToolError>;
+
+/// Where a call reports what it waits for.
+pub(crate) enum Progress {
+    /// Nowhere: the client does not want it.
+    Nowhere,
+    /// In notifications to the client.
+    Client(Peer<RoleServer>, ProgressToken),
+    /// In the state of a task.
+    Task(watch::Sender<String>),
+}
+
 /// A call of a tool.
 pub(crate) struct Call<'a> {
     /// Who calls.
@@ -23,8 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scope: &'a Scope,
     /// Whether the client cancelled the call.
     pub(crate) cancelled: &'a CancellationToken,
-    /// Where progress is reported, if the client wants it.
-    pub(crate) progress: Option<(Peer<RoleServer>, ProgressToken)>,
+    /// Where progress is reported.
+    pub(crate) progress: Progress,
 }
 
 impl Call<'_> {
@@ -62,11 +76,19 @@ impl Call<'_> {
     }
 
     async fn report(&self, elapsed: Duration, limit: Duration, reason: String) {
-        let Some((peer, token)) = &self.progress else { return };
-        let progress = ProgressNotificationParam::new(token.clone(), elapsed.as_secs_f64())
-            .with_total(limit.as_secs_f64())
-            .with_message(if reason.is_empty() { "waiting for the operator".to_owned() } else { reason });
-        // A client that is gone needs no progress.
-        let _ = tokio::time::timeout(AGAIN, peer.notify_progress(progress)).await;
+        let message = if reason.is_empty() { "waiting for the operator".to_owned() } else { reason };
+        match &self.progress {
+            Progress::Nowhere => {}
+            Progress::Client(peer, token) => {
+                let progress = ProgressNotificationParam::new(token.clone(), elapsed.as_secs_f64())
+                    .with_total(limit.as_secs_f64())
+                    .with_message(message);
+                // A client that is gone needs no progress.
+                let _ = tokio::time::timeout(AGAIN, peer.notify_progress(progress)).await;
+            }
+            Progress::Task(state) => {
+                state.send_replace(message);
+            }
+        }
     }
 }

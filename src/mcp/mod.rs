@@ -13,6 +13,7 @@ mod arguments;
 mod call;
 mod caller;
 mod catalog;
+mod credentials;
 mod delete;
 mod guidance;
 mod http;
@@ -26,6 +27,7 @@ mod rights;
 mod schema;
 mod scope;
 mod server;
+mod tasks;
 mod text;
 mod tool_error;
 mod trial;
@@ -143,5 +145,5 @@ async fn server_config(settings: &McpSettings) -> Result<Config, Error> {
 
 fn client(mut config: Config) -> Result<kube::Client, Error> {
     config.connect_timeout = Some(CONNECT);
-    kube::Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
+    credentials::client(config).map_err(|error| Error::Client(Box::new(error)))
 }

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
-    GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ResourceContents, ServerCapabilities, ServerConfig, Tool as Described,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, GetPromptRequestParams,
+    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, JsonObject, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResourceContents, ServerCapabilities,
+    ServerConfig, Tool as Described, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde::Serialize;
 
 use super::arguments::parse;
-use super::call::Call;
+use super::call::{Answer, Call, Progress};
 use super::caller::Caller;
 use super::catalog::{Effect, Tool};
 use super::delete::{self, Applied, Ask};
 use super::plans::Plans;
 use super::scope::Scope;
+use super::tasks::Tasks;
 use super::tool_error::{ErrorKind, ToolError};
 use super::{prompts, read, resources, rights, trial, write};
 use crate::kubernetes::printable::escaped;
@@ -52,17 +54,15 @@ struct Shared {
     scope: Scope,
     allow_writes: bool,
     plans: Plans,
+    tasks: Tasks,
     tools: Vec<(Tool, Described)>,
 }
-
-/// What a call answers.
-type Answer = Result<CallToolResponse, ToolError>;
 
 impl Server {
     /// A server.
     pub(crate) fn new(callers: Callers, scope: Scope, allow_writes: bool, plans: Plans) -> Self {
         let tools = Tool::ALL.into_iter().map(|tool| (tool, tool.described())).collect();
-        Self(Arc::new(Shared { callers, scope, allow_writes, plans, tools }))
+        Self(Arc::new(Shared { callers, scope, allow_writes, plans, tasks: Tasks::default(), tools }))
     }
 
     /// Whoever sent the request.
@@ -96,7 +96,13 @@ impl Server {
             );
             return Err(ToolError::new(ErrorKind::NotOffered, message));
         }
-        let progress = context.meta.get_progress_token().map(|token| (context.peer.clone(), token));
+        if tool.waits() && has_tasks(context) {
+            return self.as_task(tool, caller, request, context).await;
+        }
+        let progress = match context.meta.get_progress_token() {
+            Some(token) => Progress::Client(context.peer.clone(), token),
+            None => Progress::Nowhere,
+        };
         let call = Call { caller, scope: &self.0.scope, cancelled: &context.ct, progress };
         if tool.effect() == Effect::Reads {
             return tokio::select! {
@@ -105,7 +111,25 @@ impl Server {
             };
         }
         // Not ended by a cancellation from outside: half a change would be worse than a whole one.
-        self.change(tool, &call, request, context).await
+        let ask = ask(&request, context);
+        self.change(tool, &call, request.arguments, ask).await
+    }
+
+    /// A call whose client polls for its end, if that is not soon.
+    async fn as_task(
+        &self,
+        tool: Tool,
+        caller: &Caller,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Answer {
+        let (server, caller) = (self.clone(), caller.clone());
+        let who = caller.who().to_owned();
+        let run = |cancelled, progress| async move {
+            let call = Call { caller: &caller, scope: &server.0.scope, cancelled: &cancelled, progress };
+            server.change(tool, &call, request.arguments, Ask::Never).await
+        };
+        self.0.tasks.run(&who, &context.ct, run).await
     }
 
     async fn read(&self, tool: Tool, call: &Call<'_>, request: CallToolRequestParams) -> Answer {
@@ -128,14 +152,7 @@ impl Server {
         }
     }
 
-    async fn change(
-        &self,
-        tool: Tool,
-        call: &Call<'_>,
-        request: CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-    ) -> Answer {
-        let arguments = request.arguments.clone();
+    async fn change(&self, tool: Tool, call: &Call<'_>, arguments: Option<JsonObject>, ask: Ask<'_>) -> Answer {
         match tool {
             Tool::CreateDomain => answered(&write::create_domain(call, parse(arguments)?).await?),
             Tool::CreateMailbox => answered(&write::create_mailbox(call, parse(arguments)?).await?),
@@ -143,7 +160,7 @@ impl Server {
             Tool::AddAlias => answered(&write::add_alias(call, parse(arguments)?).await?),
             Tool::CreateForwardingRule => answered(&write::create_rule(call, parse(arguments)?).await?),
             Tool::ApplyDelete => {
-                let applied = delete::apply(call, &self.0.plans, &parse(arguments)?, ask(&request, context)).await?;
+                let applied = delete::apply(call, &self.0.plans, &parse(arguments)?, ask).await?;
                 match applied {
                     Applied::Done(deleted) => answered(&deleted),
                     Applied::Question(question) => Ok(CallToolResponse::InputRequired(*question)),
@@ -175,12 +192,21 @@ fn ask<'a>(request: &CallToolRequestParams, context: &'a RequestContext<RoleServ
     if !has_forms {
         return Ask::Never;
     }
-    let is_inline = context.protocol_version().is_some_and(|version| !version.has_initialize());
-    if is_inline {
+    if is_stateless(context) {
         Ask::Result { responses: request.input_responses.clone(), state: request.request_state.clone() }
     } else {
         Ask::Request(&context.peer)
     }
+}
+
+/// Whether the client speaks a version without sessions (2026-07-28).
+fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| !version.has_initialize())
+}
+
+/// Whether the client takes a task as an answer. Results of older versions have no type to tell one by.
+fn has_tasks(context: &RequestContext<RoleServer>) -> bool {
+    is_stateless(context) && context.client_capabilities().is_some_and(|capabilities| capabilities.supports_tasks())
 }
 
 /// An error of a tool as one of the protocol, where there is no result that could have it.
@@ -195,7 +221,8 @@ fn protocol_error(error: &ToolError) -> ErrorData {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().build();
+        let capabilities =
+            ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().enable_tasks().build();
         let implementation = Implementation::new("mailcow-operator", env!("CARGO_PKG_VERSION"));
         ServerConfig::new(capabilities)
             .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
@@ -236,10 +263,39 @@ impl ServerHandler for Server {
         let caller = self.caller(&context)?;
         let begin = Instant::now();
         let answer = self.answer(tool, &caller, request, &context).await;
-        let outcome = answer.as_ref().map_or_else(|error| error.error.as_str(), |_| "ok");
+        let outcome = match &answer {
+            Ok(CallToolResponse::Task(_)) => "task",
+            Ok(_) => "ok",
+            Err(error) => error.error.as_str(),
+        };
         let milliseconds = begin.elapsed().as_millis();
         tracing::info!(tool = tool.name(), caller = %escaped(caller.who()), outcome, milliseconds, "a tool was called");
-        Ok(answer.unwrap_or_else(|error| CallToolResult::error(vec![ContentBlock::text(error.text())]).into()))
+        Ok(answer.unwrap_or_else(|error| error.result().into()))
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let task = self.0.tasks.get(&request.task_id, self.caller(&context)?.who())?;
+        Ok(GetTaskResult::new(task))
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.0.tasks.update(&request.task_id, self.caller(&context)?.who())
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.0.tasks.cancel(&request.task_id, self.caller(&context)?.who())
     }
 
     async fn list_prompts(

@@ -1,9 +1,11 @@
 //! Why a tool did nothing, so that a model can correct its arguments and a person knows what to do. No value of a Secret,
 //! no token and no credential is ever in it.
 
+use rmcp::model::{CallToolResult, ContentBlock};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::credentials::NoCredentials;
 use super::untrusted::{Untrusted, cut};
 use crate::kubernetes::printable::escaped;
 use crate::kubernetes::refusal::cleaned;
@@ -143,6 +145,9 @@ impl ToolError {
     pub(crate) fn unreachable(error: &kube::Error) -> Self {
         let why = match error {
             kube::Error::Auth(_) => "the kubeconfig's credentials can't be used",
+            kube::Error::Service(inner) if inner.is::<NoCredentials>() => {
+                "the program of the kubeconfig gives no credentials"
+            }
             kube::Error::SerdeError(_) => "its answer can't be read",
             _ => "no connection, or it was cut",
         };
@@ -165,6 +170,11 @@ impl ToolError {
     /// The text of the answer: JSON.
     pub(crate) fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| self.message.clone())
+    }
+
+    /// The answer of the tool.
+    pub(crate) fn result(&self) -> CallToolResult {
+        CallToolResult::error(vec![ContentBlock::text(self.text())])
     }
 }
 

@@ -67,6 +67,10 @@ pub(crate) struct Client {
     pub(crate) person: Person,
     /// What the person was asked.
     pub(crate) questions: Vec<Value>,
+    /// Whether it has the extension for tasks. Only at 2026-07-28, where each request names what the client can do.
+    pub(crate) has_tasks: bool,
+    /// What answers must fit, by tool; read at the first answer.
+    schemas: Option<Map<String, Value>>,
     id: u64,
     seen: Seen,
 }
@@ -124,7 +128,16 @@ impl Client {
     }
 
     async fn begun(transport: Transport, version: Version, person: Person, seen: &Seen) -> Self {
-        let mut client = Self { transport, version, person, questions: vec![], id: 0, seen: seen.clone() };
+        let mut client = Self {
+            transport,
+            version,
+            person,
+            questions: vec![],
+            has_tasks: false,
+            schemas: None,
+            id: 0,
+            seen: seen.clone(),
+        };
         if version == Version::Old {
             let params = json!({"protocolVersion": version.as_str(), "capabilities": client.capabilities(),
                 "clientInfo": {"name": "test", "version": "1"}});
@@ -139,7 +152,11 @@ impl Client {
     }
 
     fn capabilities(&self) -> Value {
-        if matches!(self.person, Person::Absent) { json!({}) } else { json!({"elicitation": {}}) }
+        let mut can = if matches!(self.person, Person::Absent) { json!({}) } else { json!({"elicitation": {}}) };
+        if self.has_tasks {
+            can["extensions"] = json!({"io.modelcontextprotocol/tasks": {}});
+        }
+        can
     }
 
     /// Calls a tool and answers questions as the person does.
@@ -167,7 +184,21 @@ impl Client {
         assert_ne!(result["isError"], true, "{tool} {arguments}: {result}");
         let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
         assert_eq!(text, result["structuredContent"], "the text is the same as the structure");
-        result["structuredContent"].clone()
+        let schema = self.output_schema(tool).await;
+        let misfit = misfit(&text, &schema, &schema);
+        assert_eq!(misfit, None, "{tool} {arguments}: the answer does not fit its schema: {text}");
+        text
+    }
+
+    /// The schema of a tool's answers.
+    async fn output_schema(&mut self, tool: &str) -> Value {
+        if self.schemas.is_none() {
+            let list = self.request("tools/list", json!({})).await.unwrap();
+            let tools = list["tools"].as_array().unwrap().iter();
+            let of = |tool: &Value| (tool["name"].as_str().unwrap().to_owned(), tool["outputSchema"].clone());
+            self.schemas = Some(tools.map(of).collect());
+        }
+        self.schemas.as_ref().and_then(|schemas| schemas.get(tool)).unwrap().clone()
     }
 
     /// The error of a tool that must fail, as a tool's error.
@@ -273,7 +304,7 @@ impl Client {
             && let Some(method) = message["method"].as_str()
         {
             request = request.header("Mcp-Method", method);
-            let name = ["name", "uri"].iter().find_map(|key| message["params"][key].as_str());
+            let name = ["name", "uri", "taskId"].iter().find_map(|key| message["params"][key].as_str());
             if let Some(name) = name.filter(|name| name.bytes().all(|b| (b' '..=b'~').contains(&b))) {
                 request = request.header("Mcp-Name", name);
             }
@@ -317,6 +348,34 @@ impl Process {
     async fn write(&mut self, message: &Value) {
         self.input.write_all(format!("{message}\n").as_bytes()).await.unwrap();
     }
+}
+
+/// Where a value does not fit a schema, as far as our schemas go; `None` if it fits.
+fn misfit(value: &Value, schema: &Value, root: &Value) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return misfit(value, &root["$defs"][name.strip_prefix("#/$defs/").unwrap()], root);
+    }
+    let is_type = match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some(other) => panic!("the type {other}"),
+        None => true,
+    };
+    if !is_type || schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
+        return Some(format!("{value} for {schema}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if value.get(name).is_none() {
+            return Some(format!("{name} is missing in {value}"));
+        }
+    }
+    let fields = value.as_object().into_iter().flatten();
+    let of_fields = fields.filter_map(|(name, field)| misfit(field, schema["properties"].get(name)?, root));
+    let items = value.as_array().into_iter().flatten();
+    of_fields.chain(items.filter_map(|item| misfit(item, schema.get("items")?, root))).next()
 }
 
 /// The error that a result of a tool has.

@@ -1,6 +1,7 @@
 //! Judges that nobody here wrote: the public conformance suite, and the official clients for Python and TypeScript over
 //! both transports.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -29,7 +30,8 @@ const CLIENTS: [(&str, &[&str], &str); 3] = [
     ("TypeScript client 2", &["node", "client_v2.mjs"], "2026-07-28"),
 ];
 
-/// What the clients do: create a mailbox, list it, ask for one that is not there, and delete an alias with a person.
+/// What the clients do: call each tool, whose answer must fit its schema, ask for a mailbox that is not there, give a wrong
+/// quota, read a resource and a prompt, and delete an alias with a person.
 async fn judged(folder: &Path, program: &[&str], task: &Value) -> Value {
     let path = |word: &str| if folder.join(word).exists() { folder.join(word) } else { PathBuf::from(word) };
     let mut command = Command::new(path(program[0]));
@@ -44,6 +46,27 @@ async fn judged(folder: &Path, program: &[&str], task: &Value) -> Value {
     serde_json::from_str(out.lines().last().unwrap()).unwrap_or_else(|error| panic!("{error}: {out}\n{err}"))
 }
 
+/// A domain with DNS records as the operator reports them: one that is correct, and one that is not.
+async fn reported_domain(world: &World, namespace: &str) {
+    let domain = json!({"apiVersion": "email.askrobots.com/v1alpha1", "kind": "EmailDomain", "metadata": {"name": "full"},
+        "spec": {"domain": "full.test"}});
+    world.apply(namespace, &domain.to_string()).await;
+    let record = |kind: &str, verdict: &str| {
+        json!({"type": kind, "name": "full.test", "verdict": verdict, "required": true, "expected": ["v"], "observed": ["v"],
+            "message": "m", "source": "Authoritative"})
+    };
+    let mut wrong = record("SPF", "Mismatch");
+    wrong["hint"] = json!("publish it");
+    wrong["warnings"] = json!([{"reason": "Other", "message": "w"}]);
+    let condition = json!({"type": "Ready", "status": "False", "reason": "Pending", "message": "m", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = json!({"status": {"conditions": [condition], "dns": {"records": [record("MX", "Verified"), wrong]}}});
+    let args =
+        ["-n", namespace, "patch", "edom", "full", "--subresource=status", "--type=merge", "-p", &status.to_string()];
+    let patched = world.kubectl(&args).await;
+    assert!(patched.contains("patched"), "{patched}");
+}
+
 #[tokio::test]
 async fn the_official_clients_work_over_both_transports() {
     let Some(folder) = installed().await else {
@@ -51,10 +74,12 @@ async fn the_official_clients_work_over_both_transports() {
         return;
     };
     let mut world = World::new(&["clients"]).await;
-    let url = world.serve(&["--allow-writes"]).await;
     let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
+    // Resources are listed in the namespaces that are served: the account may not list those of all.
+    let url = world.serve(&["--allow-writes", "--namespaces", &namespace]).await;
     let token = world.token(&account, AUDIENCE).await;
     let kubeconfig = world.kubeconfig(&account).await;
+    reported_domain(&world, &namespace).await;
     let mut rows = Vec::new();
     for (i, (name, program, newest)) in CLIENTS.into_iter().enumerate() {
         let with_old = [("stdio", false), ("http", false), ("stdio", true), ("http", true)];
@@ -65,16 +90,15 @@ async fn the_official_clients_work_over_both_transports() {
                 "spec": {"localPart": unique, "domainRef": {"name": "d"}, "goto": ["a@b.test"]}});
             world.apply(&namespace, &alias.to_string()).await;
             let task = json!({"transport": transport, "url": url, "token": token, "namespace": namespace, "name": unique,
-                "command": binary(), "args": ["mcp", "--allow-writes"], "kubeconfig": kubeconfig, "old": old});
+                "command": binary(), "args": ["mcp", "--allow-writes", "--namespaces", namespace], "kubeconfig": kubeconfig, "old": old});
             let result = judged(&folder, program, &task).await;
             let version = if old { "2025-11-25" } else { newest };
             assert_eq!(result["version"], version, "{name} {transport} {result}");
             assert_eq!((&result["tools"], &result["prompts"]), (&json!(14), &json!(3)), "{name} {transport} {result}");
-            assert_eq!(
-                (&result["created"], &result["listed"]),
-                (&json!("Created"), &json!(true)),
-                "{name} {transport} {result}"
-            );
+            let is_true = ["listed", "resource", "prompt"].iter().all(|key| result[*key] == true);
+            assert!(is_true && result["created"] == "Created", "{name} {transport} {result}");
+            let fit: BTreeSet<&str> = result["fit"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            assert_eq!(fit.len(), 14, "every tool was called: {name} {transport} {result}");
             assert_eq!(
                 (&result["missing"], &result["wrong"]),
                 (&json!("NotFound"), &json!("quota")),
@@ -82,11 +106,36 @@ async fn the_official_clients_work_over_both_transports() {
             );
             assert!(result["asked"].as_str().unwrap().contains(&unique), "{name} {transport} {result}");
             let aliases = world.kubectl(&["-n", &namespace, "get", "ealias", "-o", "name"]).await;
-            assert!(!aliases.contains(&unique), "{name} {transport}: {aliases}");
+            assert!(
+                !aliases.lines().any(|line| line.ends_with(&format!("/{unique}"))),
+                "{name} {transport}: {aliases}"
+            );
             rows.push(format!("| {name} | {transport} | {version} |"));
         }
     }
     println!("| client | transport | version |\n|---|---|---|\n{}", rows.join("\n"));
+}
+
+#[tokio::test]
+async fn the_python_program_on_the_page_works() {
+    let Some(folder) = installed().await else {
+        println!("skipped: the public MCP clients are not installed (make agents)");
+        return;
+    };
+    let mut world = World::new(&["page"]).await;
+    let url = world.serve(&[]).await;
+    let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/mcp.md")).unwrap();
+    let program = page.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let program = program
+        .replace("TOKEN", &world.token(&account, AUDIENCE).await)
+        .replace("http://localhost:8082/mcp", &url)
+        .replace("team-a", &namespace);
+    let mut command = Command::new(folder.join("venv/bin/python"));
+    command.args(["-c", &program]).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.trim(), "{'items': []}", "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Adds a token to each request: the suite can send none. Each connection has one request.
@@ -121,7 +170,11 @@ async fn forwarded(mut client: TcpStream, target: String, token: String) {
 }
 
 /// Scenarios of the conformance suite that are about every server.
-const SCENARIOS: [(&str, &[&str]); 2] = [
+const SCENARIOS: [(&str, &[&str]); 3] = [
+    (
+        "2025-06-18",
+        &["server-initialize", "server-session-lifecycle", "ping", "tools-list", "resources-list", "prompts-list"],
+    ),
     (
         "2025-11-25",
         &[
@@ -153,7 +206,7 @@ const SCENARIOS: [(&str, &[&str]); 2] = [
 ];
 
 /// Beginnings of the names of the other scenarios for servers, and why they are not about this one.
-const NOT_OURS: [(&str, &str); 12] = [
+const NOT_OURS: [(&str, &str); 15] = [
     ("tools-call-", "calls a tool of the suite's own server"),
     ("input-required-result-", "calls a tool or a prompt of the suite's own server"),
     ("elicitation-sep", "calls a tool of the suite's own server"),
@@ -166,10 +219,10 @@ const NOT_OURS: [(&str, &str); 12] = [
     ("resources-unsubscribe", "needs subscriptions; the server has none"),
     ("completion-complete", "needs completions; the server has none"),
     ("logging-set-level", "needs logging, which is deprecated; the server has none"),
+    ("server-sse-polling", "calls a tool of the suite's own server"),
+    ("tasks-", "calls slow tools of the suite's own server; tests/mcp/tasks.rs tests tasks"),
+    ("sep-2640-skills-", "needs the extension for skills; the server has none"),
 ];
-
-/// Scenarios of extensions and options that the server does not declare.
-const EXTENSIONS: [&str; 3] = ["tasks-", "sep-2640-skills-", "server-sse-polling"];
 
 /// Checks of `server-stateless` that call diagnostic tools of the suite's own server, and fail as "not testable" without.
 const DIAGNOSTIC: [&str; 4] = [
@@ -222,24 +275,42 @@ async fn the_conformance_suite_passes() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// The scenarios for servers: of a version, or all, also those of extensions.
+async fn listed(folder: &Path, version: Option<&str>) -> Vec<String> {
+    let version = version.map(|version| ["--spec-version", version]);
+    let output = suite(folder).args(["list", "--server"]).args(version.iter().flatten()).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(' ').next());
+    let names: Vec<String> = names.map(ToOwned::to_owned).collect();
+    assert!(names.len() > 20, "{text}");
+    names
+}
+
 #[tokio::test]
 async fn every_scenario_of_the_suite_is_run_or_named_with_the_reason() {
     let Some(folder) = installed().await else {
         println!("skipped: the conformance suite is not installed (make agents)");
         return;
     };
+    let reason = |name: &str| NOT_OURS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, why)| *why);
+    let mut rows = BTreeSet::new();
     for (version, run) in SCENARIOS {
-        let output = suite(&folder).args(["list", "--server", "--spec-version", version]).output().await.unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let listed: Vec<&str> =
-            text.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(' ').next()).collect();
-        assert!(listed.len() > 20, "{text}");
-        let missing: Vec<&&str> = run.iter().filter(|name| !listed.contains(*name)).collect();
+        let listed = listed(&folder, Some(version)).await;
+        let missing: Vec<_> = run.iter().filter(|name| !listed.iter().any(|listed| listed == *name)).collect();
         assert!(missing.is_empty(), "{version}: {missing:?}");
-        let is_named = |name: &str| {
-            NOT_OURS.iter().map(|(prefix, _)| *prefix).chain(EXTENSIONS).any(|prefix| name.starts_with(prefix))
-        };
-        let unknown: Vec<&&str> = listed.iter().filter(|name| !run.contains(*name) && !is_named(name)).collect();
-        assert!(unknown.is_empty(), "{version}: {unknown:?}");
+        for name in listed.iter().filter(|name| !run.contains(&name.as_str())) {
+            let why = reason(name).unwrap_or_else(|| panic!("{name} at {version} is neither run nor named"));
+            rows.insert(format!("| {name} | {why} |"));
+        }
     }
+    let all = listed(&folder, None).await;
+    let is_run = |name: &str| SCENARIOS.iter().any(|(_, run)| run.contains(&name));
+    for name in all.iter().filter(|name| !is_run(name)) {
+        let why = reason(name).unwrap_or_else(|| panic!("{name} is neither run nor named"));
+        rows.insert(format!("| {name} | {why} |"));
+    }
+    let unused: Vec<_> =
+        NOT_OURS.iter().filter(|(prefix, _)| !all.iter().any(|name| name.starts_with(prefix))).collect();
+    assert!(unused.is_empty(), "no scenario has these names: {unused:?}");
+    println!("| scenario that is not run | why |\n|---|---|\n{}", rows.into_iter().collect::<Vec<_>>().join("\n"));
 }

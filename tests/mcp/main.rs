@@ -5,9 +5,11 @@
 mod attacks;
 mod bench;
 mod client;
+mod forged;
 mod judges;
 mod rights;
 mod secrets;
 mod server;
 mod story;
+mod tasks;
 mod world;

@@ -284,6 +284,61 @@ async fn a_cluster_that_cannot_be_reached_is_reported_in_five_seconds() {
 }
 
 #[tokio::test]
+async fn over_http_an_api_that_cannot_be_reached_is_reported_too() {
+    let world = World::new(&["unanswered"]).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let kubeconfig = unreachable(&world, silent.local_addr().unwrap().port(), "unanswered").display().to_string();
+    let listen = format!("127.0.0.1:{}", ground::free_port().unwrap());
+    let server =
+        ground::Operator::start(binary(), &["mcp", "--listen", &listen], &[("KUBECONFIG", kubeconfig.as_str())]);
+    let server = server.unwrap();
+    server.logged("serving tools for agents", LIMIT).await.unwrap();
+    let begin = Instant::now();
+    let request = reqwest::Client::new().post(format!("http://{listen}/mcp")).bearer_auth("token").body("{}");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(response.text().await.unwrap().contains("the Kubernetes API gives no answer"));
+    // The limit is 4 s; a loaded machine may add to it.
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    assert!(!server.logs().contains("a-token-of-the-kubeconfig"));
+}
+
+/// A kubeconfig of an account whose token comes from a program.
+async fn with_program(world: &World, account: &str, name: &str, script: &str) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(world.kubeconfig(account).await).unwrap();
+    let mut config: Value = serde_yaml::from_str(&text).unwrap();
+    let token = config["users"][0]["user"]["token"].as_str().unwrap().to_owned();
+    let script = script.replace("TOKEN", &token);
+    config["users"][0]["user"] = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh",
+        "args": ["-c", script], "interactiveMode": "IfAvailable"}});
+    world.plane.folder().write(name, config.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_program_for_credentials_neither_reads_the_protocol_nor_holds_it_up() {
+    let world = World::new(&["program"]).await;
+    let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
+    let greedy = r#"cat >/dev/null; echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": "TOKEN"}}'"#;
+    let kubeconfig = with_program(&world, &account, "greedy", greedy).await;
+    let mut client = Client::stdio(&kubeconfig, &[], (Version::New, Person::Absent), &world.seen).await;
+    client.ok("list_mailboxes", json!({"namespace": namespace})).await;
+    for (name, script, why) in [
+        ("hanging", "exec sleep 60", "no answer within 4 s"),
+        ("failing", "echo secret-of-the-program; echo secret-of-the-program >&2; exit 1", "gives no credentials"),
+    ] {
+        let kubeconfig = with_program(&world, &account, name, script).await;
+        let mut client = Client::stdio(&kubeconfig, &[], (Version::New, Person::Absent), &world.seen).await;
+        let begin = Instant::now();
+        let error = client.fails("list_mailboxes", json!({"namespace": namespace})).await;
+        assert!(error["error"] == "Unreachable" && error.to_string().contains(why), "{name} {error}");
+        assert!(begin.elapsed() < Duration::from_secs(8), "{name} took {:?}", begin.elapsed());
+        assert_eq!(names(&mut client).await.len(), 8, "{name}");
+    }
+    assert!(!world.seen.lock().unwrap().contains("secret-of-the-program"));
+}
+
+#[tokio::test]
 async fn without_a_cluster_the_program_says_what_is_missing() {
     for (kubeconfig, listen) in [("/nowhere/at/all", None), ("/nowhere/at/all", Some("127.0.0.1:0"))] {
         let mut command = tokio::process::Command::new(binary());
@@ -391,6 +446,31 @@ async fn a_hundred_sessions_are_served_and_a_session_is_its_callers() {
     }
 }
 
+/// The kubeconfig that the commands of the page make.
+async fn restricted(world: &World, page: &str) -> std::path::PathBuf {
+    let (namespace, path) = (&world.namespaces[0], world.plane.folder().path().join("agent.kubeconfig"));
+    let block = page.split("kubectl config view --minify --flatten > agent.kubeconfig\n").nth(1).unwrap();
+    let view = world.kubectl(&["config", "view", "--minify", "--flatten"]).await;
+    std::fs::write(&path, view).unwrap();
+    let file = path.display().to_string();
+    for line in block.split("```").next().unwrap().lines() {
+        let (line, token) = match line.split_once(" \"$(kubectl ") {
+            Some((line, asked)) => {
+                let asked = asked.trim_end_matches(")\"").replace("team-a", namespace);
+                let token = world.kubectl(&asked.split(' ').collect::<Vec<_>>()).await;
+                (line, Some(token.trim().to_owned()))
+            }
+            None => (line, None),
+        };
+        let line = line.replace("team-a", namespace).replace("agent.kubeconfig", &file);
+        let mut args: Vec<&str> = line.split(' ').skip(1).collect();
+        args.extend(token.as_deref());
+        let said = world.kubectl(&args).await;
+        assert!(!said.contains("error"), "{line}: {said}");
+    }
+    path
+}
+
 #[tokio::test]
 async fn the_page_has_the_example_and_the_api_server_takes_it() {
     let world = World::new(&["example"]).await;
@@ -400,7 +480,13 @@ async fn the_page_has_the_example_and_the_api_server_takes_it() {
     assert!(page.contains(manifests), "docs/mcp.md differs from examples/mcp/agent.yaml");
     let namespace = &world.namespaces[0];
     world.apply(namespace, &manifests.replace("team-a", namespace)).await;
-    let mut client = world.stdio("mail-agent", &["--allow-writes"], Version::New, Person::Absent).await;
+    let kubeconfig = restricted(&world, &page).await;
+    let text = std::fs::read_to_string(&kubeconfig).unwrap();
+    let admin: Value = serde_yaml::from_str(&std::fs::read_to_string(world.plane.admin_kubeconfig()).unwrap()).unwrap();
+    assert!(!text.contains(admin["users"][0]["user"]["token"].as_str().unwrap()), "only the agent's token is in it");
+    let option = format!("--kubeconfig={}", kubeconfig.display());
+    let args = ["--allow-writes", option.as_str()];
+    let mut client = Client::stdio(std::path::Path::new(""), &args, (Version::New, Person::Absent), &world.seen).await;
     client.ok("list_domains", json!({"namespace": namespace})).await;
     let mailbox = json!({"namespace": namespace, "domain": "d", "localPart": "x", "waitSeconds": 0});
     assert_eq!(client.ok("create_mailbox", mailbox).await["change"], "Created");
@@ -410,4 +496,48 @@ async fn the_page_has_the_example_and_the_api_server_takes_it() {
     let mut tools = names(&mut client).await;
     tools.retain(|tool| !page.contains(&format!("`{tool}`")));
     assert_eq!(tools, Vec::<String>::new());
+}
+
+/// The arguments with which the page starts the program: in settings of clients and in their commands.
+fn started_by(page: &str) -> Vec<Vec<String>> {
+    fn collect(value: &Value, found: &mut Vec<Vec<String>>) {
+        match value {
+            Value::Object(map) if map.contains_key("command") => {
+                assert_eq!(map["command"], "mailcow-operator");
+                let args = map["args"].as_array().unwrap().iter();
+                found.push(args.map(|arg| arg.as_str().unwrap().to_owned()).collect());
+            }
+            Value::Object(map) => map.values().for_each(|value| collect(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    for block in page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        let value: Value = serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
+        let urls = value.to_string().matches("\"url\":\"http://localhost:8082/mcp\"").count();
+        let before = found.len();
+        collect(&value, &mut found);
+        assert!(urls + found.len() > before, "it starts nothing and names no server: {block}");
+    }
+    for line in page.lines().filter(|line| line.contains(" mcp add ") && !line.contains("http://")) {
+        let (_, args) = line.split_once("mailcow-operator ").unwrap();
+        found.push(args.split(' ').map(ToOwned::to_owned).collect());
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_settings_on_the_page_start_the_server() {
+    let world = World::new(&["settings"]).await;
+    let (namespace, account) = (world.namespaces[0].clone(), world.agent("agent").await);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/mcp.md")).unwrap();
+    let all = started_by(&page);
+    assert!(all.len() >= 5, "{all:?}");
+    for args in all {
+        assert_eq!(args[0], "mcp", "{args:?}");
+        let args: Vec<&str> =
+            args[1..].iter().map(|arg| if arg == "mail" { namespace.as_str() } else { arg.as_str() }).collect();
+        let mut client = world.stdio(&account, &args, Version::Old, Person::Absent).await;
+        assert_eq!(names(&mut client).await.len(), 8, "{args:?}");
+    }
 }

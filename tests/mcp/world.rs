@@ -95,10 +95,26 @@ impl World {
         name.to_owned()
     }
 
-    /// Gives an account verbs on resources in a namespace.
+    /// Gives an account verbs on resources of ours in a namespace.
     pub(crate) async fn grant(&self, account: &str, namespace: &str, verbs: &[&str], resources: &[&str]) {
-        let name = format!("{account}-{:08x}", rand::random::<u32>());
         let rules = json!([{"apiGroups": ["email.askrobots.com"], "resources": resources, "verbs": verbs}]);
+        self.bind(account, namespace, &rules).await;
+    }
+
+    /// A Secret with a password in each namespace of the test, which the account may read and nobody may ever see.
+    pub(crate) async fn plant_secrets(&self, account: &str) {
+        for namespace in &self.namespaces {
+            let password = format!("planted-{:032x}", rand::random::<u128>());
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ada-mailbox"},
+                "stringData": {"password": password}});
+            self.apply(namespace, &secret.to_string()).await;
+            let rules = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]);
+            self.bind(account, namespace, &rules).await;
+        }
+    }
+
+    async fn bind(&self, account: &str, namespace: &str, rules: &Value) {
+        let name = format!("{account}-{:08x}", rand::random::<u32>());
         let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules});
         let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},

@@ -7,6 +7,7 @@ import re
 import sys
 
 import httpx2
+import jsonschema
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
@@ -43,18 +44,52 @@ async def main():
         async def call(tool, /, **arguments):
             return await client.call_tool(tool, {"namespace": task["namespace"], **arguments})
 
-        seen["tools"] = len((await client.list_tools()).tools)
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        seen["tools"] = len(tools)
         seen["prompts"] = len((await client.list_prompts()).prompts)
-        await client.list_resources()
-        mailbox = {"name": task["name"], "domain": "d", "localPart": task["name"], "waitSeconds": 0}
-        seen["created"] = (await call("create_mailbox", **mailbox)).structured_content["change"]
-        listed = (await call("list_mailboxes")).structured_content
-        seen["listed"] = any(item["name"] == task["name"] for item in listed["items"])
+        fit = seen["fit"] = []
+
+        async def ok(tool, /, **arguments):
+            """The answer of a call, which must fit the tool's schema."""
+            result = await call(tool, **arguments)
+            assert not result.is_error, (tool, result)
+            jsonschema.validate(result.structured_content, tools[tool].output_schema)
+            fit.append(tool)
+            return result.structured_content
+
+        name = task["name"]
+        domain = {"name": f"{name}-d", "domain": f"{name}.test", "waitSeconds": 0}
+        await ok("create_domain", **domain)
+        mailbox = {"name": name, "domain": domain["name"], "localPart": name, "waitSeconds": 0}
+        seen["created"] = (await ok("create_mailbox", **mailbox))["change"]
+        await ok("add_alias", name=f"{name}-a", domain=domain["name"], localPart="a", goto=["a@b.test"], waitSeconds=0)
+        rule = {"match": {"all": [{"field": "Subject", "operator": "Contains", "values": ["x"]}]}, "actions": [{"ignore": {}}]}
+        await ok("create_forwarding_rule", name=f"{name}-r", mailbox=name, waitSeconds=0, **rule)
+        await ok("set_mailbox_state", name=name, state="Inactive", waitSeconds=0)
+        listed = await ok("list_mailboxes")
+        seen["listed"] = any(item["name"] == name for item in listed["items"])
+        for tool in ["list_domains", "list_aliases", "list_forwarding_rules"]:
+            await ok(tool)
+        await ok("get_domain_dns", name=domain["name"])
+        assert len((await ok("get_domain_dns", name="full"))["records"]) == 2
+        await ok("explain", kind="EmailDomain", name="full")
+        await ok("explain", kind="EmailMailbox", name=name)
+        await ok("test_forwarding_rules", mailbox=name, **{"from": "a@b.test"}, message="Subject: x\n\nhello")
         seen["missing"] = failure(await call("explain", kind="EmailMailbox", name="none"))["error"]
         seen["wrong"] = failure(await call("create_mailbox", **{**mailbox, "quota": "2GB"}))["problems"][0]["field"]
-        plan = (await call("plan_delete", kind="EmailAlias", name=task["name"])).structured_content
+        resources = (await client.list_resources()).resources
+        uri = f"email://{task['namespace']}/EmailDomain/{domain['name']}"
+        seen["resource"] = any(str(resource.uri) == uri for resource in resources)
+        read = json.loads((await client.read_resource(uri)).contents[0].text)
+        jsonschema.validate(read, tools["explain"].output_schema)
+        wanted = {"namespace": task["namespace"], "domain": domain["domain"]}
+        prompt = await client.get_prompt("set_up_domain", wanted)
+        seen["prompt"] = domain["domain"] in prompt.messages[0].content.text
+        plan = await ok("plan_delete", kind="EmailAlias", name=name)
         deleted = await client.call_tool("apply_delete", {"digest": plan["digest"]})
         assert not deleted.is_error, deleted
+        jsonschema.validate(deleted.structured_content, tools["apply_delete"].output_schema)
+        fit.append("apply_delete")
     print(json.dumps(seen))
 
 

@@ -165,6 +165,9 @@ fn queue_path(server: &Dovecot, user: &str, rule: &str, sink: &str, below: &str)
     server.maildir(user).join(format!(".Ops.Tasks.team.{rule}@{sink}{below}"))
 }
 
+/// More mail is delivered only while fewer copies than this wait.
+const BACKLOG: usize = 400;
+
 /// A person deletes a folder that is empty, if it is. The next mail makes it again.
 async fn delete_if_empty(server: &Dovecot, user: &str, folder: &str) -> bool {
     let mut person = Raw::open(server, user).await;
@@ -236,10 +239,15 @@ async fn campaign(mails: usize) {
             process.ensure(task);
         }
         let done = delivered.load(Ordering::Relaxed);
-        if done < mails {
+        let queues = USERS.iter().flat_map(|user| RULES.iter().map(move |(rule, sink)| (user, rule, sink)));
+        let waiting: usize =
+            queues.map(|(user, rule, sink)| files(&queue_path(&server, user, rule, sink, "")).count()).sum();
+        // One user at a time gets no mail, so that the folders become empty and can be deleted.
+        let idle = done * 40 / mails % USERS.len();
+        if done < mails && waiting < BACKLOG {
             let mut lmtp = server.lmtp();
             for number in done..(done + 20).min(mails) {
-                let user = USERS[dice.roll(USERS.len())];
+                let user = USERS[(idle + 1 + dice.roll(USERS.len() - 1)) % USERS.len()];
                 lmtp.deliver("ada@example.com", &[user], &mail(number, &mut dice)).unwrap();
                 sent.entry(user).or_default().push(format!("t{number}"));
                 delivered.fetch_add(1, Ordering::Relaxed);
@@ -262,15 +270,11 @@ async fn campaign(mails: usize) {
                 sinks[dice.roll(RULES.len())].crash(away).await;
                 sink_crashes += 1;
             }
-            if dice.roll(10) == 0 {
-                let folder = &folders[dice.roll(folders.len())];
-                let deleted = delete_if_empty(&server, USERS[dice.roll(USERS.len())], folder).await;
-                deleted_folders += usize::from(deleted);
-            }
         }
-        let queues = USERS.iter().flat_map(|user| RULES.iter().map(move |(rule, sink)| (user, rule, sink)));
-        let waiting: usize =
-            queues.map(|(user, rule, sink)| files(&queue_path(&server, user, rule, sink, "")).count()).sum();
+        if done < mails && dice.roll(10) == 0 {
+            let folder = &folders[dice.roll(folders.len())];
+            deleted_folders += usize::from(delete_if_empty(&server, USERS[idle], folder).await);
+        }
         if done >= mails && waiting == 0 {
             // Nothing moves any more.
             if calm_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(2) {

@@ -41,9 +41,9 @@ impl<T> Publisher<T> {
     /// What `select` takes of each item: first of those of `past`, then of all items from now on. Nothing is published
     /// in between. `select` runs while an item is published, so that what it leaves out takes no memory; it must not
     /// use this publisher.
-    pub fn subscribe_to<S: Send + 'static>(
+    pub fn subscribe_to<S: Send + 'static, P: IntoIterator<Item = T>>(
         &self,
-        past: impl FnOnce() -> Vec<T>,
+        past: impl FnOnce() -> P,
         select: impl Fn(&T) -> Option<S> + Send + 'static,
     ) -> UnboundedReceiver<S> {
         let (sender, receiver) = unbounded();

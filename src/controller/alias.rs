@@ -13,6 +13,7 @@ use crate::controller::driver::converge::{
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::guest_limits;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
 use crate::controller::driver::references;
@@ -216,7 +217,7 @@ async fn targets_are_there(ctx: &Context, server: &Inventory, object: &EmailAlia
             let was_there = status.is_some_and(|status| status.synced_generation.is_some());
             was_there && mailbox.metadata.deletion_timestamp.is_none()
         };
-        if ctx.stores.mailboxes.find(is_it).is_some() {
+        if ctx.stores.mailboxes.has(Key::Address(&address), is_it) {
             let message = format!(
                 "the mailbox {to} is not on Mailcow yet; the operator creates the alias when the mailbox exists"
             );

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use futures::stream::{self, select_all};
 use futures::{Stream, StreamExt};
-use kube::runtime::reflector::Store;
+use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Resource, ResourceExt};
+
+use crate::kubernetes::store::{Store, Stored};
 
 /// A watch of one namespace, and its events.
 pub(crate) struct Watch<S> {
@@ -22,7 +23,7 @@ type Given<K> = Result<Event<K>, watcher::Error>;
 /// Follows all the watches; the output is written to `store` before more is read.
 pub(crate) fn merged<K, S>(watches: Vec<Watch<S>>, store: Store<K>) -> impl Stream<Item = Given<K>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Stored,
     S: Stream<Item = Given<K>> + Send + Unpin + 'static,
 {
     let mut merge = Merge::new(watches.iter().map(|watch| watch.namespace.clone()));
@@ -53,10 +54,7 @@ struct Place<K> {
     listed: bool,
 }
 
-impl<K> Merge<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
+impl<K: Stored> Merge<K> {
     fn new(namespaces: impl Iterator<Item = String>) -> Self {
         let place = |namespace| Place { namespace, objects: Vec::new(), listed: false };
         Self { places: namespaces.map(place).collect(), whole: false }
@@ -93,10 +91,7 @@ where
     }
 }
 
-impl<K> Place<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
+impl<K: Stored> Place<K> {
     fn forget(&mut self, object: &K) {
         self.objects.retain(|known| known.name_any() != object.name_any());
     }
@@ -107,7 +102,7 @@ where
         let names: HashSet<String> = listed.iter().map(K::name_any).collect();
         let is_gone =
             |object: &K| object.namespace().as_ref() == Some(&self.namespace) && !names.contains(&object.name_any());
-        let gone = held.state_filter(is_gone).into_iter().map(|object: Arc<K>| Event::Delete((*object).clone()));
+        let gone = held.filter(is_gone).into_iter().map(|object: Arc<K>| Event::Delete((*object).clone()));
         gone.chain(listed.into_iter().map(Event::Apply)).collect()
     }
 }
@@ -116,8 +111,7 @@ where
 mod tests {
     use super::*;
     use crate::crd::EmailAlias;
-    use kube::runtime::WatchStreamExt;
-    use kube::runtime::reflector;
+    use crate::kubernetes::store::{Writer, store};
 
     fn alias(namespace: &str, name: &str) -> EmailAlias {
         let spec = serde_yaml::from_str("{localPart: x, domainRef: {name: d}, goto: [a@b.example]}").unwrap();
@@ -141,21 +135,22 @@ mod tests {
     struct Both {
         merge: Merge<EmailAlias>,
         store: Store<EmailAlias>,
-        writer: reflector::store::Writer<EmailAlias>,
+        writer: Writer<EmailAlias>,
     }
 
     impl Both {
         fn new() -> Self {
-            let (store, writer) = reflector::store();
+            let (store, writer) = store();
             Self { merge: Merge::new(["a".to_owned(), "b".to_owned()].into_iter()), store, writer }
         }
 
         fn step(&mut self, place: usize, event: Event<EmailAlias>) -> Vec<String> {
             let events = self.merge.step(place, event, &self.store);
-            for event in &events {
-                self.writer.apply_watcher_event(event);
+            let names = names(&events);
+            for event in events {
+                self.writer.apply(event);
             }
-            names(&events)
+            names
         }
 
         fn list(&mut self, place: usize, objects: &[&str]) -> Vec<String> {
@@ -168,8 +163,7 @@ mod tests {
         }
 
         fn stored(&self) -> Vec<String> {
-            let mut all: Vec<_> =
-                self.store.state().iter().map(|o| names(&[Event::InitApply((**o).clone())])).collect();
+            let mut all: Vec<_> = self.store.all().map(|o| names(&[Event::InitApply((*o).clone())])).collect();
             all.sort();
             all.concat()
         }
@@ -237,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_later_list_in_the_stream_sees_what_came_before_it() {
-        let (store, writer) = reflector::store();
+        let (store, mut writer) = store();
         let list = |namespace: &str, names: &[&str]| {
             let objects = names.iter().map(|name| Event::InitApply(alias(namespace, name)));
             std::iter::once(Event::Init).chain(objects).chain([Event::InitDone]).map(Ok).collect::<Vec<_>>()
@@ -249,10 +243,16 @@ mod tests {
         let broken = Err(watcher::Error::NoResourceVersion);
         let a = list("a", &["one"]).into_iter().chain([broken]).chain(list("a", &["two"])).collect();
         let watches = vec![watch("a", a), watch("b", list("b", &["one"]))];
-        let given: Vec<_> = merged(watches, store.clone()).reflect(writer).collect().await;
-        assert_eq!(given.iter().filter(|event| event.is_err()).count(), 1, "errors are handed on");
-        let mut left: Vec<_> =
-            store.state().iter().map(|o| format!("{}/{}", o.namespace().unwrap(), o.name_any())).collect();
+        let mut given = Box::pin(merged(watches, store.clone()));
+        let mut errors = 0;
+        while let Some(event) = given.next().await {
+            match event {
+                Ok(event) => drop(writer.apply(event)),
+                Err(_) => errors += 1,
+            }
+        }
+        assert_eq!(errors, 1, "errors are handed on");
+        let mut left: Vec<_> = store.all().map(|o| format!("{}/{}", o.namespace().unwrap(), o.name_any())).collect();
         left.sort();
         assert_eq!(left, ["a/two", "b/one"]);
     }

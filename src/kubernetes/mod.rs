@@ -14,5 +14,6 @@ pub(crate) mod printable;
 pub(crate) mod refusal;
 pub(crate) mod secret_versions;
 pub(crate) mod served;
+pub(crate) mod store;
 pub(crate) mod stores;
 pub(crate) mod writer;

@@ -10,13 +10,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
 use kube::api::ListParams;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+
+use crate::kubernetes::store::{Store, Stored};
 
 /// Time between two tries to ask the API server.
 const RETRY: Duration = Duration::from_secs(1);
@@ -61,23 +63,16 @@ where
 
 /// The events of a watch of `namespace`, or of all namespaces, without those that are older than earlier ones. `store`
 /// has what was output before.
-pub(crate) fn monotonic<K>(
+pub(crate) fn monotonic<K: Stored>(
     events: Events<K>,
     namespace: Option<String>,
     store: Store<K>,
     server: impl Server + Sync,
-) -> Events<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+) -> Events<K> {
     guarded(events, Guard { newest: 0, listed: None, newest_listed: 0, namespace, store, server, lag: LAG })
 }
 
-fn guarded<K, S>(events: Events<K>, guard: Guard<K, S>) -> Events<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    S: Server + Sync,
-{
+fn guarded<K: Stored, S: Server + Sync>(events: Events<K>, guard: Guard<K, S>) -> Events<K> {
     let next = |(mut events, mut guard): (Events<K>, Guard<K, S>)| async move {
         let passed = match events.next().await? {
             Ok(event) => guard.pass(event).await.into_iter().map(Ok).collect(),
@@ -88,7 +83,7 @@ where
     stream::unfold((events, guard), next).flatten().boxed()
 }
 
-struct Guard<K: Resource<DynamicType = ()> + 'static, S> {
+struct Guard<K: Stored, S> {
     /// The version of the newest event.
     newest: u64,
     /// In a later list: the objects in it, by uid.
@@ -101,11 +96,7 @@ struct Guard<K: Resource<DynamicType = ()> + 'static, S> {
     lag: Duration,
 }
 
-impl<K, S> Guard<K, S>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    S: Server + Sync,
-{
+impl<K: Stored, S: Server + Sync> Guard<K, S> {
     async fn pass(&mut self, event: Event<K>) -> Vec<Event<K>> {
         match event {
             Event::Init => {
@@ -128,7 +119,7 @@ where
     /// Whether a new list can be compared with what is known.
     async fn is_comparable(&mut self) -> bool {
         // Where several namespaces are watched, the store is filled when all are listed.
-        if self.newest == 0 || self.store.wait_until_ready().now_or_never().is_none() {
+        if self.newest == 0 || !self.store.is_listed() {
             return false;
         }
         let since = Instant::now();
@@ -169,7 +160,7 @@ where
             let is_watched = self.namespace.is_none() || object.meta().namespace == self.namespace;
             is_watched && !object.meta().uid.as_ref().is_some_and(|uid| listed.contains(uid))
         };
-        let missing = self.store.state_filter(is_missing);
+        let missing = self.store.filter(is_missing);
         if missing.is_empty() {
             return Vec::new();
         }
@@ -216,7 +207,7 @@ fn number(version: Option<&str>) -> u64 {
 mod tests {
     use super::*;
     use crate::crd::EmailAlias;
-    use kube::runtime::reflector;
+    use crate::kubernetes::store::store;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     const SHORT: Duration = Duration::from_millis(50);
@@ -255,7 +246,7 @@ mod tests {
 
     /// The objects in the store after each of these events, as `name@version`.
     async fn stored(server: At, events: Vec<Event<EmailAlias>>) -> Vec<String> {
-        let (store, mut writer) = reflector::store();
+        let (store, mut writer) = store();
         let guard = Guard {
             newest: 0,
             listed: None,
@@ -267,10 +258,10 @@ mod tests {
         };
         let mut events = guarded(stream::iter(events).map(Ok).boxed(), guard);
         while let Some(event) = events.next().await {
-            writer.apply_watcher_event(&event.unwrap());
+            writer.apply(event.unwrap());
         }
         let mut all: Vec<String> =
-            store.state().iter().map(|object| format!("{}@{}", object.name_any(), version(object.as_ref()))).collect();
+            store.all().map(|object| format!("{}@{}", object.name_any(), version(object.as_ref()))).collect();
         all.sort();
         all
     }

@@ -1,7 +1,10 @@
 //! Our kinds as Kubernetes objects: their metadata.
 
-use kube::core::NamespaceResourceScope;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::object::HasStatus;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::crd::{
     EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, FINALIZER, PAUSED, RECONCILE_REQUESTED_AT,
 };
+use crate::kubernetes::store::{Packed, Stored};
 use crate::status::{Conditioned, ReconcileRequest};
 
 /// An object of ours: one of the four kinds.
@@ -20,6 +24,7 @@ pub(crate) trait Object:
     + DeserializeOwned
     + Send
     + Sync
+    + Stored
 {
     /// The kind, as a label of metrics.
     const KIND: &str;
@@ -39,6 +44,27 @@ impl Object for EmailAlias {
 
 impl Object for EmailForwardingRule {
     const KIND: &str = "EmailForwardingRule";
+}
+
+// Domains and rules are few, and each search looks at all of them.
+impl Stored for EmailDomain {
+    type Held = Arc<Self>;
+}
+
+impl Stored for EmailForwardingRule {
+    type Held = Arc<Self>;
+}
+
+impl Stored for EmailMailbox {
+    type Held = Packed<Self>;
+}
+
+impl Stored for EmailAlias {
+    type Held = Packed<Self>;
+}
+
+impl Stored for PartialObjectMeta<Namespace> {
+    type Held = Arc<Self>;
 }
 
 /// What a reconcile of the object acts on.

@@ -65,7 +65,10 @@ impl SecretVersions {
     pub(crate) fn subscribe(&self) -> UnboundedReceiver<SecretChange> {
         let current = || {
             let known = self.known();
-            known.iter().map(|(name, known)| SecretChange { name: *name, version: Some(known.version) }).collect()
+            known
+                .iter()
+                .map(|(name, known)| SecretChange { name: *name, version: Some(known.version) })
+                .collect::<Vec<_>>()
         };
         self.changes.subscribe_to(current, |change| Some(*change))
     }

@@ -252,8 +252,8 @@ impl Worker {
 
     fn assemble(&self, resolved: &Resolved) -> Assembled {
         assemble(&Objects {
-            rules: &self.rules.state(),
-            mailboxes: &self.mailboxes.state(),
+            rules: &self.rules.all().collect::<Vec<_>>(),
+            mailboxes: &self.mailboxes.all().collect::<Vec<_>>(),
             entry: &|uid| self.app_passwords.get(uid),
             sinks: &resolved.sinks,
             usable: &resolved.usable,
@@ -295,7 +295,8 @@ impl Worker {
         };
         let text = mailbox.to_string();
         let is_it = |it: &EmailMailbox| it.status.as_ref().is_some_and(|status| status.address.as_ref() == Some(&text));
-        let Some(object) = self.mailboxes.find(is_it).filter(|_| is_new) else { return };
+        let found = || self.mailboxes.all().find(|mailbox| is_it(mailbox));
+        let Some(object) = is_new.then(found).flatten() else { return };
         let is_of = |rule: &EmailForwardingRule| {
             let meta = &rule.metadata;
             let id = format!(
@@ -305,7 +306,7 @@ impl Worker {
             );
             meta.namespace == object.metadata.namespace && QueueKind::is_of_rule(&orphan.folder, &id)
         };
-        let rule = self.rules.find(is_of);
+        let rule = self.rules.all().find(|rule| is_of(rule));
         let is_worked_on = rule.as_ref().is_some_and(|rule| {
             let state = self.state();
             let of = state.made.rules.iter().find(|it| it.object.metadata.uid == rule.metadata.uid);

@@ -18,6 +18,7 @@ use crate::controller::domain::ownership;
 use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, Stop, not_applied, outcome, server};
+use crate::controller::driver::index::Key;
 use crate::controller::driver::references;
 use crate::controller::mailbox::secrets::random_password;
 use crate::controller::rules::scope;
@@ -99,7 +100,7 @@ pub(crate) async fn sweep(ctx: Arc<Context>) {
     let mut due = Box::pin(stream::select(stream::once(std::future::ready(())), stream::select(deleted, ticks)));
     while due.next().await.is_some() {
         for uid in ctx.app_passwords.uids() {
-            if ctx.stores.mailboxes.find(|mailbox| mailbox.metadata.uid.as_ref() == Some(&uid)).is_some() {
+            if ctx.stores.mailboxes.has(Key::Uid(&uid), |mailbox| mailbox.metadata.uid.as_ref() == Some(&uid)) {
                 continue;
             }
             if let Err(error) = ctx.app_passwords.write(&uid, None).await {
@@ -129,7 +130,7 @@ fn is_needed(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> bool {
             && scope::applies(rule, mailbox)
             && rule.spec.actions.iter().any(|action| action.create_task.is_some() || action.create_note.is_some())
     };
-    let rules = ctx.stores.rules.state_filter(is_of);
+    let rules = ctx.stores.rules.filter(is_of);
     let has_queue = |rule: &Arc<EmailForwardingRule>| {
         scope::check(ctx, rule, Some(address)).is_ok_and(|rule| rule.queues().next().is_some())
     };

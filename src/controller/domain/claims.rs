@@ -27,7 +27,7 @@ pub(crate) fn is_first(
         let is_same = other.spec.server == object.spec.server && may_use && is_named(other, name);
         is_same && other.metadata.deletion_timestamp.is_none() && other.metadata.uid != object.metadata.uid
     };
-    let rivals = ctx.stores.domains.state_filter(is_rival);
+    let rivals = ctx.stores.domains.filter(is_rival);
     let claims: Vec<Claim> = rivals.iter().map(|rival| claim(ctx, rival)).collect();
     let own = Claim { waits_for: waits.as_ref().map(remembered), ..claim(ctx, object) };
     let better = match standing(&own, &claims, crate::clock::now().0) {

@@ -15,6 +15,7 @@ use crate::controller::driver::converge::{
     server, server_of, still_shown,
 };
 use crate::controller::driver::drift::Drift;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
 use crate::controller::driver::references;
@@ -165,10 +166,11 @@ async fn report_new_key(
 fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     let (namespace, name) = (object.namespace(), object.name_any());
     let is_own = |meta: &ObjectMeta| meta.namespace == namespace;
-    let mailboxes = ctx.stores.mailboxes.state_filter(|m| {
+    let of_this = Key::Domain(namespace.as_deref().unwrap_or_default(), &name);
+    let mailboxes = ctx.stores.mailboxes.by_keys(of_this, |m| {
         belongs_to(m, namespace.as_deref(), &name) && (is_own(&m.metadata) || references::home(ctx, m).is_ok())
     });
-    let aliases = ctx.stores.aliases.state_filter(|a| {
+    let aliases = ctx.stores.aliases.by_keys(of_this, |a| {
         let is_allowed = || references::domain(ctx, a, &a.spec.domain_ref).is_ok();
         belongs_to(a, namespace.as_deref(), &name) && (is_own(&a.metadata) || is_allowed())
     });
@@ -183,7 +185,7 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     Attached {
         mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),
         aliases: count(aliases.len()),
-        rules: count(ctx.stores.rules.state_filter(of_domain).len()),
+        rules: count(ctx.stores.rules.filter(of_domain).len()),
     }
 }
 

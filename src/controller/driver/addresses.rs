@@ -65,7 +65,7 @@ pub(crate) fn wanted(object: &impl Addressed) -> Option<u64> {
 }
 
 /// An address in a domain; without `local` the catch-all.
-fn place(domain: &ObjectRef<EmailDomain>, local: Option<&str>) -> u64 {
+pub(crate) fn place(domain: &ObjectRef<EmailDomain>, local: Option<&str>) -> u64 {
     hashed(&(&domain.namespace, &domain.name, local.map(str::to_ascii_lowercase)))
 }
 

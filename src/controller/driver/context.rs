@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Resource;
-use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use crate::config::Settings;
@@ -28,6 +27,7 @@ use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::app_passwords::AppPasswords;
 use crate::kubernetes::object::{Object, key};
 use crate::kubernetes::secret_versions::SecretVersions;
+use crate::kubernetes::store::Store;
 use crate::kubernetes::stores::Stores;
 use crate::kubernetes::writer::Writer;
 use crate::mail::{Mark, Sinks};
@@ -117,7 +117,7 @@ impl Context {
         mark: &Mark,
         object: &impl Resource,
     ) -> Option<String> {
-        let owner = store.find(|owner| self.mark(owner).same_owner(mark))?;
+        let owner = store.all().find(|owner| self.mark(owner.as_ref()).same_owner(mark))?;
         let is_near = owner.meta().namespace == object.meta().namespace;
         let name = owner.meta().name.as_deref().filter(|_| is_near);
         Some(name.map_or("another object".to_owned(), |name| format!("the {} {name}", K::KIND)))

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
-use kube::runtime::controller::Error;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::controller::driver::context::Context;
-use crate::controller::driver::converge::Failed;
+use crate::crd::EmailMailbox;
 use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::{Change, Watched};
 
@@ -39,12 +38,10 @@ fn deleted<K: Object + 'static>(watched: &Watched<K>) -> impl Stream<Item = Arc<
 
 /// Forgets an object, by kind and name, that should be reconciled but no longer exists. Each deletion comes here, and
 /// so does each retry of an object that was deleted meanwhile.
-pub(crate) fn if_gone<T, Q>(ctx: &Context, result: &Result<T, Error<Failed, Q>>) {
-    let Err(Error::ObjectNotFound(gone)) = result else { return };
-    let (kind, namespace) = (&gone.dyntype.kind, gone.namespace.as_deref().unwrap_or_default());
-    ctx.backoff.succeeded(&format!("{kind}/{namespace}/{}", gone.name));
-    if kind == "EmailMailbox" {
-        ctx.backoff.succeeded(&format!("script/{namespace}/{}", gone.name));
-        ctx.backoff.succeeded(&format!("delivery/{namespace}/{}", gone.name));
+pub(crate) fn gone(ctx: &Context, kind: &str, namespace: &str, name: &str) {
+    ctx.backoff.succeeded(&format!("{kind}/{namespace}/{name}"));
+    if kind == EmailMailbox::KIND {
+        ctx.backoff.succeeded(&format!("script/{namespace}/{name}"));
+        ctx.backoff.succeeded(&format!("delivery/{namespace}/{name}"));
     }
 }

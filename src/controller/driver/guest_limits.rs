@@ -8,6 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::references;
 use crate::controller::driver::refers::{Refers, domain_of};
 use crate::controller::provision;
@@ -104,7 +105,7 @@ pub(crate) async fn mailbox(
     let lock = lock(ctx, object, domain).await;
     let has = have.map(|have| have.quota);
     let (mut others, mut counted) = (Vec::new(), HashSet::from([want.address.clone()]));
-    for other in ctx.stores.mailboxes.state_filter(|other| is_beside(other, object)) {
+    for other in ctx.stores.mailboxes.by_keys(in_namespace(object), |other| is_beside(other, object)) {
         let Ok(wanted) = desired::mailbox(&other.spec, &domain.spec, ctx.mark(other.as_ref())) else { continue };
         let there = match server.mailbox(&wanted.address, Age::Recent).await {
             // An incomplete mailbox counts as absent.
@@ -147,7 +148,7 @@ pub(crate) async fn alias(
     let Some(limits) = limits.filter(|_| is_guest(object, domain)) else { return Ok(Measured { _lock: None }) };
     let lock = lock(ctx, object, domain).await;
     let (mut others, mut counted) = (Vec::new(), HashSet::from([want.catch.clone()]));
-    for other in ctx.stores.aliases.state_filter(|other| is_beside(other, object)) {
+    for other in ctx.stores.aliases.by_keys(in_namespace(object), |other| is_beside(other, object)) {
         let Ok(catch) = desired::alias_catch(&other.spec, &domain.spec) else { continue };
         let mark = ctx.mark(other.as_ref());
         let there = server.alias(&catch, Age::Recent).await?;
@@ -193,6 +194,10 @@ fn is_limited_guest(ctx: &Context, object: &EmailMailbox, domain: &EmailDomain) 
 async fn lock(ctx: &Context, object: &impl Resource, domain: &EmailDomain) -> OwnedMutexGuard<()> {
     let (guest, owner) = (object.meta().namespace.as_deref().unwrap_or_default(), domain.metadata.namespace.as_deref());
     ctx.guest_locks.lock(&format!("{}/{}/{guest}", owner.unwrap_or_default(), domain.name_any())).await
+}
+
+fn in_namespace(object: &impl Resource) -> Key<'_> {
+    Key::Namespace(object.meta().namespace.as_deref().unwrap_or_default())
 }
 
 /// Whether another object has the same namespace and domain, and stays.

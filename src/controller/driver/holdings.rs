@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use crate::controller::driver::context::Context;
+use crate::controller::driver::index::Key;
 use crate::crd::{DEFAULT_SERVER, EmailAlias, EmailDomain, EmailMailbox};
 use crate::desired;
 use crate::mail::{Address, Catch};
@@ -40,7 +41,7 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
     }
     let is_beside = |other: &ObjectMeta| other.namespace.as_deref() == namespace;
     let is_there = |on: Option<&String>| on.map_or(DEFAULT_SERVER, String::as_str) == server;
-    let domains = ctx.stores.domains.state_filter(|other| {
+    let domains = ctx.stores.domains.filter(|other| {
         is_beside(&other.metadata) && other.spec.server == server && other.metadata.deletion_timestamp.is_none()
     });
     for domain in domains {
@@ -48,7 +49,8 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
             holdings.add_domain(name, held);
         }
     }
-    let mailboxes = ctx.stores.mailboxes.state_filter(|other| is_beside(&other.metadata));
+    let mailboxes =
+        ctx.stores.mailboxes.by_keys(Key::Namespace(namespace.unwrap_or_default()), |other| is_beside(&other.metadata));
     for mailbox in mailboxes {
         let status = mailbox.status.as_ref().filter(|status| is_there(status.server.as_ref()));
         let address = status.and_then(|status| Address::parse(status.address.as_deref()?).ok());
@@ -56,7 +58,8 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
             holdings.add_address(address, held);
         }
     }
-    let aliases = ctx.stores.aliases.state_filter(|other| is_beside(&other.metadata));
+    let aliases =
+        ctx.stores.aliases.by_keys(Key::Namespace(namespace.unwrap_or_default()), |other| is_beside(&other.metadata));
     for alias in aliases {
         let status = alias.status.as_ref().filter(|status| is_there(status.server.as_ref()));
         let catch = status.and_then(|status| Catch::parse(status.address.as_deref()?).ok());

@@ -1,21 +1,20 @@
 //! What surrounds every reconcile: its trigger, the object in its log lines, its count and its time.
 
-use std::future::{Future, Ready};
-use std::sync::Arc;
+use std::future::Future;
 use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use kube::Resource;
-use kube::runtime::controller::Error;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use tracing::Instrument;
 
 use crate::controller::driver::action::Action;
 use crate::controller::driver::converge::Failed;
 use crate::controller::servers::Servers;
 use crate::controller::triggers::changes::Own;
-use crate::crd::{EmailDomain, EmailMailbox};
+use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
 use crate::kubernetes::object::Object;
+use crate::kubernetes::store::Store;
 use crate::kubernetes::stores::Stores;
 use crate::outcome::Outcome;
 use crate::status::Conditioned;
@@ -65,7 +64,7 @@ pub(crate) fn counted_own<K: Object + 'static>(
     own: impl Stream<Item = Own<K>> + Send + 'static,
 ) -> impl Stream<Item = Own<K>> + Send + 'static {
     let queue = metrics.queue().clone();
-    own.inspect(move |own| queue.triggered(driver, key(own.object.as_ref())))
+    own.inspect(move |own| queue.triggered(driver, key_of(own.object.namespace.as_deref(), &own.object.name)))
 }
 
 /// Counts all objects as triggered.
@@ -76,15 +75,11 @@ pub(crate) fn counted_all<K: Object + 'static>(
     triggers: impl Stream<Item = ()> + Send + 'static,
 ) -> impl Stream<Item = ()> + Send + 'static {
     let queue = metrics.queue().clone();
-    triggers.inspect(move |()| store.state().iter().for_each(|object| queue.triggered(driver, key(object.as_ref()))))
-}
-
-/// Counts a triggered object that no longer exists as done.
-pub(crate) fn ended<Q>(metrics: &Metrics, driver: &'static str, result: Result<(), Error<Failed, Q>>) -> Ready<()> {
-    if let Err(Error::ObjectNotFound(gone)) = result {
-        metrics.queue().deleted(driver, &key_of(gone.namespace.as_deref(), &gone.name));
-    }
-    std::future::ready(())
+    triggers.inspect(move |()| {
+        for object in store.references() {
+            queue.triggered(driver, key_of(object.namespace.as_deref(), &object.name));
+        }
+    })
 }
 
 fn key(object: &impl Resource) -> Key {
@@ -99,30 +94,28 @@ fn key_of(namespace: Option<&str>, name: &str) -> Key {
 pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
     let breakers = servers.reachable().into_iter().map(|(name, server)| (name, server.client().breaker())).collect();
     let mut counts = Counts { breakers, ..Counts::default() };
-    count(&mut counts, stores.domains.state());
     let now = crate::clock::now();
-    for mailbox in stores.mailboxes.state() {
-        let recreated = mailbox.status.as_ref().and_then(|status| status.recreated.as_ref());
-        counts.count_recreated(EmailMailbox::KIND, recreated, &now);
-    }
-    for domain in stores.domains.state() {
+    count(&mut counts, &stores.domains, |counts, domain, conditions| {
         let recreated = domain.status.as_ref().and_then(|status| status.recreated.as_ref());
         counts.count_recreated(EmailDomain::KIND, recreated, &now);
-        counts.count_dns(domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
-    }
-    count(&mut counts, stores.mailboxes.state());
-    for mailbox in stores.mailboxes.state() {
-        counts.count_quota(mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
-    }
-    count(&mut counts, stores.aliases.state());
-    count(&mut counts, stores.rules.state());
+        counts.count_dns(conditions);
+    });
+    count(&mut counts, &stores.mailboxes, |counts, mailbox, conditions| {
+        let recreated = mailbox.status.as_ref().and_then(|status| status.recreated.as_ref());
+        counts.count_recreated(EmailMailbox::KIND, recreated, &now);
+        counts.count_quota(conditions);
+    });
+    count(&mut counts, &stores.aliases, |_, _, _| {});
+    count(&mut counts, &stores.rules, |_, _, _| {});
     counts
 }
 
-fn count<K: Object>(counts: &mut Counts, objects: Vec<Arc<K>>) {
+/// Counts each object of a store by its conditions, and what is particular to its kind.
+fn count<K: Object>(counts: &mut Counts, store: &Store<K>, particular: impl Fn(&mut Counts, &K, &[StatusCondition])) {
     counts.of_kind(K::KIND);
-    for object in objects {
+    for object in store.all() {
         let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
         counts.count(K::KIND, conditions, object.meta().deletion_timestamp.is_some());
+        particular(counts, &object, conditions);
     }
 }

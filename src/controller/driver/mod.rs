@@ -10,6 +10,7 @@ pub(crate) mod drift;
 pub(crate) mod forget;
 pub(crate) mod guest_limits;
 pub(crate) mod holdings;
+pub(crate) mod index;
 pub(crate) mod measure;
 pub(crate) mod named;
 pub(crate) mod policies;

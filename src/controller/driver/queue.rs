@@ -1,6 +1,5 @@
 //! One driver: which objects it reconciles, on which triggers, how many at a time, and in which order.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,8 +8,6 @@ use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::{BoxStream, select, select_all};
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
-use kube::runtime::applier;
-use kube::runtime::controller::{self, Error};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::sync::Semaphore;
@@ -77,47 +74,56 @@ where
     K: Object + 'static,
     F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
 {
-    let config = controller::Config::default().concurrency(driver.concurrency);
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
     let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
     let room = Arc::new(Semaphore::new(QUEUE));
     let own = measure::counted_own(&metrics, kind, changes::own_of(watched, driver.matters));
-    let own = changes::paced_at_start(own, room.clone()).map(|own| ObjectRef::from_obj(own.object.as_ref()));
+    let own = changes::paced_at_start(own, room.clone()).map(|own| own.object);
     let others = measure::counted_triggers(&metrics, kind, select_all(driver.triggers));
     let all = measure::counted_all(&metrics, kind, store.clone(), ctx.servers.changes());
     let all_of = store.clone();
-    let all = all.flat_map(move |()| {
-        stream::iter(all_of.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
-    });
+    let all = all.flat_map(move |()| stream::iter(all_of.references()));
     let (requeue, later) = unbounded();
     let due = due(select_all([own.boxed(), others.boxed(), all.boxed()]), later);
     let due = due.take_until(shutdown::requested(ctx.ending.clone()));
-    let queue = slots.in_turn(scheduler(due)).map(Ok::<_, Infallible>);
-    let run = move |object: Arc<K>, ctx: Arc<Context>| {
-        let tenant = object.namespace().unwrap_or_default();
-        let work = measured(object, ctx, room.clone(), kind, reconcile, requeue.clone());
-        // Each runs on its own task, which ends with the driver.
-        let work = AbortOnDropHandle::new(tokio::spawn(fair::as_tenant(tenant, work)));
-        Box::pin(async move {
-            match work.await {
-                Ok(done) => done,
+    let queue = slots.in_turn(scheduler(due));
+    let ctx = ctx.clone();
+    let run = move |due: ObjectRef<K>| {
+        let (ctx, store, room, requeue) = (ctx.clone(), store.clone(), room.clone(), requeue.clone());
+        async move {
+            // Objects that are not listed yet must not count as missing.
+            ctx.stores.ready().await;
+            let Some(object) = store.get(&due) else { return (due, Found::Gone) };
+            let tenant = object.namespace().unwrap_or_default();
+            let work = measured(object, ctx, room, kind, reconcile, requeue);
+            // Each runs on its own task, which ends with the driver.
+            match AbortOnDropHandle::new(tokio::spawn(fair::as_tenant(tenant, work))).await {
+                Ok(()) => (due, Found::Reconciled),
                 Err(failed) => match failed.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
                     // Only the end of the driver cancels it.
                     Err(_) => std::future::pending().await,
                 },
             }
-        })
-    };
-    let wait = |_, _: &Failed, _| controller::Action::await_change();
-    let running = applier(run, wait, ctx.clone(), store, queue, config).for_each(move |result| {
-        if let Some((namespace, name)) = ended(&result) {
-            slots.done(&namespace, &name);
         }
-        forget::if_gone(&ending, &result);
-        measure::ended(&metrics, kind, result.map(|_| ()))
+    };
+    let running = queue.map(run).buffer_unordered(usize::from(driver.concurrency)).for_each(move |(object, found)| {
+        let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), object.name.as_str());
+        slots.done(namespace, name);
+        if found == Found::Gone {
+            forget::gone(&ending, K::KIND, namespace, name);
+            metrics.queue().deleted(kind, &(namespace.to_owned(), name.to_owned()));
+        }
+        std::future::ready(())
     });
     Box::pin(running)
+}
+
+/// Whether a due object existed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Reconciled,
+    Gone,
 }
 
 /// What is due now, and what is due later.
@@ -129,17 +135,7 @@ fn due<K: Object + 'static>(
     select(now, later).boxed()
 }
 
-/// Namespace and name of an object whose reconcile ended, successfully or not.
-fn ended<K: Object, T, Q>(result: &Result<(ObjectRef<K>, T), Error<Failed, Q>>) -> Option<(String, String)> {
-    let (namespace, name) = match result {
-        Ok((object, _)) => (&object.namespace, &object.name),
-        Err(Error::ObjectNotFound(object) | Error::ReconcilerFailed(_, object)) => (&object.namespace, &object.name),
-        Err(Error::QueueError(_) | Error::RunnerError(_)) => return None,
-    };
-    Some((namespace.clone().unwrap_or_default(), name.clone()))
-}
-
-/// Counts and times a reconcile after all lists that it depends on are complete, and schedules the next one.
+/// Counts and times a reconcile, and schedules the next one.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -147,13 +143,10 @@ async fn measured<K, F>(
     kind: &'static str,
     reconcile: Reconcile<K, F>,
     requeue: Requeue<K>,
-) -> Result<controller::Action, Failed>
-where
+) where
     K: Object,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
 {
-    // Objects that are not listed yet must not count as missing.
-    ctx.stores.ready().await;
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
     }
@@ -173,5 +166,4 @@ where
         // This fails only after the driver has ended.
         let _ = requeue.unbounded_send(ScheduleRequest { message: ObjectRef::from_obj(object.as_ref()), run_at });
     }
-    done.map(|_| controller::Action::await_change())
 }

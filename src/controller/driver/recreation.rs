@@ -124,7 +124,7 @@ async fn count(ctx: &Context, name: &str, server: &Inventory) -> Result<Vanished
             (name, DomainCounts { shown: Some(held), ..DomainCounts::default() })
         })
         .collect();
-    for domain in ctx.stores.domains.state_filter(|domain| domain.spec.server == name) {
+    for domain in ctx.stores.domains.filter(|domain| domain.spec.server == name) {
         let status = domain.status.as_ref().filter(|status| status.synced_generation.is_some());
         let known = status.and_then(|status| DomainName::parse(status.domain.as_deref()?).ok());
         if let Some(known) = known.filter(|_| domain.metadata.deletion_timestamp.is_none()) {
@@ -132,7 +132,7 @@ async fn count(ctx: &Context, name: &str, server: &Inventory) -> Result<Vanished
         }
     }
     let is_here = |on: Option<&str>| on.unwrap_or(DEFAULT_SERVER) == name;
-    for mailbox in ctx.stores.mailboxes.state() {
+    for mailbox in ctx.stores.mailboxes.all() {
         let status = mailbox.status.as_ref().filter(|status| is_here(status.server.as_deref()));
         let synced = status.filter(|status| status.synced_generation.is_some());
         let Some(catch) = synced.and_then(|status| Catch::parse(status.address.as_deref()?).ok()) else { continue };
@@ -142,7 +142,7 @@ async fn count(ctx: &Context, name: &str, server: &Inventory) -> Result<Vanished
             counts.seen_missing.mailboxes += usize::from(server.misses_mailbox(&catch));
         }
     }
-    for alias in ctx.stores.aliases.state() {
+    for alias in ctx.stores.aliases.all() {
         let status = alias.status.as_ref().filter(|status| is_here(status.server.as_deref()));
         let synced = status.filter(|status| status.synced_generation.is_some());
         let Some(catch) = synced.and_then(|status| Catch::parse(status.address.as_deref()?).ok()) else { continue };

@@ -3,10 +3,11 @@
 
 use kube::Resource;
 
-use crate::controller::driver::addresses::Addressed;
+use crate::controller::driver::addresses::{Addressed, place};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
 use crate::controller::driver::holdings;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::refers::domain_of;
 use crate::crd::{AllowedNamespaces, EmailDomain, NamespacesFrom};
 use crate::inventory::Inventory;
@@ -24,8 +25,11 @@ pub(crate) fn may_have(ctx: &Context, object: &impl Addressed, domain: &EmailDom
         return Ok(());
     }
     let is_base = |local: &str| local.eq_ignore_ascii_case(base);
-    let mailbox = ctx.stores.mailboxes.state_filter(|m| is_in_domain_of(m, object, is_base) && is_beside(object, m));
-    let alias = ctx.stores.aliases.state_filter(|a| is_in_domain_of(a, object, is_base) && is_beside(object, a));
+    let Some(home) = domain_of(object) else { return Ok(()) };
+    let at_base = Key::Wanted(place(&home, Some(base)));
+    let mailbox =
+        ctx.stores.mailboxes.by_keys(at_base, |m| is_in_domain_of(m, object, is_base) && is_beside(object, m));
+    let alias = ctx.stores.aliases.by_keys(at_base, |a| is_in_domain_of(a, object, is_base) && is_beside(object, a));
     let mailbox = mailbox.iter().filter_map(|mailbox| holdings::of_mailbox(mailbox)).max();
     let held = mailbox.max(alias.iter().filter_map(|alias| holdings::of_alias(alias)).max());
     match held {
@@ -55,18 +59,19 @@ pub(crate) fn is_free<K: Addressed>(ctx: &Context, object: &K, domain: &EmailDom
     if !has_guests(domain.spec.allowed_namespaces.as_ref()) {
         return Ok(());
     }
+    let base = local.to_lowercase();
     let is_subaddress = |theirs: &str| base_of(theirs).is_some_and(|base| base.eq_ignore_ascii_case(local));
-    let mailbox = ctx.stores.mailboxes.find(|other| {
+    let mailbox = ctx.stores.mailboxes.has(Key::Base(&base), |other| {
         is_in_domain_of(other, object, is_subaddress)
             && !is_beside(object, other)
             && holdings::of_mailbox(other) > Some(Held::Wanted)
     });
-    let alias = ctx.stores.aliases.find(|other| {
+    let alias = ctx.stores.aliases.has(Key::Base(&base), |other| {
         is_in_domain_of(other, object, is_subaddress)
             && !is_beside(object, other)
             && holdings::of_alias(other) > Some(Held::Wanted)
     });
-    if mailbox.is_none() && alias.is_none() {
+    if !mailbox && !alias {
         return Ok(());
     }
     let message = format!(

@@ -13,12 +13,15 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use crate::controller::driver::action::Action;
+use crate::controller::driver::addresses::place;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::refers::belongs_to;
 use crate::crd::{EmailDomain, EmailMailbox, ProvisionedStatus, RefusedNamespace, RefusedReason};
 use crate::gates::Gate;
 use crate::kubernetes::object::is_paused;
+use crate::kubernetes::store::IndexKeys;
 use crate::outcome::{Outcome, Reason, Why};
 use crate::status::Provisioning;
 use crate::tenancy::{self, Decision, Entitlement, Facts, Reserved, Step, decide, is_placed, provisioned_name};
@@ -86,11 +89,15 @@ fn is_leaving(domain: &EmailDomain) -> bool {
 fn decision(ctx: &Context, domain: &EmailDomain) -> Option<Decision> {
     let (namespace, name, ours) = (domain.namespace(), domain.name_any(), provisioned_name(domain));
     let is_about = |m: &EmailMailbox| m.name_any() == ours || belongs_to(m, namespace.as_deref(), &name);
+    let of_domain = Key::Domain(namespace.as_deref().unwrap_or_default(), &name);
     Some(decide(&Facts {
         domain,
-        namespaces: &ctx.stores.namespaces.as_ref()?.state(),
-        mailboxes: &ctx.stores.mailboxes.state_filter(is_about),
-        aliases: &ctx.stores.aliases.state_filter(|a| belongs_to(a, namespace.as_deref(), &name)),
+        namespaces: &ctx.stores.namespaces.as_ref()?.all().collect::<Vec<_>>(),
+        mailboxes: &ctx
+            .stores
+            .mailboxes
+            .by_keys([of_domain, Key::Name(&ours)].into_iter().collect::<IndexKeys>(), is_about),
+        aliases: &ctx.stores.aliases.by_keys(of_domain, |a| belongs_to(a, namespace.as_deref(), &name)),
         reserved: &ctx.reserved,
     }))
 }
@@ -204,14 +211,15 @@ pub(crate) fn entitlement(ctx: &Context, mailbox: &EmailMailbox) -> Option<(Arc<
             let local = mailbox.spec.local_part.to_lowercase();
             let (namespace, name) = (domain.namespace(), domain.name_any());
             let is_same = |said: &str| said.to_lowercase() == local;
+            let wanted = Key::Wanted(place(&ObjectRef::from_obj(domain.as_ref()), Some(&local)));
             let mailboxes = ctx
                 .stores
                 .mailboxes
-                .state_filter(|m| is_same(&m.spec.local_part) && belongs_to(m, namespace.as_deref(), &name));
-            let aliases = ctx.stores.aliases.state_filter(|a| {
+                .by_keys(wanted, |m| is_same(&m.spec.local_part) && belongs_to(m, namespace.as_deref(), &name));
+            let aliases = ctx.stores.aliases.by_keys(wanted, |a| {
                 a.spec.local_part.as_deref().is_some_and(is_same) && belongs_to(a, namespace.as_deref(), &name)
             });
-            judged(&ctx.reserved, &domain, mailbox, (&namespaces.state_filter(asks), &mailboxes, &aliases))
+            judged(&ctx.reserved, &domain, mailbox, (&namespaces.filter(asks), &mailboxes, &aliases))
         }
     };
     Some((domain, entitlement))

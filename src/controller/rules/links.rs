@@ -24,10 +24,8 @@ use crate::status::{self, Conditioned};
 
 /// The current links between all rules.
 pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
-    let rules: Vec<Arc<EmailForwardingRule>> = ctx
-        .stores
-        .rules
-        .state_filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(ctx, rule));
+    let rules: Vec<Arc<EmailForwardingRule>> =
+        ctx.stores.rules.filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(ctx, rule));
     // Without rules nothing can be left out, so the objects need no search.
     let state = if rules.is_empty() { 0 } else { state(ctx, &rules) };
     if let Some(known) = ctx.links.of(state) {
@@ -44,15 +42,8 @@ fn state(ctx: &Context, rules: &[Arc<EmailForwardingRule>]) -> u64 {
     for rule in rules {
         (&rule.metadata.uid, rule.metadata.generation).hash(&mut hasher);
     }
-    for alias in ctx.stores.aliases.state() {
-        let meta = &alias.metadata;
-        (&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), holdings::of_alias(&alias)).hash(&mut hasher);
-    }
-    for mailbox in ctx.stores.mailboxes.state() {
-        let meta = &mailbox.metadata;
-        (&meta.uid, meta.deletion_timestamp.is_some(), holdings::of_mailbox(&mailbox)).hash(&mut hasher);
-    }
-    for domain in ctx.stores.domains.state() {
+    (ctx.stores.aliases.fingerprint(), ctx.stores.mailboxes.fingerprint()).hash(&mut hasher);
+    for domain in ctx.stores.domains.all() {
         (&domain.metadata.uid, domain.metadata.generation, is_owner(ctx, &domain)).hash(&mut hasher);
     }
     Arc::as_ptr(&ctx.sinks.borrow()).hash(&mut hasher);

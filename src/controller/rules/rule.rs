@@ -9,6 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use crate::controller::driver::action::Action;
 use crate::controller::driver::context::{self, Context};
 use crate::controller::driver::converge::{Failed, Stop, finish_deletion, may_remove_all, outcome};
+use crate::controller::driver::index::Key;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::controller::rules::rule_set::Place;
@@ -92,7 +93,10 @@ async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus
     }
     let uid = object.uid().unwrap_or_default();
     let namespace = object.namespace();
-    let holding = ctx.stores.mailboxes.state_filter(|mailbox| mailbox.namespace() == namespace);
+    let holding = ctx
+        .stores
+        .mailboxes
+        .by_keys(Key::Namespace(namespace.as_deref().unwrap_or_default()), |mailbox| mailbox.namespace() == namespace);
     let holding = holding.into_iter().filter_map(|mailbox| {
         let script = ctx.writer.script_status(&mailbox).filter(|script| status::holds(script, &uid))?;
         Some((mailbox, script))

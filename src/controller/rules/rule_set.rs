@@ -71,7 +71,7 @@ pub(crate) struct RuleSet {
 
 /// The current rules of a mailbox.
 pub(crate) async fn of(ctx: &Context, place: &Place) -> RuleSet {
-    let all = ctx.stores.rules.state_filter(|rule| place.has(rule));
+    let all = ctx.stores.rules.filter(|rule| place.has(rule));
     if all.is_empty() {
         return RuleSet::default();
     }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use crate::controller::driver::context::Context;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::crd::{DeletionPolicy, EmailForwardingRule, EmailMailbox};
 use crate::desired;
+use crate::kubernetes::store::IndexKeys;
 use crate::mail::rule::Rule;
 use crate::mail::{Address, Sinks};
 use crate::outcome::{Reason, Why};
@@ -54,8 +56,16 @@ pub(crate) fn mailboxes(ctx: &Context, rule: &EmailForwardingRule) -> Vec<(Arc<E
     let is_of = |mailbox: &EmailMailbox| {
         mailbox.metadata.deletion_timestamp.is_none() && applies(rule, mailbox) && mailbox.namespace() == namespace
     };
-    let found = ctx.stores.mailboxes.state_filter(is_of);
+    let found = ctx.stores.mailboxes.by_keys(keys(rule), is_of);
     found.into_iter().filter_map(|mailbox| Some((mailbox.clone(), references::address(ctx, &mailbox)?))).collect()
+}
+
+/// The keys of the mailboxes to which the rule may apply.
+pub(crate) fn keys(rule: &EmailForwardingRule) -> IndexKeys {
+    let own = rule.metadata.namespace.as_deref().unwrap_or_default();
+    let one = rule.spec.mailbox_ref.iter().map(|mailbox| Key::Name(&mailbox.name));
+    let all = rule.spec.domain_ref.iter().map(|domain| Key::Domain(domain.namespace_from(own), &domain.name));
+    one.chain(all).collect()
 }
 
 /// Whether the rule applies to the mailbox, if both are in one namespace.

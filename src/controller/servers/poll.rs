@@ -73,14 +73,14 @@ impl Poll {
 
 /// Counts the objects on a server, by domain.
 pub(crate) fn counts_by_domain(stores: &Stores, server: &str) -> ObjectCounts {
-    let domains = stores.domains.state_filter(|domain| domain.spec.server == server).len();
+    let domains = stores.domains.filter(|domain| domain.spec.server == server).len();
     let mut counts = ObjectCounts { domains, ..ObjectCounts::default() };
     let is_there = |on: Option<&str>| on.unwrap_or(DEFAULT_SERVER) == server;
-    for mailbox in stores.mailboxes.state() {
+    for mailbox in stores.mailboxes.all() {
         let status = mailbox.status.as_ref().filter(|status| is_there(status.server.as_deref()));
         count(&mut counts.mailboxes, status.and_then(|status| status.address.as_deref()));
     }
-    for alias in stores.aliases.state() {
+    for alias in stores.aliases.all() {
         let status = alias.status.as_ref().filter(|status| is_there(status.server.as_deref()));
         count(&mut counts.aliases, status.and_then(|status| status.address.as_deref()));
     }

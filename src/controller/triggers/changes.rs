@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Semaphore;
 
 use crate::controller::driver::holdings;
@@ -18,6 +18,7 @@ use crate::crd::{
 };
 use crate::hash::hashed;
 use crate::kubernetes::object::{annotation, is_paused};
+use crate::kubernetes::store::{Store, Stored};
 use crate::kubernetes::stores::{Change, Watched};
 use crate::status;
 
@@ -33,26 +34,26 @@ const PAUSE: u32 = 49;
 const SHORT: Duration = Duration::from_millis(1);
 
 /// One of a driver's own objects that is due.
-pub(crate) struct Own<K> {
-    pub(crate) object: Arc<K>,
+pub(crate) struct Own<K: Stored> {
+    pub(crate) object: ObjectRef<K>,
     /// It existed when the operator started.
     was_listed: bool,
 }
 
 /// The objects of a driver whose `matters` changed, and deleted ones.
-pub(crate) fn own_of<K>(watched: &Watched<K>, matters: fn(&K) -> u64) -> impl Stream<Item = Own<K>> + Send + 'static
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+pub(crate) fn own_of<K: Stored>(
+    watched: &Watched<K>,
+    matters: fn(&K) -> u64,
+) -> impl Stream<Item = Own<K>> + Send + 'static {
     watched.subscribe(move |change| {
-        let object = change.changed(matters)?.clone();
+        let object = ObjectRef::from_obj(change.changed(matters)?.as_ref());
         Some(Own { object, was_listed: matches!(change, Change::Listed(_)) })
     })
 }
 
 /// Forwards the objects that existed at the start when there is room, which each reconcile makes, and everything else
 /// at once. If no room appears for a second, it continues: a deleted object makes none.
-pub(crate) fn paced_at_start<K: Send + Sync + 'static>(
+pub(crate) fn paced_at_start<K: Stored>(
     events: impl Stream<Item = Own<K>> + Send + 'static,
     room: Arc<Semaphore>,
 ) -> impl Stream<Item = Own<K>> + Send {
@@ -90,18 +91,17 @@ where
 }
 
 /// Every object once in each `time`, spread over it. A timer for each object would need as much memory as the object.
-pub(crate) fn in_turn<K>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+pub(crate) fn in_turn<K: Stored>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>> {
     let each = time / SHARES;
     let shares = stream::unfold(0, move |share| async move {
         tokio::time::sleep(each).await;
         Some((share, (share + 1) % SHARES))
     });
     let of_share = move |share: u32| {
-        let is_in = |object: &K| hashed(&object.meta().uid) % u64::from(SHARES) == u64::from(share);
-        stream::iter(store.state_filter(is_in).into_iter().map(|object| ObjectRef::from_obj(object.as_ref())))
+        let is_in = move |object: &ObjectRef<K>| {
+            hashed(&(&object.namespace, &object.name)) % u64::from(SHARES) == u64::from(share)
+        };
+        stream::iter(store.references().into_iter().filter(is_in))
     };
     shares.flat_map(of_share).boxed()
 }
@@ -304,27 +304,27 @@ mod tests {
     #[tokio::test]
     async fn what_was_there_at_the_start_waits_for_room_and_not_for_ever() {
         let room = Arc::new(Semaphore::new(1));
-        let own = |n: i64| Own { object: Arc::new(mailbox(n)), was_listed: n < 4 };
+        let own = |n: i64| Own { object: ObjectRef::new(&n.to_string()), was_listed: n < 4 };
         let mut events = Box::pin(paced_at_start(stream::iter((1..=4).map(own)), room.clone()));
         let next = async |events: &mut std::pin::Pin<Box<_>>| {
             let started = tokio::time::Instant::now();
             let own: Own<EmailMailbox> = StreamExt::next(events).await.unwrap();
-            (own.object.metadata.generation, started.elapsed() > PATIENCE / 2)
+            (own.object.name, started.elapsed() > PATIENCE / 2)
         };
-        assert_eq!(next(&mut events).await, (Some(1), false));
-        assert_eq!(next(&mut events).await, (Some(2), true));
+        assert_eq!(next(&mut events).await, ("1".to_owned(), false));
+        assert_eq!(next(&mut events).await, ("2".to_owned(), true));
         room.add_permits(1);
-        assert_eq!(next(&mut events).await, (Some(3), false));
-        assert_eq!(next(&mut events).await, (Some(4), false), "what comes later is handed on at once");
+        assert_eq!(next(&mut events).await, ("3".to_owned(), false));
+        assert_eq!(next(&mut events).await, ("4".to_owned(), false), "what comes later is handed on at once");
     }
 
     #[tokio::test]
     async fn everything_has_its_turn_once_in_each_round() {
-        let (reader, mut writer) = kube::runtime::reflector::store::<EmailMailbox>();
+        let (reader, mut writer) = crate::kubernetes::store::store::<EmailMailbox>();
         for name in ["a", "b", "c"] {
             let mut mailbox = mailbox(1);
             (mailbox.metadata.name, mailbox.metadata.uid) = (Some(name.into()), Some(format!("uid of {name}")));
-            writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(mailbox));
+            writer.apply(kube::runtime::watcher::Event::Apply(mailbox));
         }
         let turns: Vec<_> =
             in_turn(reader, Duration::from_millis(64)).take(6).map(|mailbox| mailbox.name).collect().await;

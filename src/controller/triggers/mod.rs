@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use crate::controller::driver::addresses::{Addressed, reported, wanted};
 use crate::controller::driver::context::Context;
+use crate::controller::driver::index::{Key, is_left_out};
 use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
 use crate::controller::mailbox::senders;
@@ -28,10 +29,10 @@ use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
 use crate::inventory::Moved;
 use crate::kubernetes::object::Object;
+use crate::kubernetes::store::{IndexKey, IndexKeys, Store, Stored};
 use crate::kubernetes::stores::Watched;
 use crate::mail::DomainName;
-use crate::outcome::Reason;
-use crate::status::{self, Conditioned};
+use crate::status::Conditioned;
 
 /// When forwarding loops are checked.
 const RELINK: Delay = Delay { quiet: Duration::from_millis(100), most: Duration::from_millis(500) };
@@ -51,18 +52,23 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
         .stores
         .rules
         .subscribe(move |change| domain_of_rule(change.changed_since_start(changes::for_links)?, &of_rule));
-    let moved = changed_on_mailcow(ctx, domains, |moved, domain| {
-        domain
-            .status
-            .as_ref()
-            .and_then(|status| status.domain.as_ref())
-            .is_some_and(|name| moved.domains.contains(name))
-    });
+    let moved = changed_on_mailcow(
+        ctx,
+        domains,
+        |_| IndexKeys::default(),
+        |moved, domain| {
+            domain
+                .status
+                .as_ref()
+                .and_then(|status| status.domain.as_ref())
+                .is_some_and(|name| moved.domains.contains(name))
+        },
+    );
     let name = |domain: &EmailDomain| desired::domain_name(&domain.spec).ok();
     let is_rival = |names: &HashSet<DomainName>, domain: &EmailDomain| {
         desired::domain_name(&domain.spec).is_ok_and(|name| names.contains(&name))
     };
-    let rivals = all_matching(domains, changes::domain_for_rivals, domains.store(), name, is_rival);
+    let rivals = all_matching(domains, changes::domain_for_rivals, domains.store(), name, no_keys, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
     let of_count = domains.store();
     let delay = move |domain: &ObjectRef<EmailDomain>| match of_count.get(domain) {
@@ -98,7 +104,8 @@ fn of_namespaces<K: Object + 'static>(ctx: &Context, store: &Store<K>) -> Option
     let namespaces = ctx.stores.namespaces.as_ref()?;
     let name = |namespace: &PartialObjectMeta<Namespace>| namespace.metadata.name.clone();
     let is_in = |names: &HashSet<String>, object: &K| object.namespace().is_some_and(|of| names.contains(&of));
-    Some(all_matching(namespaces, changes::namespace, store.clone(), name, is_in))
+    let key = |name: &String| vec![Key::Namespace(name).into()];
+    Some(all_matching(namespaces, changes::namespace, store.clone(), name, key, is_in))
 }
 
 /// An object's namespace and name.
@@ -110,15 +117,22 @@ fn name_of(object: &impl ResourceExt) -> Option<(String, String)> {
 fn changed_on_mailcow<K: Object + 'static>(
     ctx: &Context,
     store: &Store<K>,
+    keys: fn(&Moved) -> IndexKeys,
     is_about: fn(&Moved, &K) -> bool,
 ) -> Triggers<K> {
     let store = store.clone();
     let concerned = move |changes: Vec<Arc<Moved>>| {
         let mut moved = Moved::default();
         moved.extend(changes);
-        references_of(&store.state_filter(|object| is_about(&moved, object)))
+        references_of(&store.by_keys(keys(&moved), |object| is_about(&moved, object)))
     };
     in_batches(ctx.mailcow_changes.subscribe(), concerned)
+}
+
+/// The keys of the mailboxes and aliases whose entries were changed on Mailcow.
+fn moved_keys(moved: &Moved) -> IndexKeys {
+    let addresses = moved.mailboxes.iter().chain(&moved.aliases).map(|address| Key::Address(address));
+    addresses.chain(moved.made.iter().map(|domain| Key::DomainName(domain))).collect()
 }
 
 /// Triggers of domains with automatic mailboxes: namespaces, and objects that use names in the domain.
@@ -126,11 +140,12 @@ pub(crate) fn of_provisioning(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> 
     let domains = &ctx.stores.domains;
     let namespaces = ctx.stores.namespaces.as_ref().map(|namespaces| {
         let provides = |_: &Vec<()>, domain: &EmailDomain| domain.spec.auto_provision.is_some();
-        all_matching(namespaces, changes::namespace_for_provision, domains.store(), |_| Some(()), provides)
+        all_matching(namespaces, changes::namespace_for_provision, domains.store(), |_| Some(()), no_keys, provides)
     });
     let mailboxes = &ctx.stores.mailboxes;
-    let mailboxes = all_matching(mailboxes, changes::mailbox_for_provision, domains.store(), home_of, makes_in);
-    let aliases = all_matching(&ctx.stores.aliases, changes::own, domains.store(), home_of, makes_in);
+    let mailboxes =
+        all_matching(mailboxes, changes::mailbox_for_provision, domains.store(), home_of, no_keys, makes_in);
+    let aliases = all_matching(&ctx.stores.aliases, changes::own, domains.store(), home_of, no_keys, makes_in);
     [mailboxes, aliases].into_iter().chain(namespaces).collect()
 }
 
@@ -152,7 +167,7 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let secrets = secrets::changed(&ctx.secret_versions, mailboxes.store());
     let turns = in_turn(mailboxes.store(), ctx.settings.resync);
-    let moved = changed_on_mailcow(ctx, mailboxes, |moved, mailbox| {
+    let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, |moved, mailbox| {
         let senders = || mailbox.spec.sender_acl.iter().flatten().map(|entry| entry.to_lowercase());
         mailbox_moved(moved, mailbox)
             || senders().any(|it| moved.aliases.contains(&it) || moved.mailboxes.contains(&it))
@@ -175,7 +190,9 @@ fn sender_domains(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     let may_name = |namespaces: &HashSet<String>, mailbox: &EmailMailbox| {
         !senders::named(mailbox).is_empty() && mailbox.namespace().is_some_and(|own| namespaces.contains(&own))
     };
-    all_matching(&ctx.stores.domains, changes::domain_for_senders, ctx.stores.mailboxes.store(), namespace, may_name)
+    let key = |namespace: &String| vec![Key::Sends(namespace).into()];
+    let mailboxes = ctx.stores.mailboxes.store();
+    all_matching(&ctx.stores.domains, changes::domain_for_senders, mailboxes, namespace, key, may_name)
 }
 
 /// Namespace and address of mailboxes and aliases that were added or removed.
@@ -191,9 +208,15 @@ fn of_neighbours<K: Object + 'static>(
     let of_alias = |alias: &EmailAlias| Some((alias.namespace()?, alias.status.as_ref()?.address.clone()?));
     let (mailboxes, aliases) = (&ctx.stores.mailboxes, &ctx.stores.aliases);
     [
-        all_matching(mailboxes, changes::mailbox_for_neighbours, store.clone(), of_mailbox, matters),
-        all_matching(aliases, changes::alias_for_neighbours, store.clone(), of_alias, matters),
+        all_matching(mailboxes, changes::mailbox_for_neighbours, store.clone(), of_mailbox, neighbour_keys, matters),
+        all_matching(aliases, changes::alias_for_neighbours, store.clone(), of_alias, neighbour_keys, matters),
     ]
+}
+
+/// The keys of the objects that depend on an address.
+fn neighbour_keys((_, address): &(String, String)) -> Vec<IndexKey> {
+    let local = address.split_once('@').map(|(local, _)| Key::Base(local));
+    local.into_iter().chain([Key::Address(address)]).map(IndexKey::from).collect()
 }
 
 /// Whether the mailbox sends as one of these addresses, or its own address is a subaddress of one.
@@ -223,9 +246,13 @@ fn freed<K: Addressed + 'static, O: Addressed + 'static>(watched: &Watched<O>, s
         Some([wanted(object), reported(object)])
     });
     let waiting = move |addresses: Vec<[Option<u64>; 2]>| {
+        let keys = addresses.iter().flat_map(|[wanted, reported]| {
+            [wanted.map(Key::Wanted), reported.map(Key::Reported)].into_iter().flatten()
+        });
+        let keys: IndexKeys = keys.collect();
         let addresses: HashSet<u64> = addresses.into_iter().flatten().flatten().collect();
         let is_freed = |address: Option<u64>| address.is_some_and(|address| addresses.contains(&address));
-        references_of(&store.state_filter(|object| is_freed(wanted(object)) || is_freed(reported(object))))
+        references_of(&store.by_keys(keys, |object| is_freed(wanted(object)) || is_freed(reported(object))))
     };
     in_batches(deleted, waiting)
 }
@@ -242,16 +269,32 @@ fn is_in_made(moved: &Moved, address: &str) -> bool {
 
 /// The objects that belong to a domain that changed.
 fn of_their_domains<K: Object + Refers + 'static>(ctx: &Context, store: &Store<K>) -> Triggers<K> {
-    all_matching(&ctx.stores.domains, changes::domain_for_others, store.clone(), name_of, Names::contain_domain_of)
+    let (domains, is_of) = (&ctx.stores.domains, Names::contain_domain_of);
+    all_matching(domains, changes::domain_for_others, store.clone(), name_of, domain_keys, is_of)
+}
+
+/// The key of the objects of a domain.
+fn domain_keys((namespace, name): &(String, String)) -> Vec<IndexKey> {
+    vec![Key::Domain(namespace, name).into()]
+}
+
+/// The key of the objects that need a mailbox.
+fn mailbox_keys((namespace, name): &(String, String)) -> Vec<IndexKey> {
+    vec![Key::Mailbox(namespace, name).into()]
+}
+
+/// For stores without an index.
+fn no_keys<T>(_: &T) -> Vec<IndexKey> {
+    Vec::new()
 }
 
 /// Triggers of aliases: their domain and their mailboxes.
 pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
     let aliases = &ctx.stores.aliases;
     let mailboxes = &ctx.stores.mailboxes;
-    let mailboxes =
-        all_matching(mailboxes, changes::mailbox_for_others, aliases.store(), name_of, Names::contain_mailbox_of);
-    let moved = changed_on_mailcow(ctx, aliases, |moved, alias| {
+    let (of, is_of) = (changes::mailbox_for_others, Names::contain_mailbox_of);
+    let mailboxes = all_matching(mailboxes, of, aliases.store(), name_of, mailbox_keys, is_of);
+    let moved = changed_on_mailcow(ctx, aliases, moved_keys, |moved, alias| {
         let Some(status) = alias.status.as_ref() else { return false };
         let is_moved = |it: &String| moved.aliases.contains(it) || is_in_made(moved, it);
         // Mailcow removes a deleted mailbox from its aliases.
@@ -281,11 +324,7 @@ fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     let changed = stream::select(aliases, mailboxes);
     let concerned = move |changed: Vec<Option<Arc<EmailAlias>>>| {
         let changed: Vec<Arc<EmailAlias>> = changed.into_iter().flatten().collect();
-        let is_left_out = |alias: &EmailAlias| {
-            let conditions = alias.status.as_ref().map(Conditioned::conditions).unwrap_or_default();
-            status::ready(conditions).is_some_and(|ready| ready.reason == Reason::Conflict.as_str())
-        };
-        let left_out = ctx.stores.aliases.state_filter(is_left_out);
+        let left_out = ctx.stores.aliases.by_keys(Key::LeftOut, is_left_out);
         links::behind(&ctx, &changed).into_iter().chain(references_of(&left_out)).collect()
     };
     in_batches(changed, concerned)
@@ -299,7 +338,7 @@ pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         .flat_map(move |rule| stream::iter(scripts_of(&rule, &of_rule)))
         .boxed();
     let doubts = ctx.clone();
-    let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
+    let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, mailbox_moved);
     let moved = moved.inspect(move |mailbox| doubts.script_reads.forget(mailbox)).boxed();
     [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, of_links(ctx)]
         .into_iter()
@@ -316,11 +355,12 @@ pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         .boxed();
     let of_uid = mailboxes.store();
     let secrets = in_batches(ctx.app_passwords.changes().subscribe(), move |uids: Vec<String>| {
+        let keys: IndexKeys = uids.iter().map(|uid| Key::Uid(uid)).collect();
         let uids: HashSet<String> = uids.into_iter().collect();
         let is_of = |mailbox: &EmailMailbox| mailbox.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid));
-        references_of(&of_uid.state_filter(is_of))
+        references_of(&of_uid.by_keys(keys, is_of))
     });
-    let moved = changed_on_mailcow(ctx, mailboxes, mailbox_moved);
+    let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, mailbox_moved);
     [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, secrets]
         .into_iter()
         .chain(of_namespaces(ctx, mailboxes))
@@ -331,7 +371,7 @@ pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
 fn mailboxes_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Vec<ObjectRef<EmailMailbox>> {
     let is_of =
         |mailbox: &EmailMailbox| mailbox.metadata.namespace == rule.metadata.namespace && scope::applies(rule, mailbox);
-    mailboxes.state_filter(is_of).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+    references_of(&mailboxes.by_keys(scope::keys(rule), is_of))
 }
 
 /// Every mailbox, when the installation's sinks changed.
@@ -339,11 +379,7 @@ fn of_sinks(ctx: &Context) -> Triggers<EmailMailbox> {
     let (mut sinks, mailboxes) = (ctx.sinks.clone(), ctx.stores.mailboxes.store());
     sinks.mark_unchanged();
     let changed = stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
-    let all = move |()| {
-        let objects: Vec<_> = mailboxes.state().iter().map(|m| ObjectRef::from_obj(m.as_ref())).collect();
-        stream::iter(objects)
-    };
-    changed.flat_map(all).boxed()
+    changed.flat_map(move |()| stream::iter(mailboxes.references())).boxed()
 }
 
 /// The mailboxes whose script a change of the rule affects: its mailboxes, and those whose script has it.
@@ -352,7 +388,9 @@ fn scripts_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Ve
         mailbox.metadata.namespace == rule.metadata.namespace
             && (scope::applies(rule, mailbox) || has_in_script(mailbox, rule))
     };
-    mailboxes.state_filter(is_of).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+    let mut keys = scope::keys(rule);
+    keys.extend(rule.metadata.uid.iter().map(|uid| Key::Rule(uid).into()));
+    references_of(&mailboxes.by_keys(keys, is_of))
 }
 
 /// Whether the mailbox's status lists the rule in its script.
@@ -382,7 +420,7 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     });
     let (rules, mailboxes) = (stores.rules.store(), stores.mailboxes.store());
     let concerned = move |differing: BTreeSet<String>| {
-        let rules = rules.state_filter(|rule| differing.contains(&scope::id(rule)));
+        let rules = rules.filter(|rule| differing.contains(&scope::id(rule)));
         let concerned: Vec<_> = rules.iter().flat_map(|rule| scripts_of(rule, &mailboxes)).collect();
         stream::iter(concerned)
     };
@@ -401,7 +439,7 @@ pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>>
                     || has_in_script(&mailbox, rule)
                     || rule.metadata.deletion_timestamp.is_some())
         };
-        let found = store.state_filter(is_of);
+        let found = store.filter(is_of);
         stream::iter(found.into_iter().map(|rule| ObjectRef::from_obj(rule.as_ref())).collect::<Vec<_>>())
     });
     [of_their_domains(ctx, rules), of_domains_of_their_mailboxes(ctx), scripts.boxed()]
@@ -416,13 +454,14 @@ fn of_domains_of_their_mailboxes(ctx: &Arc<Context>) -> Triggers<EmailForwarding
     let changed = changed_since_start(&ctx.stores.domains, changes::domain_for_others);
     let concerned = move |domains: Vec<Arc<EmailDomain>>| {
         let names: Names = domains.iter().filter_map(|domain| name_of(domain.as_ref())).collect();
-        let of_domains = mailboxes.state_filter(|mailbox| names.contain_domain_of(mailbox));
+        let keys = domains.iter().filter_map(|domain| name_of(domain.as_ref())).flat_map(|name| domain_keys(&name));
+        let of_domains = mailboxes.by_keys(keys.collect::<IndexKeys>(), |mailbox| names.contain_domain_of(mailbox));
         let of_domains: Names = of_domains.iter().filter_map(|mailbox| name_of(mailbox.as_ref())).collect();
         let is_of = |rule: &EmailForwardingRule| {
             let reference = rule.spec.mailbox_ref.as_ref();
             reference.is_some_and(|it| of_domains.contains(rule.metadata.namespace.as_deref(), &it.name))
         };
-        references_of(&rules.state_filter(is_of))
+        references_of(&rules.filter(is_of))
     };
     in_batches(changed, concerned)
 }
@@ -433,33 +472,35 @@ type NameOf<O, T> = fn(&O) -> Option<T>;
 type Matters<C, K> = fn(&C, &K) -> bool;
 
 /// When `what` of objects of another kind changes: the objects of ours that are affected. Many changes at once are one
-/// search.
+/// search, among the objects with the `keys` of one of them.
 fn all_matching<K, O, T, C>(
     watched: &Watched<O>,
     what: fn(&O) -> u64,
     store: Store<K>,
     name: NameOf<O, T>,
+    keys: fn(&T) -> Vec<IndexKey>,
     matters: Matters<C, K>,
 ) -> Triggers<K>
 where
     K: Object + 'static,
-    O: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    O: Stored,
     T: Send + 'static,
     C: FromIterator<T> + 'static,
 {
     let changed = watched.subscribe(move |change| name(change.changed_since_start(what)?.as_ref()));
     let found = move |names: Vec<T>| {
+        let keys: IndexKeys = names.iter().flat_map(keys).collect();
         let names = names.into_iter().collect();
-        references_of(&store.state_filter(|object| matters(&names, object)))
+        references_of(&store.by_keys(keys, |object| matters(&names, object)))
     };
     in_batches(changed, found)
 }
 
 /// The objects whose `what` changed since the start.
-fn changed_since_start<K>(watched: &Watched<K>, what: fn(&K) -> u64) -> impl Stream<Item = Arc<K>> + Send + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
+fn changed_since_start<K: Stored>(
+    watched: &Watched<K>,
+    what: fn(&K) -> u64,
+) -> impl Stream<Item = Arc<K>> + Send + use<K> {
     watched.subscribe(move |change| change.changed_since_start(what).cloned())
 }
 

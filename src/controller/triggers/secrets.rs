@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use futures::stream::BoxStream;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 
+use crate::controller::driver::index::Key;
 use crate::controller::mailbox::secrets;
 use crate::controller::triggers::changes::in_batches;
 use crate::crd::EmailMailbox;
 use crate::hash::hashed;
 use crate::kubernetes::secret_versions::{SecretChange, SecretVersions, name_hash};
+use crate::kubernetes::store::{IndexKeys, Store};
 
 /// The mailboxes with their password in a Secret that changed, except those that were set to its latest version; at the
 /// start these are all.
@@ -32,14 +34,15 @@ fn naming(store: &Store<EmailMailbox>, changes: Vec<SecretChange>) -> Vec<Object
             None => false,
         }
     };
-    store.state_filter(is_affected).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+    let keys: IndexKeys = latest.keys().map(|name| Key::Secret(*name)).collect();
+    store.by_keys(keys, is_affected).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crd::EmailMailboxStatus;
-    use kube::runtime::reflector::store;
+    use crate::kubernetes::store::store;
     use kube::runtime::watcher;
 
     #[test]
@@ -53,7 +56,7 @@ mod tests {
             let mut mailbox = EmailMailbox::new(name, serde_yaml::from_str(spec).unwrap());
             mailbox.status = Some(EmailMailboxStatus { password_version: Some("u/1".into()), ..Default::default() });
             mailbox.metadata.namespace = Some(namespace.into());
-            writer.apply_watcher_event(&watcher::Event::Apply(mailbox));
+            writer.apply(watcher::Event::Apply(mailbox));
         }
         let change = |name: &str, version: Option<&str>| SecretChange {
             name: name_hash("n", name),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::reflector::ObjectRef;
 
+use crate::controller::driver::index::Key;
 use crate::controller::driver::refers::{Refers, domain_of};
 use crate::crd::{EmailAlias, EmailDomain, EmailMailbox};
 use crate::kubernetes::object::Object;
@@ -35,8 +36,10 @@ impl Unfinished {
     pub(crate) fn has(&mut self, domain: &ObjectRef<EmailDomain>) -> bool {
         let started = Instant::now();
         if self.valid_until.is_none_or(|until| until <= started) {
-            let (mailboxes, aliases) =
-                (self.mailboxes.state_filter(is_unfinished), self.aliases.state_filter(is_unfinished));
+            let (mailboxes, aliases) = (
+                self.mailboxes.by_keys(Key::Unfinished, is_unfinished),
+                self.aliases.by_keys(Key::Unfinished, is_unfinished),
+            );
             let of_mailboxes = mailboxes.iter().filter_map(|mailbox| domain_of(mailbox.as_ref()));
             self.domains = of_mailboxes.chain(aliases.iter().filter_map(|alias| domain_of(alias.as_ref()))).collect();
             self.valid_until = Some(started + SHORT.max(started.elapsed() * VALID));
@@ -47,7 +50,7 @@ impl Unfinished {
 
 /// Whether no reconcile has reported this spec yet. An object that is being deleted may stay so for as long as somebody
 /// else keeps it, so it does not count.
-fn is_unfinished<K: Object + Refers>(object: &K) -> bool {
+pub(crate) fn is_unfinished<K: Object + Refers>(object: &K) -> bool {
     let meta = object.meta();
     let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
     let is_of_spec = status::ready(conditions).is_some_and(|ready| ready.observed_generation == meta.generation);

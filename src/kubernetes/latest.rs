@@ -79,6 +79,13 @@ impl LatestStatuses {
         self.recent().get::<T>(uid)?.part.downcast_ref().cloned()
     }
 
+    /// Forgets the part of this type: whether it was written is not known.
+    pub(crate) fn forget_part<T: 'static>(&self, uid: &str) {
+        if let Some(parts) = self.recent().written.get_mut(uid) {
+            parts.retain(|part| part.kind != TypeId::of::<T>());
+        }
+    }
+
     fn keep<T: Send + 'static>(&self, uid: &str, version: Option<String>, part: T) {
         let written = Written { kind: TypeId::of::<T>(), when: Instant::now(), version, part: Box::new(part) };
         let mut recent = self.recent();

@@ -291,8 +291,16 @@ impl Writer {
         match self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
             // It was deleted meanwhile: there is nothing to write to.
             Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
-            Err(error) => {
+            Err(error @ kube::Error::Api(_)) => {
                 remember(before);
+                Err(error)
+            }
+            Err(error) => {
+                // It may have been written, and then the watch is right: nobody is triggered once more when it is
+                // written again.
+                if let Some(uid) = object.uid() {
+                    self.latest.forget_part::<Option<T>>(&uid);
+                }
                 Err(error)
             }
             Ok(_) => Ok(()),
@@ -397,4 +405,60 @@ fn versioned<K: Object>(object: &K) -> (Option<String>, K::Status) {
 fn changes_too_often(name: &str, what: &str) -> kube::Error {
     let message = format!("{name} changes too often to update its {what}; the operator retries");
     kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::ScriptState;
+    use crate::telemetry::Metrics;
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body;
+
+    /// A writer before an API server that answers so; without an answer the connection breaks.
+    fn writer(answer: Option<(StatusCode, serde_json::Value)>) -> Writer {
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let answer = answer.clone();
+            async move {
+                let (status, body) = answer.ok_or_else(|| tower::BoxError::from("the connection broke"))?;
+                let body = Body::from(serde_json::to_vec(&body)?);
+                Ok::<_, tower::BoxError>(Response::builder().status(status).body(body)?)
+            }
+        });
+        let client = kube::Client::new(service, "default");
+        Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())))
+    }
+
+    fn script(state: ScriptState) -> ScriptStatus {
+        ScriptStatus { hash: None, state, reason: None, message: None, rules: Vec::new() }
+    }
+
+    fn mailbox(script: Option<ScriptStatus>) -> EmailMailbox {
+        let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap());
+        (mailbox.metadata.namespace, mailbox.metadata.uid) = (Some("n".into()), Some("u".into()));
+        let status = crate::crd::EmailMailboxStatus { script: script.map(Box::new), ..Default::default() };
+        mailbox.status = Some(status);
+        mailbox
+    }
+
+    #[tokio::test]
+    async fn a_part_whose_write_had_no_answer_is_what_the_watch_shows() {
+        let (waiting, done) = (script(ScriptState::Waiting), script(ScriptState::InSync));
+        let writer = writer(None);
+        let before = mailbox(Some(waiting.clone()));
+        assert!(writer.write_script_status(&before, Some(&waiting), Some(&done)).await.is_err());
+        assert_eq!(writer.script_status(&before), Some(waiting), "it was not written");
+        assert_eq!(writer.script_status(&mailbox(Some(done.clone()))), Some(done), "it was written");
+    }
+
+    #[tokio::test]
+    async fn a_part_whose_write_was_refused_is_as_before() {
+        let (waiting, done) = (script(ScriptState::Waiting), script(ScriptState::InSync));
+        let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "message": "no", "reason": "Forbidden"});
+        let writer = writer(Some((StatusCode::FORBIDDEN, refused)));
+        // The watch does not show what was written last.
+        let old = mailbox(None);
+        assert!(writer.write_script_status(&old, Some(&waiting), Some(&done)).await.is_err());
+        assert_eq!(writer.script_status(&old), Some(waiting));
+    }
 }

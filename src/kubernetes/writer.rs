@@ -30,6 +30,9 @@ const SCRIPT: Part = Part { field: "script", manager: "mailcow-operator-script" 
 pub(crate) const DELIVERY: Part = Part { field: "delivery", manager: "mailcow-operator-delivery" };
 /// A new object whose first reconcile takes longer than this gets a status meanwhile.
 const PENDING_AFTER: Duration = Duration::from_secs(3);
+/// Reasons of objects that refer to something unknown. When it appears, another instance of the operator may serve the
+/// object, because it is on another server.
+const UNKNOWN_REFERENCES: [Reason; 3] = [Reason::DomainNotFound, Reason::NamespaceNotAllowed, Reason::MailboxNotFound];
 /// How often a finalizer is read again when others change it at the same time.
 const ATTEMPTS: u32 = 10;
 
@@ -105,10 +108,11 @@ impl Writer {
         self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default().own()
     }
 
-    /// Writes the status if it differs or is the first one, and an event if `Ready` changed.
+    /// Writes the status if it differs or is the first one, and an event if `Ready` changed. That a reference is unknown is
+    /// written only into the version that was seen: it must not replace what another instance wrote meanwhile.
     ///
     /// # Errors
-    /// When the Kubernetes API fails.
+    /// When the Kubernetes API fails, or the object has another version.
     pub(crate) async fn write_status<K: Object>(
         &self,
         object: &K,
@@ -126,9 +130,13 @@ impl Writer {
         if before == after {
             return Ok(());
         }
-        match self.patch_status(object, None, after).await {
+        let ready = status::ready(after.conditions());
+        let is_unknown = ready.is_some_and(|ready| UNKNOWN_REFERENCES.iter().any(|it| it.as_str() == ready.reason));
+        let version = if is_unknown { self.latest.versioned(object).unwrap_or_else(|| versioned(object)).0 } else { None };
+        match self.patch_status(object, version.as_deref(), after).await {
             // It was deleted meanwhile, or deleted and made again: there is nothing to write to.
-            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
+            Err(kube::Error::Api(error)) if error.is_conflict() && version.is_none() => return Ok(()),
             result => result?,
         }
         let known = if is_new { &[] } else { before.conditions() };

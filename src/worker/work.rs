@@ -1,12 +1,12 @@
 //! Rules and mailboxes → the queue folders of each mailbox. Only decisions: everything comes as values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
-use crate::crd::{DisabledSink, EmailForwardingRule, EmailMailbox, REPLAY};
+use crate::crd::{DEFAULT_SERVER, DisabledSink, EmailForwardingRule, EmailMailbox, REPLAY};
 use crate::desired;
 use crate::intake::queue::{ImapServer, ImapTls, Limits, MailboxQueues, QueueFolder, Replay, Work};
 use crate::intake::report::EventReason;
@@ -28,6 +28,16 @@ pub(crate) struct Settings {
     pub(crate) ca: Vec<u8>,
     /// How long `Done` keeps messages.
     pub(crate) keep_done: Duration,
+    /// The Mailcow servers whose mailboxes are worked on; empty: all.
+    pub(crate) serve: BTreeSet<String>,
+}
+
+impl Settings {
+    /// Whether the worker of another instance works on the mailbox.
+    fn leaves_to_others(&self, mailbox: &EmailMailbox) -> bool {
+        let server = mailbox.status.as_ref().and_then(|status| status.server.as_deref());
+        !self.serve.is_empty() && !self.serve.contains(server.unwrap_or(DEFAULT_SERVER))
+    }
 }
 
 /// Where an IMAP server is.
@@ -135,7 +145,7 @@ pub(crate) fn assemble(objects: &Objects<'_>) -> Assembled {
     }
     let mut made = Assembled::default();
     let mut servers = HashMap::new();
-    for mailbox in objects.mailboxes {
+    for mailbox in objects.mailboxes.iter().filter(|mailbox| !objects.settings.leaves_to_others(mailbox)) {
         let Some(places) = of_namespace.get(mailbox.metadata.namespace.as_deref().unwrap_or_default()) else {
             continue;
         };
@@ -356,6 +366,7 @@ mod tests {
             tls: ImapTls::Implicit,
             ca: Vec::new(),
             keep_done: Duration::from_hours(720),
+            serve: BTreeSet::new(),
         }
     }
 

@@ -11,12 +11,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tracing::Instrument;
 
 use crate::controller::driver::action::Action;
+use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
-use crate::controller::servers::Servers;
+use crate::controller::driver::on_server::{OnServer, is_served};
 use crate::controller::triggers::changes::Own;
 use crate::crd::{EmailDomain, EmailMailbox};
 use crate::kubernetes::object::Object;
-use crate::kubernetes::stores::Stores;
 use crate::outcome::Outcome;
 use crate::status::Conditioned;
 use crate::telemetry::{Counts, Key, Metrics};
@@ -79,6 +79,11 @@ pub(crate) fn counted_all<K: Object + 'static>(
     triggers.inspect(move |()| store.state().iter().for_each(|object| queue.triggered(driver, key(object.as_ref()))))
 }
 
+/// Counts a triggered object as done that this instance does not serve.
+pub(crate) fn left_out(metrics: &Metrics, driver: &'static str, object: &impl Resource) {
+    metrics.queue().deleted(driver, &key(object));
+}
+
 /// Counts a triggered object that no longer exists as done.
 pub(crate) fn ended<Q>(metrics: &Metrics, driver: &'static str, result: Result<(), Error<Failed, Q>>) -> Ready<()> {
     if let Err(Error::ObjectNotFound(gone)) = result {
@@ -95,28 +100,32 @@ fn key_of(namespace: Option<&str>, name: &str) -> Key {
     (namespace.unwrap_or_default().to_owned(), name.to_owned())
 }
 
-/// The current counts, for metrics.
-pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
-    let breakers = servers.reachable().into_iter().map(|(name, server)| (name, server.client().breaker())).collect();
+/// The current counts of what this instance serves, for metrics.
+pub(crate) fn counts(ctx: &Context) -> Counts {
+    let reachable = ctx.servers.reachable().into_iter();
+    let breakers = reachable.map(|(name, server)| (name, server.client().breaker())).collect();
     let mut counts = Counts { breakers, ..Counts::default() };
-    count(&mut counts, stores.domains.state());
+    let (domains, mailboxes) = (served(ctx, &ctx.stores.domains), served(ctx, &ctx.stores.mailboxes));
     let now = crate::clock::now();
-    for mailbox in stores.mailboxes.state() {
+    for mailbox in &mailboxes {
         let recreated = mailbox.status.as_ref().and_then(|status| status.recreated.as_ref());
         counts.count_recreated(EmailMailbox::KIND, recreated, &now);
+        counts.count_quota(mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
     }
-    for domain in stores.domains.state() {
+    for domain in &domains {
         let recreated = domain.status.as_ref().and_then(|status| status.recreated.as_ref());
         counts.count_recreated(EmailDomain::KIND, recreated, &now);
         counts.count_dns(domain.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
     }
-    count(&mut counts, stores.mailboxes.state());
-    for mailbox in stores.mailboxes.state() {
-        counts.count_quota(mailbox.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default());
-    }
-    count(&mut counts, stores.aliases.state());
-    count(&mut counts, stores.rules.state());
+    count(&mut counts, domains);
+    count(&mut counts, mailboxes);
+    count(&mut counts, served(ctx, &ctx.stores.aliases));
+    count(&mut counts, served(ctx, &ctx.stores.rules));
     counts
+}
+
+fn served<K: OnServer + 'static>(ctx: &Context, store: &Store<K>) -> Vec<Arc<K>> {
+    if ctx.served.is_everything() { store.state() } else { store.state_filter(|object| is_served(ctx, object)) }
 }
 
 fn count<K: Object>(counts: &mut Counts, objects: Vec<Arc<K>>) {

@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, after_failure};
+use crate::controller::driver::on_server::{OnServer, is_served};
 use crate::controller::driver::slots::Slots;
 use crate::controller::driver::{forget, measure};
 use crate::controller::servers::poll::counts_by_domain;
@@ -74,7 +75,7 @@ pub(crate) fn drive<K, F>(
     reconcile: Reconcile<K, F>,
 ) -> Running
 where
-    K: Object + 'static,
+    K: OnServer + 'static,
     F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
 {
     let config = controller::Config::default().concurrency(driver.concurrency);
@@ -139,7 +140,8 @@ fn ended<K: Object, T, Q>(result: &Result<(ObjectRef<K>, T), Error<Failed, Q>>) 
     Some((namespace.clone().unwrap_or_default(), name.clone()))
 }
 
-/// Counts and times a reconcile after all lists that it depends on are complete, and schedules the next one.
+/// Counts and times a reconcile after all lists that it depends on are complete, and schedules the next one. An object
+/// that another instance serves is left to it.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -149,11 +151,21 @@ async fn measured<K, F>(
     requeue: Requeue<K>,
 ) -> Result<controller::Action, Failed>
 where
-    K: Object,
+    K: OnServer,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
 {
     // Objects that are not listed yet must not count as missing.
     ctx.stores.ready().await;
+    let make_room = || {
+        if room.available_permits() < QUEUE {
+            room.add_permits(1);
+        }
+    };
+    if !is_served(&ctx, object.as_ref()) {
+        measure::left_out(&ctx.metrics, kind, object.as_ref());
+        make_room();
+        return Ok(controller::Action::await_change());
+    }
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
     }
@@ -161,9 +173,7 @@ where
         Ok(()) => measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await,
         Err(wait) => Ok(Action::requeue(wait)),
     };
-    if room.available_permits() < QUEUE {
-        room.add_permits(1);
-    }
+    make_room();
     let next = match &done {
         Ok(next) => *next,
         Err(_) => after_failure(object.as_ref(), &ctx),

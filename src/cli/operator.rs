@@ -69,6 +69,12 @@ impl Installed {
         })
     }
 
+    /// Whether it serves a Mailcow server; in doubt it does.
+    pub(super) fn serves(&self, server: &str) -> bool {
+        let served = self.settings.as_ref().ok().and_then(|settings| settings.served().ok());
+        served.is_none_or(|served| served.has(server))
+    }
+
     /// The sinks of the installation; `None` if they can't be read.
     pub(super) async fn sinks(&self, cluster: &Cluster) -> Option<Sinks> {
         let pod = self.deployment.spec.as_ref()?.template.spec.as_ref()?;
@@ -129,11 +135,15 @@ pub(super) async fn all(cluster: &Cluster, namespace: Option<&str>) -> Result<Ve
     Ok(found.into_iter().map(Installed::of).collect())
 }
 
-/// The one operator that works on a namespace.
+/// The one operator that works on a namespace: of several instances, the one that serves the Mailcow server.
 ///
 /// # Errors
 /// When there is none, or several.
-pub(super) async fn of_namespace(cluster: &Cluster, namespace: Option<&str>) -> Result<Installed, Failure> {
+pub(super) async fn of_namespace(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    server: &str,
+) -> Result<Installed, Failure> {
     let mut found = all(cluster, namespace).await?;
     if found.len() > 1 {
         let watches = |installed: &Installed| {
@@ -141,6 +151,10 @@ pub(super) async fn of_namespace(cluster: &Cluster, namespace: Option<&str>) -> 
             listed.is_none_or(|listed| listed.is_empty() || listed.contains(&cluster.namespace))
         };
         found.retain(watches);
+    }
+    // If none serves it, all have the same servers.
+    if found.len() > 1 && found.iter().any(|installed| installed.serves(server)) {
+        found.retain(|installed| installed.serves(server));
     }
     match (found.len(), found.pop()) {
         (_, None) => Err(Failure::wrong(match namespace {

@@ -41,6 +41,11 @@ impl Served {
         listed.contains(if self.known.contains(server) { server } else { DEFAULT_SERVER })
     }
 
+    /// The configured servers that this instance serves.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str).filter(|server| self.has(server))
+    }
+
     /// The configured servers that other instances serve.
     pub fn others(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(String::as_str).filter(|server| !self.has(server))
@@ -50,8 +55,8 @@ impl Served {
     /// the name `name` itself, as with a single server. The order is the same for every list, so that instances with
     /// overlapping lists can't wait for each other.
     pub fn leases(&self, name: &str) -> Vec<String> {
-        let default = std::iter::once(DEFAULT_SERVER).filter(|server| self.has(server)).map(|_| name.to_owned());
-        let further = self.known.iter().filter(|server| *server != DEFAULT_SERVER && self.has(server));
+        let default = self.names().filter(|server| *server == DEFAULT_SERVER).map(|_| name.to_owned());
+        let further = self.names().filter(|server| *server != DEFAULT_SERVER);
         default.chain(further.map(|server| format!("{name}-{server}-server"))).collect()
     }
 }

@@ -86,8 +86,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         Arc::new(move |yes| metrics.leading(yes))
     };
     let leases = served.leases(&settings.leader.lease_name);
-    let election =
-        Election::new(&unguarded, &settings.operator_namespace, &settings.leader, leases, &permit, &leading);
+    let election = Election::new(&unguarded, &settings.operator_namespace, &settings.leader, leases, &permit, &leading);
     let mut terms = Terms::default();
     // A standby is ready: it could become the leader at any time.
     let is_standby = || ready.store(true, Ordering::Relaxed);
@@ -101,7 +100,8 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     }
     let definitions = Arc::new(ServedDefinitions::new(kube.clone(), metrics.clone()));
     definitions.read().await;
-    let (ctx, poll) = context(kube, settings, served, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
+    let (ctx, poll) =
+        context(kube, settings, served, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
     tokio::select! {
         () = drivers::run(&ctx) => {
             terms.resign().await;

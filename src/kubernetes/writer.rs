@@ -132,7 +132,8 @@ impl Writer {
         }
         let ready = status::ready(after.conditions());
         let is_unknown = ready.is_some_and(|ready| UNKNOWN_REFERENCES.iter().any(|it| it.as_str() == ready.reason));
-        let version = if is_unknown { self.latest.versioned(object).unwrap_or_else(|| versioned(object)).0 } else { None };
+        let version =
+            if is_unknown { self.latest.versioned(object).unwrap_or_else(|| versioned(object)).0 } else { None };
         match self.patch_status(object, version.as_deref(), after).await {
             // It was deleted meanwhile, or deleted and made again: there is nothing to write to.
             Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),

@@ -359,6 +359,25 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_worker_leaves_the_mailboxes_of_other_instances_alone() {
+        let mut bob = mailbox("bob");
+        bob.status.get_or_insert_default().server = Some("internal".into());
+        let rules = [rule("bugs", TASK), rule("all", "domainRef: {name: d}\nactions: [{createNote: {sink: wiki}}]")];
+        let worked_on = |names: &[&str]| {
+            let serve = names.iter().map(|name| (*name).to_owned()).collect();
+            let made = made_with(&Settings { serve, ..settings() }, &rules, vec![bob.clone(), mailbox("ada")]);
+            let mailboxes = made.work.mailboxes.iter().map(|mailbox| mailbox.address.to_string());
+            let rules = made.rules.iter().map(|rule| rule.object.name_any());
+            (mailboxes.collect::<Vec<_>>().join(" "), rules.collect::<Vec<_>>().join(" "))
+        };
+        let named = |mailboxes: &str, rules: &str| (mailboxes.to_owned(), rules.to_owned());
+        assert_eq!(worked_on(&[]), named("ada@e.com bob@e.com", "bugs all"));
+        assert_eq!(worked_on(&["default"]), named("ada@e.com", "bugs all"));
+        assert_eq!(worked_on(&["internal"]), named("bob@e.com", "all"));
+        assert_eq!(worked_on(&["other"]), named("", ""), "nothing is reported of the rules of others");
+    }
+
     fn settings() -> Settings {
         Settings {
             servers: [("internal".to_owned(), ImapAddress { host: "dovecot.mail.svc".to_owned(), port: Some(1993) })]
@@ -371,9 +390,13 @@ mod tests {
     }
 
     fn made(rules: &[Arc<EmailForwardingRule>], mailboxes: Vec<EmailMailbox>) -> Assembled {
+        made_with(&settings(), rules, mailboxes)
+    }
+
+    fn made_with(settings: &Settings, rules: &[Arc<EmailForwardingRule>], mailboxes: Vec<EmailMailbox>) -> Assembled {
         let mailboxes: Vec<_> = mailboxes.into_iter().map(Arc::new).collect();
         let sinks = Sinks::parse(SINKS).unwrap();
-        let (usable, settings) = (BTreeMap::new(), settings());
+        let usable = BTreeMap::new();
         let configurations = BTreeMap::from([("tracker".to_owned(), "now".to_owned())]);
         assemble(&Objects {
             rules,
@@ -382,7 +405,7 @@ mod tests {
             sinks: &sinks,
             usable: &usable,
             configurations: &configurations,
-            settings: &settings,
+            settings,
         })
     }
 

@@ -61,7 +61,7 @@ pub enum Error {
 /// # Errors
 /// When something that is needed at the start is missing.
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
-    let served = settings.served().map_err(startup::Error::Config)?;
+    let serving = settings.served().map_err(startup::Error::Config)?;
     let namespaces = &mut settings.watch_namespaces;
     let connection = startup::connect::<EmailDomain>("operator", settings.kubeconfig.as_deref(), namespaces).await?;
     let Connection { kube, unguarded, permit, last_answer, inaccessible } = connection;
@@ -85,7 +85,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         let metrics = metrics.clone();
         Arc::new(move |yes| metrics.leading(yes))
     };
-    let leases = served.leases(&settings.leader.lease_name);
+    let leases = serving.leases(&settings.leader.lease_name);
     let election = Election::new(&unguarded, &settings.operator_namespace, &settings.leader, leases, &permit, &leading);
     let mut terms = Terms::default();
     // A standby is ready: it could become the leader at any time.
@@ -101,7 +101,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let definitions = Arc::new(ServedDefinitions::new(kube.clone(), metrics.clone()));
     definitions.read().await;
     let (ctx, poll) =
-        context(kube, settings, served, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
+        context(kube, settings, serving, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
     tokio::select! {
         () = drivers::run(&ctx) => {
             terms.resign().await;

@@ -822,6 +822,25 @@ fn host_of(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::operator::tests::installed;
+
+    #[test]
+    fn operators_with_servers_of_their_own_may_watch_the_same_namespaces() {
+        let servers = "--mailcow-server=a=s,b=s";
+        let said = |args: &[&[&str]]| {
+            let all: Vec<Installed> = args.iter().map(|args| installed("o", &[&[servers], *args].concat())).collect();
+            let mut found = Findings::default();
+            check_overlap(&all, &mut found);
+            check_all_served(&all, &mut found);
+            let found = format!("{found:?}");
+            (found.contains("work on the same objects"), found.contains("no operator serves the server b"))
+        };
+        assert_eq!(said(&[&["--serve=default,b"], &["--serve=a"]]), (false, false));
+        assert_eq!(said(&[&["--serve=default"], &["--serve=a"]]), (false, true));
+        assert_eq!(said(&[&["--serve=default,a"], &["--serve=a,b"]]), (true, false));
+        assert_eq!(said(&[&[], &["--serve=a"]]), (true, false));
+        assert_eq!(said(&[&["--watch-namespaces=x"], &["--watch-namespaces=y"]]), (false, false));
+    }
 
     #[test]
     fn hosts_and_ports_are_taken_from_urls() {

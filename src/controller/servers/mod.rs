@@ -124,7 +124,7 @@ impl Servers {
 pub(crate) fn follow_all(
     kube: &kube::Client,
     settings: &Settings,
-    served: &Served,
+    serving: &Served,
     metrics: &Metrics,
     permit: &Permit,
     changes: &Publisher<Arc<Moved>>,
@@ -138,13 +138,13 @@ pub(crate) fn follow_all(
     let mut servers = BTreeMap::new();
     let mut secrets = BTreeMap::new();
     let all = [(DEFAULT_SERVER, default)].into_iter().chain(further);
-    for (name, origin) in all.filter(|(name, _)| served.has(name)) {
+    for (name, origin) in all.filter(|(name, _)| serving.has(name)) {
         let (source, server, secret) = Source::new(name, metrics.clone(), permit.clone(), settings, changes.clone());
         tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
         servers.insert(name.to_owned(), server);
         secrets.insert(name.to_owned(), secret);
     }
-    let others = served.others().map(ToOwned::to_owned).collect();
+    let others = serving.others().map(ToOwned::to_owned).collect();
     Servers { by_name: Arc::new(servers), others: Arc::new(others), secrets: Arc::new(secrets) }
 }
 

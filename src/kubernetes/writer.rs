@@ -407,3 +407,71 @@ fn changes_too_often(name: &str, what: &str) -> kube::Error {
     let message = format!("{name} changes too often to update its {what}; the operator retries");
     kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Ready;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
+    use http_body_util::BodyExt;
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::crd::EmailMailboxStatus;
+    use crate::telemetry::Metrics;
+
+    const CONFLICT: &str =
+        r#"{"kind":"Status","status":"Failure","reason":"Conflict","code":409,"message":"","metadata":{}}"#;
+
+    /// An API server whose objects have all been changed meanwhile. Keeps the paths and bodies that it gets.
+    #[derive(Clone, Default)]
+    struct Changed(Arc<Mutex<Vec<Value>>>);
+
+    impl tower::Service<http::Request<Body>> for Changed {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let body = futures::FutureExt::now_or_never(request.into_body().collect());
+            let body = body.and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+            self.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
+            let mut answer = http::Response::new(Body::from(CONFLICT.as_bytes().to_vec()));
+            *answer.status_mut() = http::StatusCode::CONFLICT;
+            std::future::ready(Ok(answer))
+        }
+    }
+
+    fn status(reason: Reason) -> EmailMailboxStatus {
+        let ready = format!(
+            "conditions: [{{type: Ready, status: 'False', reason: {}, message: '', observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z'}}]",
+            reason.as_str()
+        );
+        serde_yaml::from_str(&ready).unwrap()
+    }
+
+    #[tokio::test]
+    async fn that_a_reference_is_unknown_replaces_nothing_that_was_written_meanwhile() {
+        let server = Changed::default();
+        let client = kube::Client::new(server.clone(), "n");
+        let writer = Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())));
+        let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("{localPart: a, domainRef: {name: d}}").unwrap());
+        mailbox.metadata.namespace = Some("n".into());
+        mailbox.metadata.resource_version = Some("7".into());
+        let write = async |reason| {
+            let done = writer.write_status(&mailbox, &EmailMailboxStatus::default(), &status(reason)).await;
+            let sent = std::mem::take(&mut *server.0.lock().unwrap());
+            (done.is_ok(), sent[0]["metadata"]["resourceVersion"].clone())
+        };
+        for unknown in UNKNOWN_REFERENCES {
+            assert_eq!(write(unknown).await, (false, json!("7")), "{unknown:?} is retried");
+        }
+        assert_eq!(write(Reason::DomainNotReady).await, (true, Value::Null));
+    }
+}

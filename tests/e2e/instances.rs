@@ -114,8 +114,10 @@ impl Instance {
     /// Waits until it is on standby for this Lease.
     async fn waits_for(&self, lease: &str) {
         let is_it = |line: &str| line.contains("another instance is the leader") && line.contains(lease);
-        let waits = wait_until(LIMIT, &format!("{} on standby for {lease}", self.name), async || {
-            if self.process.logs().lines().any(is_it) { Ok(()) } else { Err(self.process.logs()) }
+        let what = format!("{} on standby for {lease}", self.name);
+        let waits = wait_until(LIMIT, &what, async || {
+            let logs = self.process.logs();
+            if logs.lines().any(is_it) { Ok(()) } else { Err(logs) }
         });
         waits.await.unwrap();
     }

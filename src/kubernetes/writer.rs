@@ -414,7 +414,7 @@ mod tests {
     use std::sync::Mutex;
     use std::task::{Context, Poll};
 
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Collected};
     use kube::client::Body;
     use serde_json::Value;
 
@@ -440,7 +440,7 @@ mod tests {
 
         fn call(&mut self, request: http::Request<Body>) -> Self::Future {
             let body = futures::FutureExt::now_or_never(request.into_body().collect());
-            let body = body.and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+            let body = body.and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
             self.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
             let mut answer = http::Response::new(Body::from(CONFLICT.as_bytes().to_vec()));
             *answer.status_mut() = http::StatusCode::CONFLICT;

@@ -197,10 +197,10 @@ fn names(documents: &[Value], resource: &str, verb: &str) -> BTreeSet<String> {
     let has = |list: &Value, what: &str| list.as_sequence().is_some_and(|list| list.iter().any(|it| it == what));
     let roles = documents.iter().filter(|document| document["kind"] == "Role");
     let roles = roles.filter(|role| role["metadata"]["name"].as_str().is_some_and(|name| !name.contains("-intake")));
-    let rules = roles.flat_map(|role| role["rules"].as_sequence().unwrap());
-    let named = rules.filter(|rule| has(&rule["resources"], resource) && has(&rule["verbs"], verb));
-    let names = named.flat_map(|rule| rule["resourceNames"].as_sequence().into_iter().flatten());
-    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    let given = roles.flat_map(|role| role["rules"].as_sequence().unwrap());
+    let given = given.filter(|rule| has(&rule["resources"], resource) && has(&rule["verbs"], verb));
+    let listed = given.flat_map(|rule| rule["resourceNames"].as_sequence().into_iter().flatten());
+    listed.map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]

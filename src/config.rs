@@ -1,8 +1,10 @@
 //! Options of the program, parsed once.
 
 mod mcp;
+pub(crate) mod served;
 
 pub use mcp::McpSettings;
+pub use served::Served;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +69,10 @@ pub struct IntakeSettings {
     /// Beginning of the names of the Secrets with the app passwords, as for the operator.
     #[arg(long, env = "APP_PASSWORD_SECRET", default_value = APP_PASSWORD_SECRET)]
     pub app_password_secret: String,
+    /// Work only on mailboxes on these Mailcow servers, separated by commas: the list of the operator that writes the app
+    /// passwords. Default: all.
+    #[arg(long, env = "SERVE", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub serve: Vec<String>,
     /// IMAP server of a Mailcow server, as `server=host` or `server=host:port`. Can be repeated. Default: the mail host.
     /// Without a port: 993, or 143 with `--imap-tls start-tls`.
     #[arg(long, env = "IMAP", value_delimiter = ',', value_parser = named_imap)]
@@ -98,7 +104,8 @@ pub struct IntakeSettings {
     /// Log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mailcow_operator=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Name of the Lease in the operator's namespace. Only its holder works; other workers are on standby.
+    /// Name of the Lease in the operator's namespace. Only its holder works; other workers are on standby. Workers for
+    /// different servers need one each.
     #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator-intake")]
     pub lease_name: String,
     /// How long the Lease is valid after its last renewal; 5s to 10m.
@@ -175,6 +182,11 @@ pub struct Settings {
     /// server `default` of the options above.
     #[arg(long = "mailcow-server", env = "MAILCOW_SERVERS", value_delimiter = ',', value_parser = named_server)]
     pub mailcow_servers: Vec<NamedServer>,
+    /// Serve only these of the configured servers, separated by commas, and what is on them; for several instances, each with
+    /// servers of its own. All instances need the same servers, `--lease-name` and `--operator-namespace`. One of them serves
+    /// `default`; it also reports objects of unknown servers and without a domain. Default: all.
+    #[arg(long, env = "SERVE", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub serve: Vec<String>,
     /// Namespaces that may use a server for their domains, as `server=namespace,namespace`; can be repeated. The first
     /// server is `default`. In the variable, separate servers by `;`. A server that is not listed, or has `*`, is for
     /// all namespaces.
@@ -275,6 +287,15 @@ impl Settings {
     /// Time between two polls of Mailcow.
     pub fn poll_interval(&self) -> Duration {
         self.poll_interval.unwrap_or((self.resync / 2).min(LONGEST_POLL))
+    }
+
+    /// The servers that this instance serves.
+    ///
+    /// # Errors
+    /// A name in `--serve` is not that of a configured server.
+    pub fn served(&self) -> Result<Served, String> {
+        let further = self.mailcow_servers.iter().map(|server| server.name.as_str());
+        Served::new(further.chain([DEFAULT_SERVER]), &self.serve)
     }
 
     /// Whether the domains of a namespace may be on a server.
@@ -380,7 +401,8 @@ pub struct DnsSettings {
 /// Options of leader election.
 #[derive(Clone, Debug, Args)]
 pub struct LeaderSettings {
-    /// Name of the Lease in the operator's namespace. Only its holder works; other operators are on standby.
+    /// Name of the Lease in the operator's namespace. Only its holder works; other operators are on standby. It is that of
+    /// the default server; each further server has one of its own, `<name>-<server>-server`.
     #[arg(long, env = "LEASE_NAME", default_value = "mailcow-operator")]
     pub lease_name: String,
     /// How long the Lease is valid after its last renewal; 5s to 10m. A leader that can't renew it stops after two
@@ -571,6 +593,17 @@ mod tests {
         for bad in ["internal", "=s", "Internal=s", "internal=", "default=s"] {
             assert!(parse(&["--mailcow-server", bad]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_instance_serves_configured_servers_only() {
+        let servers = ["--mailcow-server", "a=s,b=t"];
+        let leases = |serve: &[&str]| parse(&[&servers[..], serve].concat()).unwrap().served().map(|it| it.leases("l"));
+        assert_eq!(leases(&[]).unwrap(), ["l", "l-a-server", "l-b-server"]);
+        assert_eq!(leases(&["--serve", "default,b"]).unwrap(), ["l", "l-b-server"]);
+        assert!(leases(&["--serve", "c"]).unwrap_err().contains("the server c is not configured"));
+        // It must not serve all where somebody meant to list servers.
+        assert!(parse(&["--serve", ""]).is_err() && parse(&["--serve=default,"]).is_err());
     }
 
     #[test]

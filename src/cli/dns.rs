@@ -12,7 +12,7 @@ use super::flags::{ClusterFlags, Output};
 use super::operator;
 use super::show::{Show, Tone, head, plain};
 use crate::config::{CERTIFICATE_AUTHORITY, DnsMode, resolver};
-use crate::crd::{DnsRecordKind, DnsRecordStatus, DnsSpec, DnsVerdict, EmailDomain, OwnershipStatus};
+use crate::crd::{DEFAULT_SERVER, DnsRecordKind, DnsRecordStatus, DnsSpec, DnsVerdict, EmailDomain, OwnershipStatus};
 use crate::desired;
 use crate::dns::{Expected, Lookup, Mode, Options, Wanted, check, expected, publish, settle_all};
 use crate::mail::{DkimKey, DomainName};
@@ -193,7 +193,7 @@ async fn certificate_authority(cluster: &Cluster, flags: &DnsFlags, show: &Show)
     if let Some(given) = &flags.certificate_authority {
         return Ok(given.clone());
     }
-    let installed = match operator::of_namespace(cluster, None).await {
+    let installed = match operator::of_namespace(cluster, None, DEFAULT_SERVER).await {
         Err(unreachable @ Failure::Unreachable(_)) => return Err(unreachable),
         installed => installed.and_then(|installed| Ok(installed.options()?.dns.certificate_authority.clone())),
     };

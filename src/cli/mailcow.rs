@@ -46,7 +46,7 @@ impl MailcowFlags {
             return Ok(connection);
         }
         let cluster = Cluster::connect(cluster).await?;
-        let installed = operator::of_namespace(&cluster, self.operator_namespace.as_deref()).await?;
+        let installed = operator::of_namespace(&cluster, self.operator_namespace.as_deref(), &self.server).await?;
         self.of_operator(&cluster, &installed).await
     }
 

@@ -69,6 +69,12 @@ impl Installed {
         })
     }
 
+    /// Whether it serves a Mailcow server; in doubt it does.
+    pub(super) fn serves(&self, server: &str) -> bool {
+        let known = self.settings.as_ref().ok().and_then(|settings| settings.served().ok());
+        known.is_none_or(|known| known.has(server))
+    }
+
     /// The sinks of the installation; `None` if they can't be read.
     pub(super) async fn sinks(&self, cluster: &Cluster) -> Option<Sinks> {
         let pod = self.deployment.spec.as_ref()?.template.spec.as_ref()?;
@@ -129,11 +135,21 @@ pub(super) async fn all(cluster: &Cluster, namespace: Option<&str>) -> Result<Ve
     Ok(found.into_iter().map(Installed::of).collect())
 }
 
-/// The one operator that works on a namespace.
+/// Of several instances those that serve a Mailcow server; all if none does.
+fn serving(found: Vec<Installed>, server: &str) -> Vec<Installed> {
+    let (serving, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|installed| installed.serves(server));
+    if serving.is_empty() { others } else { serving }
+}
+
+/// The one operator that works on a namespace: of several instances, the one that serves the Mailcow server.
 ///
 /// # Errors
 /// When there is none, or several.
-pub(super) async fn of_namespace(cluster: &Cluster, namespace: Option<&str>) -> Result<Installed, Failure> {
+pub(super) async fn of_namespace(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    server: &str,
+) -> Result<Installed, Failure> {
     let mut found = all(cluster, namespace).await?;
     if found.len() > 1 {
         let watches = |installed: &Installed| {
@@ -142,6 +158,7 @@ pub(super) async fn of_namespace(cluster: &Cluster, namespace: Option<&str>) -> 
         };
         found.retain(watches);
     }
+    let mut found = serving(found, server);
     match (found.len(), found.pop()) {
         (_, None) => Err(Failure::wrong(match namespace {
             Some(name) => format!("there is no mailcow-operator in the namespace {name}"),
@@ -155,5 +172,39 @@ pub(super) async fn of_namespace(cluster: &Cluster, namespace: Option<&str>) -> 
                 names.join(", ")
             )))
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An operator with these arguments.
+    pub(in crate::cli) fn installed(name: &str, args: &[&str]) -> Installed {
+        let args: Vec<&str> = [&["run"], args].concat();
+        Installed::of(
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "namespace": "mail"},
+                "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "operator", "args": args}]}}},
+            }))
+            .unwrap(),
+        )
+    }
+
+    #[test]
+    fn of_several_instances_the_one_that_serves_the_server_is_meant() {
+        let servers = "--mailcow-server=a=s,b=s";
+        let names = |server: &str| {
+            let all = [("one", "--serve=default"), ("two", "--serve=a"), ("strange", "--of-the-future")];
+            let all = all.map(|(name, serve)| installed(name, &[servers, serve]));
+            serving(all.into(), server).iter().map(|it| it.deployment.name_any()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("default"), "one strange");
+        assert_eq!(names("a"), "two strange");
+        assert_eq!(names("unknown"), "one strange", "who serves the default server reports it");
+        let left = serving(vec![installed("one", &[servers, "--serve=default"])], "b");
+        assert_eq!(left.len(), 1, "the message then names its servers");
     }
 }

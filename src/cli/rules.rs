@@ -15,6 +15,7 @@ use super::operator;
 use super::rule_set::{Group, RuleSet, Verdict, shown, sinks};
 use super::show::{Show, Tone, head};
 use super::trial::{Arrival, tried};
+use crate::crd::DEFAULT_SERVER;
 use crate::mail::Address;
 use crate::sieve;
 
@@ -123,7 +124,7 @@ async fn live(flags: &ClusterFlags, input: &Input, show: &Show) -> Result<RuleSe
     for why in &live.unreadable {
         show.warning(&format!("left out, because this version can't read it: {why}"));
     }
-    let installed = operator::of_namespace(&cluster, None).await.ok();
+    let installed = operator::of_namespace(&cluster, None, DEFAULT_SERVER).await.ok();
     if let Some(installed) = &installed {
         // Without the right to read it, the mark in the script is of no cluster.
         manifests.cluster = installed.cluster_id(&cluster).await.ok().flatten();

@@ -14,6 +14,7 @@ use crate::controller::driver::converge::{
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::guest_limits;
 use crate::controller::driver::index::Key;
+use crate::controller::driver::on_server::{OnServer, write_status};
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
 use crate::controller::driver::references;
@@ -38,7 +39,7 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
     let mut seen = AliasSeen {
         outcome: Outcome::InSync,
         refused: before.refused.clone(),
-        server: server_name(&object, &ctx),
+        server: object.server(&ctx),
         policies: policies::of(&ctx, object.as_ref()),
         catch: None,
         have: None,
@@ -59,7 +60,7 @@ pub(crate) async fn reconcile(object: Arc<EmailAlias>, ctx: Arc<Context>) -> Res
         return Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome));
     }
     let after = status::alias(&before, &seen, &request);
-    ctx.writer.write_status(object.as_ref(), &before, &after).await?;
+    write_status(&ctx, object.as_ref(), &before, &after).await?;
     Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
 }
 
@@ -256,7 +257,7 @@ fn external(alias: &Alias) -> Vec<String> {
 async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     let Some(catch) = known_catch(object, ctx).filter(|_| has_finalizer(object)) else { return Ok(()) };
     let policy = RemovalPolicy::from(policies::of(ctx, object).deletion.value);
-    let name = server_name(object, ctx);
+    let name = object.server(ctx);
     if policy == RemovalPolicy::Retain && ctx.servers.is_not_configured(&name) {
         return Ok(());
     }
@@ -275,12 +276,6 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     }
     ctx.senders.written(&catch);
     Ok(())
-}
-
-/// The server that the alias is on.
-fn server_name(object: &EmailAlias, ctx: &Context) -> String {
-    let reported = object.status.as_ref().and_then(|status| status.server.as_deref());
-    references::server_name(references::domain(ctx, object, &object.spec.domain_ref).ok().as_deref(), reported)
 }
 
 /// Its address, from the status or the references.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
-use crate::config::Settings;
+use crate::config::{Served, Settings};
 use crate::controller::domain_dns::verification;
 use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::Backoff;
@@ -34,7 +34,7 @@ use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::{Stores, scoped};
 use crate::kubernetes::writer::Writer;
 use crate::leader::permit::Permit;
-use crate::leader::{Candidate, Leading};
+use crate::leader::{Election, Leading, Terms};
 use crate::mail::Sinks;
 use crate::publisher::Publisher;
 use crate::sinks_file;
@@ -61,6 +61,7 @@ pub enum Error {
 /// # Errors
 /// When something that is needed at the start is missing.
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
+    let serving = settings.served().map_err(startup::Error::Config)?;
     let namespaces = &mut settings.watch_namespaces;
     let connection = startup::connect::<EmailDomain>("operator", settings.kubeconfig.as_deref(), namespaces).await?;
     let Connection { kube, unguarded, permit, last_answer, inaccessible } = connection;
@@ -84,26 +85,32 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         let metrics = metrics.clone();
         Arc::new(move |yes| metrics.leading(yes))
     };
-    let mut term = tokio::select! {
-        term = Candidate::new(unguarded, &settings.operator_namespace, &settings.leader, permit.clone(), leading).elected(|| {
-            // A standby is ready: it could become the leader at any time.
-            ready.store(true, Ordering::Relaxed);
-        }) => term,
-        () = shutdown::requested(ending.clone()) => return Ok(()),
+    let leases = serving.leases(&settings.leader.lease_name);
+    let election = Election::new(&unguarded, &settings.operator_namespace, &settings.leader, leases, &permit, &leading);
+    let mut terms = Terms::default();
+    // A standby is ready: it could become the leader at any time.
+    let is_standby = || ready.store(true, Ordering::Relaxed);
+    tokio::select! {
+        won = election.won(&mut terms, is_standby) => won.map_err(Error::NotLeading)?,
+        () = shutdown::requested(ending.clone()) => {
+            terms.resign().await;
+            return Ok(());
+        }
         ended = &mut server => return Ok(startup::server_ended(listen, ended)?),
-    };
+    }
     let definitions = Arc::new(ServedDefinitions::new(kube.clone(), metrics.clone()));
     definitions.read().await;
-    let (ctx, poll) = context(kube, settings, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
+    let (ctx, poll) =
+        context(kube, settings, serving, cluster, lookup, metrics, sinks, &permit, ending, &definitions).await;
     tokio::select! {
         () = drivers::run(&ctx) => {
-            term.resign().await;
+            terms.resign().await;
             Ok(())
         }
         () = announce(&ctx, &ready) => Ok(()),
         () = poll.run() => Ok(()),
         () = definitions.follow() => Ok(()),
-        why = term.lost() => Err(Error::NotLeading(why)),
+        why = terms.lost() => Err(Error::NotLeading(why)),
         ended = &mut server => Ok(startup::server_ended(listen, ended)?),
     }
 }
@@ -137,6 +144,7 @@ async fn may_read_namespaces(kube: &kube::Client, settings: &Settings) -> bool {
 async fn context(
     kube: kube::Client,
     settings: Settings,
+    served: Served,
     cluster: String,
     lookup: Lookup,
     metrics: Metrics,
@@ -147,10 +155,8 @@ async fn context(
 ) -> (Arc<Context>, Poll) {
     let stores = Stores::watch(&kube, &settings, may_read_namespaces(&kube, &settings).await);
     let mailcow_changes = Publisher::default();
-    let servers = follow_all(&kube, &settings, &metrics, permit, &mailcow_changes);
+    let servers = follow_all(&kube, &settings, &served, &metrics, permit, &mailcow_changes);
     let poll = Poll::new(servers.clone(), stores.clone(), settings.poll_interval(), metrics.clone());
-    let counted = (stores.clone(), servers.clone());
-    metrics.count_with(move || measure::counts(&counted.0, &counted.1));
     let secrets = Api::namespaced(kube.clone(), &settings.operator_namespace);
     let app_passwords = if settings.feature_gates.has(Gate::TaskDelivery) {
         AppPasswords::follow(secrets, &settings.app_password_secret)
@@ -170,6 +176,7 @@ async fn context(
         kube,
         settings,
         cluster,
+        served,
         servers,
         mailcow_changes,
         addresses: Addresses::follow(&stores),
@@ -186,7 +193,11 @@ async fn context(
         links: KnownLinks::default(),
         sinks,
     };
-    (Arc::new(ctx), poll)
+    let ctx = Arc::new(ctx);
+    // The context has the metrics, which must not keep it in turn.
+    let counted = Arc::downgrade(&ctx);
+    ctx.metrics.count_with(move || counted.upgrade().map(|ctx| measure::counts(&ctx)).unwrap_or_default());
+    (ctx, poll)
 }
 
 /// Marks the operator as ready once everything is listed.

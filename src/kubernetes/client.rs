@@ -197,7 +197,7 @@ mod tests {
             said.map(|error| error.contains("nothing was sent"))
         };
         assert_eq!(is_held_back("a").await, [false, false]);
-        permit.revoke();
+        let _lease = permit.need_lease();
         assert_eq!(is_held_back("a").await, [false, true]);
     }
 }

@@ -30,6 +30,9 @@ const SCRIPT: Part = Part { field: "script", manager: "mailcow-operator-script" 
 pub(crate) const DELIVERY: Part = Part { field: "delivery", manager: "mailcow-operator-delivery" };
 /// A new object whose first reconcile takes longer than this gets a status meanwhile.
 const PENDING_AFTER: Duration = Duration::from_secs(3);
+/// Reasons of objects that refer to something unknown. When it appears, another instance of the operator may serve the
+/// object, because it is on another server.
+const UNKNOWN_REFERENCES: [Reason; 3] = [Reason::DomainNotFound, Reason::NamespaceNotAllowed, Reason::MailboxNotFound];
 /// How often a finalizer is read again when others change it at the same time.
 const ATTEMPTS: u32 = 10;
 
@@ -105,10 +108,11 @@ impl Writer {
         self.latest.status(object).or_else(|| object.status().cloned()).unwrap_or_default().own()
     }
 
-    /// Writes the status if it differs or is the first one, and an event if `Ready` changed.
+    /// Writes the status if it differs or is the first one, and an event if `Ready` changed. That a reference is unknown is
+    /// written only into the version that was seen: it must not replace what another instance wrote meanwhile.
     ///
     /// # Errors
-    /// When the Kubernetes API fails.
+    /// When the Kubernetes API fails, or the object has another version.
     pub(crate) async fn write_status<K: Object>(
         &self,
         object: &K,
@@ -126,9 +130,14 @@ impl Writer {
         if before == after {
             return Ok(());
         }
-        match self.patch_status(object, None, after).await {
+        let ready = status::ready(after.conditions());
+        let is_unknown = ready.is_some_and(|ready| UNKNOWN_REFERENCES.iter().any(|it| it.as_str() == ready.reason));
+        let version =
+            if is_unknown { self.latest.versioned(object).unwrap_or_else(|| versioned(object)).0 } else { None };
+        match self.patch_status(object, version.as_deref(), after).await {
             // It was deleted meanwhile, or deleted and made again: there is nothing to write to.
-            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
+            Err(kube::Error::Api(error)) if error.is_conflict() && version.is_none() => return Ok(()),
             result => result?,
         }
         let known = if is_new { &[] } else { before.conditions() };
@@ -409,11 +418,71 @@ fn changes_too_often(name: &str, what: &str) -> kube::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::crd::ScriptState;
-    use crate::telemetry::Metrics;
+    use std::future::Ready;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
     use http::{Request, Response, StatusCode};
+    use http_body_util::{BodyExt, Collected};
     use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::crd::{EmailMailboxStatus, ScriptState};
+    use crate::telemetry::Metrics;
+
+    const CONFLICT: &str =
+        r#"{"kind":"Status","status":"Failure","reason":"Conflict","code":409,"message":"","metadata":{}}"#;
+
+    /// An API server whose objects have all been changed meanwhile. Keeps the paths and bodies that it gets.
+    #[derive(Clone, Default)]
+    struct Changed(Arc<Mutex<Vec<Value>>>);
+
+    impl tower::Service<http::Request<Body>> for Changed {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let body = futures::FutureExt::now_or_never(request.into_body().collect());
+            let body = body.and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+            self.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
+            let mut answer = http::Response::new(Body::from(CONFLICT.as_bytes().to_vec()));
+            *answer.status_mut() = http::StatusCode::CONFLICT;
+            std::future::ready(Ok(answer))
+        }
+    }
+
+    fn status(reason: Reason) -> EmailMailboxStatus {
+        let ready = format!(
+            "conditions: [{{type: Ready, status: 'False', reason: {}, message: '', observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z'}}]",
+            reason.as_str()
+        );
+        serde_yaml::from_str(&ready).unwrap()
+    }
+
+    #[tokio::test]
+    async fn that_a_reference_is_unknown_replaces_nothing_that_was_written_meanwhile() {
+        let server = Changed::default();
+        let client = kube::Client::new(server.clone(), "n");
+        let writer = Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())));
+        let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("{localPart: a, domainRef: {name: d}}").unwrap());
+        mailbox.metadata.namespace = Some("n".into());
+        mailbox.metadata.resource_version = Some("7".into());
+        let write = async |reason| {
+            let done = writer.write_status(&mailbox, &EmailMailboxStatus::default(), &status(reason)).await;
+            let sent = std::mem::take(&mut *server.0.lock().unwrap());
+            (done.is_ok(), sent[0]["metadata"]["resourceVersion"].clone())
+        };
+        for unknown in UNKNOWN_REFERENCES {
+            assert_eq!(write(unknown).await, (false, json!("7")), "{unknown:?} is retried");
+        }
+        assert_eq!(write(Reason::DomainNotReady).await, (true, Value::Null));
+    }
 
     /// A writer before an API server that answers so; without an answer the connection breaks.
     fn writer(answer: Option<(StatusCode, serde_json::Value)>) -> Writer {

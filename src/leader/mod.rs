@@ -1,4 +1,5 @@
-//! Leader election: only the holder of a Lease works, also with a single operator.
+//! Leader election: only the holder of a Lease works, also with a single operator. An operator for some of several Mailcow
+//! servers needs several Leases, and works while it holds all of them.
 //!
 //! Nobody compares the clocks of two machines. A leader counts from the moment it *sent* its last renewal that was
 //! confirmed, and stops after two thirds of the lease's duration. Another takes the Lease only after it has watched it
@@ -11,6 +12,7 @@ pub(crate) mod permit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::{join_all, select_all};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::PostParams;
@@ -21,47 +23,70 @@ use tokio::time::{sleep, timeout};
 use crate::clock;
 use crate::config::LeaderSettings;
 use crate::leader::lease::{Record, Times, written};
-use crate::leader::permit::Permit;
+use crate::leader::permit::{LeasePermit, Permit};
 
 /// Called with whether this process is the leader.
 pub(crate) type Leading = Arc<dyn Fn(bool) + Send + Sync>;
 
-/// A candidate for the Lease.
-pub(crate) struct Candidate {
+/// The candidates of this process for every Lease that it needs.
+pub(crate) struct Election(Vec<Candidate>);
+
+impl Election {
+    /// Candidates for the Leases `names`, not elected yet: `permit` does not hold from now on.
+    pub(crate) fn new(
+        kube: &kube::Client,
+        namespace: &str,
+        leader: &LeaderSettings,
+        names: Vec<String>,
+        permit: &Permit,
+        leading: &Leading,
+    ) -> Self {
+        leading(false);
+        let me = leader.pod_name.clone().unwrap_or_else(host_name);
+        let candidate = |name| Candidate {
+            leases: Api::namespaced(kube.clone(), namespace),
+            name,
+            me: me.clone(),
+            duration: leader.lease_duration,
+            permit: permit.need_lease(),
+            leading: leading.clone(),
+            record: Record::default(),
+        };
+        Self(names.into_iter().map(candidate).collect())
+    }
+
+    /// Waits until this process is the leader: takes the Leases one after the other, and adds them to `terms`. Every
+    /// process takes them in the same order, so that no two wait for each other. `looked` is called when a Lease was read:
+    /// from then on it is a valid standby.
+    ///
+    /// # Errors
+    /// Why a Lease was lost before the last one was taken.
+    pub(crate) async fn won(self, terms: &mut Terms, looked: impl Fn()) -> Result<(), String> {
+        for candidate in self.0 {
+            let term = tokio::select! {
+                term = candidate.elected(&looked) => term,
+                why = terms.lost() => return Err(why),
+            };
+            terms.0.push(term);
+        }
+        Ok(())
+    }
+}
+
+/// A candidate for one Lease.
+struct Candidate {
     leases: Api<Lease>,
     name: String,
     me: String,
     duration: Duration,
-    permit: Permit,
+    permit: LeasePermit,
     leading: Leading,
     record: Record,
 }
 
 impl Candidate {
-    /// A candidate that is not elected yet: revokes `permit`.
-    pub(crate) fn new(
-        kube: kube::Client,
-        namespace: &str,
-        leader: &LeaderSettings,
-        permit: Permit,
-        leading: Leading,
-    ) -> Self {
-        permit.revoke();
-        leading(false);
-        Self {
-            leases: Api::namespaced(kube, namespace),
-            name: leader.lease_name.clone(),
-            me: leader.pod_name.clone().unwrap_or_else(host_name),
-            duration: leader.lease_duration,
-            permit,
-            leading,
-            record: Record::default(),
-        }
-    }
-
-    /// Waits until this process is the leader. `looked` is called when the Lease was read: from then on it is a valid
-    /// standby.
-    pub(crate) async fn elected(mut self, looked: impl Fn()) -> Term {
+    /// Waits until this process holds the Lease.
+    async fn elected(mut self, looked: impl Fn()) -> Term {
         let times = Times::of(self.duration);
         let mut told = String::new();
         loop {
@@ -105,8 +130,12 @@ impl Candidate {
     }
 
     fn start(self, lease: Box<Lease>) -> Term {
-        tracing::info!(lease = self.name, me = self.me, "this instance is the leader");
-        (self.leading)(true);
+        if self.permit.is_complete() {
+            tracing::info!(lease = self.name, me = self.me, "this instance is the leader");
+            (self.leading)(true);
+        } else {
+            tracing::info!(lease = self.name, me = self.me, "the Lease is taken; this instance needs more of them");
+        }
         let (resign, resigned) = oneshot::channel();
         // A task of its own, so that long reconciles don't block the renewal.
         Term { resign, keeping: tokio::spawn(self.keep(*lease, resigned)) }
@@ -233,24 +262,35 @@ enum Renewed {
     Lost(String),
 }
 
-/// The term of a leader.
-pub(crate) struct Term {
-    resign: oneshot::Sender<()>,
-    keeping: JoinHandle<Option<String>>,
+/// The Leases that this process holds.
+#[derive(Default)]
+pub(crate) struct Terms(Vec<Term>);
+
+impl Terms {
+    /// Waits until one of the Leases is lost, and says why.
+    pub(crate) async fn lost(&mut self) -> String {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let (ended, ..) = select_all(self.0.iter_mut().map(|term| &mut term.keeping)).await;
+        ended.ok().flatten().unwrap_or_else(|| "the task that renews the Lease failed".to_owned())
+    }
+
+    /// Releases the Leases, so that another instance can start at once.
+    pub(crate) async fn resign(self) {
+        let (resign, keeping): (Vec<_>, Vec<_>) = self.0.into_iter().map(|term| (term.resign, term.keeping)).unzip();
+        for resign in resign {
+            // If the receiver is closed, the Lease is lost and can't be released.
+            let _ = resign.send(());
+        }
+        join_all(keeping).await;
+    }
 }
 
-impl Term {
-    /// Waits until the Lease is lost, and says why.
-    pub(crate) async fn lost(&mut self) -> String {
-        (&mut self.keeping).await.ok().flatten().unwrap_or_else(|| "the task that renews the Lease failed".to_owned())
-    }
-
-    /// Releases the Lease, so that another instance can start at once.
-    pub(crate) async fn resign(self) {
-        // If the receiver is closed, the Lease is lost and can't be released.
-        let _ = self.resign.send(());
-        let _ = self.keeping.await;
-    }
+/// The term of the holder of one Lease.
+struct Term {
+    resign: oneshot::Sender<()>,
+    keeping: JoinHandle<Option<String>>,
 }
 
 fn is_conflict(error: &kube::Error) -> bool {
@@ -269,8 +309,8 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::Pin;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
     use std::task::{Context, Poll};
 
     use kube::client::Body;
@@ -307,28 +347,86 @@ mod tests {
         }
     }
 
+    fn settings() -> LeaderSettings {
+        LeaderSettings {
+            lease_name: "l".to_owned(),
+            lease_duration: Duration::from_secs(3),
+            pod_name: Some("me".to_owned()),
+        }
+    }
+
     #[tokio::test]
     async fn a_renewal_that_hangs_does_not_cost_the_term() {
         let server = Server::default();
         let permit = Permit::always();
-        let candidate = Candidate {
-            leases: Api::namespaced(kube::Client::new(server.clone(), "n"), "n"),
-            name: "l".to_owned(),
-            me: "me".to_owned(),
-            duration: Duration::from_secs(3),
-            permit: permit.clone(),
-            leading: Arc::new(|_| ()),
-            record: Record::default(),
-        };
-        let mut term = candidate.elected(|| ()).await;
+        let client = kube::Client::new(server.clone(), "n");
+        let leading: Leading = Arc::new(|_| ());
+        let election = Election::new(&client, "n", &settings(), vec!["l".to_owned()], &permit, &leading);
+        let mut terms = Terms::default();
+        election.won(&mut terms, || ()).await.unwrap();
         let renewed_later = async {
             while server.0.load(Ordering::Relaxed) < 4 {
                 sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::select! {
-            why = term.lost() => panic!("the term is lost: {why}"),
+            why = terms.lost() => panic!("the term is lost: {why}"),
             () = renewed_later => assert!(permit.holds()),
         }
+    }
+
+    /// An API server on which others hold some of the Leases, and the rest is free.
+    #[derive(Clone)]
+    struct Held(Arc<Mutex<Vec<&'static str>>>);
+
+    impl tower::Service<http::Request<Body>> for Held {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let is_write = *request.method() != http::Method::GET;
+            let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+            let is_held = self.0.lock().unwrap().iter().any(|held| *held == name);
+            let (status, body) = match (is_write, is_held) {
+                (false, true) => (200, LEASE.replace("\"me\"", "\"other\"")),
+                (false, false) => (404, NOT_FOUND.to_owned()),
+                (true, _) => (200, LEASE.to_owned()),
+            };
+            let mut answer = http::Response::new(Body::from(body.into_bytes()));
+            *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            std::future::ready(Ok(answer))
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_holder_of_every_lease_is_the_leader() {
+        let held = Arc::new(Mutex::new(vec!["second"]));
+        let client = kube::Client::new(Held(held.clone()), "n");
+        let (permit, leads) = (Permit::always(), Arc::new(Mutex::new(Vec::new())));
+        let said = leads.clone();
+        let leading: Leading = Arc::new(move |yes| said.lock().unwrap().push(yes));
+        let names = ["first", "second"].map(str::to_owned).to_vec();
+        let election = Election::new(&client, "n", &settings(), names, &permit, &leading);
+        let (mut terms, looked) = (Terms::default(), AtomicUsize::new(0));
+        let is_free = async {
+            while looked.load(Ordering::Relaxed) < 2 {
+                sleep(Duration::from_millis(20)).await;
+            }
+            assert!(!permit.holds() && *leads.lock().unwrap() == [false], "it holds the first one only");
+            held.lock().unwrap().clear();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            won = election.won(&mut terms, || { looked.fetch_add(1, Ordering::Relaxed); }) => won.unwrap(),
+            () = is_free => {}
+        }
+        assert!(permit.holds() && *leads.lock().unwrap() == [false, true]);
+        terms.resign().await;
+        assert!(!permit.holds() && leads.lock().unwrap().last() == Some(&false));
     }
 }

@@ -24,7 +24,7 @@ use crate::kubernetes::app_passwords::AppPasswords;
 use crate::kubernetes::served::ServedDefinitions;
 use crate::kubernetes::stores::{self, Watched};
 use crate::kubernetes::writer::{Part, Writer};
-use crate::leader::Candidate;
+use crate::leader::{Election, Leading, Terms};
 use crate::mail::Address;
 use crate::mail::rule::QueueKind;
 use crate::sinks_file;
@@ -81,14 +81,16 @@ pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
     let sinks = sinks_file::follow(settings.sinks_file.clone()).map_err(startup::Error::Sinks)?;
     let ending = shutdown::listen(inaccessible);
     let leading = metrics.clone();
-    let leading = Arc::new(move |yes| leading.leading(yes));
-    let candidate = Candidate::new(unguarded, &settings.operator_namespace, &settings.leader(), permit, leading);
-    let mut term = tokio::select! {
+    let leading: Leading = Arc::new(move |yes| leading.leading(yes));
+    let (leader, lease) = (settings.leader(), vec![settings.lease_name.clone()]);
+    let election = Election::new(&unguarded, &settings.operator_namespace, &leader, lease, &permit, &leading);
+    let mut terms = Terms::default();
+    tokio::select! {
         // A standby is ready: it could work at any time.
-        term = candidate.elected(|| ready.store(true, Ordering::Relaxed)) => term,
+        won = election.won(&mut terms, || ready.store(true, Ordering::Relaxed)) => won.map_err(Error::NotLeading)?,
         () = shutdown::requested(ending.clone()) => return Ok(()),
         ended = &mut server => return Ok(startup::server_ended(settings.listen, ended)?),
-    };
+    }
     let definitions = Arc::new(ServedDefinitions::new(kube.clone(), Metrics::default()));
     definitions.read().await;
     let worker = Worker::start(&kube, &settings, servers, sinks, &definitions, metrics);
@@ -97,11 +99,11 @@ pub async fn run(mut settings: IntakeSettings) -> Result<(), Error> {
             if *ending.borrow() { Ok(()) } else { Err(Error::Stopped) }
         }
         () = definitions.follow() => Err(Error::Stopped),
-        why = term.lost() => return Err(Error::NotLeading(why)),
+        why = terms.lost() => return Err(Error::NotLeading(why)),
         ended = &mut server => startup::server_ended(settings.listen, ended).map_err(Error::from),
     };
     // Another instance may start at once: no delivery runs any more.
-    term.resign().await;
+    terms.resign().await;
     ended
 }
 
@@ -121,6 +123,7 @@ fn servers(settings: &IntakeSettings) -> Result<Settings, startup::Error> {
         tls: settings.imap_tls.into(),
         ca: settings.imap_ca_file.as_ref().map(read).transpose()?.unwrap_or_default(),
         keep_done: settings.keep_done,
+        serve: settings.serve.iter().cloned().collect(),
     })
 }
 

@@ -1,12 +1,12 @@
 //! Rules and mailboxes → the queue folders of each mailbox. Only decisions: everything comes as values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
-use crate::crd::{DisabledSink, EmailForwardingRule, EmailMailbox, REPLAY};
+use crate::crd::{DEFAULT_SERVER, DisabledSink, EmailForwardingRule, EmailMailbox, REPLAY};
 use crate::desired;
 use crate::intake::queue::{ImapServer, ImapTls, Limits, MailboxQueues, QueueFolder, Replay, Work};
 use crate::intake::report::EventReason;
@@ -28,6 +28,16 @@ pub(crate) struct Settings {
     pub(crate) ca: Vec<u8>,
     /// How long `Done` keeps messages.
     pub(crate) keep_done: Duration,
+    /// The Mailcow servers whose mailboxes are worked on; empty: all.
+    pub(crate) serve: BTreeSet<String>,
+}
+
+impl Settings {
+    /// Whether the worker of another instance works on the mailbox.
+    fn leaves_to_others(&self, mailbox: &EmailMailbox) -> bool {
+        let server = mailbox.status.as_ref().and_then(|status| status.server.as_deref());
+        !self.serve.is_empty() && !self.serve.contains(server.unwrap_or(DEFAULT_SERVER))
+    }
 }
 
 /// Where an IMAP server is.
@@ -135,7 +145,7 @@ pub(crate) fn assemble(objects: &Objects<'_>) -> Assembled {
     }
     let mut made = Assembled::default();
     let mut servers = HashMap::new();
-    for mailbox in objects.mailboxes {
+    for mailbox in objects.mailboxes.iter().filter(|mailbox| !objects.settings.leaves_to_others(mailbox)) {
         let Some(places) = of_namespace.get(mailbox.metadata.namespace.as_deref().unwrap_or_default()) else {
             continue;
         };
@@ -349,6 +359,25 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_worker_leaves_the_mailboxes_of_other_instances_alone() {
+        let mut bob = mailbox("bob");
+        bob.status.get_or_insert_default().server = Some("internal".into());
+        let rules = [rule("bugs", TASK), rule("all", "domainRef: {name: d}\nactions: [{createNote: {sink: wiki}}]")];
+        let worked_on = |names: &[&str]| {
+            let serve = names.iter().map(|name| (*name).to_owned()).collect();
+            let made = made_with(&Settings { serve, ..settings() }, &rules, vec![bob.clone(), mailbox("ada")]);
+            let mailboxes = made.work.mailboxes.iter().map(|mailbox| mailbox.address.to_string());
+            let rules = made.rules.iter().map(|rule| rule.object.name_any());
+            (mailboxes.collect::<Vec<_>>().join(" "), rules.collect::<Vec<_>>().join(" "))
+        };
+        let named = |mailboxes: &str, rules: &str| (mailboxes.to_owned(), rules.to_owned());
+        assert_eq!(worked_on(&[]), named("ada@e.com bob@e.com", "bugs all"));
+        assert_eq!(worked_on(&["default"]), named("ada@e.com", "bugs all"));
+        assert_eq!(worked_on(&["internal"]), named("bob@e.com", "all"));
+        assert_eq!(worked_on(&["other"]), named("", ""), "nothing is reported of the rules of others");
+    }
+
     fn settings() -> Settings {
         Settings {
             servers: [("internal".to_owned(), ImapAddress { host: "dovecot.mail.svc".to_owned(), port: Some(1993) })]
@@ -356,13 +385,18 @@ mod tests {
             tls: ImapTls::Implicit,
             ca: Vec::new(),
             keep_done: Duration::from_hours(720),
+            serve: BTreeSet::new(),
         }
     }
 
     fn made(rules: &[Arc<EmailForwardingRule>], mailboxes: Vec<EmailMailbox>) -> Assembled {
+        made_with(&settings(), rules, mailboxes)
+    }
+
+    fn made_with(settings: &Settings, rules: &[Arc<EmailForwardingRule>], mailboxes: Vec<EmailMailbox>) -> Assembled {
         let mailboxes: Vec<_> = mailboxes.into_iter().map(Arc::new).collect();
         let sinks = Sinks::parse(SINKS).unwrap();
-        let (usable, settings) = (BTreeMap::new(), settings());
+        let usable = BTreeMap::new();
         let configurations = BTreeMap::from([("tracker".to_owned(), "now".to_owned())]);
         assemble(&Objects {
             rules,
@@ -371,7 +405,7 @@ mod tests {
             sinks: &sinks,
             usable: &usable,
             configurations: &configurations,
-            settings: &settings,
+            settings,
         })
     }
 

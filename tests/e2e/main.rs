@@ -20,6 +20,7 @@ mod fields;
 mod figures;
 mod gitops;
 mod guests;
+mod instances;
 mod judges;
 mod killed;
 mod leader;

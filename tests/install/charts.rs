@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ground::ControlPlane;
+use mailcow_operator::config::Settings;
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -172,6 +173,81 @@ async fn task_delivery_is_there_with_its_gate_and_nothing_of_it_without() {
     ] {
         let said = refused(set).await;
         assert!(said.contains(field), "{set}: {said}");
+    }
+}
+
+/// The rendered documents.
+fn documents(rendered: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(rendered).map(|document| Value::deserialize(document).unwrap()).collect()
+}
+
+/// The options of the rendered operator.
+fn options(documents: &[Value]) -> Settings {
+    let is_operator = |document: &&Value| {
+        document["kind"] == "Deployment" && document["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"
+    };
+    let deployment = documents.iter().find(is_operator).unwrap();
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let args: Vec<String> = args.as_sequence().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
+    Settings::of_process(&args, &[]).unwrap()
+}
+
+/// The names of what the operator may do with a resource in its own namespace.
+fn names(documents: &[Value], resource: &str, verb: &str) -> BTreeSet<String> {
+    let has = |list: &Value, what: &str| list.as_sequence().is_some_and(|list| list.iter().any(|it| it == what));
+    let roles = documents.iter().filter(|document| document["kind"] == "Role");
+    let roles = roles.filter(|role| role["metadata"]["name"].as_str().is_some_and(|name| !name.contains("-intake")));
+    let given = roles.flat_map(|role| role["rules"].as_sequence().unwrap());
+    let given = given.filter(|rule| has(&rule["resources"], resource) && has(&rule["verbs"], verb));
+    let listed = given.flat_map(|rule| rule["resourceNames"].as_sequence().into_iter().flatten());
+    listed.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn releases_with_servers_of_their_own_share_no_object_and_may_hold_their_leases() {
+    let plane = ControlPlane::shared().await.unwrap();
+    let chart = chart().display().to_string();
+    let instance = format!("{}/tests/chart/instance.yaml", env!("CARGO_MANIFEST_DIR"));
+    let rendered = async |release: &str, set: &[&str]| {
+        let args = ["template", release, &chart, "-n", "mail-system"];
+        plane.helm(&[&args[..], set].concat()).await
+    };
+    let servers = "mailcow.servers[0].name=internal,mailcow.servers[0].existingSecret=mailcow-internal,\
+                   mailcow.servers[1].name=partners,mailcow.servers[1].existingSecret=mailcow-partners";
+    let first =
+        ["--set", servers, "--set", "serve={default},leaseName=mailcow-operator,featureGates.TaskDelivery=true"];
+    let all = ["--set", servers];
+    let first = documents(&rendered("mail", &first).await.unwrap());
+    let second = documents(&rendered("partners", &["-f", &instance]).await.unwrap());
+    let all = documents(&rendered("mailcow-operator", &all).await.unwrap());
+    let identity = |document: &Value| {
+        let of = |field: &str| document["metadata"][field].as_str().unwrap_or_default().to_owned();
+        (document["kind"].as_str().unwrap_or_default().to_owned(), of("namespace"), of("name"))
+    };
+    let there: BTreeSet<_> = first.iter().map(identity).collect();
+    let shared: Vec<_> = second.iter().map(identity).filter(|object| there.contains(object)).collect();
+    assert!(shared.is_empty(), "{shared:#?}");
+    for (documents, leases) in [
+        (&first, &["mailcow-operator"][..]),
+        (&second, &["mailcow-operator-internal-server", "mailcow-operator-partners-server"]),
+        (&all, &["mailcow-operator", "mailcow-operator-internal-server", "mailcow-operator-partners-server"]),
+    ] {
+        let settings = options(documents);
+        assert_eq!(settings.served().unwrap().leases(&settings.leader.lease_name), leases);
+        let rights = names(documents, "leases", "update");
+        assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), leases);
+    }
+    let secrets = names(&second, "secrets", "watch");
+    assert!(secrets.contains("mailcow-internal") && secrets.contains("mailcow-partners"), "{secrets:?}");
+    assert!(!secrets.contains("partners-mailcow-operator-mailcow"), "that of the default server: {secrets:?}");
+    for (set, word) in [
+        ("serve={default}", "serve needs leaseName"),
+        ("serve={elsewhere},leaseName=l", "the server elsewhere is not in mailcow.servers"),
+        ("serve={default,default},leaseName=l", "serve"),
+        ("leaseName=Not_A_Name", "leaseName"),
+    ] {
+        let said = rendered("mail", &["--set", set]).await.unwrap_err().to_string();
+        assert!(said.contains(word), "{set}: {said}");
     }
 }
 

@@ -34,6 +34,39 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-mailcow" (include "mailcow-operator.fullname" . | trunc 55 | trimSuffix "-")) .Values.mailcow.existingSecret -}}
 {{- end -}}
 
+{{- /* Whether this release serves a Mailcow server, as (list . name). */}}
+{{- define "mailcow-operator.serves" -}}
+{{- $serve := (index . 0).Values.serve }}{{ if or (not $serve) (has (index . 1) $serve) }}true{{ end }}
+{{- end }}
+
+{{- /* The name of the operator's Lease. Releases with servers of their own have the same, so that no two serve one server. */}}
+{{- define "mailcow-operator.leaseName" -}}
+{{- $known := list "default" }}
+{{- range .Values.mailcow.servers }}{{ $known = append $known .name }}{{ end }}
+{{- range .Values.serve }}
+{{- if not (has . $known) }}
+{{- fail (printf "serve: the server %s is not in mailcow.servers, which every release lists in full" .) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.serve (not .Values.leaseName) }}
+{{- fail "serve needs leaseName, the same in every release. If a release without serve is installed already, its Lease has its full name: kubectl get lease" }}
+{{- end }}
+{{- default (include "mailcow-operator.fullname" .) .Values.leaseName -}}
+{{- end }}
+
+{{- /* The names of the Leases, as the program makes them: one for each server that this release serves. */}}
+{{- define "mailcow-operator.leases" -}}
+{{- $name := include "mailcow-operator.leaseName" . | trim }}
+{{- if include "mailcow-operator.serves" (list . "default") }}
+- {{ $name }}
+{{- end }}
+{{- range .Values.mailcow.servers }}
+{{- if include "mailcow-operator.serves" (list $ .name) }}
+- {{ $name }}-{{ .name }}-server
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* Whether a TXT record has to prove every domain: as said, else where tenants write EmailDomain objects. */}}
 {{- define "mailcow-operator.requireOwnership" -}}
 {{- if kindIs "bool" .Values.dns.requireOwnership }}{{ if .Values.dns.requireOwnership }}true{{ end }}{{ else if eq .Values.tenancy "Shared" }}true{{ end }}

@@ -5,7 +5,7 @@ mod finding;
 mod rights;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::fleet::{Fleet, Node, Objects, counted};
 use super::mailcow::MailcowFlags;
 use super::operator::{self, Installed};
 use super::show::Show;
-use crate::config::{DnsMode, Settings};
+use crate::config::{DnsMode, Served, Settings};
 use crate::crd::{DEFAULT_SERVER, DnsPublish, DnsVerdict, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::dns::{Answer, Kind, Lookup, Mode, Options, Question};
 use crate::gates::Gate;
@@ -221,6 +221,7 @@ async fn operators(cluster: &Cluster, check: &CheckFlags, found: &mut Findings) 
         );
     }
     check_overlap(&all, found);
+    check_all_served(&all, found);
     Ok(all)
 }
 
@@ -256,18 +257,32 @@ fn check_overlap(all: &[Installed], found: &mut Findings) {
             let is_shared = a.watch_namespaces.is_empty()
                 || b.watch_namespaces.is_empty()
                 || a.watch_namespaces.iter().any(|name| b.watch_namespaces.contains(name));
-            if is_shared {
+            let is_served_twice = match (a.served(), b.served()) {
+                (Ok(a), Ok(b)) => a.names().any(|server| b.has(server)),
+                _ => false,
+            };
+            if is_shared && is_served_twice {
                 found.bad(
                     "operator",
                     format!("two operators work on the same objects: {} and {}", one.name(), other.name()),
                     format!(
-                        "helm uninstall {} -n {}, or give each its own watchNamespaces",
+                        "helm uninstall {} -n {}, or give each its own watchNamespaces, or its own servers with serve",
                         release_name(other),
                         other.namespace()
                     ),
                 );
             }
         }
+    }
+}
+
+/// A configured server that every instance leaves to others.
+fn check_all_served(all: &[Installed], found: &mut Findings) {
+    let served: Vec<Served> = all.iter().filter_map(|one| one.settings.as_ref().ok()?.served().ok()).collect();
+    let left: BTreeSet<&str> = served.iter().flat_map(Served::others).collect();
+    for server in left.into_iter().filter(|server| !served.iter().any(|served| served.has(server))) {
+        let message = format!("no operator serves the server {server}: every release leaves it to another one");
+        found.bad("operator", message, "add it to serve in the values of one release");
     }
 }
 
@@ -296,15 +311,22 @@ async fn check_operator(
             return Ok(());
         }
     };
+    let served = match settings.served() {
+        Ok(served) => served,
+        Err(why) => {
+            found.bad("operator", format!("{} can't start: {why}", installed.name()), upgrade(installed, " (serve)"));
+            return Ok(());
+        }
+    };
     pods(cluster, installed, found).await;
-    leader(cluster, installed, settings, found).await;
+    leader(cluster, installed, &served.leases(&settings.leader.lease_name), found).await;
     show.progress("checking rights");
-    operators_rights(cluster, installed, settings, found).await;
+    operators_rights(cluster, installed, rights::of_operator(settings, &served), found).await;
     policies(cluster, installed, settings, found).await;
     gates(settings, objects, found, installed);
     namespaces(settings, fleet, found, installed);
     show.progress("checking Mailcow");
-    let host = connections(cluster, given, installed, settings, objects, found).await;
+    let host = connections(cluster, given, installed, settings, &served, objects, found).await;
     if let Some(host) = settings.dns.mail_host.clone().or(host) {
         hosts.insert(host, (settings.dns.dns_resolvers.clone(), settings.dns.dns_mode));
     }
@@ -380,45 +402,63 @@ fn why_not_ready(pod: &Pod) -> Option<String> {
 }
 
 /// Whether one of the pods holds the Lease and renews it.
-async fn leader(cluster: &Cluster, installed: &Installed, settings: &Settings, found: &mut Findings) {
-    let (name, namespace) = (&settings.leader.lease_name, installed.namespace());
+async fn leader(cluster: &Cluster, installed: &Installed, leases: &[String], found: &mut Findings) {
+    let namespace = installed.namespace();
     let remedy = format!(
         "kubectl logs -n {namespace} deploy/{} (is a pod running, and may it update the Lease?)",
         installed.deployment.name_any()
     );
-    match cluster.find::<Lease>(&namespace, name).await {
-        Err(failure) => found.skip("leader", failure.problems().join("; ")),
-        Ok(None) => found.bad(
-            "leader",
-            format!("there is no Lease {namespace}/{name}: no operator has ever worked here"),
-            remedy,
-        ),
-        Ok(Some(lease)) => {
-            let spec = lease.spec.unwrap_or_default();
-            let duration = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or(15)));
-            let age = spec.renew_time.map(|time| crate::clock::now().0.duration_since(time.0));
-            let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-            match (holder, age) {
-                (Some(holder), Some(age)) if age <= duration * 2 => {
-                    found.good("leader", format!("{holder} works"));
-                }
-                (holder, age) => {
-                    let since = age.map_or_else(String::new, |age| format!(" for {} s", age.as_secs()));
-                    let last = holder.map_or_else(String::new, |holder| format!("; the last one was {holder}"));
-                    found.bad(
-                        "leader",
-                        format!("no operator has held the Lease {namespace}/{name}{since}{last}"),
-                        remedy,
-                    );
-                }
+    let mut holders = BTreeSet::new();
+    for name in leases {
+        match cluster.find::<Lease>(&namespace, name).await {
+            Err(failure) => return found.skip("leader", failure.problems().join("; ")),
+            Ok(None) => {
+                let message = format!("there is no Lease {namespace}/{name}: no operator has ever worked here");
+                return found.bad("leader", message, remedy);
             }
+            Ok(Some(lease)) => match holder(lease) {
+                Ok(holder) => holders.insert(holder),
+                Err(why) => {
+                    let message = format!("no operator has held the Lease {namespace}/{name}{why}");
+                    return found.bad("leader", message, remedy);
+                }
+            },
+        };
+    }
+    let all: Vec<String> = holders.into_iter().collect();
+    match all.as_slice() {
+        [one] => found.good("leader", format!("{one} works")),
+        // Each holds some and waits for the rest.
+        several => found.bad(
+            "leader",
+            format!("{} hold one Lease each of {}, so that none works", several.join(" and "), leases.join(", ")),
+            "give no server to two releases (serve in the chart)",
+        ),
+    }
+}
+
+/// Who holds a Lease.
+///
+/// # Errors
+/// Since when nobody does, and who was the last.
+fn holder(lease: Lease) -> Result<String, String> {
+    let spec = lease.spec.unwrap_or_default();
+    let duration = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or(15)));
+    let age = spec.renew_time.map(|time| crate::clock::now().0.duration_since(time.0));
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    match (holder, age) {
+        (Some(holder), Some(age)) if age <= duration * 2 => Ok(holder),
+        (holder, age) => {
+            let since = age.map_or_else(String::new, |age| format!(" for {} s", age.as_secs()));
+            let last = holder.map_or_else(String::new, |holder| format!("; the last one was {holder}"));
+            Err(format!("{since}{last}"))
         }
     }
 }
 
-async fn operators_rights(cluster: &Cluster, installed: &Installed, settings: &Settings, found: &mut Findings) {
+async fn operators_rights(cluster: &Cluster, installed: &Installed, needed: Vec<rights::Right>, found: &mut Findings) {
     let user = installed.user();
-    match rights::lacking(cluster, Some(&user), rights::of_operator(settings)).await {
+    match rights::lacking(cluster, Some(&user), needed).await {
         Ok(lacking) if lacking.is_empty() => found.good("rights", format!("{user} has all that it needs")),
         Ok(lacking) => {
             for right in lacking {
@@ -542,14 +582,17 @@ async fn connections(
     given: Option<&str>,
     installed: &Installed,
     settings: &Settings,
+    served: &Served,
     objects: &Objects,
     found: &mut Findings,
 ) -> Option<String> {
     let mut servers: BTreeMap<&str, &str> = BTreeMap::new();
     servers.extend(settings.mailcow_secret.as_deref().map(|secret| (DEFAULT_SERVER, secret)));
     servers.extend(settings.mailcow_servers.iter().map(|server| (server.name.as_str(), server.secret.as_str())));
+    // What is on the server of another instance is that instance's.
+    let is_unknown = |name: &str| !servers.contains_key(name) && served.has(name);
     let mut unknown: Vec<&EmailDomain> =
-        objects.domains.iter().filter(|domain| !servers.contains_key(domain.spec.server.as_str())).collect();
+        objects.domains.iter().filter(|domain| is_unknown(&domain.spec.server)).collect();
     unknown.dedup_by(|a, b| a.spec.server == b.spec.server);
     for domain in unknown {
         let near = nearest(&domain.spec.server, servers.keys().copied());
@@ -574,7 +617,7 @@ async fn connections(
         found.warn("Mailcow servers", message, "name one of its servers with --server");
     }
     let mut host = None;
-    for (server, secret) in servers {
+    for (server, secret) in servers.into_iter().filter(|(server, _)| served.has(server)) {
         let is_given = given == Some(server);
         let Some(connection) = connection(cluster, installed, secret, is_given, found).await else { continue };
         if !is_given {
@@ -779,6 +822,25 @@ fn host_of(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::operator::tests::installed;
+
+    #[test]
+    fn operators_with_servers_of_their_own_may_watch_the_same_namespaces() {
+        let servers = "--mailcow-server=a=s,b=s";
+        let said = |args: &[&[&str]]| {
+            let all: Vec<Installed> = args.iter().map(|args| installed("o", &[&[servers], *args].concat())).collect();
+            let mut found = Findings::default();
+            check_overlap(&all, &mut found);
+            check_all_served(&all, &mut found);
+            let found = format!("{found:?}");
+            (found.contains("work on the same objects"), found.contains("no operator serves the server b"))
+        };
+        assert_eq!(said(&[&["--serve=default,b"], &["--serve=a"]]), (false, false));
+        assert_eq!(said(&[&["--serve=default"], &["--serve=a"]]), (false, true));
+        assert_eq!(said(&[&["--serve=default,a"], &["--serve=a,b"]]), (true, false));
+        assert_eq!(said(&[&[], &["--serve=a"]]), (true, false));
+        assert_eq!(said(&[&["--watch-namespaces=x"], &["--watch-namespaces=y"]]), (false, false));
+    }
 
     #[test]
     fn hosts_and_ports_are_taken_from_urls() {

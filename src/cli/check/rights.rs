@@ -9,8 +9,8 @@ use kube::Api;
 use kube::api::PostParams;
 
 use crate::cli::cluster::Cluster;
-use crate::config::Settings;
-use crate::crd::GROUP;
+use crate::config::{Served, Settings};
+use crate::crd::{DEFAULT_SERVER, GROUP};
 use crate::gates::Gate;
 
 /// Reviews at once.
@@ -54,7 +54,7 @@ impl Right {
 }
 
 /// The rights that the chart gives an operator with these options.
-pub(super) fn of_operator(settings: &Settings) -> Vec<Right> {
+pub(super) fn of_operator(settings: &Settings, served: &Served) -> Vec<Right> {
     let mut all = Vec::new();
     let places: Vec<Option<String>> = if settings.watch_namespaces.is_empty() {
         vec![None]
@@ -94,12 +94,15 @@ pub(super) fn of_operator(settings: &Settings) -> Vec<Right> {
         add("", "namespaces", &["get"], &Some("kube-system".to_owned()), Some("kube-system"));
     }
     let own = Some(settings.operator_namespace.clone());
-    let secrets = settings.mailcow_secret.iter().chain(settings.mailcow_servers.iter().map(|server| &server.secret));
-    for secret in secrets {
+    let further =
+        settings.mailcow_servers.iter().filter(|server| served.has(&server.name)).map(|server| &server.secret);
+    for secret in settings.mailcow_secret.iter().filter(|_| served.has(DEFAULT_SERVER)).chain(further) {
         add("", "secrets", &["get", "watch"], &own, Some(secret));
     }
     add("coordination.k8s.io", "leases", &["create"], &own, None);
-    add("coordination.k8s.io", "leases", &["get", "update"], &own, Some(&settings.leader.lease_name));
+    for lease in served.leases(&settings.leader.lease_name) {
+        add("coordination.k8s.io", "leases", &["get", "update"], &own, Some(&lease));
+    }
     all
 }
 
@@ -186,15 +189,25 @@ mod tests {
         let arguments =
             ["run", "--watch-namespaces=a", "--operator-namespace=o", "--mailcow-secret=s"].map(ToOwned::to_owned);
         let settings = Settings::of_process(&arguments, &[]).unwrap();
-        let words: Vec<String> = of_operator(&settings).iter().map(Right::words).collect();
+        let words = |settings: &Settings| {
+            let rights = of_operator(settings, &settings.served().unwrap());
+            rights.iter().map(Right::words).collect::<Vec<_>>()
+        };
+        let all = words(&settings);
         for expected in [
             "patch emaildomains.email.askrobots.com/status in the namespace a",
             "get secrets s in the namespace o",
             "update leases.coordination.k8s.io mailcow-operator in the namespace o",
             "get namespaces kube-system in the namespace kube-system",
         ] {
-            assert!(words.iter().any(|word| word == expected), "{expected}: {words:#?}");
+            assert!(all.iter().any(|word| word == expected), "{expected}: {all:#?}");
         }
-        assert!(!words.iter().any(|word| word.contains("configmaps")), "publishing is off");
+        assert!(!all.iter().any(|word| word.contains("configmaps")), "publishing is off");
+        let of_a = ["--mailcow-server=a=of-a,b=of-b", "--serve=a"].map(ToOwned::to_owned);
+        let some = words(&Settings::of_process(&[&arguments[..], &of_a[..]].concat(), &[]).unwrap());
+        let has = |word: &str| some.iter().any(|other| other == word);
+        assert!(has("get secrets of-a in the namespace o") && !has("get secrets of-b in the namespace o"));
+        assert!(has("update leases.coordination.k8s.io mailcow-operator-a-server in the namespace o"), "{some:#?}");
+        assert!(!has("get secrets s in the namespace o"), "that of the default server");
     }
 }

@@ -124,7 +124,8 @@ pub(super) async fn run(flags: &ClusterFlags, plan: &PlanFlags, show: &Show) -> 
         )));
     }
     let given = plan.mailcow.given()?;
-    let installed = operator::of_namespace(&cluster, plan.mailcow.operator_namespace.as_deref()).await;
+    let flags = &plan.mailcow;
+    let installed = operator::of_namespace(&cluster, flags.operator_namespace.as_deref(), &flags.server).await;
     let (connection, installed) = match (given, installed) {
         (Some(connection), installed) => (connection, installed.ok()),
         (None, installed) => {

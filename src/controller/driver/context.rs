@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Resource;
 use tokio::sync::watch;
 
-use crate::config::Settings;
+use crate::config::{Served, Settings};
 use crate::controller::driver::action::Action;
 use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::{Backoff, jittered};
@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// Name of this cluster in marks.
     pub(crate) cluster: String,
+    /// Which servers this instance serves.
+    pub(crate) served: Served,
     pub(crate) servers: Servers,
     pub(crate) stores: Stores,
     /// Which objects want which address.

@@ -9,13 +9,13 @@ use kube::runtime::reflector::ObjectRef;
 use tracing::Instrument;
 
 use crate::controller::driver::action::Action;
+use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
-use crate::controller::servers::Servers;
+use crate::controller::driver::on_server::{OnServer, is_served};
 use crate::controller::triggers::changes::Own;
 use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::store::Store;
-use crate::kubernetes::stores::Stores;
 use crate::outcome::Outcome;
 use crate::status::Conditioned;
 use crate::telemetry::{Counts, Key, Metrics};
@@ -82,6 +82,11 @@ pub(crate) fn counted_all<K: Object + 'static>(
     })
 }
 
+/// Counts a triggered object as done that this instance does not serve.
+pub(crate) fn left_out(metrics: &Metrics, driver: &'static str, object: &impl Resource) {
+    metrics.queue().deleted(driver, &key(object));
+}
+
 fn key(object: &impl Resource) -> Key {
     key_of(object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default())
 }
@@ -90,30 +95,36 @@ fn key_of(namespace: Option<&str>, name: &str) -> Key {
     (namespace.unwrap_or_default().to_owned(), name.to_owned())
 }
 
-/// The current counts, for metrics.
-pub(crate) fn counts(stores: &Stores, servers: &Servers) -> Counts {
-    let breakers = servers.reachable().into_iter().map(|(name, server)| (name, server.client().breaker())).collect();
+/// The current counts of what this instance serves, for metrics.
+pub(crate) fn counts(ctx: &Context) -> Counts {
+    let reachable = ctx.servers.reachable().into_iter();
+    let breakers = reachable.map(|(name, server)| (name, server.client().breaker())).collect();
     let mut counts = Counts { breakers, ..Counts::default() };
     let now = crate::clock::now();
-    count(&mut counts, &stores.domains, |counts, domain, conditions| {
+    count(&mut counts, ctx, &ctx.stores.domains, |counts, domain, conditions| {
         let recreated = domain.status.as_ref().and_then(|status| status.recreated.as_ref());
         counts.count_recreated(EmailDomain::KIND, recreated, &now);
         counts.count_dns(conditions);
     });
-    count(&mut counts, &stores.mailboxes, |counts, mailbox, conditions| {
+    count(&mut counts, ctx, &ctx.stores.mailboxes, |counts, mailbox, conditions| {
         let recreated = mailbox.status.as_ref().and_then(|status| status.recreated.as_ref());
         counts.count_recreated(EmailMailbox::KIND, recreated, &now);
         counts.count_quota(conditions);
     });
-    count(&mut counts, &stores.aliases, |_, _, _| {});
-    count(&mut counts, &stores.rules, |_, _, _| {});
+    count(&mut counts, ctx, &ctx.stores.aliases, |_, _, _| {});
+    count(&mut counts, ctx, &ctx.stores.rules, |_, _, _| {});
     counts
 }
 
-/// Counts each object of a store by its conditions, and what is particular to its kind.
-fn count<K: Object>(counts: &mut Counts, store: &Store<K>, particular: impl Fn(&mut Counts, &K, &[StatusCondition])) {
+/// Counts each object of a store that this instance serves by its conditions, and what is particular to its kind.
+fn count<K: OnServer + 'static>(
+    counts: &mut Counts,
+    ctx: &Context,
+    store: &Store<K>,
+    particular: impl Fn(&mut Counts, &K, &[StatusCondition]),
+) {
     counts.of_kind(K::KIND);
-    for object in store.all() {
+    for object in store.all().filter(|object| ctx.served.is_everything() || is_served(ctx, object.as_ref())) {
         let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
         counts.count(K::KIND, conditions, object.meta().deletion_timestamp.is_some());
         particular(counts, &object, conditions);

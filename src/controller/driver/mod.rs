@@ -13,6 +13,7 @@ pub(crate) mod holdings;
 pub(crate) mod index;
 pub(crate) mod measure;
 pub(crate) mod named;
+pub(crate) mod on_server;
 pub(crate) mod policies;
 pub(crate) mod queue;
 pub(crate) mod rebuilds;

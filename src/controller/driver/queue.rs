@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, after_failure};
+use crate::controller::driver::on_server::{OnServer, is_served};
 use crate::controller::driver::slots::Slots;
 use crate::controller::driver::{forget, measure};
 use crate::controller::servers::poll::counts_by_domain;
@@ -71,7 +72,7 @@ pub(crate) fn drive<K, F>(
     reconcile: Reconcile<K, F>,
 ) -> Running
 where
-    K: Object + 'static,
+    K: OnServer + 'static,
     F: Future<Output = Result<(Action, Outcome), Failed>> + Send + 'static,
 {
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
@@ -135,7 +136,7 @@ fn due<K: Object + 'static>(
     select(now, later).boxed()
 }
 
-/// Counts and times a reconcile, and schedules the next one.
+/// Counts and times a reconcile, and schedules the next one. An object that another instance serves is left to it.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -144,9 +145,19 @@ async fn measured<K, F>(
     reconcile: Reconcile<K, F>,
     requeue: Requeue<K>,
 ) where
-    K: Object,
+    K: OnServer,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
 {
+    let make_room = || {
+        if room.available_permits() < QUEUE {
+            room.add_permits(1);
+        }
+    };
+    if !is_served(&ctx, object.as_ref()) {
+        measure::left_out(&ctx.metrics, kind, object.as_ref());
+        make_room();
+        return;
+    }
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
     }
@@ -154,9 +165,7 @@ async fn measured<K, F>(
         Ok(()) => measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await,
         Err(wait) => Ok(Action::requeue(wait)),
     };
-    if room.available_permits() < QUEUE {
-        room.add_permits(1);
-    }
+    make_room();
     let next = match &done {
         Ok(next) => *next,
         Err(_) => after_failure(object.as_ref(), &ctx),

@@ -18,6 +18,7 @@ use crate::controller::driver::converge::{
 };
 use crate::controller::driver::drift::Drift;
 use crate::controller::driver::guest_limits;
+use crate::controller::driver::on_server::{OnServer, write_status};
 use crate::controller::driver::policies;
 use crate::controller::driver::recreation;
 use crate::controller::driver::references;
@@ -68,7 +69,7 @@ pub(crate) async fn reconcile(object: Arc<EmailMailbox>, ctx: Arc<Context>) -> R
         return Ok((ctx.again(object.as_ref(), &seen.outcome), seen.outcome));
     }
     let after = status::mailbox(&before, &seen, &request);
-    ctx.writer.write_status(object.as_ref(), &before, &after).await?;
+    write_status(&ctx, object.as_ref(), &before, &after).await?;
     Ok((address_claims::again(&ctx, object.as_ref(), &seen.outcome), seen.outcome))
 }
 
@@ -83,7 +84,7 @@ fn start(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Context) -> M
         recreated: before.recreated.clone(),
         tags: Tags { wanted: object.spec.tags.clone(), placed: before.tags.clone() },
         domain_generation: None,
-        server: server_name(object, ctx),
+        server: object.server(ctx),
         policies: policies::of(ctx, object),
         sender_acl: before.sender_acl.clone(),
         granted_senders: before.granted_senders.clone(),
@@ -448,7 +449,7 @@ fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password
 async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let Some(address) = known_address(object, ctx).filter(|_| has_finalizer(object)) else { return Ok(()) };
     let policy = policies::of(ctx, object).deletion.value;
-    let name = server_name(object, ctx);
+    let name = object.server(ctx);
     if policy == DeletionPolicy::Retain && ctx.servers.is_not_configured(&name) {
         return Ok(());
     }
@@ -501,12 +502,6 @@ async fn removal(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// The server that the mailbox is on.
-fn server_name(object: &EmailMailbox, ctx: &Context) -> String {
-    let reported = object.status.as_ref().and_then(|status| status.server.as_deref());
-    references::server_name(references::home(ctx, object).ok().as_deref(), reported)
 }
 
 /// The address, from the status or the references.

@@ -91,7 +91,8 @@ pub(crate) async fn take_away(
 ) -> Result<(), Stop> {
     let Some(address) = before.address.as_deref().and_then(|text| Address::parse(text).ok()) else { return Ok(()) };
     let name = before.server.as_deref().unwrap_or(DEFAULT_SERVER);
-    if before.granted_senders.is_empty() {
+    // A domain that is made again on the server of another instance takes its mailboxes there.
+    if before.granted_senders.is_empty() || ctx.servers.is_of_another(name) {
         return Ok(());
     }
     let holdings = holdings::of(ctx, object, name);

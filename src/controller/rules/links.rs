@@ -227,10 +227,12 @@ impl Ways {
         for address in self.only_caught(loops) {
             let domains = ctx.addresses.domains_named(address.domain());
             let domain = domains.iter().find_map(|domain| ctx.stores.domains.get(domain));
-            let server = domain.and_then(|domain| ctx.servers.get(&domain.spec.server).ok());
-            if let Some(server) = server
-                && is_there(&server, &address).await
-            {
+            let Some(domain) = domain else { continue };
+            let may_be_there = match ctx.servers.get(&domain.spec.server) {
+                Ok(server) => is_there(&server, &address).await,
+                Err(_) => ctx.servers.is_of_another(&domain.spec.server),
+            };
+            if may_be_there {
                 routes.add_other(address);
                 is_new = true;
             }
@@ -271,8 +273,8 @@ fn catch(ctx: &Context, alias: &EmailAlias) -> Option<Catch> {
     desired::alias_catch(&alias.spec, &domain.spec).ok()
 }
 
-/// Whether Mailcow has a mailbox or an alias with this address. If unknown, it may have one: no loop is reported on a
-/// guess.
+/// Whether Mailcow has a mailbox or an alias with this address. If unknown, it may have one, as on the server of another
+/// instance: no loop is reported on a guess.
 async fn is_there(server: &Inventory, address: &Address) -> bool {
     let mailbox = server.mailbox(address, Age::Recent).await.map(|have| have.is_some());
     let alias = server.alias(&Catch::One(address.clone()), Age::Recent).await.map(|have| have.is_some());

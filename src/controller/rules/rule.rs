@@ -10,6 +10,7 @@ use crate::controller::driver::action::Action;
 use crate::controller::driver::context::{self, Context};
 use crate::controller::driver::converge::{Failed, Stop, finish_deletion, may_remove_all, outcome};
 use crate::controller::driver::index::Key;
+use crate::controller::driver::on_server::{is_served, write_status};
 use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::controller::rules::rule_set::Place;
@@ -48,7 +49,7 @@ pub(crate) async fn reconcile(
     };
     let mut after = status::rule(&before, &seen, &request);
     after.policies = Some(policies::of(&ctx, object.as_ref()));
-    ctx.writer.write_status(object.as_ref(), &before, &after).await?;
+    write_status(&ctx, object.as_ref(), &before, &after).await?;
     // From here only a deletion calls Mailcow.
     let next = if is_going { ctx.next(object.as_ref(), &seen.outcome) } else { ctx.resync() };
     Ok((Action::requeue(next), seen.outcome))
@@ -102,7 +103,8 @@ async fn remove(object: &EmailForwardingRule, before: &EmailForwardingRuleStatus
         Some((mailbox, script))
     });
     if RemovalPolicy::from(policies::of(ctx, object).deletion.value) == RemovalPolicy::Retain {
-        for (mailbox, _) in holding {
+        // The instance of another server's mailbox takes the rule out, because it is no longer that mailbox's.
+        for (mailbox, _) in holding.filter(|(mailbox, _)| is_served(ctx, mailbox.as_ref())) {
             script::let_go(ctx, &mailbox, &uid).await?;
         }
         return Ok(());

@@ -4,7 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod poll;
 pub(crate) mod vanished;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -12,7 +12,7 @@ use futures::stream::{BoxStream, select_all};
 use kube::Api;
 use tokio::sync::watch;
 
-use crate::config::Settings;
+use crate::config::{Served, Settings};
 use crate::controller::servers::connection::{Origin, Server, Source};
 use crate::controller::servers::vanished::ConnectionSecret;
 use crate::crd::DEFAULT_SERVER;
@@ -22,10 +22,12 @@ use crate::outcome::{Outcome, Reason};
 use crate::publisher::Publisher;
 use crate::telemetry::Metrics;
 
-/// Every server that has a name; cloning shares them.
+/// The servers that this instance serves; cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Servers {
     by_name: Arc<BTreeMap<String, watch::Receiver<Server>>>,
+    /// The names of the servers that other instances serve.
+    others: Arc<BTreeSet<String>>,
     /// The Secrets that connections were read from, by the server's name.
     secrets: Arc<BTreeMap<String, watch::Receiver<Option<ConnectionSecret>>>>,
 }
@@ -33,7 +35,7 @@ pub(crate) struct Servers {
 impl Servers {
     #[cfg(test)]
     pub(crate) fn new(by_name: impl IntoIterator<Item = (String, watch::Receiver<Server>)>) -> Self {
-        Self { by_name: Arc::new(by_name.into_iter().collect()), secrets: Arc::default() }
+        Self { by_name: Arc::new(by_name.into_iter().collect()), others: Arc::default(), secrets: Arc::default() }
     }
 
     /// The Secret that the connection to a server was read from; `None` where there is none.
@@ -46,13 +48,27 @@ impl Servers {
     /// # Errors
     /// Why there is none.
     pub(crate) fn get(&self, name: &str) -> Server {
-        self.by_name.get(name).map_or_else(|| Err(self.unknown(name, |_| false)), |server| server.borrow().clone())
+        match self.by_name.get(name) {
+            Some(server) => server.borrow().clone(),
+            // Not a reason to let anything go.
+            None if self.is_of_another(name) => {
+                let message = format!("another instance of the operator serves the Mailcow server {name}");
+                Err(Outcome::waiting(Reason::Pending, message))
+            }
+            None => Err(self.unknown(name, |_| false)),
+        }
+    }
+
+    /// Whether another instance serves this server.
+    pub(crate) fn is_of_another(&self, name: &str) -> bool {
+        self.others.contains(name)
     }
 
     /// The message for a server that does not exist or that the domain's namespace may not use. Both get the same text,
     /// and it names no server of others.
     pub(crate) fn unknown(&self, name: &str, may_use: impl Fn(&str) -> bool) -> Outcome {
-        let known: Vec<&str> = self.by_name.keys().map(String::as_str).filter(|name| may_use(name)).collect();
+        let known: BTreeSet<&String> = self.by_name.keys().chain(self.others.iter()).collect();
+        let known: Vec<&str> = known.into_iter().map(String::as_str).filter(|name| may_use(name)).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let message = format!(
             "spec.server of the EmailDomain: the server {name} is not configured for this namespace, which may use: {known}; use one of these, or add it to mailcow.servers in the chart, or the namespace to its namespaces"
@@ -71,7 +87,7 @@ impl Servers {
         self.by_name.iter().filter_map(|(name, server)| Some((name.clone(), server.borrow().clone().ok()?))).collect()
     }
 
-    /// The names.
+    /// The names of those that this instance serves.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
@@ -104,10 +120,11 @@ impl Servers {
     }
 }
 
-/// Starts to follow the connection of every server that has a name.
+/// Starts to follow the connection of every server that this instance serves.
 pub(crate) fn follow_all(
     kube: &kube::Client,
     settings: &Settings,
+    serving: &Served,
     metrics: &Metrics,
     permit: &Permit,
     changes: &Publisher<Arc<Moved>>,
@@ -120,13 +137,15 @@ pub(crate) fn follow_all(
     let further = settings.mailcow_servers.iter().map(|server| (&*server.name, Origin::Secret(server.secret.clone())));
     let mut servers = BTreeMap::new();
     let mut secrets = BTreeMap::new();
-    for (name, origin) in [(DEFAULT_SERVER, default)].into_iter().chain(further) {
+    let all = [(DEFAULT_SERVER, default)].into_iter().chain(further);
+    for (name, origin) in all.filter(|(name, _)| serving.has(name)) {
         let (source, server, secret) = Source::new(name, metrics.clone(), permit.clone(), settings, changes.clone());
         tokio::spawn(source.follow(origin, Api::namespaced(kube.clone(), &settings.operator_namespace)));
         servers.insert(name.to_owned(), server);
         secrets.insert(name.to_owned(), secret);
     }
-    Servers { by_name: Arc::new(servers), secrets: Arc::new(secrets) }
+    let others = serving.others().map(ToOwned::to_owned).collect();
+    Servers { by_name: Arc::new(servers), others: Arc::new(others), secrets: Arc::new(secrets) }
 }
 
 async fn next_change(mut server: watch::Receiver<Server>) -> Option<((), watch::Receiver<Server>)> {
@@ -154,6 +173,17 @@ mod tests {
         assert!(told(|_| false).contains("which may use: none;"));
         assert!(matches!(servers().get("elsewhere"), Err(Outcome::Stalled(_))));
         assert!(matches!(servers().get("internal"), Err(Outcome::Waiting(_))));
+    }
+
+    #[test]
+    fn a_server_of_another_instance_is_neither_unknown_nor_unconfigured() {
+        let others = Arc::new(BTreeSet::from(["elsewhere".to_owned()]));
+        let servers = Servers { others, ..servers() };
+        assert!(matches!(servers.get("elsewhere"), Err(Outcome::Waiting(why)) if why.reason == Reason::Pending));
+        assert!(servers.is_of_another("elsewhere") && !servers.is_not_configured("elsewhere"));
+        assert!(!servers.names().any(|name| name == "elsewhere"), "it is not asked");
+        let Outcome::Stalled(why) = servers.unknown("x", |_| true) else { unreachable!("the server is unknown") };
+        assert!(why.message.contains("which may use: default, elsewhere, internal;"), "{}", why.message);
     }
 
     #[test]

@@ -8,9 +8,15 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 
 use crate::{ControlPlane, Error, InstalledChart, Result};
 
-/// The name of the Role and of its binding, and of the Lease.
+/// The name of the Role and of its binding.
 const LEASES: &str = "leases";
-const LEASE: &str = "mailcow-operator";
+/// The Leases of the default server and of further ones.
+const NAMES: [&str; 4] = [
+    "mailcow-operator",
+    "mailcow-operator-internal-server",
+    "mailcow-operator-private-server",
+    "mailcow-operator-second-server",
+];
 
 /// A chart that was installed, and whom it gave its rights to.
 #[derive(Debug, Clone)]
@@ -63,7 +69,7 @@ impl ControlPlane {
             ..PolicyRule::default()
         };
         let metadata = ObjectMeta { name: Some(LEASES.to_owned()), ..ObjectMeta::default() };
-        let rules = vec![rule(&[], &["create"]), rule(&[LEASE], &["get", "update"])];
+        let rules = vec![rule(&[], &["create"]), rule(&NAMES, &["get", "update"])];
         let lease_role = Role { metadata: metadata.clone(), rules: Some(rules) };
         let group = "rbac.authorization.k8s.io".to_owned();
         let subject = Subject {

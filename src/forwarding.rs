@@ -202,11 +202,6 @@ impl From<Routes> for Paths {
 }
 
 impl Paths {
-    /// The mailboxes and aliases.
-    pub fn routes(&self) -> &Routes {
-        &self.routes
-    }
-
     /// Whether all mail to an address ends in this mailbox, by its name or through aliases.
     pub fn ends_only_in(&self, to: &Target, mailbox: &Address) -> bool {
         to.is_in(mailbox) || self.only_end(to) == Some(mailbox)

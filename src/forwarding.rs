@@ -433,13 +433,10 @@ impl<'a> ActiveRules<'a> {
                 self.paths.next[here].iter().map(|next| (*next, self.paths.id(here))).collect();
             for number in &self.of_mailbox[here] {
                 let ActiveRule { rule, to, .. } = &self.rules[*number];
-                left.entry(*number).or_insert_with(|| to.clone()).retain(|to| {
-                    let stays = self.is_left_alone(rule, to, here);
-                    if !stays {
-                        steps.push((to.number, rule.id.as_str()));
-                    }
-                    stays
-                });
+                let known = left.remove(number).unwrap_or_else(|| to.clone());
+                let (stay, go): (Vec<_>, Vec<_>) = known.into_iter().partition(|to| self.is_left_alone(rule, to, here));
+                steps.extend(go.into_iter().map(|to| (to.number, rule.id.as_str())));
+                left.insert(*number, stay);
             }
             steps
         })
@@ -499,7 +496,9 @@ impl<'a, F: FnMut(usize) -> Vec<(usize, &'a str)>> Search<F> {
                 }
             }
         }
-        came.into_keys().for_each(|number| self.dead[number] = true);
+        for number in came.into_keys() {
+            self.dead[number] = true;
+        }
         None
     }
 }

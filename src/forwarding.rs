@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::mail::rule::Target;
 use crate::mail::{Address, Catch, DomainName};
 
+/// The number of steps of a loop that are named.
+const MOST_STEPS: usize = 10;
+
 /// A step on the path of mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
@@ -72,9 +75,9 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Adds a mailbox with its object's `namespace/name`.
-    pub fn add_mailbox(&mut self, address: Address, id: String) {
-        self.mailboxes.insert(address, id);
+    /// Adds a mailbox with its object's `namespace/name`; returns whether its address is new.
+    pub fn add_mailbox(&mut self, address: Address, id: String) -> bool {
+        self.mailboxes.insert(address, id).is_none()
     }
 
     /// Adds an active alias. Of two with one address the first counts.
@@ -133,33 +136,9 @@ impl Routes {
         places.filter(|place| *place != Place::Alias(catch.clone()) || matches!(catch, Catch::One(_))).collect()
     }
 
-    /// The mailboxes where mail to an address ends if only aliases forward it; `None` when some of it leaves the
-    /// server.
-    fn ends(&self, to: &Target) -> Option<BTreeSet<&Address>> {
-        let mut ends = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        let mut open = vec![self.first_of(to)?];
-        while let Some(place) = open.pop() {
-            if !seen.insert(place.clone()) {
-                continue;
-            }
-            match &place {
-                Place::Mailbox(address) => ends.extend(self.mailboxes.get_key_value(address).map(|(known, _)| known)),
-                Place::Alias(catch) => {
-                    let next = self.next(catch);
-                    if self.aliases.get(catch).is_none_or(|route| route.to.len() != next.len()) {
-                        return None;
-                    }
-                    open.extend(next);
-                }
-            }
-        }
-        Some(ends)
-    }
-
-    /// Whether all mail to an address ends in this mailbox, by its name or through aliases.
-    pub fn ends_only_in(&self, to: &Target, mailbox: &Address) -> bool {
-        to.is_in(mailbox) || self.ends(to).is_some_and(|ends| ends.len() == 1 && ends.contains(mailbox))
+    /// Whether an alias has targets that are none of the known steps after it.
+    fn leaves(&self, catch: &Catch, known: usize) -> bool {
+        self.aliases.get(catch).is_none_or(|route| route.to.len() != known)
     }
 
     /// The object of a step, as `namespace/name`.
@@ -168,6 +147,113 @@ impl Routes {
             Place::Mailbox(address) => self.mailboxes.get(address).map(String::as_str),
             Place::Alias(catch) => self.aliases.get(catch).map(|route| route.rank.id.as_str()),
         }
+    }
+}
+
+/// Where mail ends that only aliases forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    /// Nowhere, as far as is known.
+    #[default]
+    Unknown,
+    /// In one mailbox, by its number.
+    In(usize),
+    /// In several mailboxes, or outside.
+    Several,
+}
+
+impl End {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, end) | (end, Self::Unknown) => end,
+            (Self::In(one), Self::In(other)) if one == other => self,
+            (Self::In(_) | Self::Several, Self::In(_) | Self::Several) => Self::Several,
+        }
+    }
+}
+
+/// The paths of mail through mailboxes and aliases. Steps have numbers: there may be thousands of aliases with a hundred
+/// targets each, and a search must pass each of them only once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    routes: Routes,
+    places: Vec<Place>,
+    numbers: HashMap<Place, usize>,
+    /// The steps after each alias.
+    next: Vec<Vec<usize>>,
+    ends: Vec<End>,
+}
+
+impl From<Routes> for Paths {
+    fn from(routes: Routes) -> Self {
+        let mailboxes = routes.mailboxes.keys().cloned().map(Place::Mailbox);
+        let places: Vec<Place> = mailboxes.chain(routes.aliases.keys().cloned().map(Place::Alias)).collect();
+        let numbers: HashMap<Place, usize> = places.iter().cloned().zip(0..).collect();
+        let next = places.iter().map(|place| match place {
+            Place::Mailbox(_) => Vec::new(),
+            Place::Alias(catch) => routes.next(catch).iter().filter_map(|next| numbers.get(next).copied()).collect(),
+        });
+        let next = next.collect();
+        let ends = vec![End::default(); places.len()];
+        let mut paths = Self { routes, places, numbers, next, ends };
+        paths.find_ends();
+        paths
+    }
+}
+
+impl Paths {
+    /// Whether all mail to an address ends in this mailbox, by its name or through aliases.
+    pub fn ends_only_in(&self, to: &Target, mailbox: &Address) -> bool {
+        to.is_in(mailbox) || self.only_end(to) == Some(mailbox)
+    }
+
+    /// The mailbox in which all mail to an address ends, if there is only one.
+    pub fn only_end(&self, to: &Target) -> Option<&Address> {
+        match self.places.get(self.only_end_of(self.number_of(to)?)?)? {
+            Place::Mailbox(mailbox) => Some(mailbox),
+            Place::Alias(_) => None,
+        }
+    }
+
+    fn only_end_of(&self, number: usize) -> Option<usize> {
+        match self.ends[number] {
+            End::In(mailbox) => Some(mailbox),
+            End::Unknown | End::Several => None,
+        }
+    }
+
+    fn number_of(&self, to: &Target) -> Option<usize> {
+        self.numbers.get(&self.routes.first_of(to)?).copied()
+    }
+
+    /// Passes each end back to what leads there.
+    fn find_ends(&mut self) {
+        let mut before = vec![Vec::new(); self.places.len()];
+        let mut due = Vec::new();
+        for (number, place) in self.places.iter().enumerate() {
+            for next in &self.next[number] {
+                before[*next].push(number);
+            }
+            match place {
+                Place::Mailbox(_) => due.push((number, End::In(number))),
+                Place::Alias(catch) if self.routes.leaves(catch, self.next[number].len()) => {
+                    due.push((number, End::Several));
+                }
+                Place::Alias(_) => {}
+            }
+        }
+        while let Some((number, end)) = due.pop() {
+            let known = &mut self.ends[number];
+            let end = known.and(end);
+            if *known != end {
+                *known = end;
+                due.extend(before[number].iter().map(|before| (*before, end)));
+            }
+        }
+    }
+
+    fn id(&self, number: usize) -> &str {
+        self.routes.id(&self.places[number]).unwrap_or_default()
     }
 }
 
@@ -195,8 +281,15 @@ impl ForwardingLoop {
         };
         let mut way: Vec<String> = self.way.iter().enumerate().map(shown).collect();
         way.dedup();
-        let mut with: Vec<&str> = self.others.iter().map(String::as_str).filter(|id| is_own(id)).collect();
-        if with.len() < self.others.len() {
+        if way.len() > MOST_STEPS {
+            way.splice(MOST_STEPS / 2..way.len() - MOST_STEPS / 2, ["…".to_owned()]);
+        }
+        let own: Vec<&str> = self.others.iter().map(String::as_str).filter(|id| is_own(id)).collect();
+        let mut with: Vec<&str> = own.iter().take(MOST_STEPS).copied().collect();
+        if with.len() < own.len() {
+            with.push("other objects");
+        }
+        if own.len() < self.others.len() {
             with.push("objects of other namespaces");
         }
         let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
@@ -214,120 +307,200 @@ impl ForwardingLoop {
 }
 
 /// The loop that an alias closes with others of better rank; rules are ignored.
-pub fn alias_loop(routes: &Routes, catch: &Catch) -> Option<ForwardingLoop> {
-    let own = &routes.aliases.get(catch)?.rank;
-    let comes_before = |place: &Place| match place {
-        Place::Alias(other) => routes.aliases.get(other).is_some_and(|route| route.rank <= *own),
+pub fn alias_loop(paths: &Paths, catch: &Catch) -> Option<ForwardingLoop> {
+    let goal = *paths.numbers.get(&Place::Alias(catch.clone()))?;
+    let own = &paths.routes.aliases.get(catch)?.rank;
+    let comes_before = |number: &usize| match &paths.places[*number] {
+        Place::Alias(other) => paths.routes.aliases.get(other).is_some_and(|route| route.rank <= *own),
         Place::Mailbox(_) => false,
     };
-    let goal = Place::Alias(catch.clone());
-    let steps = |place: &Place| -> Vec<(Place, String)> {
-        let Place::Alias(catch) = place else { return Vec::new() };
-        let id = routes.id(place).unwrap_or_default();
-        routes.next(catch).into_iter().filter(comes_before).map(|next| (next, id.to_owned())).collect()
-    };
-    let way = steps(&goal).into_iter().find_map(|(start, _)| way_to(&start, &goal, steps))?;
-    Some(closed(
-        routes,
-        &own.id,
-        vec![],
-        std::iter::once(goal).chain(way.into_iter().map(|(place, _)| place)).collect(),
-    ))
+    let mut search = Search::new(paths, |number| {
+        let next = paths.next[number].iter().copied().filter(comes_before);
+        next.map(|next| (next, paths.id(number))).collect()
+    });
+    let mut starts = paths.next[goal].iter().copied().filter(comes_before);
+    let way = starts.find_map(|start| search.way_to(start, goal))?;
+    Some(closed(paths, &own.id, vec![], goal, &way))
 }
 
 /// The rules that must be left out so that no rule's mail comes back: the youngest rule of each loop. A rule does not
 /// forward to its own mailbox.
-pub fn rule_loops(routes: &Routes, rules: &[Sends]) -> Vec<ForwardingLoop> {
+pub fn rule_loops(paths: &Paths, rules: &[Sends]) -> Vec<ForwardingLoop> {
     let mut order: Vec<&Sends> = rules.iter().collect();
     order.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-    let mut ways = Ways::new();
+    let mut active = ActiveRules { paths, rules: Vec::new(), of_mailbox: vec![Vec::new(); paths.places.len()] };
     let mut found = Vec::new();
     for rule in order {
-        for from in &rule.from {
-            ways.entry(Place::Mailbox(from.clone())).or_default().extend(steps_of(routes, rule, from));
-        }
-        let Some(closed) = rule.from.iter().find_map(|from| loop_through(routes, rule, from, &ways)) else { continue };
-        found.push(closed);
-        for from in &rule.from {
-            if let Some(steps) = ways.get_mut(&Place::Mailbox(from.clone())) {
-                steps.retain(|(_, by)| *by != rule.id);
-            }
+        let number = active.add(rule);
+        if let Some(closed) = active.loop_through(number) {
+            found.push(closed);
+            active.remove(number);
         }
     }
     found
 }
 
-/// Where rules forward the mail of a step, and by which rule.
-type Ways<'a> = HashMap<Place, Vec<(Place, &'a str)>>;
-
-/// Where a rule forwards mail of one of its mailboxes.
-fn steps_of<'a>(routes: &Routes, rule: &'a Sends, from: &Address) -> Vec<(Place, &'a str)> {
-    let is_left_alone = |to: &Target| to.is_in(from) || (rule.is_of_domain && routes.ends_only_in(to, from));
-    let targets = rule.to.iter().filter(|to| !is_left_alone(to));
-    targets.filter_map(|to| Some((routes.first_of(to)?, rule.id.as_str()))).collect()
+/// Rules that forward, none of whose mail comes back.
+struct ActiveRules<'a> {
+    paths: &'a Paths,
+    rules: Vec<ActiveRule<'a>>,
+    /// The rules of each mailbox, by their numbers.
+    of_mailbox: Vec<Vec<usize>>,
 }
 
-fn loop_through(routes: &Routes, rule: &Sends, from: &Address, ways: &Ways<'_>) -> Option<ForwardingLoop> {
-    let goal = Place::Mailbox(from.clone());
-    let steps = |place: &Place| -> Vec<(Place, String)> {
-        let by_alias = match place {
-            Place::Alias(catch) => routes.next(catch),
-            Place::Mailbox(_) => Vec::new(),
+struct ActiveRule<'a> {
+    rule: &'a Sends,
+    /// Its mailboxes.
+    from: Vec<usize>,
+    /// Its targets that are known steps.
+    to: Vec<Known<'a>>,
+}
+
+/// A target of a rule that is a known step.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    target: &'a Target,
+    number: usize,
+    /// The only mailbox in which its mail ends.
+    end: Option<usize>,
+}
+
+impl<'a> ActiveRules<'a> {
+    fn add(&mut self, rule: &'a Sends) -> usize {
+        let of = |from: &Address| self.paths.numbers.get(&Place::Mailbox(from.clone())).copied();
+        let from: Vec<usize> = rule.from.iter().filter_map(of).collect();
+        let known = |target: &'a Target| {
+            let number = self.paths.number_of(target)?;
+            Some(Known { target, number, end: self.paths.only_end_of(number) })
         };
-        let id = routes.id(place).unwrap_or_default();
-        let by_rule = ways.get(place).into_iter().flatten().map(|(next, rule)| (next.clone(), (*rule).to_owned()));
-        by_alias.into_iter().map(|next| (next, id.to_owned())).chain(by_rule).collect()
-    };
-    let way = steps_of(routes, rule, from).into_iter().find_map(|(start, _)| way_to(&start, &goal, steps))?;
-    let by: Vec<String> = way.iter().filter_map(|(_, by)| by.clone()).collect();
-    let places = std::iter::once(goal).chain(way.into_iter().map(|(place, _)| place)).collect();
-    Some(closed(routes, &rule.id, by, places))
+        let to = rule.to.iter().filter_map(known).collect();
+        let number = self.rules.len();
+        for from in &from {
+            self.of_mailbox[*from].push(number);
+        }
+        self.rules.push(ActiveRule { rule, from, to });
+        number
+    }
+
+    fn remove(&mut self, number: usize) {
+        for from in &self.rules[number].from {
+            self.of_mailbox[*from].retain(|known| *known != number);
+        }
+    }
+
+    /// The loop that a rule closes. Only the mailboxes that its mail reaches at all are looked at one by one.
+    fn loop_through(&self, number: usize) -> Option<ForwardingLoop> {
+        let ActiveRule { rule, from, to } = &self.rules[number];
+        let reached = self.reached(to.iter().map(|to| to.number).collect());
+        from.iter().filter(|from| reached[**from]).find_map(|from| {
+            let mut search = self.search();
+            let mut starts = to.iter().filter(|to| !self.is_left_alone(rule, to, *from));
+            let way = starts.find_map(|to| search.way_to(to.number, *from))?;
+            let by: Vec<String> = way.iter().filter_map(|(_, by)| by.map(ToOwned::to_owned)).collect();
+            Some(closed(self.paths, &rule.id, by, *from, &way))
+        })
+    }
+
+    /// Whether a rule does nothing with a target in one of its mailboxes.
+    fn is_left_alone(&self, rule: &Sends, to: &Known<'_>, from: usize) -> bool {
+        let is_itself = matches!(&self.paths.places[from], Place::Mailbox(mailbox) if to.target.is_in(mailbox));
+        is_itself || (rule.is_of_domain && to.end == Some(from))
+    }
+
+    /// All steps that mail to these reaches; maybe some more, because a rule may leave a target alone in a mailbox.
+    fn reached(&self, mut open: Vec<usize>) -> Vec<bool> {
+        let mut reached = vec![false; self.paths.places.len()];
+        let mut followed = vec![false; self.rules.len()];
+        while let Some(here) = open.pop() {
+            if std::mem::replace(&mut reached[here], true) {
+                continue;
+            }
+            open.extend(&self.paths.next[here]);
+            for rule in &self.of_mailbox[here] {
+                if !std::mem::replace(&mut followed[*rule], true) {
+                    open.extend(self.rules[*rule].to.iter().map(|to| to.number));
+                }
+            }
+        }
+        reached
+    }
+
+    /// A search through aliases and rules. Each target of a rule is followed from one of the rule's mailboxes only.
+    fn search<'s>(&'s self) -> Search<impl FnMut(usize) -> Vec<(usize, &'s str)>> {
+        let mut left: HashMap<usize, Vec<Known<'_>>> = HashMap::new();
+        Search::new(self.paths, move |here| {
+            let mut steps: Vec<(usize, &str)> =
+                self.paths.next[here].iter().map(|next| (*next, self.paths.id(here))).collect();
+            for number in &self.of_mailbox[here] {
+                let ActiveRule { rule, to, .. } = &self.rules[*number];
+                let known = left.remove(number).unwrap_or_else(|| to.clone());
+                let (stay, go): (Vec<_>, Vec<_>) = known.into_iter().partition(|to| self.is_left_alone(rule, to, here));
+                steps.extend(go.into_iter().map(|to| (to.number, rule.id.as_str())));
+                left.insert(*number, stay);
+            }
+            steps
+        })
+    }
 }
 
-/// A loop from its steps, the first again at the end, and the rules and aliases between them.
-fn closed(routes: &Routes, id: &str, by: Vec<String>, places: Vec<Place>) -> ForwardingLoop {
-    let aliases = places.iter().filter(|place| matches!(place, Place::Alias(_))).filter_map(|place| routes.id(place));
+/// A loop from the path that leads back to its first step, and the rules and aliases between them.
+fn closed(paths: &Paths, id: &str, by: Vec<String>, first: usize, way: &[(usize, Option<&str>)]) -> ForwardingLoop {
+    let numbers = || std::iter::once(first).chain(way.iter().map(|(number, _)| *number));
+    let aliases = numbers().filter(|number| matches!(paths.places[*number], Place::Alias(_)));
     let mut others: Vec<String> = Vec::new();
-    for other in by.into_iter().chain(aliases.map(ToOwned::to_owned)) {
+    for other in by.into_iter().chain(aliases.map(|number| paths.id(number).to_owned())) {
         if other != id && !others.contains(&other) {
             others.push(other);
         }
     }
-    let way = places.into_iter().map(|place| {
-        let id = routes.id(&place).unwrap_or_default().to_owned();
-        (place, id)
-    });
+    let way = numbers().map(|number| (paths.places[number].clone(), paths.id(number).to_owned()));
     ForwardingLoop { id: id.to_owned(), others, way: way.collect() }
 }
 
-/// The shortest path from one step to another, both included; each with the object that forwards mail there.
-fn way_to(
-    start: &Place,
-    goal: &Place,
-    steps: impl Fn(&Place) -> Vec<(Place, String)>,
-) -> Option<Vec<(Place, Option<String>)>> {
-    let mut came: HashMap<Place, Option<(Place, String)>> = HashMap::from([(start.clone(), None)]);
-    let mut queue = VecDeque::from([start.clone()]);
-    while let Some(here) = queue.pop_front() {
-        if here == *goal {
-            let mut way = Vec::new();
-            let mut at = Some(here);
-            while let Some(place) = at {
-                let before = came.get(&place).cloned().flatten();
-                at = before.as_ref().map(|(place, _)| place.clone());
-                way.push((place, before.map(|(_, by)| by)));
-            }
-            way.reverse();
-            return Some(way);
-        }
-        for (next, by) in steps(&here) {
-            if !came.contains_key(&next) {
-                came.insert(next.clone(), Some((here.clone(), by)));
-                queue.push_back(next);
-            }
-        }
+/// A search for a path from one of several steps, one after the other. What leads nowhere is passed once.
+struct Search<F> {
+    /// The steps after one, each with the object that forwards mail there.
+    steps: F,
+    /// Steps of earlier searches, which don't lead to the goal.
+    dead: Vec<bool>,
+}
+
+impl<'a, F: FnMut(usize) -> Vec<(usize, &'a str)>> Search<F> {
+    fn new(paths: &Paths, steps: F) -> Self {
+        Self { steps, dead: vec![false; paths.places.len()] }
     }
-    None
+
+    /// The shortest path from one step to the goal, both included; each with the object that forwards mail there.
+    fn way_to(&mut self, start: usize, goal: usize) -> Option<Vec<(usize, Option<&'a str>)>> {
+        if self.dead[start] {
+            return None;
+        }
+        let mut came: HashMap<usize, Option<(usize, &'a str)>> = HashMap::from([(start, None)]);
+        let mut queue = VecDeque::from([start]);
+        while let Some(here) = queue.pop_front() {
+            if here == goal {
+                let mut way = Vec::new();
+                let mut at = Some(here);
+                while let Some(number) = at {
+                    let before = came.get(&number).copied().flatten();
+                    at = before.map(|(number, _)| number);
+                    way.push((number, before.map(|(_, by)| by)));
+                }
+                way.reverse();
+                return Some(way);
+            }
+            for (next, by) in (self.steps)(here) {
+                if !self.dead[next] && !came.contains_key(&next) {
+                    came.insert(next, Some((here, by)));
+                    queue.push_back(next);
+                }
+            }
+        }
+        for number in came.into_keys() {
+            self.dead[number] = true;
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -382,7 +555,7 @@ mod tests {
             let way: Vec<String> = one.way.iter().map(|(place, _)| local(place)).collect();
             format!("{} {}", one.id, way.join(">"))
         };
-        rule_loops(routes, rules).into_iter().map(shown).collect()
+        rule_loops(&routes.clone().into(), rules).into_iter().map(shown).collect()
     }
 
     const NONE: &[(&str, &[&str])] = &[];
@@ -411,7 +584,7 @@ mod tests {
             rule("3", 3, &["c"], &["d"]),
         ];
         assert_eq!(found(&routes, &rules), ["n/3 c>d>a>b>c"]);
-        assert_eq!(rule_loops(&routes, &rules)[0].others, ["n/2", "n/0", "n/1"]);
+        assert_eq!(rule_loops(&routes.clone().into(), &rules)[0].others, ["n/2", "n/0", "n/1"]);
         assert_eq!(found(&routes, &rules[..3]), Vec::<String>::new());
     }
 
@@ -451,12 +624,12 @@ mod tests {
         assert_eq!(found(&routes, &[rule("0", 0, &["b"], &["sales"])]), Vec::<String>::new());
         let two = [rule("0", 0, &["b"], &["sales"]), rule("1", 1, &["a"], &["b"])];
         assert_eq!(found(&routes, &two), ["n/1 a>b>sales>team>a"]);
-        assert_eq!(rule_loops(&routes, &two)[0].others, ["n/0", "n/sales", "n/team"]);
+        assert_eq!(rule_loops(&routes.clone().into(), &two)[0].others, ["n/0", "n/sales", "n/team"]);
     }
 
     fn alias(routes: &Routes, catch: &str) -> Option<String> {
         let catch = if catch.starts_with('@') { Catch::parse(catch).unwrap() } else { Catch::One(at(catch)) };
-        let found = alias_loop(routes, &catch)?;
+        let found = alias_loop(&routes.clone().into(), &catch)?;
         let way: Vec<String> = found.way.iter().map(|(place, _)| place.to_string().replace("@e.com", "")).collect();
         Some(way.join(">"))
     }
@@ -466,7 +639,7 @@ mod tests {
         let routes = routes(&["m"], &[("a", &["b", "m"]), ("b", &["c"]), ("c", &["a"]), ("d", &["a"])]);
         assert_eq!(alias(&routes, "c").as_deref(), Some("c>a>b>c"));
         assert_eq!((alias(&routes, "a"), alias(&routes, "b"), alias(&routes, "d")), (None, None, None));
-        assert_eq!(alias_loop(&routes, &Catch::One(at("c"))).unwrap().others, ["n/a", "n/b"]);
+        assert_eq!(alias_loop(&routes.clone().into(), &Catch::One(at("c"))).unwrap().others, ["n/a", "n/b"]);
     }
 
     #[test]
@@ -481,7 +654,7 @@ mod tests {
     fn a_catch_all_takes_what_nobody_else_has() {
         let aliases: &[(&str, &[&str])] = &[("@a.com", &["x@b.com"]), ("@b.com", &["y@a.com"])];
         let mut routes = routes(&["m"], aliases);
-        let found = alias_loop(&routes, &Catch::parse("@b.com").unwrap()).unwrap();
+        let found = alias_loop(&routes.clone().into(), &Catch::parse("@b.com").unwrap()).unwrap();
         assert_eq!(found.caught().map(DomainName::as_str).collect::<Vec<_>>(), ["b.com", "a.com", "b.com"]);
         routes.add_other(at("y@a.com"));
         assert_eq!(alias(&routes, "@b.com"), None, "Mailcow has a mailbox of this name");
@@ -503,12 +676,58 @@ mod tests {
         let aliases: &[(&str, &[&str])] =
             &[("x:list@f.com", &["x:inner@f.com".split_once(':').unwrap().1]), ("x:inner@f.com", &["a"])];
         let routes = routes(&["a"], aliases);
-        let one = rule_loops(&routes, &[rule("r", 0, &["a"], &["list@f.com"])]).remove(0);
+        let one = rule_loops(&routes.clone().into(), &[rule("r", 0, &["a"], &["list@f.com"])]).remove(0);
         assert_eq!(
             one.message("spec.actions", "n"),
             "spec.actions: forwarding loop with objects of other namespaces: a@e.com → list@f.com → an address of \
              another namespace → a@e.com; remove one of these steps"
         );
         assert!(one.message("spec.actions", "x").contains("inner@f.com"));
+    }
+
+    #[test]
+    fn a_long_loop_is_named_in_short() {
+        let names: Vec<String> = (0..500).map(|n| format!("a{n}")).collect();
+        let next: Vec<[&str; 1]> = (0..500).map(|n| [names[(n + 1) % 500].as_str()]).collect();
+        let aliases: Vec<(&str, &[&str])> =
+            names.iter().map(String::as_str).zip(next.iter().map(|to| &to[..])).collect();
+        let routes = routes(&[], &aliases);
+        let found = alias_loop(&routes.into(), &Catch::One(at("a499"))).unwrap();
+        assert_eq!((found.way.len(), found.others.len()), (501, 499));
+        assert_eq!(
+            found.message("spec.goto", "n"),
+            "spec.goto: forwarding loop with n/a0, n/a1, n/a2, n/a3, n/a4, n/a5, n/a6, n/a7, n/a8, n/a9, other objects: \
+             a499@e.com → a0@e.com → a1@e.com → a2@e.com → a3@e.com → … → a495@e.com → a496@e.com → a497@e.com → \
+             a498@e.com → a499@e.com; remove one of these steps"
+        );
+    }
+
+    /// As much as the quota of `docs/tenancy.md` allows: all aliases lead to the next hundred, and all rules to all of
+    /// them. A search that followed each path would not end.
+    #[test]
+    fn many_aliases_and_rules_are_passed_once() {
+        let names: Vec<String> = (0..1000).map(|n| format!("a{n}")).collect();
+        let mailboxes: Vec<String> = (0..400).map(|n| format!("m{n}")).collect();
+        let mut routes = Routes::default();
+        for mailbox in &mailboxes {
+            routes.add_mailbox(at(mailbox), format!("n/{mailbox}"));
+        }
+        for (n, name) in (0_i64..).zip(&names) {
+            let next = names.iter().skip(usize::try_from(n).unwrap() + 1).take(100);
+            let rank = Rank { is_new: true, created: n, id: format!("n/{name}") };
+            let to = next.map(|to| at(to)).chain([at("m0")]).collect();
+            routes.add_alias(Catch::One(at(name)), Route { rank, to });
+        }
+        let paths = Paths::from(routes);
+        assert!(names.iter().all(|name| paths.only_end(&target(name)) == Some(&at("m0"))));
+        assert_eq!(alias_loop(&paths, &Catch::One(at("a0"))), None);
+        let from: Vec<&str> = mailboxes.iter().skip(1).map(String::as_str).collect();
+        let to: Vec<&str> = names.iter().take(250).map(String::as_str).collect();
+        let rules: Vec<Sends> = (0..100).map(|n| of_domain(rule(&format!("r{n:03}"), n, &from, &to))).collect();
+        assert_eq!(rule_loops(&paths, &rules), []);
+        let back = rule("back", 1000, &["m0"], &["m7"]);
+        let found = rule_loops(&paths, &[rules, vec![back]].concat());
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].id.as_str(), found[0].way.len()), ("n/back", 4));
     }
 }

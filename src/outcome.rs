@@ -315,10 +315,19 @@ pub struct Why {
     pub message: String,
 }
 
+/// The longest message, in characters. A status has it several times, and the operator holds every status in memory.
+const LONGEST_MESSAGE: usize = 2000;
+
 impl Why {
-    /// Puts both together.
+    /// Puts both together. A long message, which lists what somebody wrote into a spec or a Secret, is cut.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+            message.truncate(end);
+            message.pop();
+            message.push('…');
+        }
+        Self { reason, message }
     }
 }
 
@@ -355,6 +364,16 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_once() {
+        let of = |message: &str| Why::new(Reason::Conflict, message).message;
+        let fits = "ü".repeat(LONGEST_MESSAGE);
+        assert_eq!(of(&fits), fits);
+        let cut = of(&format!("{fits}x"));
+        assert_eq!((cut.chars().count(), cut.ends_with("ü…")), (LONGEST_MESSAGE, true));
+        assert_eq!(of(&cut), cut);
+    }
 
     #[test]
     fn every_reason_is_read_back_from_its_word() {

@@ -11,7 +11,7 @@ use super::manifests::{Manifests, Object, Owner, RuleSpec, read};
 use super::show::Show;
 use crate::crd::{self, ToSink};
 use crate::desired;
-use crate::forwarding::{Sends, rule_loops};
+use crate::forwarding::{Paths, Sends, rule_loops};
 use crate::gates::Gates;
 use crate::mail::rule::{Queue, QueueKind, Rule};
 use crate::mail::{Address, Sinks};
@@ -133,11 +133,11 @@ impl RuleSet {
 
     /// A domain's rule does nothing in a mailbox that its mail would come back to.
     fn leave_alone(&mut self, manifests: &Manifests) {
-        let routes = manifests.routes(&self.owners());
+        let paths = Paths::from(manifests.routes(&self.owners()));
         for group in self.groups.values_mut() {
             let mailbox = &group.owner.address;
             for rule in group.rules.iter_mut().filter(|rule| manifests.is_of_domain(&rule.id)) {
-                rule.leave_out(|to| routes.ends_only_in(to, mailbox));
+                rule.leave_out(|to| paths.ends_only_in(to, mailbox));
             }
         }
     }
@@ -159,7 +159,7 @@ impl RuleSet {
             }
         }
         let sends: Vec<Sends> = sends.into_values().collect();
-        for found in rule_loops(&manifests.routes(&self.owners()), &sends) {
+        for found in rule_loops(&manifests.routes(&self.owners()).into(), &sends) {
             let id = &found.id;
             let why = found.message("spec.actions", id.split_once('/').map_or("", |(namespace, _)| namespace));
             for group in self.groups.values_mut().filter(|group| group.rules.iter().any(|rule| rule.id == *id)) {

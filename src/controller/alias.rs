@@ -264,8 +264,7 @@ async fn remove(object: &EmailAlias, ctx: &Context) -> Result<(), Stop> {
     let server = server(ctx, &name)?;
     let have = server.alias(&catch, Age::Now).await?;
     let mut changes = plan::alias_removal(have.as_ref(), &ctx.mark(object), policy)?;
-    let domain = references::domain(ctx, object, &object.spec.domain_ref).ok();
-    if policy == RemovalPolicy::Retain && guest_limits::keeps_mark(object, domain.as_deref()) {
+    if policy == RemovalPolicy::Retain && guest_limits::keeps_mark(object) {
         changes.clear();
     }
     may_remove(object, policy == RemovalPolicy::Retain, &changes)?;

@@ -63,12 +63,13 @@ pub struct NamespaceLimits {
 }
 
 /// Selects namespaces by their labels. All requirements must match. An empty selector matches every namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceSelector {
     /// Required labels and their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 317 && self[key].size() <= 63)").message("a label has a name of at most 317 characters and a value of at most 63"))]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements for labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

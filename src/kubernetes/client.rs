@@ -1,22 +1,33 @@
 //! The client of the Kubernetes API: every call has a timeout, writes need the leader's permit, and the time of the
-//! last successful call is known.
+//! last successful call is known. A page of a list has a limited size: whoever may write objects can fill each of them
+//! with more than a MiB of metadata.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::request::Parts;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use kube::client::{Body, ClientBuilder};
+use tower::buffer::BufferLayer;
 use tower::filter::FilterLayer;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::leader::permit::Permit;
 
 /// Timeout of a call; an admission webhook may use 30 s of it. A watch must begin in this time, and then continues.
 const DEADLINE: Duration = Duration::from_secs(40);
+/// The largest page of a list, in bytes, unless it has only one object. Larger ones are asked for again with fewer
+/// objects. Five lists are read in parallel, and a page needs several times its size.
+const LARGEST_PAGE: usize = 4 << 20;
+/// After a page of fewer bytes, the next one may have twice as many objects.
+const SMALL_PAGE: u64 = 1 << 20;
+/// Calls that wait for the connection.
+const WAITING: usize = 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -66,7 +77,8 @@ fn with_deadline(config: kube::Config, permit: Permit, deadlines: &Deadlines) ->
     let check = move |request: Request<Body>| {
         if *request.method() == http::Method::GET || permit.holds() { Ok(request) } else { Err(NotLeading) }
     };
-    Ok(ClientBuilder::try_from(config)?.with_layer(deadlines).with_layer(&FilterLayer::new(check)).build())
+    let builder = ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(WAITING));
+    Ok(builder.with_layer(deadlines).with_layer(&FilterLayer::new(check)).build())
 }
 
 /// Sets the timeout of each call.
@@ -79,7 +91,7 @@ impl<S> Layer<S> for Deadlines {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner, limit: self.limit, last: self.last.clone() }
+        Deadline { inner, limit: self.limit, last: self.last.clone(), pages: Pages::default() }
     }
 }
 
@@ -88,11 +100,12 @@ struct Deadline<S> {
     inner: S,
     limit: Duration,
     last: LastAnswer,
+    pages: Pages,
 }
 
 impl<S, B> Service<Request<Body>> for Deadline<S>
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
@@ -107,20 +120,114 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (limit, last, is_watch) = (self.limit, self.last.clone(), is_watch(&request));
-        let answer = self.inner.call(request);
+        let (limit, last, pages) = (self.limit, self.last.clone(), self.pages.clone());
+        let again = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, again);
         let answered = async move {
-            let (head, body) = answer.await.map_err(Into::into)?.into_parts();
-            let body = if is_watch {
-                Either::Left(body)
+            let answer = if is_watch(&request) {
+                let (head, body) = ready.oneshot(request).await.map_err(Into::into)?.into_parts();
+                Response::from_parts(head, Either::Left(body))
             } else {
-                Either::Right(Full::new(body.collect().await.map_err(Into::into)?.to_bytes()))
+                let (parts, body) = request.into_parts();
+                let answer = match page_size(&parts) {
+                    Some(most) => pages.read(ready, &parts, most).await?,
+                    None => whole(send(ready, Request::from_parts(parts, body)).await?).await?,
+                };
+                answer.map(Either::Right)
             };
-            last.note(head.status);
-            Ok(Response::from_parts(head, body))
+            last.note(answer.status());
+            Ok(answer)
         };
         Box::pin(async move { tokio::time::timeout(limit, answered).await.map_err(|_| TooLate(limit))? })
     }
+}
+
+/// The number of objects in the next page of each list that had large ones, by its path. Clones share it.
+#[derive(Clone, Debug, Default)]
+struct Pages(Arc<Mutex<HashMap<String, u32>>>);
+
+impl Pages {
+    /// Reads a page of at most `most` objects; of fewer, if it is too large.
+    async fn read<S, B>(&self, service: S, parts: &Parts, most: u32) -> Result<Response<Full<bytes::Bytes>>, BoxError>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>> + Clone,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>>,
+    {
+        let path = parts.uri.path();
+        let mut objects = self.of(path).unwrap_or(most).min(most);
+        loop {
+            let request = Request::from_parts(with_page_size(parts.clone(), objects)?, Body::empty());
+            let answer = send(service.clone(), request).await?;
+            let page = if objects > 1 { unless_too_large(answer).await? } else { Some(whole(answer).await?) };
+            if let Some(page) = page {
+                let is_small = http_body::Body::size_hint(page.body()).exact().is_some_and(|size| size < SMALL_PAGE);
+                self.set(path, if is_small { objects.saturating_mul(2) } else { objects }, most);
+                return Ok(page);
+            }
+            objects = (objects / 8).max(1);
+            self.set(path, objects, most);
+        }
+    }
+
+    fn of(&self, path: &str) -> Option<u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    }
+
+    fn set(&self, path: &str, objects: u32, most: u32) {
+        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if objects < most {
+            pages.insert(path.to_owned(), objects);
+        } else {
+            pages.remove(path);
+        }
+    }
+}
+
+async fn send<S: Service<Request<Body>, Error: Into<BoxError>>>(
+    service: S,
+    request: Request<Body>,
+) -> Result<S::Response, BoxError> {
+    service.oneshot(request).await.map_err(Into::into)
+}
+
+/// The whole answer.
+async fn whole<B>(answer: Response<B>) -> Result<Response<Full<bytes::Bytes>>, BoxError>
+where
+    B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>>,
+{
+    let (head, body) = answer.into_parts();
+    Ok(Response::from_parts(head, Full::new(body.collect().await.map_err(Into::into)?.to_bytes())))
+}
+
+/// The whole answer; `None` if it is larger than a page may be.
+async fn unless_too_large<B>(answer: Response<B>) -> Result<Option<Response<Full<bytes::Bytes>>>, BoxError>
+where
+    B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>>,
+{
+    match whole(answer.map(|body| Limited::new(body, LARGEST_PAGE))).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is::<LengthLimitError>() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The largest number of objects in the page that a request asks for.
+fn page_size(request: &Parts) -> Option<u32> {
+    let query = request.uri.query().filter(|_| request.method == http::Method::GET)?;
+    query.split('&').find_map(|part| part.strip_prefix("limit=")?.parse().ok())
+}
+
+/// The same request for a page of this many objects.
+fn with_page_size(mut request: Parts, objects: u32) -> Result<Parts, http::Error> {
+    let parts = request.uri.query().unwrap_or_default().split('&');
+    let query: Vec<String> = parts
+        .map(|part| if part.starts_with("limit=") { format!("limit={objects}") } else { part.to_owned() })
+        .collect();
+    let path = format!("{}?{}", request.uri.path(), query.join("&"));
+    let mut uri = request.uri.into_parts();
+    uri.path_and_query = Some(path.parse()?);
+    request.uri = http::Uri::from_parts(uri)?;
+    Ok(request)
 }
 
 fn is_watch(request: &Request<Body>) -> bool {
@@ -179,6 +286,55 @@ mod tests {
             let client = client(silent_after(answer).await, Permit::always(), last.clone()).unwrap();
             let _ = Api::<ConfigMap>::namespaced(client, "n").get("m").await;
             assert_eq!(*last.0.lock().unwrap() > before, is_noted, "{answer}");
+        }
+    }
+
+    /// A server whose list has as many objects as are asked for, each of this size; and the numbers that were asked for.
+    async fn large_objects(size: usize) -> (kube::Config, Arc<Mutex<Vec<u32>>>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = kube::Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let numbers = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).await.unwrap();
+                let text = String::from_utf8_lossy(&request[..read]).into_owned();
+                let limit = text.split(['&', '?', ' ']).find_map(|part| part.strip_prefix("limit=")?.parse().ok());
+                numbers.lock().unwrap().extend(limit);
+                let object =
+                    |n| serde_json::json!({"metadata": {"name": format!("m{n}")}, "data": {"x": "y".repeat(size)}});
+                let objects: Vec<_> = (0..limit.unwrap_or(1)).map(object).collect();
+                let list =
+                    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {}, "items": objects});
+                let (body, close) = (list.to_string(), "Connection: close");
+                let head = format!("HTTP/1.1 200 OK\r\n{close}\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        (config, asked)
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_too_large_is_asked_for_with_fewer_objects() {
+        for (size, expected) in [
+            (1000, vec![(vec![100], 100), (vec![100], 100)]),
+            // The next page begins with the number that fitted, and grows after small pages only.
+            (100_000, vec![(vec![100, 12], 12), (vec![12], 12)]),
+            (50_000, vec![(vec![100, 12], 12), (vec![24], 24)]),
+            (3_000_000, vec![(vec![100, 12, 1], 1), (vec![1], 1)]),
+            // One object is read, whatever its size.
+            (5_000_000, vec![(vec![100, 12, 1], 1)]),
+        ] {
+            let (config, asked) = large_objects(size).await;
+            let maps =
+                Api::<ConfigMap>::namespaced(client(config, Permit::always(), LastAnswer::default()).unwrap(), "n");
+            for (numbers, objects) in expected {
+                let page = maps.list(&kube::api::ListParams::default().limit(100)).await.unwrap();
+                assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), numbers, "{size}");
+                assert_eq!(page.items.len(), objects, "{size}");
+            }
         }
     }
 

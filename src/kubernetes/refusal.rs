@@ -29,6 +29,14 @@ pub(crate) fn why(error: &kube::Error) -> Why {
     }
 }
 
+/// Whether the object would be larger than etcd stores, or than the API server reads.
+pub(crate) fn is_too_large(error: &kube::Error) -> bool {
+    let kube::Error::Api(answer) = error else { return false };
+    // etcd's own error, and that of gRPC before a request reaches it.
+    let of_etcd = ["request is too large", "larger than max"];
+    answer.code == 413 || (answer.code == 500 && of_etcd.iter().any(|text| answer.message.contains(text)))
+}
+
 /// The same as the outcome of a reconcile.
 pub(crate) fn outcome(error: &kube::Error) -> Outcome {
     let why = why(error);
@@ -104,6 +112,19 @@ mod tests {
             matches!(outcome(&answered(403, "exceeded quota: q")), Outcome::Stalled(why) if why.message.contains("exceeded quota: q"))
         );
         assert!(matches!(outcome(&answered(500, "m")), Outcome::Unknown(_)));
+    }
+
+    #[test]
+    fn an_object_that_is_too_large_is_told_from_other_trouble() {
+        for (code, message, expected) in [
+            (500, "etcdserver: request is too large", true),
+            (500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2 vs. 1)", true),
+            (413, "Request entity too large: limit is 3145728", true),
+            (500, "etcdserver: request timed out", false),
+            (422, "must be smaller: too large", false),
+        ] {
+            assert_eq!(is_too_large(&answered(code, message)), expected, "{message}");
+        }
     }
 
     #[test]

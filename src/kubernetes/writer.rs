@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::crd::{DeliveryStatus, EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condition};
 use crate::kubernetes::events::Events;
@@ -33,6 +33,8 @@ const PENDING_AFTER: Duration = Duration::from_secs(3);
 /// Reasons of objects that refer to something unknown. When it appears, another instance of the operator may serve the
 /// object, because it is on another server.
 const UNKNOWN_REFERENCES: [Reason; 3] = [Reason::DomainNotFound, Reason::NamespaceNotAllowed, Reason::MailboxNotFound];
+/// How much of the managed fields stays in an object that is too large, in bytes.
+const OF_STATUS: usize = 64 << 10;
 /// How often a finalizer is read again when others change it at the same time.
 const ATTEMPTS: u32 = 10;
 
@@ -197,20 +199,58 @@ impl Writer {
             "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();
-        let (api, name) = (self.api(object), object.name_any());
         self.served.prune::<K>(&mut body["status"]);
-        let mut written = api.patch_status(&name, &params, &Patch::Apply(&body)).await;
+        let mut written = self.apply_status(object, &params, &body).await;
         if let Err(error) = &written
             && self.served.is_read_again_after(error).await
         {
             self.served.prune::<K>(&mut body["status"]);
-            written = api.patch_status(&name, &params, &Patch::Apply(&body)).await;
+            written = self.apply_status(object, &params, &body).await;
         }
         if let Err(error) = &written {
             self.report_refusal(object, error).await;
         }
         self.latest.remember(&written?);
         Ok(())
+    }
+
+    /// Applies a status. An object that is too large for it gets room.
+    async fn apply_status<K: Object>(&self, object: &K, params: &PatchParams, body: &Value) -> Result<K, kube::Error> {
+        let (api, name) = (self.api(object), object.name_any());
+        match api.patch_status(&name, params, &Patch::Apply(body)).await {
+            Err(error) if refusal::is_too_large(&error) => {
+                self.make_room(object).await?;
+                api.patch_status(&name, params, &Patch::Apply(body)).await
+            }
+            result => result,
+        }
+    }
+
+    /// Removes managed fields of an object, except those of its status. Whoever may write the object can fill them until
+    /// nothing more fits, and would keep a status that is no longer true. All other fields have limits.
+    async fn make_room<K: Object>(&self, object: &K) -> Result<(), kube::Error> {
+        let (api, name) = (self.api(object), object.name_any());
+        let Some(now) = api.get_metadata_opt(&name).await? else { return Ok(()) };
+        let mut room = OF_STATUS;
+        let of_status: Vec<Value> = now
+            .managed_fields()
+            .iter()
+            .filter(|entry| entry.subresource.as_deref() == Some("status"))
+            .map(|entry| json!(entry))
+            .filter(|entry| {
+                let left = room.checked_sub(entry.to_string().len());
+                room = left.unwrap_or(room);
+                left.is_some()
+            })
+            .collect();
+        // An empty entry removes all; an empty list would change nothing.
+        let kept = if of_status.is_empty() { vec![json!({})] } else { of_status };
+        tracing::warn!("an object is too large for its status; removing its managed fields");
+        let body = json!({"metadata": {
+            "uid": object.uid(), "resourceVersion": now.metadata.resource_version, "managedFields": kept,
+        }});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch_metadata(&name, &params, &Patch::Merge(body)).await.map(|_| ())
     }
 
     /// Reports the refusal of a status in an event: there is no other place.
@@ -297,7 +337,7 @@ impl Writer {
             }
         };
         remember(after);
-        match self.api(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await {
+        match self.apply_status(object, &params, &body).await {
             // It was deleted meanwhile: there is nothing to write to.
             Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(error @ kube::Error::Api(_)) => {

@@ -15,9 +15,8 @@ use super::local_part::{Reserved, asked, is_usable};
 use super::provisioned::{Provisioned, is_placed, labels, name};
 use crate::crd::{
     AutoProvision, DeletionPolicy, EmailAlias, EmailDomain, EmailMailbox, MailboxState, RefusedNamespace,
-    RefusedReason, StatusCondition, WhenRevoked,
+    RefusedReason, WhenRevoked,
 };
-use crate::outcome::Reason;
 
 /// The input of the decision. Objects that don't affect an address may be left out.
 #[derive(Clone, Copy, Debug)]
@@ -187,10 +186,9 @@ impl<'a> Claims<'a> {
             claims.hold(mailbox, is_ours(&mailbox));
         }
         for alias in facts.aliases.iter().map(Arc::as_ref) {
-            let is_placed = alias.status.as_ref().is_some_and(|status| {
-                status.address.is_some() && !has_all_it_may(&status.conditions, status.alias_id.is_some())
-            });
-            let local = alias.spec.local_part.as_ref().filter(|_| is_placed || claims.is_at_home(alias));
+            let is_there =
+                alias.status.as_ref().is_some_and(|status| status.address.is_some() && status.alias_id.is_some());
+            let local = alias.spec.local_part.as_ref().filter(|_| is_there || claims.is_at_home(alias));
             let rank = (0, None, alias.metadata.name.as_deref().unwrap_or_default());
             if let Some(local) = local {
                 claims.add(local.to_lowercase(), rank, Claimant::Alias(alias));
@@ -199,7 +197,8 @@ impl<'a> Claims<'a> {
         claims
     }
 
-    /// Objects in the domain's own namespace are always allowed; others count if they were allowed.
+    /// Objects in the domain's own namespace always count. Those of guests, who may write as many as they like, count
+    /// once they are on Mailcow.
     fn is_at_home(&self, object: &impl ResourceExt) -> bool {
         object.meta().namespace == self.facts.domain.metadata.namespace
     }
@@ -215,9 +214,8 @@ impl<'a> Claims<'a> {
     fn hold(&mut self, mailbox: &'a EmailMailbox, is_ours: bool) {
         let namespace = mailbox.metadata.namespace.as_deref().unwrap_or_default();
         let who = if is_ours { Claimant::Namespace(namespace) } else { Claimant::Mailbox(mailbox) };
-        let status = mailbox.status.as_ref();
-        let is_refused = status.is_some_and(|status| has_all_it_may(&status.conditions, status.quota.is_some()));
-        if (is_placed(mailbox) && !is_refused) || (!is_ours && self.is_at_home(mailbox)) {
+        let is_there = mailbox.status.as_ref().is_some_and(|status| status.quota.is_some());
+        if is_placed(mailbox) && (is_ours || is_there) || (!is_ours && self.is_at_home(mailbox)) {
             self.add(mailbox.spec.local_part.to_lowercase(), (0, None, namespace), who);
         }
     }
@@ -265,12 +263,6 @@ impl<'a> Claims<'a> {
             }
         }
     }
-}
-
-/// Whether a guest's object is not on Mailcow because its namespace has all that it may: it keeps nobody from the name.
-fn has_all_it_may(conditions: &[StatusCondition], is_there: bool) -> bool {
-    let limit = Reason::NamespaceLimitReached.as_str();
-    !is_there && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == limit)
 }
 
 /// Whether the mailbox has this local part.

@@ -100,7 +100,7 @@ fn large(n: u64) -> serde_json::Value {
 
 #[tokio::test]
 async fn metadata_that_nobody_reads_costs_no_memory() {
-    let world = World::new("large").await;
+    let mut world = World::new("large").await;
     world.apply(DOMAIN).await;
     world.ready::<EmailDomain>("example").await;
     let create = async |n: u64| {
@@ -121,4 +121,25 @@ async fn metadata_that_nobody_reads_costs_no_memory() {
     }
     let grown = rss().saturating_sub(before) / 1024;
     assert!(grown < LARGE / 2, "{grown} MiB for {LARGE} objects with 0.7 MiB of metadata each");
+    // A new process reads them in lists.
+    world.operator = None;
+    world.start_operator(&[]);
+    let touched = r#"{"spec":{"active":false}}"#;
+    world.kubectl(&["patch", "ealias", "large0", "--type=merge", "-p", touched]).await;
+    wait_until(LIMIT, "the new process to see it", async || {
+        let alias = world.api::<EmailAlias>().get("large0").await.unwrap();
+        let seen = alias.status.as_ref().and_then(|status| status.observed_generation);
+        if seen == alias.metadata.generation { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\n{}", world.logs()));
+    let peak = peak_kib(&world) / 1024;
+    assert!(peak < 100, "{peak} MiB to list {LARGE} objects with 0.7 MiB of metadata each");
+}
+
+/// The largest resident size that the process had (`proc_pid_status(5)`).
+fn peak_kib(world: &World) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", world.operator.as_ref().unwrap().pid())).unwrap();
+    let value = |line: &str| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok();
+    status.lines().find_map(value).unwrap()
 }

@@ -89,7 +89,9 @@ fn remembered(status: &ClaimStatus) -> WaitsFor {
     WaitsFor { namespace: status.namespace_digest.clone(), until: status.kept_until.as_ref().map(|until| until.0) }
 }
 
-/// A digest of a namespace for statuses that other namespaces can read: its name is confidential.
+/// A digest of a namespace for statuses that other namespaces can read: its name is confidential. Its uid, which others
+/// can't read, keeps them from trying names. Without rights to read namespaces it is unknown.
 fn digest(ctx: &Context, namespace: &str) -> String {
-    sha256(&format!("{}/{namespace}", ctx.cluster)).chars().take(16).collect()
+    let uid = ctx.stores.namespace(namespace).and_then(|namespace| namespace.metadata.uid.clone());
+    sha256(&format!("{}/{namespace}/{}", ctx.cluster, uid.unwrap_or_default())).chars().take(16).collect()
 }

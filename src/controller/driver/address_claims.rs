@@ -1,5 +1,7 @@
-//! Which of several mailboxes and aliases owns an address: the one that has it already, otherwise the oldest, then by
-//! name.
+//! Which of several mailboxes and aliases owns an address: the one that has it already, otherwise one of the domain's own
+//! namespace, then the oldest, then by name.
+
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -7,7 +9,9 @@ use crate::controller::driver::action::Action;
 use crate::controller::driver::addresses::{Addressed, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
+use crate::controller::driver::guest_limits;
 use crate::controller::driver::references;
+use crate::controller::driver::refers::domain_of;
 use crate::controller::driver::subaddress;
 use crate::crd::EmailDomain;
 use crate::kubernetes::object::key;
@@ -28,11 +32,17 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
     let (mailboxes, aliases) = ctx.addresses.others(object);
     let mailboxes = mailboxes.iter().filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox)).filter(|mailbox| {
         let home = || references::home(ctx, mailbox).ok();
-        is_claimant(mailbox.as_ref(), object) && home().is_some_and(|home| may_claim(ctx, mailbox.as_ref(), &home))
+        let may_claim = |home: Arc<EmailDomain>| {
+            may_claim(ctx, mailbox.as_ref(), &home) && guest_limits::mailbox_fits(ctx, mailbox, &home)
+        };
+        is_claimant(mailbox.as_ref(), object) && home().is_some_and(may_claim)
     });
     let aliases = aliases.iter().filter_map(|alias| ctx.stores.aliases.get(alias)).filter(|alias| {
         let home = || references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).ok();
-        is_claimant(alias.as_ref(), object) && home().is_some_and(|home| may_claim(ctx, alias.as_ref(), &home))
+        let may_claim = |home: Arc<EmailDomain>| {
+            may_claim(ctx, alias.as_ref(), &home) && guest_limits::alias_fits(ctx, alias, &home)
+        };
+        is_claimant(alias.as_ref(), object) && home().is_some_and(may_claim)
     });
     let claims: Vec<Claim> = mailboxes
         .map(|mailbox| claim(mailbox.as_ref(), &address))
@@ -65,7 +75,7 @@ fn is_claimant<K: Addressed>(other: &K, object: &impl Addressed) -> bool {
 }
 
 /// Whether an object may have its address: a guest that is refused a name, or has all that it may have, keeps nobody
-/// from the address.
+/// from the address. Its status alone does not show that: another problem may hide it.
 fn may_claim<K: Addressed>(ctx: &Context, object: &K, domain: &EmailDomain) -> bool {
     let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
     let is_refused =
@@ -83,7 +93,8 @@ fn claim<K: Addressed>(object: &K, address: &str) -> Claim {
         namespace: object.namespace().unwrap_or_default(),
         waits_for: None,
         is_held: is_there && object.address() == Some(address),
-        is_proven: true,
+        // Guests come after the domain's own namespace, which also adopts what they may not.
+        is_proven: domain_of(object).is_some_and(|domain| domain.namespace == object.namespace()),
         created: object.creation_timestamp().map(|time| time.0),
         id: format!("{}/{} {}", object.namespace().unwrap_or_default(), object.name_any(), K::KIND),
     }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use kube::{Resource, ResourceExt};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::controller::driver::addresses::Addressed;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
 use crate::controller::driver::index::Key;
@@ -15,6 +16,7 @@ use crate::controller::provision;
 use crate::crd::{EmailAlias, EmailDomain, EmailMailbox, EmailMailboxStatus, NamespaceLimits};
 use crate::desired;
 use crate::inventory::{Age, Inventory};
+use crate::kubernetes::store::Store;
 use crate::mail::{Address, Alias, AliasHave, Mailbox, MailboxHave, Mark, Quota, RateLimit};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
@@ -112,7 +114,7 @@ pub(crate) async fn mailbox(
             Err(mailcow::Error::Refused { .. }) => None,
             there => there?,
         };
-        let there = there.filter(|there| there.mark().is_some_and(|mark| mark.same_owner(&wanted.mark)));
+        let there = there.filter(|there| there.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark)));
         let is_earlier = is_earlier(other.as_ref(), object);
         others.push(Other { has: there.map(|there| there.quota), wants: wanted.quota, is_earlier });
         counted.insert(wanted.address);
@@ -150,9 +152,8 @@ pub(crate) async fn alias(
     let (mut others, mut counted) = (Vec::new(), HashSet::from([want.catch.clone()]));
     for other in ctx.stores.aliases.by_keys(in_namespace(object), |other| is_beside(other, object)) {
         let Ok(catch) = desired::alias_catch(&other.spec, &domain.spec) else { continue };
-        let mark = ctx.mark(other.as_ref());
         let there = server.alias(&catch, Age::Recent).await?;
-        let is_there = there.and_then(|there| there.mark()).is_some_and(|there| there.same_owner(&mark));
+        let is_there = there.and_then(|there| there.mark()).is_some_and(|mark| is_of_guest(ctx, object, &mark));
         let is_earlier = is_earlier(other.as_ref(), object);
         others.push(Other { has: is_there.then_some(Quota::default()), wants: Quota::default(), is_earlier });
         counted.insert(catch);
@@ -168,12 +169,34 @@ pub(crate) async fn alias(
 }
 
 /// Whether released entries keep their ownership mark. What a guest leaves behind counts until it is gone, only the
-/// guest adopts it again, and nobody gets a mailbox whose password the guest knows.
-pub(crate) fn keeps_mark(object: &impl Resource, domain: Option<&EmailDomain>) -> bool {
-    domain.is_some_and(|domain| is_guest(object, domain))
+/// guest adopts it again, and nobody gets a mailbox whose password the guest knows. This also holds when the domain is
+/// deleted, or no longer allows the namespace.
+pub(crate) fn keeps_mark(object: &impl Refers) -> bool {
+    let own = object.meta().namespace.as_deref().unwrap_or_default();
+    object.domain().is_some_and(|domain| domain.namespace_from(own) != own)
 }
 
-/// Whether the mark of a released entry names the object's namespace.
+/// Whether a guest's mailbox is within the number that its domain allows, by the objects alone: older ones count, and
+/// those that were seen on Mailcow.
+pub(crate) fn mailbox_fits(ctx: &Context, object: &EmailMailbox, domain: &EmailDomain) -> bool {
+    let most = limits(domain).and_then(|limits| limits.mailboxes);
+    let most = most.filter(|_| is_limited_guest(ctx, object, domain));
+    fits(&ctx.stores.mailboxes, object, most)
+}
+
+/// The same for an alias.
+pub(crate) fn alias_fits(ctx: &Context, object: &EmailAlias, domain: &EmailDomain) -> bool {
+    let most = limits(domain).and_then(|limits| limits.aliases).filter(|_| is_guest(object, domain));
+    fits(&ctx.stores.aliases, object, most)
+}
+
+fn fits<K: Addressed + 'static>(store: &Store<K>, object: &K, most: Option<u32>) -> bool {
+    let Some(most) = most.filter(|_| !object.is_seen()) else { return true };
+    let counts = |other: &K| is_beside(other, object) && (other.is_seen() || is_earlier(other, object));
+    store.by_keys(in_namespace(object), counts).len() < usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// Whether a mark on Mailcow names the object's namespace.
 fn is_of_guest(ctx: &Context, object: &impl Resource, mark: &Mark) -> bool {
     object.meta().namespace.as_deref().is_some_and(|namespace| mark.is_of_namespace(&ctx.cluster, namespace))
 }

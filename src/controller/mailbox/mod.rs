@@ -456,7 +456,7 @@ async fn remove(object: &EmailMailbox, ctx: &Context) -> Result<(), Stop> {
     let server = server(ctx, &name)?;
     let (mut changes, messages) = removal(object, policy, &server, &address, &ctx.mark(object)).await?;
     let is_automatic = provision::entitlement(ctx, object).is_some();
-    if !is_automatic && guest_limits::keeps_mark(object, references::home(ctx, object).ok().as_deref()) {
+    if !is_automatic && guest_limits::keeps_mark(object) {
         changes.retain(|change| !matches!(change, Change::SetAttributes { .. } | Change::UnmarkMailbox { .. }));
     }
     may_remove(object, policy == DeletionPolicy::Retain, &changes)?;

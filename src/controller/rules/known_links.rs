@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc::UnboundedReceiver;
 
-use crate::forwarding::{ForwardingLoop, Routes};
+use crate::forwarding::{ForwardingLoop, Paths};
 use crate::mail::Address;
 use crate::publisher::Publisher;
 
@@ -17,18 +17,18 @@ pub(crate) struct Links {
     /// Mailboxes in which a domain's rule does nothing, with the rule's `namespace/name`: all its forwards would come
     /// back through aliases.
     pub(crate) alone: BTreeSet<(String, Address)>,
-    routes: Routes,
+    paths: Paths,
 }
 
 impl Links {
     /// From loops, each with the rule that is left out, and the other two values.
-    pub(crate) fn new(loops: Vec<ForwardingLoop>, alone: BTreeSet<(String, Address)>, routes: Routes) -> Self {
-        Self { loops: loops.into_iter().map(|found| (found.id.clone(), found)).collect(), alone, routes }
+    pub(crate) fn new(loops: Vec<ForwardingLoop>, alone: BTreeSet<(String, Address)>, paths: Paths) -> Self {
+        Self { loops: loops.into_iter().map(|found| (found.id.clone(), found)).collect(), alone, paths }
     }
 
     /// The paths of mail through our aliases and mailboxes.
-    pub(crate) fn routes(&self) -> &Routes {
-        &self.routes
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// The rules for which the two differ.
@@ -45,6 +45,8 @@ impl Links {
 /// state before.
 #[derive(Debug, Default)]
 pub(crate) struct KnownLinks {
+    /// Held by the one task that finds them.
+    pub(crate) finding: tokio::sync::Mutex<()>,
     last: Mutex<(u64, Arc<Links>)>,
     changed: Publisher<BTreeSet<String>>,
 }
@@ -80,7 +82,7 @@ mod tests {
 
     fn links_with(ids: &[&str]) -> Arc<Links> {
         let loops = ids.iter().map(|id| ForwardingLoop { id: (*id).to_owned(), others: Vec::new(), way: Vec::new() });
-        Arc::new(Links::new(loops.collect(), BTreeSet::new(), Routes::default()))
+        Arc::new(Links::new(loops.collect(), BTreeSet::new(), Paths::default()))
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::controller::rules::known_links::Links;
 use crate::controller::rules::scope;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
-use crate::forwarding::{ForwardingLoop, Rank, Route, Routes, Sends, alias_loop, rule_loops};
+use crate::forwarding::{ForwardingLoop, Paths, Rank, Route, Routes, Sends, alias_loop, rule_loops};
 use crate::inventory::{Age, Inventory};
 use crate::mail::{Address, Alias, Catch, DomainName, Goto};
 use crate::outcome::Reason;
@@ -28,6 +28,11 @@ pub(crate) async fn links(ctx: &Context) -> Arc<Links> {
         ctx.stores.rules.filter(|rule| rule.spec.enabled && !scope::leaves(ctx, rule) && may_stay_inside(ctx, rule));
     // Without rules nothing can be left out, so the objects need no search.
     let state = if rules.is_empty() { 0 } else { state(ctx, &rules) };
+    if let Some(known) = ctx.links.of(state) {
+        return known;
+    }
+    // Many ask at once, and it may take a while.
+    let _finding = ctx.links.finding.lock().await;
     if let Some(known) = ctx.links.of(state) {
         return known;
     }
@@ -68,19 +73,22 @@ async fn find(ctx: &Context, objects: &[Arc<EmailForwardingRule>]) -> Links {
             Sends { id: rule.id, created: rule.created, is_of_domain, from: ways.mailboxes_of(object), to }
         })
         .collect();
-    let mut found = rule_loops(&ways.routes, &sends);
+    let mut paths = Paths::from(ways.routes.clone());
+    let mut found = rule_loops(&paths, &sends);
     // Most installations have no loop through a catch-all; only those loops are checked on Mailcow.
     while let Some(news) = ways.ask(ctx, found.iter()).await {
         ways.routes = news;
-        found = rule_loops(&ways.routes, &sends);
+        paths = Paths::from(ways.routes.clone());
+        found = rule_loops(&paths, &sends);
     }
     let alone = sends.iter().filter(|sends| sends.is_of_domain).flat_map(|sends| {
-        let comes_back =
-            |from: &&Address| sends.to.iter().any(|to| !to.is_in(from) && ways.routes.ends_only_in(to, from));
-        sends.from.iter().filter(comes_back).map(|from| (sends.id.clone(), from.clone()))
+        let ends = sends.to.iter().filter_map(|to| paths.only_end(to).filter(|end| !to.is_in(end)));
+        let ends: HashSet<&Address> = ends.collect();
+        let comes_back = sends.from.iter().filter(|from| ends.contains(from));
+        comes_back.map(|from| (sends.id.clone(), from.clone())).collect::<Vec<_>>()
     });
     let alone = alone.collect();
-    Links::new(found, alone, ways.routes)
+    Links::new(found, alone, paths)
 }
 
 /// The forwarding loop that an alias would close, or closes already.
@@ -92,10 +100,10 @@ pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Ali
     let mut ways = Ways::default();
     ways.routes.add_alias(want.catch.clone(), Route { rank: rank(object), to: goto.iter().cloned().collect() });
     ways.follow(ctx, goto.iter().map(|to| (to.local().to_owned(), to.domain().clone())).collect());
-    let mut found = alias_loop(&ways.routes, &want.catch)?;
+    let mut found = alias_loop(&ways.routes.clone().into(), &want.catch)?;
     while let Some(news) = ways.ask(ctx, std::iter::once(&found)).await {
         ways.routes = news;
-        found = alias_loop(&ways.routes, &want.catch)?;
+        found = alias_loop(&ways.routes.clone().into(), &want.catch)?;
     }
     Some(found)
 }
@@ -179,8 +187,7 @@ impl Ways {
 
     fn add_mailbox(&mut self, mailbox: Arc<EmailMailbox>, address: Address) {
         let id = format!("{}/{}", mailbox.namespace().unwrap_or_default(), mailbox.name_any());
-        self.routes.add_mailbox(address.clone(), id);
-        if !self.mailboxes.iter().any(|(_, known)| *known == address) {
+        if self.routes.add_mailbox(address.clone(), id) {
             self.mailboxes.push((mailbox, address));
         }
     }

@@ -92,7 +92,7 @@ pub(crate) async fn of(ctx: &Context, place: &Place) -> RuleSet {
             continue;
         }
         if object.spec.domain_ref.is_some() {
-            rule.leave_out(|to| links.routes().ends_only_in(to, &place.address));
+            rule.leave_out(|to| links.paths().ends_only_in(to, &place.address));
         }
         set.in_force.push(rule);
     }

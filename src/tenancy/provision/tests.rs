@@ -5,14 +5,8 @@ use crate::tenancy::{Entitlement, entitlement};
 use serde_json::json;
 
 const PLACED: &str = "placed";
-const LIMITED: &str = "limited";
-
-fn limited() -> serde_json::Value {
-    json!([{
-        "type": "Ready", "status": "False", "reason": "NamespaceLimitReached", "message": "",
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }])
-}
+/// On Mailcow.
+const THERE: &str = "there";
 
 /// Namespaces, mailboxes and aliases around a domain `mail/d`.
 struct Scene {
@@ -70,8 +64,8 @@ impl Scene {
         if said.contains(&PLACED) {
             value["status"] = json!({"address": format!("{}@e.com", local.to_lowercase())});
         }
-        if said.contains(&LIMITED) {
-            value["status"]["conditions"] = limited();
+        if said.contains(&THERE) {
+            value["status"]["quota"] = json!({"limit": "1Gi", "used": "0"});
         }
         if said.contains(&"going") {
             value["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -98,8 +92,8 @@ impl Scene {
         if said.contains(&PLACED) {
             value["status"] = json!({"address": format!("{local}@e.com")});
         }
-        if said.contains(&LIMITED) {
-            value["status"]["conditions"] = limited();
+        if said.contains(&THERE) {
+            value["status"]["aliasId"] = json!(7);
         }
         self.aliases.push(Arc::new(serde_json::from_value(value).unwrap()));
         self
@@ -245,21 +239,22 @@ fn who_gets_no_mailbox_is_in_nobodys_way() {
 fn addresses_of_others_are_taken() {
     let with = |name: &str| scene().namespace("a", "paid", (name, 1));
     assert_eq!(with("eve").mailbox(("mail", "eve"), "Eve", &[]).said(), ["Taken a"]);
-    assert_eq!(with("eve").mailbox(("x", "eve"), "eve", &[PLACED]).said(), ["Taken a"]);
+    assert_eq!(with("eve").mailbox(("x", "eve"), "eve", &[PLACED, THERE]).said(), ["Taken a"]);
     assert_eq!(with("eve").alias("mail", "eve", &[]).said(), ["Taken a"]);
-    assert_eq!(with("eve").alias("x", "eve", &[PLACED]).said(), ["Taken a"]);
+    assert_eq!(with("eve").alias("x", "eve", &[PLACED, THERE]).said(), ["Taken a"]);
     // The message says whose it is.
     let why = |scene: Scene| scene.decide().refused[0].message.clone();
     assert!(why(with("eve").mailbox(("mail", "eva"), "eve", &[])).contains("taken by the EmailMailbox mail/eva;"));
     assert!(why(with("eve").alias("mail", "eve", &[])).contains("taken by the EmailAlias mail/eve;"));
-    // One that nobody let in, and one of another domain, are in nobody's way.
+    // One that nobody let in, a guest's that is not on Mailcow, whatever keeps it from there, and one of another domain
+    // are in nobody's way.
     for nobody in [
-        with("eve").mailbox(("mail", "eve"), "eve", &["of x", PLACED]),
+        with("eve").mailbox(("mail", "eve"), "eve", &["of x", PLACED, THERE]),
         with("eve").mailbox(("x", "eve"), "eve", &[]),
         with("eve").alias("x", "eve", &[]),
-        with("eve").mailbox(("x", "eve"), "eve", &[PLACED, LIMITED]),
-        with("eve").alias("x", "eve", &[PLACED, LIMITED]),
-        with("eve").mailbox(("mail", "eve"), "eve", &["elsewhere", PLACED]),
+        with("eve").mailbox(("x", "eve"), "eve", &[PLACED]),
+        with("eve").alias("x", "eve", &[PLACED]),
+        with("eve").mailbox(("mail", "eve"), "eve", &["elsewhere", PLACED, THERE]),
     ] {
         assert_eq!(nobody.said(), ["create a/mail.d eve Active"]);
     }

@@ -72,6 +72,20 @@ fn rows() -> Vec<(&'static str, &'static str, Value)> {
             ),
         ),
         (
+            "a selector's label with 64 characters",
+            "EmailDomain",
+            domain(
+                json!({"allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"a": "x".repeat(64)}}}}),
+            ),
+        ),
+        (
+            "a selector's label whose name has a thousand",
+            "EmailDomain",
+            domain(
+                json!({"allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"x".repeat(1000): ""}}}}),
+            ),
+        ),
+        (
             "a DKIM selector with a dot and a name",
             "EmailDomain",
             domain(json!({"dkim": {"selector": "x._domainkey.example.com."}})),

@@ -205,6 +205,13 @@ pub(super) async fn compare(tenants: &Tenants) {
         row("deletes a mailbox under `Delete`, but keeps its object with a finalizer of its own; then A makes that address", kept_objects(&hands)).await,
         row("a subaddress of its own address; deletes both, and leaves the subaddress on Mailcow; then A makes the address", left_subaddresses(&hands)).await,
         row("five mailboxes in a domain of A that does not let B in", counted(&hands)).await,
+        row("in a domain that A shares: an alias to a mailbox that is not there; then A makes that address", without_a_target(&hands)).await,
+        row("such aliases beyond its limit; then another guest makes such an address", squatting(&hands)).await,
+        row("mailboxes beyond its limit, each with a sender that is no address; then another guest makes such an address", squatting_with_errors(&hands)).await,
+        row("in a domain that A shares: a mailbox that somebody made by hand; then A adopts it", by_hand(&hands)).await,
+        row("leaves two mailboxes on Mailcow where two are allowed, and asks for another one; then gives both addresses to other objects", hidden_leavings(&hands)).await,
+        row("a mailbox in a domain that A shares no longer; deletes it under `Retain`; then A makes that address", left_after_sharing(&hands)).await,
+        row("an alias there, with its managed fields filled until nothing more fits; then A shares the domain no longer", filled(&hands)).await,
     ];
     let head = ["in namespace B, with `edit` there", "what happens"];
     table::compare(HEADING, &table::markdown(&head, &rows));
@@ -533,5 +540,170 @@ async fn counted(hands: &Hands<'_>) -> String {
     for n in 0..5 {
         hands.deleted("EmailMailbox", &format!("n{n}")).await;
     }
+    answer
+}
+
+/// A's objects in a domain that it shares.
+async fn of_owner(hands: &Hands<'_>, kind: &str, local: &str, domain: &str, more: &str) {
+    let manifest = format!(
+        "apiVersion: email.askrobots.com/v1alpha1\nkind: {kind}\nmetadata: {{name: {local}}}\n\
+         spec: {{localPart: {local}, domainRef: {{name: {domain}, namespace: {A}}}{more}}}"
+    );
+    hands.apply(&manifest).await;
+}
+
+async fn without_a_target(hands: &Hands<'_>) -> String {
+    let missing =
+        json!({"localPart": "press", "domainRef": elsewhere("shared"), "gotoMailboxRefs": [{"name": "nothing"}]});
+    hands.create("EmailAlias", "press", missing).await;
+    let _ = hands.reason(B, "EmailAlias", "press", "MailboxNotFound").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    of_owner(hands, "EmailAlias", "press", "shared", ", goto: [a@a.example]").await;
+    let answer = hands.reason(A, "EmailAlias", "press", "InSync").await;
+    hands.deleted("EmailAlias", "press").await;
+    format!("{answer} for A's alias")
+}
+
+/// Another guest of A's domain with limits.
+const OTHER: &str = "platform";
+
+async fn of_other_guest(hands: &Hands<'_>, kind: &str, local: &str, more: &str) -> String {
+    let manifest = format!(
+        "apiVersion: email.askrobots.com/v1alpha1\nkind: {kind}\nmetadata: {{name: {local}}}\n\
+         spec: {{localPart: {local}, domainRef: {{name: rated, namespace: {A}}}{more}}}"
+    );
+    hands.0.plane.apply(&manifest, OTHER).await.unwrap();
+    let answer = hands.reason(OTHER, kind, local, "InSync").await;
+    hands.0.kubectl(&["-n", OTHER, "delete", plural(kind), local]).await;
+    format!("{answer} for the other guest")
+}
+
+async fn squatting(hands: &Hands<'_>) -> String {
+    let names: Vec<String> = (0..3).map(|n| format!("squat{n}")).collect();
+    for name in &names {
+        let missing =
+            json!({"localPart": name, "domainRef": elsewhere("rated"), "gotoMailboxRefs": [{"name": "nothing"}]});
+        hands.create("EmailAlias", name, missing).await;
+        let _ = hands.reason(B, "EmailAlias", name, "MailboxNotFound").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let answer = of_other_guest(hands, "EmailAlias", &names[2], ", goto: [c@c.example]").await;
+    for name in &names {
+        hands.deleted("EmailAlias", name).await;
+    }
+    answer
+}
+
+async fn squatting_with_errors(hands: &Hands<'_>) -> String {
+    let names: Vec<String> = (0..3).map(|n| format!("squat{n}")).collect();
+    for name in &names {
+        let mut spec = mailbox(name, &elsewhere("rated"));
+        spec["senderAcl"] = json!(["a..b@b.example"]);
+        hands.create("EmailMailbox", name, spec).await;
+        let _ = hands.reason(B, "EmailMailbox", name, "InvalidSpec").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let answer = of_other_guest(hands, "EmailMailbox", &names[2], "").await;
+    for name in &names {
+        hands.deleted("EmailMailbox", name).await;
+    }
+    hands.0.mailcow.edit(|state| state.mailboxes.retain(|_, mailbox| mailbox.domain != "rated.example"));
+    answer
+}
+
+async fn by_hand(hands: &Hands<'_>) -> String {
+    hands.0.mailcow.edit(|state| {
+        state.seed_mailbox("walkin@shared.example");
+    });
+    hands.create("EmailMailbox", "walkin", mailbox("walkin", &elsewhere("shared"))).await;
+    let _ = hands.reason(B, "EmailMailbox", "walkin", "NotAdopted").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    of_owner(hands, "EmailMailbox", "walkin", "shared", "").await;
+    let answer = hands.reason(A, "EmailMailbox", "walkin", "InSync").await;
+    hands.deleted("EmailMailbox", "walkin").await;
+    format!("{answer} for A's mailbox")
+}
+
+async fn hidden_leavings(hands: &Hands<'_>) -> String {
+    for name in ["gone0", "gone1"] {
+        hands.create("EmailMailbox", name, mailbox(name, &elsewhere("rated"))).await;
+        hands.ready("EmailMailbox", name).await;
+        hands.deleted("EmailMailbox", name).await;
+    }
+    hands.create("EmailMailbox", "third", mailbox("third", &elsewhere("rated"))).await;
+    let first = hands.reason(B, "EmailMailbox", "third", "NamespaceLimitReached").await;
+    assert_eq!(first, "`NamespaceLimitReached`");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for name in ["gone0", "gone1"] {
+        hands.create("EmailMailbox", &format!("another-{name}"), mailbox(name, &elsewhere("rated"))).await;
+        let _ = hands.reason(B, "EmailMailbox", &format!("another-{name}"), "OwnedByAnother").await;
+    }
+    hands.change("EmailMailbox", "third", json!({"displayName": "Third"})).await;
+    let answer = hands.reason(B, "EmailMailbox", "third", "NamespaceLimitReached").await;
+    for name in ["third", "another-gone0", "another-gone1"] {
+        hands.deleted("EmailMailbox", name).await;
+    }
+    hands.0.mailcow.edit(|state| state.mailboxes.retain(|_, mailbox| mailbox.domain != "rated.example"));
+    answer
+}
+
+const LENT: &str = "
+apiVersion: email.askrobots.com/v1alpha1
+kind: EmailDomain
+metadata: {name: lent}
+spec: {domain: lent.example, allowedNamespaces: {from: All}, dns: {required: []}}
+";
+
+async fn share(hands: &Hands<'_>, from: &str) {
+    let patch = format!(r#"{{"spec":{{"allowedNamespaces":{{"from":"{from}"}}}}}}"#);
+    hands.0.kubectl(&["-n", A, "patch", "edom", "lent", "--type=merge", "-p", &patch]).await;
+}
+
+async fn left_after_sharing(hands: &Hands<'_>) -> String {
+    hands.apply(LENT).await;
+    assert_eq!(hands.reason(A, "EmailDomain", "lent", "InSync").await, "`InSync`");
+    hands.create("EmailMailbox", "payroll", mailbox("payroll", &elsewhere("lent"))).await;
+    hands.ready("EmailMailbox", "payroll").await;
+    share(hands, "Same").await;
+    let _ = hands.reason(B, "EmailMailbox", "payroll", "NamespaceNotAllowed").await;
+    hands.deleted("EmailMailbox", "payroll").await;
+    of_owner(hands, "EmailMailbox", "payroll", "lent", "").await;
+    // With B's password it would be a mailbox that B reads.
+    let answer = hands.reason(A, "EmailMailbox", "payroll", "OwnedByAnother").await;
+    hands.0.kubectl(&["-n", A, "delete", "embx", "payroll"]).await;
+    hands.0.mailcow.edit(|state| state.mailboxes.retain(|_, mailbox| mailbox.domain != "lent.example"));
+    format!("{answer} for A's mailbox, until A deletes the mailbox on Mailcow")
+}
+
+async fn filled(hands: &Hands<'_>) -> String {
+    share(hands, "All").await;
+    hands.create("EmailAlias", "full", alias("full", &elsewhere("lent"))).await;
+    hands.ready("EmailAlias", "full").await;
+    let managed = |bytes: usize, of_status: &Value| {
+        let mut fields = serde_json::Map::new();
+        fields.insert(format!("f:{}", "x".repeat(bytes)), json!({}));
+        let entry = json!({
+            "manager": "b", "operation": "Apply", "apiVersion": "email.askrobots.com/v1alpha1",
+            "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields},
+        });
+        json!({"metadata": {"managedFields": [of_status, entry]}})
+    };
+    let now = hands.get(B, "EmailAlias", "full").await.unwrap();
+    let entries = now["metadata"]["managedFields"].as_array().unwrap();
+    let of_status = entries.iter().find(|entry| entry["subresource"] == "status").unwrap();
+    // The API server drops all managed fields if even that is too much.
+    let is_kept = async |bytes: usize| {
+        hands.patch("EmailAlias", "full", managed(bytes, of_status)).await;
+        let now = hands.get(B, "EmailAlias", "full").await.unwrap();
+        now["metadata"]["managedFields"].as_array().is_some_and(|entries| entries.len() > 1)
+    };
+    let mut most = 1_560_000;
+    while is_kept(most + 100).await {
+        most += 100;
+    }
+    assert!(is_kept(most).await);
+    share(hands, "Same").await;
+    let answer = hands.reason(B, "EmailAlias", "full", "NamespaceNotAllowed").await;
+    hands.deleted("EmailAlias", "full").await;
     answer
 }

@@ -137,9 +137,9 @@ impl Writer {
         let version =
             if is_unknown { self.latest.versioned(object).unwrap_or_else(|| versioned(object)).0 } else { None };
         match self.patch_status(object, version.as_deref(), after).await {
-            // It was deleted meanwhile, or deleted and made again: there is nothing to write to.
+            // It was deleted meanwhile: there is nothing to write to. A conflict is retried, also if it was deleted and
+            // created again: it could have another cause.
             Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
-            Err(kube::Error::Api(error)) if error.is_conflict() && version.is_none() => return Ok(()),
             result => result?,
         }
         let known = if is_new { &[] } else { before.conditions() };
@@ -336,7 +336,7 @@ impl Writer {
         }
         match self.apply_status(object, &params, &body).await {
             // It was deleted meanwhile: there is nothing to write to.
-            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
             Err(error) => {
                 // It may have been written, and then the watch is right: when it is written again, nothing changes, so
                 // nobody is triggered once more.
@@ -514,7 +514,7 @@ mod tests {
         for unknown in UNKNOWN_REFERENCES {
             assert_eq!(write(unknown).await, (false, json!("7")), "{unknown:?} is retried");
         }
-        assert_eq!(write(Reason::DomainNotReady).await, (true, Value::Null));
+        assert_eq!(write(Reason::DomainNotReady).await, (false, Value::Null), "a conflict is retried");
     }
 
     /// A writer before an API server that answers so; without an answer the connection breaks.

@@ -2,7 +2,7 @@
 //! use the older status: it would set a password twice, for example.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ struct Recent {
     written: HashMap<String, Vec<Written>>,
     /// When old entries were last removed.
     cleaned: Option<Instant>,
+    /// Statuses and parts whose last write failed, by uid and type: they may have been written.
+    doubted: HashSet<(String, TypeId)>,
 }
 
 /// A status, or a part of one, that was written.
@@ -79,11 +81,24 @@ impl LatestStatuses {
         self.recent().get::<T>(uid)?.part.downcast_ref().cloned()
     }
 
-    /// Forgets the part of this type: whether it was written is not known.
-    pub(crate) fn forget_part<T: 'static>(&self, uid: &str) {
-        if let Some(parts) = self.recent().written.get_mut(uid) {
-            parts.retain(|part| part.kind != TypeId::of::<T>());
+    /// A write failed, and may have been done: it is written again even if it seems to be there, and what the watch shows
+    /// counts. (An older answer with a version counts until the watch shows something newer.)
+    pub(crate) fn doubt<T: 'static>(&self, uid: &str) {
+        let mut recent = self.recent();
+        recent.doubted.insert((uid.to_owned(), TypeId::of::<T>()));
+        if let Some(parts) = recent.written.get_mut(uid) {
+            parts.retain(|part| part.kind != TypeId::of::<T>() || part.version.is_some());
         }
+    }
+
+    /// Whether the last write failed.
+    pub(crate) fn is_doubted<T: 'static>(&self, uid: &str) -> bool {
+        self.recent().doubted.contains(&(uid.to_owned(), TypeId::of::<T>()))
+    }
+
+    /// A write was answered.
+    pub(crate) fn settle<T: 'static>(&self, uid: &str) {
+        self.recent().doubted.remove(&(uid.to_owned(), TypeId::of::<T>()));
     }
 
     fn keep<T: Send + 'static>(&self, uid: &str, version: Option<String>, part: T) {
@@ -100,7 +115,9 @@ impl LatestStatuses {
     /// Forgets an object that was deleted.
     pub(crate) fn forget(&self, object: &impl ResourceExt) {
         if let Some(uid) = object.uid() {
-            self.recent().written.remove(&uid);
+            let mut recent = self.recent();
+            recent.written.remove(&uid);
+            recent.doubted.retain(|(of, _)| *of != uid);
         }
     }
 

@@ -199,8 +199,13 @@ impl<K: Stored> Store<K> {
 
     /// The objects that have one of these keys and for which `is_it` holds. `is_it` also decides whether an object really
     /// has what the keys stand for: keys are hashes.
-    pub(crate) fn by_keys(&self, keys: impl Into<IndexKeys>, mut is_it: impl FnMut(&K) -> bool) -> Vec<Arc<K>> {
-        self.candidates(&keys.into()).map(|held| held.object()).filter(|object| is_it(object)).collect()
+    /// They are unpacked one by one, so that a search that finds thousands doesn't hold them all.
+    pub(crate) fn by_keys<I: Into<IndexKeys>, F: Fn(&K) -> bool>(
+        &self,
+        keys: I,
+        is_it: F,
+    ) -> impl Iterator<Item = Arc<K>> + use<K, I, F> {
+        self.candidates(&keys.into()).map(|held| held.object()).filter(move |object| is_it(object))
     }
 
     /// Whether an object has one of these keys, and `is_it` holds for it.

@@ -124,12 +124,13 @@ impl Writer {
         let is_new = self.is_new(object);
         let pruned = self.served.pruned::<K>(after);
         let after = pruned.as_ref().unwrap_or(after);
-        if before == after && !is_new {
+        let is_doubted = object.uid().is_some_and(|uid| self.latest.is_doubted::<K::Status>(&uid));
+        if before == after && !is_new && !is_doubted {
             return Ok(());
         }
         let printable = printable(after);
         let after = printable.as_ref().unwrap_or(after);
-        if before == after {
+        if before == after && !is_doubted {
             return Ok(());
         }
         let ready = status::ready(after.conditions());
@@ -208,9 +209,16 @@ impl Writer {
             written = self.apply_status(object, &params, &body).await;
         }
         if let Err(error) = &written {
+            if let Some(uid) = object.uid().filter(|_| may_be_done(error)) {
+                self.latest.doubt::<K::Status>(&uid);
+            }
             self.report_refusal(object, error).await;
         }
-        self.latest.remember(&written?);
+        let written = written?;
+        if let Some(uid) = object.uid() {
+            self.latest.settle::<K::Status>(&uid);
+        }
+        self.latest.remember(&written);
         Ok(())
     }
 
@@ -320,7 +328,8 @@ impl Writer {
     {
         let printable = after.and_then(printable);
         let after = printable.as_ref().or(after);
-        if before == after {
+        let uid = object.uid().unwrap_or_default();
+        if before == after && !self.latest.is_doubted::<Option<T>>(&uid) {
             return Ok(());
         }
         let mut status = after.map_or_else(|| json!({}), |after| json!({part.field: after}));
@@ -331,21 +340,20 @@ impl Writer {
         });
         let params = PatchParams::apply(part.manager).force();
         // The watch may show the write before its answer is here, and whoever it triggers must not read the one before.
-        if let Some(uid) = object.uid() {
-            self.latest.put(&uid, after.cloned());
-        }
+        self.latest.put(&uid, after.cloned());
         match self.apply_status(object, &params, &body).await {
             // It was deleted meanwhile: there is nothing to write to.
             Err(kube::Error::Api(error)) if error.is_not_found() => Ok(()),
             Err(error) => {
-                // It may have been written, and then the watch is right: when it is written again, nothing changes, so
+                // Whoever the watch triggers must read what it shows: when the same is written again, nothing changes, so
                 // nobody is triggered once more.
-                if let Some(uid) = object.uid() {
-                    self.latest.forget_part::<Option<T>>(&uid);
-                }
+                self.latest.doubt::<Option<T>>(&uid);
                 Err(error)
             }
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.latest.settle::<Option<T>>(&uid);
+                Ok(())
+            }
         }
     }
 
@@ -444,6 +452,11 @@ fn versioned<K: Object>(object: &K) -> (Option<String>, K::Status) {
     (object.meta().resource_version.clone(), object.status().cloned().unwrap_or_default())
 }
 
+/// Whether a write that failed may have been done.
+fn may_be_done(error: &kube::Error) -> bool {
+    !matches!(error, kube::Error::Api(status) if status.is_not_found() || status.is_conflict())
+}
+
 fn changes_too_often(name: &str, what: &str) -> kube::Error {
     let message = format!("{name} changes too often to update its {what}; the operator retries");
     kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Conflict").with_code(409)))
@@ -538,7 +551,7 @@ mod tests {
     fn mailbox(script: Option<ScriptStatus>) -> EmailMailbox {
         let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap());
         (mailbox.metadata.namespace, mailbox.metadata.uid) = (Some("n".into()), Some("u".into()));
-        let status = crate::crd::EmailMailboxStatus { script: script.map(Box::new), ..Default::default() };
+        let status = EmailMailboxStatus { script: script.map(Box::new), ..status(Reason::InSync) };
         mailbox.status = Some(status);
         mailbox
     }
@@ -553,6 +566,19 @@ mod tests {
             assert!(writer.write_script_status(&before, Some(&waiting), Some(&done)).await.is_err());
             assert_eq!(writer.script_status(&before).as_ref(), Some(&waiting), "it was not written");
             assert_eq!(writer.script_status(&mailbox(Some(done.clone()))).as_ref(), Some(&done), "it was written");
+            assert!(writer.write_script_status(&before, Some(&waiting), Some(&waiting)).await.is_err(), "it is tried");
         }
+    }
+
+    #[tokio::test]
+    async fn after_a_write_that_failed_the_status_before_is_written_again() {
+        let (writer, mailbox) = (writer(None), mailbox(None));
+        let (in_sync, unreachable) = (status(Reason::InSync), status(Reason::MailcowUnreachable));
+        assert!(writer.write_status(&mailbox, &in_sync, &in_sync).await.is_ok(), "nothing to write");
+        assert!(writer.write_status(&mailbox, &in_sync, &unreachable).await.is_err());
+        assert!(
+            writer.write_status(&mailbox, &in_sync, &in_sync).await.is_err(),
+            "it is tried: the other may be there"
+        );
     }
 }

@@ -254,15 +254,15 @@ impl Worker {
     }
 
     fn assemble(&self, resolved: &Resolved) -> Assembled {
-        assemble(&Objects {
+        let objects = Objects {
             rules: &self.rules.all().collect::<Vec<_>>(),
-            mailboxes: &self.mailboxes.all().collect::<Vec<_>>(),
             entry: &|uid| self.app_passwords.get(uid),
             sinks: &resolved.sinks,
             usable: &resolved.usable,
             configurations: &resolved.configurations,
             settings: &self.servers,
-        })
+        };
+        assemble(&objects, self.mailboxes.all())
     }
 
     /// Records reports until there are no more, counts them, and publishes events.

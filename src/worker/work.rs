@@ -121,8 +121,6 @@ impl Blocked {
 pub(crate) struct Objects<'a> {
     /// All rules.
     pub(crate) rules: &'a [Arc<EmailForwardingRule>],
-    /// All mailboxes.
-    pub(crate) mailboxes: &'a [Arc<EmailMailbox>],
     /// The app passwords, by the uid of the mailbox.
     pub(crate) entry: &'a dyn Fn(&str) -> Option<Arc<AppPasswordEntry>>,
     /// The installation's sinks.
@@ -135,8 +133,8 @@ pub(crate) struct Objects<'a> {
     pub(crate) settings: &'a Settings,
 }
 
-/// What is to be done now.
-pub(crate) fn assemble(objects: &Objects<'_>) -> Assembled {
+/// What is to be done now, of all mailboxes.
+pub(crate) fn assemble(objects: &Objects<'_>, mailboxes: impl IntoIterator<Item = Arc<EmailMailbox>>) -> Assembled {
     let mut rules: Vec<RuleQueues> =
         objects.rules.iter().filter(|rule| may_have_queues(rule)).map(rule_queues).collect();
     let mut of_namespace: HashMap<String, Vec<usize>> = HashMap::new();
@@ -145,21 +143,21 @@ pub(crate) fn assemble(objects: &Objects<'_>) -> Assembled {
     }
     let mut made = Assembled::default();
     let mut servers = HashMap::new();
-    for mailbox in objects.mailboxes.iter().filter(|mailbox| !objects.settings.leaves_to_others(mailbox)) {
+    for mailbox in mailboxes.into_iter().filter(|mailbox| !objects.settings.leaves_to_others(mailbox)) {
         let Some(places) = of_namespace.get(mailbox.metadata.namespace.as_deref().unwrap_or_default()) else {
             continue;
         };
-        let Some(address) = address_of(mailbox) else { continue };
+        let Some(address) = address_of(&mailbox) else { continue };
         let mut folders = Vec::new();
         for place in places {
             if let Some(rule) = rules.get_mut(*place) {
-                folders.extend(rule.folders_in(mailbox, &address, objects));
+                folders.extend(rule.folders_in(&mailbox, &address, objects));
             }
         }
         let uid = mailbox.uid().unwrap_or_default();
         let entry = (objects.entry)(&uid).filter(|entry| entry.address == address.to_string());
         let Some(entry) = entry.filter(|_| !folders.is_empty()) else { continue };
-        if let Some(asked) = pending(annotation(mailbox.as_ref(), REPLAY), handled_of(mailbox)) {
+        if let Some(asked) = pending(annotation(mailbox.as_ref(), REPLAY), handled_of(&mailbox)) {
             made.replays.push(MailboxReplay { object: mailbox.clone(), address: address.clone(), request: asked });
         }
         let server = server_of(&entry, objects.settings);
@@ -394,19 +392,12 @@ mod tests {
     }
 
     fn made_with(settings: &Settings, rules: &[Arc<EmailForwardingRule>], mailboxes: Vec<EmailMailbox>) -> Assembled {
-        let mailboxes: Vec<_> = mailboxes.into_iter().map(Arc::new).collect();
         let sinks = Sinks::parse(SINKS).unwrap();
         let usable = BTreeMap::new();
         let configurations = BTreeMap::from([("tracker".to_owned(), "now".to_owned())]);
-        assemble(&Objects {
-            rules,
-            mailboxes: &mailboxes,
-            entry: &entry,
-            sinks: &sinks,
-            usable: &usable,
-            configurations: &configurations,
-            settings,
-        })
+        let (usable, configurations) = (&usable, &configurations);
+        let objects = Objects { rules, entry: &entry, sinks: &sinks, usable, configurations, settings };
+        assemble(&objects, mailboxes.into_iter().map(Arc::new))
     }
 
     const TASK: &str = "mailboxRef: {name: ada}

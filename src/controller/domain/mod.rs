@@ -174,7 +174,11 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
         let is_allowed = || references::domain(ctx, a, &a.spec.domain_ref).is_ok();
         belongs_to(a, namespace.as_deref(), &name) && (is_own(&a.metadata) || is_allowed())
     });
-    let names: Names = mailboxes.iter().filter_map(|m| Some((m.namespace()?, m.name_any()))).collect();
+    let (mut names, mut of_people) = (Names::default(), 0);
+    for mailbox in mailboxes {
+        names.extend(mailbox.namespace().map(|namespace| (namespace, mailbox.name_any())));
+        of_people += usize::from(!mailbox.spec.system);
+    }
     let of_domain = |rule: &EmailForwardingRule| {
         let is_allowed = |domain| references::domain(ctx, rule, domain).is_ok();
         let belongs = belongs_to(rule, namespace.as_deref(), &name);
@@ -183,8 +187,8 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Attached {
-        mailboxes: count(mailboxes.iter().filter(|mailbox| !mailbox.spec.system).count()),
-        aliases: count(aliases.len()),
+        mailboxes: count(of_people),
+        aliases: count(aliases.count()),
         rules: count(ctx.stores.rules.filter(of_domain).len()),
     }
 }

@@ -1,8 +1,6 @@
 //! Which of several mailboxes and aliases owns an address: the one that has it already, otherwise one of the domain's own
 //! namespace, then the oldest, then by name.
 
-use std::sync::Arc;
-
 use kube::ResourceExt;
 
 use crate::controller::driver::action::Action;
@@ -13,8 +11,8 @@ use crate::controller::driver::guest_limits;
 use crate::controller::driver::references;
 use crate::controller::driver::refers::domain_of;
 use crate::controller::driver::subaddress;
-use crate::crd::EmailDomain;
-use crate::kubernetes::object::key;
+use crate::crd::{EmailAlias, EmailDomain, EmailMailbox};
+use crate::kubernetes::object::{Object, key};
 use crate::outcome::{Outcome, Reason};
 use crate::status::{self, Conditioned};
 use crate::tenancy::{Claim, Standing, standing};
@@ -30,32 +28,56 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
     }
     let address = address.to_string();
     let (mailboxes, aliases) = ctx.addresses.others(object);
-    let mailboxes = mailboxes.iter().filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox)).filter(|mailbox| {
-        let home = || references::home(ctx, mailbox).ok();
-        let may_claim = |home: Arc<EmailDomain>| {
-            may_claim(ctx, mailbox.as_ref(), &home) && guest_limits::mailbox_fits(ctx, mailbox, &home)
-        };
-        is_claimant(mailbox.as_ref(), object) && home().is_some_and(may_claim)
+    let mailboxes = mailboxes.iter().filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox)).filter_map(|mailbox| {
+        let home = is_claimant(mailbox.as_ref(), object).then(|| references::home(ctx, &mailbox).ok()).flatten()?;
+        may_claim(ctx, mailbox.as_ref(), &home).then(|| Rival {
+            claim: claim(mailbox.as_ref(), &address),
+            is_seen: mailbox.is_seen(),
+            kind: EmailMailbox::KIND,
+            fits: Box::new(move || guest_limits::mailbox_fits(ctx, &mailbox, &home)),
+        })
     });
-    let aliases = aliases.iter().filter_map(|alias| ctx.stores.aliases.get(alias)).filter(|alias| {
+    let aliases = aliases.iter().filter_map(|alias| ctx.stores.aliases.get(alias)).filter_map(|alias| {
         let home = || references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).ok();
-        let may_claim = |home: Arc<EmailDomain>| {
-            may_claim(ctx, alias.as_ref(), &home) && guest_limits::alias_fits(ctx, alias, &home)
-        };
-        is_claimant(alias.as_ref(), object) && home().is_some_and(may_claim)
+        let home = is_claimant(alias.as_ref(), object).then(home).flatten()?;
+        may_claim(ctx, alias.as_ref(), &home).then(|| Rival {
+            claim: claim(alias.as_ref(), &address),
+            is_seen: alias.is_seen(),
+            kind: EmailAlias::KIND,
+            fits: Box::new(move || guest_limits::alias_fits(ctx, &alias, &home)),
+        })
     });
-    let claims: Vec<Claim> = mailboxes
-        .map(|mailbox| claim(mailbox.as_ref(), &address))
-        .chain(aliases.map(|alias| claim(alias.as_ref(), &address)))
-        .collect();
-    // Addresses are never reserved: the next claimant gets a free address at once.
-    let own = claim(object, &address);
-    let Standing::Rival(better) = standing(&own, &claims, crate::clock::now().0) else { return Ok(()) };
+    let Some(better) = better(&claim(object, &address), mailboxes.chain(aliases).collect()) else { return Ok(()) };
     let own = format!("{}/", object.namespace().unwrap_or_default());
     let who = better.id.strip_prefix(&own).and_then(|rest| rest.split_once(' '));
     let who = who.map_or("an object of another namespace".to_owned(), |(name, kind)| format!("the {kind} {name}"));
     let message = format!("{who} already claims {address}; nothing is written for this object; delete one of them");
     Err(Outcome::stalled(Reason::Conflict, message).into())
+}
+
+/// Another object that wants an address.
+struct Rival<'a> {
+    claim: Claim,
+    is_seen: bool,
+    kind: &'static str,
+    /// Whether it is within the limits of its namespace: a search through the namespace.
+    fits: Box<dyn Fn() -> bool + 'a>,
+}
+
+/// The best of the rivals with a better claim, if any. Of objects beyond their namespace's limit only the oldest is
+/// looked at: the younger ones are beyond it too.
+fn better(own: &Claim, mut rivals: Vec<Rival<'_>>) -> Option<Claim> {
+    loop {
+        let claims: Vec<Claim> = rivals.iter().map(|rival| rival.claim.clone()).collect();
+        // Addresses are never reserved: the next claimant gets a free address at once.
+        let Standing::Rival(better) = standing(own, &claims, crate::clock::now().0) else { return None };
+        let best = rivals.iter().find(|rival| rival.claim.uid == better.uid)?;
+        if (best.fits)() {
+            return Some(better.clone());
+        }
+        let kind = best.kind;
+        rivals.retain(|rival| rival.is_seen || rival.kind != kind || rival.claim.namespace != better.namespace);
+    }
 }
 
 /// Time until the next reconcile. An object that lost its address retries with back-off: no deletion shows that the

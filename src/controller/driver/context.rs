@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
 use tokio::sync::watch;
 
 use crate::config::{Served, Settings};
@@ -119,7 +120,12 @@ impl Context {
         mark: &Mark,
         object: &impl Resource,
     ) -> Option<String> {
-        let owner = store.all().find(|owner| self.mark(owner.as_ref()).same_owner(mark))?;
+        let is_owner = |owner: &Arc<K>| self.mark(owner.as_ref()).same_owner(mark);
+        let owner = match mark.object() {
+            Some((_, namespace, name)) => store.get(&ObjectRef::new(name).within(namespace)).filter(is_owner),
+            // The mark was cut.
+            None => store.all().find(is_owner),
+        }?;
         let is_near = owner.meta().namespace == object.meta().namespace;
         let name = owner.meta().name.as_deref().filter(|_| is_near);
         Some(name.map_or("another object".to_owned(), |name| format!("the {} {name}", K::KIND)))

@@ -193,7 +193,8 @@ pub(crate) fn alias_fits(ctx: &Context, object: &EmailAlias, domain: &EmailDomai
 fn fits<K: Addressed + 'static>(store: &Store<K>, object: &K, most: Option<u32>) -> bool {
     let Some(most) = most.filter(|_| !object.is_seen()) else { return true };
     let counts = |other: &K| is_beside(other, object) && (other.is_seen() || is_earlier(other, object));
-    store.by_keys(in_namespace(object), counts).len() < usize::try_from(most).unwrap_or(usize::MAX)
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    store.by_keys(in_namespace(object), counts).take(most).count() < most
 }
 
 /// Whether a mark on Mailcow names the object's namespace.

@@ -62,7 +62,7 @@ fn last_server(ctx: &Context, rule: &EmailForwardingRule) -> Option<String> {
         mailbox.metadata.namespace == rule.metadata.namespace
             && mailbox.status.as_ref().is_some_and(|status| status.address.as_ref() == Some(last))
     };
-    if let Some(mailbox) = ctx.stores.mailboxes.by_keys(Key::Address(last), has_it).first() {
+    if let Some(mailbox) = ctx.stores.mailboxes.by_keys(Key::Address(last), has_it).next() {
         return Some(mailbox.server(ctx));
     }
     let domains = ctx.addresses.domains_named(Address::parse(last).ok()?.domain());

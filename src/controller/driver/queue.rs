@@ -108,15 +108,17 @@ where
             }
         }
     };
-    let running = queue.map(run).buffer_unordered(usize::from(driver.concurrency)).for_each(move |(object, found)| {
-        let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), object.name.as_str());
-        slots.done(namespace, name);
-        if found == Found::Gone {
-            forget::gone(&ending, K::KIND, namespace, name);
-            metrics.queue().deleted(kind, &(namespace.to_owned(), name.to_owned()));
-        }
-        std::future::ready(())
-    });
+    // One more than can run at a time, so that the queue is always asked: triggers go on while all slots are taken.
+    let running =
+        queue.map(run).buffer_unordered(usize::from(driver.concurrency) + 1).for_each(move |(object, found)| {
+            let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), object.name.as_str());
+            slots.done(namespace, name);
+            if found == Found::Gone {
+                forget::gone(&ending, K::KIND, namespace, name);
+                metrics.queue().deleted(kind, &(namespace.to_owned(), name.to_owned()));
+            }
+            std::future::ready(())
+        });
     Box::pin(running)
 }
 

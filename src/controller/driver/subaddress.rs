@@ -30,8 +30,8 @@ pub(crate) fn may_have(ctx: &Context, object: &impl Addressed, domain: &EmailDom
     let mailbox =
         ctx.stores.mailboxes.by_keys(at_base, |m| is_in_domain_of(m, object, is_base) && is_beside(object, m));
     let alias = ctx.stores.aliases.by_keys(at_base, |a| is_in_domain_of(a, object, is_base) && is_beside(object, a));
-    let mailbox = mailbox.iter().filter_map(|mailbox| holdings::of_mailbox(mailbox)).max();
-    let held = mailbox.max(alias.iter().filter_map(|alias| holdings::of_alias(alias)).max());
+    let mailbox = mailbox.filter_map(|mailbox| holdings::of_mailbox(&mailbox)).max();
+    let held = mailbox.max(alias.filter_map(|alias| holdings::of_alias(&alias)).max());
     match held {
         Some(Held::Surely | Held::Perhaps) => Ok(()),
         Some(Held::Wanted) => {

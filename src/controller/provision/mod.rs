@@ -96,8 +96,13 @@ fn decision(ctx: &Context, domain: &EmailDomain) -> Option<Decision> {
         mailboxes: &ctx
             .stores
             .mailboxes
-            .by_keys([of_domain, Key::Name(&ours)].into_iter().collect::<IndexKeys>(), is_about),
-        aliases: &ctx.stores.aliases.by_keys(of_domain, |a| belongs_to(a, namespace.as_deref(), &name)),
+            .by_keys([of_domain, Key::Name(&ours)].into_iter().collect::<IndexKeys>(), is_about)
+            .collect::<Vec<_>>(),
+        aliases: &ctx
+            .stores
+            .aliases
+            .by_keys(of_domain, |a| belongs_to(a, namespace.as_deref(), &name))
+            .collect::<Vec<_>>(),
         reserved: &ctx.reserved,
     }))
 }
@@ -215,10 +220,15 @@ pub(crate) fn entitlement(ctx: &Context, mailbox: &EmailMailbox) -> Option<(Arc<
             let mailboxes = ctx
                 .stores
                 .mailboxes
-                .by_keys(wanted, |m| is_same(&m.spec.local_part) && belongs_to(m, namespace.as_deref(), &name));
-            let aliases = ctx.stores.aliases.by_keys(wanted, |a| {
-                a.spec.local_part.as_deref().is_some_and(is_same) && belongs_to(a, namespace.as_deref(), &name)
-            });
+                .by_keys(wanted, |m| is_same(&m.spec.local_part) && belongs_to(m, namespace.as_deref(), &name))
+                .collect::<Vec<_>>();
+            let aliases = ctx
+                .stores
+                .aliases
+                .by_keys(wanted, |a| {
+                    a.spec.local_part.as_deref().is_some_and(is_same) && belongs_to(a, namespace.as_deref(), &name)
+                })
+                .collect::<Vec<_>>();
             judged(&ctx.reserved, &domain, mailbox, (&namespaces.filter(asks), &mailboxes, &aliases))
         }
     };

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::controller::driver::addresses::{Addressed, reported, wanted};
 use crate::controller::driver::context::Context;
@@ -124,7 +125,7 @@ fn changed_on_mailcow<K: Object + 'static>(
     let concerned = move |changes: Vec<Arc<Moved>>| {
         let mut moved = Moved::default();
         moved.extend(changes);
-        references_of(&store.by_keys(keys(&moved), |object| is_about(&moved, object)))
+        references_of(store.by_keys(keys(&moved), |object| is_about(&moved, object)))
     };
     in_batches(ctx.mailcow_changes.subscribe(), concerned)
 }
@@ -252,7 +253,7 @@ fn freed<K: Addressed + 'static, O: Addressed + 'static>(watched: &Watched<O>, s
         let keys: IndexKeys = keys.collect();
         let addresses: HashSet<u64> = addresses.into_iter().flatten().flatten().collect();
         let is_freed = |address: Option<u64>| address.is_some_and(|address| addresses.contains(&address));
-        references_of(&store.by_keys(keys, |object| is_freed(wanted(object)) || is_freed(reported(object))))
+        references_of(store.by_keys(keys, |object| is_freed(wanted(object)) || is_freed(reported(object))))
     };
     in_batches(deleted, waiting)
 }
@@ -325,7 +326,7 @@ fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     let concerned = move |changed: Vec<Option<Arc<EmailAlias>>>| {
         let changed: Vec<Arc<EmailAlias>> = changed.into_iter().flatten().collect();
         let left_out = ctx.stores.aliases.by_keys(Key::LeftOut, is_left_out);
-        links::behind(&ctx, &changed).into_iter().chain(references_of(&left_out)).collect()
+        links::behind(&ctx, &changed).into_iter().chain(references_of(left_out)).collect()
     };
     in_batches(changed, concerned)
 }
@@ -358,7 +359,7 @@ pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         let keys: IndexKeys = uids.iter().map(|uid| Key::Uid(uid)).collect();
         let uids: HashSet<String> = uids.into_iter().collect();
         let is_of = |mailbox: &EmailMailbox| mailbox.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid));
-        references_of(&of_uid.by_keys(keys, is_of))
+        references_of(of_uid.by_keys(keys, is_of))
     });
     let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, mailbox_moved);
     [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, secrets]
@@ -371,7 +372,7 @@ pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
 fn mailboxes_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Vec<ObjectRef<EmailMailbox>> {
     let is_of =
         |mailbox: &EmailMailbox| mailbox.metadata.namespace == rule.metadata.namespace && scope::applies(rule, mailbox);
-    references_of(&mailboxes.by_keys(scope::keys(rule), is_of))
+    references_of(mailboxes.by_keys(scope::keys(rule), is_of))
 }
 
 /// Every mailbox, when the installation's sinks changed.
@@ -390,7 +391,7 @@ fn scripts_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> Ve
     };
     let mut keys = scope::keys(rule);
     keys.extend(rule.metadata.uid.iter().map(|uid| Key::Rule(uid).into()));
-    references_of(&mailboxes.by_keys(keys, is_of))
+    references_of(mailboxes.by_keys(keys, is_of))
 }
 
 /// Whether the mailbox's status lists the rule in its script.
@@ -413,8 +414,11 @@ fn of_links(ctx: &Arc<Context>) -> Triggers<EmailMailbox> {
     // Each check publishes the changes: a script may have been made from the result of another check in between.
     let looks = settled(changed, |()| RELINK, |()| false).filter_map(move |()| {
         let ctx = looking.clone();
+        // On a task of its own: others wait for it, also while nobody asks for triggers.
+        let look = AbortOnDropHandle::new(tokio::spawn(async move { drop(links::links(&ctx).await) }));
         async move {
-            links::links(&ctx).await;
+            // An error only says that the process ends.
+            let _ = look.await;
             None
         }
     });
@@ -456,12 +460,12 @@ fn of_domains_of_their_mailboxes(ctx: &Arc<Context>) -> Triggers<EmailForwarding
         let names: Names = domains.iter().filter_map(|domain| name_of(domain.as_ref())).collect();
         let keys = domains.iter().filter_map(|domain| name_of(domain.as_ref())).flat_map(|name| domain_keys(&name));
         let of_domains = mailboxes.by_keys(keys.collect::<IndexKeys>(), |mailbox| names.contain_domain_of(mailbox));
-        let of_domains: Names = of_domains.iter().filter_map(|mailbox| name_of(mailbox.as_ref())).collect();
+        let of_domains: Names = of_domains.filter_map(|mailbox| name_of(mailbox.as_ref())).collect();
         let is_of = |rule: &EmailForwardingRule| {
             let reference = rule.spec.mailbox_ref.as_ref();
             reference.is_some_and(|it| of_domains.contains(rule.metadata.namespace.as_deref(), &it.name))
         };
-        references_of(&rules.filter(is_of))
+        references_of(rules.filter(is_of))
     };
     in_batches(changed, concerned)
 }
@@ -491,7 +495,7 @@ where
     let found = move |names: Vec<T>| {
         let keys: IndexKeys = names.iter().flat_map(keys).collect();
         let names = names.into_iter().collect();
-        references_of(&store.by_keys(keys, |object| matters(&names, object)))
+        references_of(store.by_keys(keys, |object| matters(&names, object)))
     };
     in_batches(changed, found)
 }
@@ -504,6 +508,6 @@ fn changed_since_start<K: Stored>(
     watched.subscribe(move |change| change.changed_since_start(what).cloned())
 }
 
-fn references_of<K: Resource<DynamicType = ()>>(objects: &[Arc<K>]) -> Vec<ObjectRef<K>> {
-    objects.iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect()
+fn references_of<K: Resource<DynamicType = ()>>(objects: impl IntoIterator<Item = Arc<K>>) -> Vec<ObjectRef<K>> {
+    objects.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect()
 }

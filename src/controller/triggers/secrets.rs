@@ -35,7 +35,7 @@ fn naming(store: &Store<EmailMailbox>, changes: Vec<SecretChange>) -> Vec<Object
         }
     };
     let keys: IndexKeys = latest.keys().map(|name| Key::Secret(*name)).collect();
-    store.by_keys(keys, is_affected).iter().map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
+    store.by_keys(keys, is_affected).map(|mailbox| ObjectRef::from_obj(mailbox.as_ref())).collect()
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ impl Unfinished {
                 self.mailboxes.by_keys(Key::Unfinished, is_unfinished),
                 self.aliases.by_keys(Key::Unfinished, is_unfinished),
             );
-            let of_mailboxes = mailboxes.iter().filter_map(|mailbox| domain_of(mailbox.as_ref()));
-            self.domains = of_mailboxes.chain(aliases.iter().filter_map(|alias| domain_of(alias.as_ref()))).collect();
+            let of_mailboxes = mailboxes.filter_map(|mailbox| domain_of(mailbox.as_ref()));
+            self.domains = of_mailboxes.chain(aliases.filter_map(|alias| domain_of(alias.as_ref()))).collect();
             self.valid_until = Some(started + SHORT.max(started.elapsed() * VALID));
         }
         self.domains.contains(domain)

@@ -409,6 +409,10 @@ impl World {
 
     /// Judges the end: nothing is written in a whole resync, nothing broke, and the operator ends when asked to.
     pub(crate) async fn finish(&self) {
+        // An operator that was stopped between a status and its event publishes the event when it goes on.
+        while self.ledger.untroubled() < Duration::from_millis(500) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let since = Instant::now();
         let before = self.facts().await;
         let watched = Instant::now();

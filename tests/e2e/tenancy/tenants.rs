@@ -146,6 +146,11 @@ impl Tenants {
             ("tenancy", "Shared"),
             ("admissionPolicies.platformGroups", "{system:masters,system:serviceaccounts:platform}"),
             ("featureGates.DNSPublishing", "true"),
+            // Their Leases.
+            ("mailcow.servers[0].name", "second"),
+            ("mailcow.servers[0].existingSecret", "second"),
+            ("mailcow.servers[1].name", "private"),
+            ("mailcow.servers[1].existingSecret", "second"),
         ];
         let chart = plane.install_chart(&chart, &values, SYSTEM).await.unwrap();
         for (role, namespace, account) in [

@@ -14,6 +14,7 @@ pub(crate) mod index;
 pub(crate) mod measure;
 pub(crate) mod named;
 pub(crate) mod on_server;
+mod packed;
 pub(crate) mod policies;
 pub(crate) mod queue;
 pub(crate) mod rebuilds;

@@ -2,13 +2,15 @@
 //! use the older status: it would set a password twice, for example.
 
 use std::any::{Any, TypeId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
+use serde::Serialize;
 
+use crate::hash::hashed;
 use crate::shrink::shrink;
 
 /// Far longer than a watch takes.
@@ -24,8 +26,8 @@ struct Recent {
     written: HashMap<String, Vec<Written>>,
     /// When old entries were last removed.
     cleaned: Option<Instant>,
-    /// Statuses and parts whose last write failed, by uid and type: they may have been written.
-    doubted: HashSet<(String, TypeId)>,
+    /// Hashes of statuses and parts whose write failed last, by uid and type: they may have been written.
+    doubted: HashMap<(String, TypeId), u64>,
 }
 
 /// A status, or a part of one, that was written.
@@ -83,17 +85,17 @@ impl LatestStatuses {
 
     /// A write failed, and may have been done: it is written again even if it seems to be there, and what the watch shows
     /// counts. (An older answer with a version counts until the watch shows something newer.)
-    pub(crate) fn doubt<T: 'static>(&self, uid: &str) {
+    pub(crate) fn doubt<T: Serialize + 'static>(&self, uid: &str, part: &T) {
         let mut recent = self.recent();
-        recent.doubted.insert((uid.to_owned(), TypeId::of::<T>()));
+        recent.doubted.insert((uid.to_owned(), TypeId::of::<T>()), hash_of(part));
         if let Some(parts) = recent.written.get_mut(uid) {
             parts.retain(|part| part.kind != TypeId::of::<T>() || part.version.is_some());
         }
     }
 
-    /// Whether the last write failed.
-    pub(crate) fn is_doubted<T: 'static>(&self, uid: &str) -> bool {
-        self.recent().doubted.contains(&(uid.to_owned(), TypeId::of::<T>()))
+    /// Whether the last write failed and was of something else: that may be there although the watch shows `part`.
+    pub(crate) fn is_doubted<T: Serialize + 'static>(&self, uid: &str, part: &T) -> bool {
+        self.recent().doubted.get(&(uid.to_owned(), TypeId::of::<T>())).is_some_and(|failed| *failed != hash_of(part))
     }
 
     /// A write was answered.
@@ -117,7 +119,7 @@ impl LatestStatuses {
         if let Some(uid) = object.uid() {
             let mut recent = self.recent();
             recent.written.remove(&uid);
-            recent.doubted.retain(|(of, _)| *of != uid);
+            recent.doubted.retain(|(of, _), _| *of != uid);
         }
     }
 
@@ -147,6 +149,10 @@ impl Written {
     fn is_recent(&self) -> bool {
         self.when.elapsed() < LAG
     }
+}
+
+fn hash_of(part: &impl Serialize) -> u64 {
+    hashed(&serde_json::to_string(part).unwrap_or_default())
 }
 
 /// Whether a version is newer than another. Versions grow with time (KEP-5504); where they can't be compared, it is not.

@@ -124,13 +124,13 @@ impl Writer {
         let is_new = self.is_new(object);
         let pruned = self.served.pruned::<K>(after);
         let after = pruned.as_ref().unwrap_or(after);
-        let is_doubted = object.uid().is_some_and(|uid| self.latest.is_doubted::<K::Status>(&uid));
-        if before == after && !is_new && !is_doubted {
+        let is_doubted = |after| object.uid().is_some_and(|uid| self.latest.is_doubted::<K::Status>(&uid, after));
+        if before == after && !is_new && !is_doubted(after) {
             return Ok(());
         }
         let printable = printable(after);
         let after = printable.as_ref().unwrap_or(after);
-        if before == after && !is_doubted {
+        if before == after && !is_doubted(after) {
             return Ok(());
         }
         let ready = status::ready(after.conditions());
@@ -210,7 +210,7 @@ impl Writer {
         }
         if let Err(error) = &written {
             if let Some(uid) = object.uid().filter(|_| may_be_done(error)) {
-                self.latest.doubt::<K::Status>(&uid);
+                self.latest.doubt::<K::Status>(&uid, status);
             }
             self.report_refusal(object, error).await;
         }
@@ -329,7 +329,7 @@ impl Writer {
         let printable = after.and_then(printable);
         let after = printable.as_ref().or(after);
         let uid = object.uid().unwrap_or_default();
-        if before == after && !self.latest.is_doubted::<Option<T>>(&uid) {
+        if before == after && !self.latest.is_doubted::<Option<T>>(&uid, &after.cloned()) {
             return Ok(());
         }
         let mut status = after.map_or_else(|| json!({}), |after| json!({part.field: after}));
@@ -347,7 +347,7 @@ impl Writer {
             Err(error) => {
                 // Whoever the watch triggers must read what it shows: when the same is written again, nothing changes, so
                 // nobody is triggered once more.
-                self.latest.doubt::<Option<T>>(&uid);
+                self.latest.doubt::<Option<T>>(&uid, &after.cloned());
                 Err(error)
             }
             Ok(_) => {
@@ -566,6 +566,7 @@ mod tests {
             assert!(writer.write_script_status(&before, Some(&waiting), Some(&done)).await.is_err());
             assert_eq!(writer.script_status(&before).as_ref(), Some(&waiting), "it was not written");
             assert_eq!(writer.script_status(&mailbox(Some(done.clone()))).as_ref(), Some(&done), "it was written");
+            assert!(writer.write_script_status(&before, Some(&done), Some(&done)).await.is_ok(), "the watch shows it");
             assert!(writer.write_script_status(&before, Some(&waiting), Some(&waiting)).await.is_err(), "it is tried");
         }
     }

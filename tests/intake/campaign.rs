@@ -165,7 +165,7 @@ fn queue_path(server: &Dovecot, user: &str, rule: &str, sink: &str, below: &str)
     server.maildir(user).join(format!(".Ops.Tasks.team.{rule}@{sink}{below}"))
 }
 
-/// More mail is delivered only while fewer copies than this wait.
+/// More mail is delivered only while fewer copies than this wait, and fewer than a tenth of all mails.
 const BACKLOG: usize = 400;
 
 /// A person deletes a folder that is empty, if it is. The next mail makes it again.
@@ -243,8 +243,8 @@ async fn campaign(mails: usize) {
         let waiting: usize =
             queues.map(|(user, rule, sink)| files(&queue_path(&server, user, rule, sink, "")).count()).sum();
         // One user at a time gets no mail, so that the folders become empty and can be deleted.
-        let idle = done * 40 / mails % USERS.len();
-        if done < mails && waiting < BACKLOG {
+        let idle = done * 6 / mails % USERS.len();
+        if done < mails && waiting < (mails / 10).clamp(20, BACKLOG) {
             let mut lmtp = server.lmtp();
             for number in done..(done + 20).min(mails) {
                 let user = USERS[(idle + 1 + dice.roll(USERS.len() - 1)) % USERS.len()];
@@ -271,7 +271,7 @@ async fn campaign(mails: usize) {
                 sink_crashes += 1;
             }
         }
-        if done < mails && dice.roll(10) == 0 {
+        if done < mails && dice.roll(3) == 0 {
             let folder = &folders[dice.roll(folders.len())];
             deleted_folders += usize::from(delete_if_empty(&server, USERS[idle], folder).await);
         }

@@ -48,23 +48,23 @@ impl Object for EmailForwardingRule {
 
 // Domains and rules are few, and each search looks at all of them.
 impl Stored for EmailDomain {
-    type Held = Arc<Self>;
+    type Entry = Arc<Self>;
 }
 
 impl Stored for EmailForwardingRule {
-    type Held = Arc<Self>;
+    type Entry = Arc<Self>;
 }
 
 impl Stored for EmailMailbox {
-    type Held = Packed<Self>;
+    type Entry = Packed<Self>;
 }
 
 impl Stored for EmailAlias {
-    type Held = Packed<Self>;
+    type Entry = Packed<Self>;
 }
 
 impl Stored for PartialObjectMeta<Namespace> {
-    type Held = Arc<Self>;
+    type Entry = Arc<Self>;
 }
 
 /// What a reconcile of the object acts on.

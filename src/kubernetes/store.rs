@@ -17,13 +17,13 @@ use crate::shrink::shrink;
 /// Objects that a store can hold.
 pub(crate) trait Stored: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     /// How it holds one of them: as it is (`Arc<Self>`), or [`Packed`].
-    type Held: Held<Self>;
+    type Entry: Entry<Self>;
 }
 
 /// One object, as a store holds it.
-pub(crate) trait Held<K>: Clone + Send + Sync + 'static {
+pub(crate) trait Entry<K>: Clone + Send + Sync + 'static {
     /// Holds an object.
-    fn hold(object: K) -> Self;
+    fn from_object(object: K) -> Self;
     /// The object.
     fn object(&self) -> Arc<K>;
     /// Whether it may have one of the keys; in doubt it may.
@@ -33,8 +33,8 @@ pub(crate) trait Held<K>: Clone + Send + Sync + 'static {
 }
 
 /// Objects that are not packed have no index.
-impl<K: Send + Sync + 'static> Held<K> for Arc<K> {
-    fn hold(object: K) -> Self {
+impl<K: Send + Sync + 'static> Entry<K> for Arc<K> {
+    fn from_object(object: K) -> Self {
         Self::new(object)
     }
 
@@ -110,8 +110,8 @@ impl<K> Packed<K> {
     }
 }
 
-impl<K: Packable + 'static> Held<K> for Packed<K> {
-    fn hold(object: K) -> Self {
+impl<K: Packable + 'static> Entry<K> for Packed<K> {
+    fn from_object(object: K) -> Self {
         let mut bytes = object.fingerprint().to_le_bytes().to_vec();
         let mut keys = object.index_keys();
         keys.sort_unstable_by_key(|key| key.0);
@@ -163,7 +163,7 @@ struct Shared<K: Stored> {
 }
 
 /// Objects by `namespace/name`.
-type Objects<K> = HashMap<Box<str>, <K as Stored>::Held>;
+type Objects<K> = HashMap<Box<str>, <K as Stored>::Entry>;
 
 impl<K: Stored> Clone for Store<K> {
     fn clone(&self) -> Self {
@@ -177,7 +177,7 @@ impl<K: Stored> Store<K> {
         self.held(&key_of(reference.namespace.as_deref(), &reference.name)).map(|held| held.object())
     }
 
-    fn held(&self, key: &str) -> Option<K::Held> {
+    fn held(&self, key: &str) -> Option<K::Entry> {
         self.read(|objects| objects.get(key).cloned())
     }
 
@@ -188,7 +188,7 @@ impl<K: Stored> Store<K> {
 
     /// All objects, each unpacked when it is asked for.
     pub(crate) fn all(&self) -> impl Iterator<Item = Arc<K>> + use<K> {
-        let held: Vec<K::Held> = self.read(|objects| objects.values().cloned().collect());
+        let held: Vec<K::Entry> = self.read(|objects| objects.values().cloned().collect());
         held.into_iter().map(|held| held.object())
     }
 
@@ -213,8 +213,8 @@ impl<K: Stored> Store<K> {
         self.candidates(&keys.into()).any(|held| is_it(&held.object()))
     }
 
-    fn candidates(&self, keys: &IndexKeys) -> impl Iterator<Item = K::Held> + use<K> {
-        let found: Vec<K::Held> =
+    fn candidates(&self, keys: &IndexKeys) -> impl Iterator<Item = K::Entry> + use<K> {
+        let found: Vec<K::Entry> =
             self.read(|objects| objects.values().filter(|held| held.may_have(keys)).cloned().collect());
         found.into_iter()
     }
@@ -284,10 +284,10 @@ impl<K: Stored> Before<K> {
     pub(crate) fn differences(self, store: &Store<K>, mut each: impl FnMut(Option<Arc<K>>, Option<Arc<K>>)) {
         let keys: Vec<Box<str>> = store.read(|objects| objects.keys().cloned().collect());
         for key in keys {
-            let before = self.0.get(&key).map(Held::object);
+            let before = self.0.get(&key).map(Entry::object);
             each(before, store.held(&key).map(|held| held.object()));
         }
-        let is_gone = |(key, _): &(Box<str>, K::Held)| store.held(key).is_none();
+        let is_gone = |(key, _): &(Box<str>, K::Entry)| store.held(key).is_none();
         self.0.into_iter().filter(is_gone).for_each(|(_, held)| each(Some(held.object()), None));
     }
 }
@@ -302,7 +302,7 @@ impl<K: Stored> Writer<K> {
     pub(crate) fn apply(&mut self, event: Event<K>) -> Written<K> {
         match event {
             Event::Init => self.list = HashMap::new(),
-            Event::InitApply(object) => drop(self.list.insert(key(&object), K::Held::hold(object))),
+            Event::InitApply(object) => drop(self.list.insert(key(&object), K::Entry::from_object(object))),
             Event::InitDone => {
                 let list = std::mem::take(&mut self.list);
                 let sum = list.values().fold(0_u64, |sum, held| sum.wrapping_add(held.fingerprint()));
@@ -312,7 +312,7 @@ impl<K: Stored> Writer<K> {
                 return Written::Listed(Before(before));
             }
             Event::Apply(object) => {
-                let (key, held) = (key(&object), K::Held::hold(object.clone()));
+                let (key, held) = (key(&object), K::Entry::from_object(object.clone()));
                 let sum = held.fingerprint();
                 let before = self.store.write(|objects| objects.insert(key, held));
                 self.count(sum, before.as_ref());
@@ -332,8 +332,8 @@ impl<K: Stored> Writer<K> {
     }
 
     /// Keeps the sum of the fingerprints.
-    fn count(&self, added: u64, removed: Option<&K::Held>) {
-        let change = added.wrapping_sub(removed.map(Held::fingerprint).unwrap_or_default());
+    fn count(&self, added: u64, removed: Option<&K::Entry>) {
+        let change = added.wrapping_sub(removed.map(Entry::fingerprint).unwrap_or_default());
         self.store.0.fingerprint.fetch_add(change, Ordering::AcqRel);
     }
 }

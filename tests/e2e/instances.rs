@@ -8,32 +8,11 @@ use kube::{Api, Resource, ResourceExt};
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use mailcow_simulator::{Access, ApiKey, Options, Simulator};
 
+use crate::servers::INTERNAL;
 use crate::world::{ADA, DOMAIN, Email, LIMIT, World};
 
 /// Of the Leases.
 const DURATION: Duration = Duration::from_secs(6);
-const INTERNAL: &str = "
-apiVersion: email.askrobots.com/v1alpha1
-kind: EmailDomain
-metadata: {name: internal}
-spec: {domain: internal.example, server: internal}
----
-apiVersion: email.askrobots.com/v1alpha1
-kind: EmailMailbox
-metadata: {name: bob}
-spec: {localPart: bob, domainRef: {name: internal}}
----
-apiVersion: email.askrobots.com/v1alpha1
-kind: EmailAlias
-metadata: {name: info}
-spec: {localPart: info, domainRef: {name: internal}, gotoMailboxRefs: [{name: bob}]}
----
-apiVersion: email.askrobots.com/v1alpha1
-kind: EmailForwardingRule
-metadata: {name: away}
-spec: {mailboxRef: {name: bob}, actions: [{forward: {to: [bob@elsewhere.example]}}]}
----
-";
 /// A domain on a server that nobody has configured, and a mailbox and a rule that belong to nothing.
 const NOWHERE: &str = "
 apiVersion: email.askrobots.com/v1alpha1

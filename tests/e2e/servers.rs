@@ -5,7 +5,8 @@ use mailcow_simulator::{Options, Simulator};
 
 use crate::world::{ADA, DOMAIN, World, message};
 
-const INTERNAL: &str = "
+/// A domain on the server `internal`, and one of everything in it.
+pub(crate) const INTERNAL: &str = "
 apiVersion: email.askrobots.com/v1alpha1
 kind: EmailDomain
 metadata: {name: internal}

@@ -38,7 +38,7 @@ fn deleted<K: Object + 'static>(watched: &Watched<K>) -> impl Stream<Item = Arc<
 
 /// Forgets an object, by kind and name, that should be reconciled but no longer exists. Each deletion comes here, and
 /// so does each retry of an object that was deleted meanwhile.
-pub(crate) fn gone(ctx: &Context, kind: &str, namespace: &str, name: &str) {
+pub(crate) fn forget_deleted(ctx: &Context, kind: &str, namespace: &str, name: &str) {
     ctx.backoff.succeeded(&format!("{kind}/{namespace}/{name}"));
     if kind == EmailMailbox::KIND {
         ctx.backoff.succeeded(&format!("script/{namespace}/{name}"));

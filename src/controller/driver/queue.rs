@@ -114,7 +114,7 @@ where
             let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), object.name.as_str());
             slots.done(namespace, name);
             if found == Found::Gone {
-                forget::gone(&ending, K::KIND, namespace, name);
+                forget::forget_deleted(&ending, K::KIND, namespace, name);
                 metrics.queue().deleted(kind, &(namespace.to_owned(), name.to_owned()));
             }
             std::future::ready(())

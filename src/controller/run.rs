@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use crate::config::{Served, Settings};
 use crate::controller::domain_dns::verification;
-use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::Backoff;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::measure;
@@ -179,7 +178,6 @@ async fn context(
         served,
         servers,
         mailcow_changes,
-        addresses: Addresses::follow(&stores),
         stores,
         lookup,
         metrics,

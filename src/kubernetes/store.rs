@@ -1,9 +1,9 @@
 //! What the operator holds of the watched objects. Of mailboxes and aliases there may be hundreds of thousands, so they
-//! are packed, and searches look at index keys before they unpack anything.
+//! are packed, and searches go through an index.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kube::Resource;
@@ -11,13 +11,25 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use slab::Slab;
 
 use crate::shrink::shrink;
 
 /// Objects that a store can hold.
-pub(crate) trait Stored: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
+pub(crate) trait Stored: Indexed + Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     /// How it holds one of them: as it is (`Arc<Self>`), or [`Packed`].
     type Entry: Entry<Self>;
+}
+
+/// Objects that are searched by keys.
+pub(crate) trait Indexed {
+    /// The keys by which it is searched; they depend on nothing but the object.
+    fn index_keys(&self) -> Vec<IndexKey>;
+
+    /// A hash of what relations between objects depend on.
+    fn fingerprint(&self) -> u64 {
+        0
+    }
 }
 
 /// One object, as a store holds it.
@@ -26,13 +38,8 @@ pub(crate) trait Entry<K>: Clone + Send + Sync + 'static {
     fn from_object(object: K) -> Self;
     /// The object.
     fn object(&self) -> Arc<K>;
-    /// Whether it may have one of the keys; in doubt it may.
-    fn may_have(&self, keys: &IndexKeys) -> bool;
-    /// A hash of what relations between objects depend on.
-    fn fingerprint(&self) -> u64;
 }
 
-/// Objects that are not packed have no index.
 impl<K: Send + Sync + 'static> Entry<K> for Arc<K> {
     fn from_object(object: K) -> Self {
         Self::new(object)
@@ -41,27 +48,19 @@ impl<K: Send + Sync + 'static> Entry<K> for Arc<K> {
     fn object(&self) -> Self {
         self.clone()
     }
-
-    fn may_have(&self, _: &IndexKeys) -> bool {
-        true
-    }
-
-    fn fingerprint(&self) -> u64 {
-        0
-    }
 }
 
 /// A key by which objects are searched, such as a domain or an address: a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IndexKey(pub(crate) u32);
 
 /// Keys of a search.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct IndexKeys(HashSet<IndexKey>);
+pub(crate) struct IndexKeys(BTreeSet<IndexKey>);
 
 impl From<IndexKey> for IndexKeys {
     fn from(key: IndexKey) -> Self {
-        Self(HashSet::from([key]))
+        Self(BTreeSet::from([key]))
     }
 }
 
@@ -77,18 +76,13 @@ impl FromIterator<IndexKey> for IndexKeys {
     }
 }
 
-/// Objects that are packed.
+/// Objects that can be packed.
 pub(crate) trait Packable: Serialize + DeserializeOwned + PartialEq {
     /// A typical object as JSON, always the same. What an object has in common with it takes hardly any memory.
     fn typical() -> &'static [u8];
-
-    /// The keys by which it is searched.
-    fn index_keys(&self) -> Vec<IndexKey>;
-    /// A hash of what relations between objects depend on.
-    fn fingerprint(&self) -> u64;
 }
 
-/// A packed object: its fingerprint, its index keys, and its compressed JSON.
+/// A packed object: its compressed JSON.
 pub(crate) struct Packed<K>(Arc<[u8]>, PhantomData<fn() -> K>);
 
 impl<K> Clone for Packed<K> {
@@ -97,31 +91,10 @@ impl<K> Clone for Packed<K> {
     }
 }
 
-/// Bytes of the fingerprint.
-const FINGERPRINT: usize = size_of::<u64>();
-/// Bytes of an index key.
-const KEY: usize = size_of::<u32>();
-
-impl<K> Packed<K> {
-    fn keys(&self) -> impl Iterator<Item = IndexKey> {
-        let count = usize::from(self.0[FINGERPRINT]);
-        let keys = self.0[FINGERPRINT + 1..].chunks_exact(KEY).take(count);
-        keys.filter_map(|key| Some(IndexKey(u32::from_le_bytes(key.try_into().ok()?))))
-    }
-}
-
 impl<K: Packable + 'static> Entry<K> for Packed<K> {
     fn from_object(object: K) -> Self {
-        let mut bytes = object.fingerprint().to_le_bytes().to_vec();
-        let mut keys = object.index_keys();
-        keys.sort_unstable_by_key(|key| key.0);
-        keys.dedup();
-        // An object with more keys than can be counted is found by each search.
-        let count = u8::try_from(keys.len()).unwrap_or_default();
-        bytes.push(count);
-        bytes.extend(keys.iter().take(usize::from(count)).flat_map(|key| key.0.to_le_bytes()));
         let json = readable(serde_json::to_vec(&object));
-        bytes.extend(lz4_flex::block::compress_prepend_size_with_dict(&json, K::typical()));
+        let bytes = lz4_flex::block::compress_prepend_size_with_dict(&json, K::typical());
         let packed = Self(bytes.into(), PhantomData);
         debug_assert!(
             *packed.object() == object,
@@ -132,17 +105,8 @@ impl<K: Packable + 'static> Entry<K> for Packed<K> {
     }
 
     fn object(&self) -> Arc<K> {
-        let start = FINGERPRINT + 1 + usize::from(self.0[FINGERPRINT]) * KEY;
-        let json = lz4_flex::block::decompress_size_prepended_with_dict(&self.0[start..], K::typical());
+        let json = lz4_flex::block::decompress_size_prepended_with_dict(&self.0, K::typical());
         Arc::new(readable(serde_json::from_slice(&readable(json))))
-    }
-
-    fn may_have(&self, keys: &IndexKeys) -> bool {
-        self.0[FINGERPRINT] == 0 || self.keys().any(|key| keys.0.contains(&key))
-    }
-
-    fn fingerprint(&self) -> u64 {
-        self.0.first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default()
     }
 }
 
@@ -158,12 +122,7 @@ struct Shared<K: Stored> {
     objects: RwLock<Objects<K>>,
     /// Whether the first list is complete.
     is_listed: AtomicBool,
-    /// The sum of the fingerprints of all objects.
-    fingerprint: AtomicU64,
 }
-
-/// Objects by `namespace/name`.
-type Objects<K> = HashMap<Box<str>, <K as Stored>::Entry>;
 
 impl<K: Stored> Clone for Store<K> {
     fn clone(&self) -> Self {
@@ -177,18 +136,18 @@ impl<K: Stored> Store<K> {
         self.held(&key_of(reference.namespace.as_deref(), &reference.name)).map(|held| held.object())
     }
 
-    fn held(&self, key: &str) -> Option<K::Entry> {
-        self.read(|objects| objects.get(key).cloned())
+    fn held(&self, name: &str) -> Option<K::Entry> {
+        self.read(|objects| objects.get(name).cloned())
     }
 
     /// References to all objects.
     pub(crate) fn references(&self) -> Vec<ObjectRef<K>> {
-        self.read(|objects| objects.keys().map(|key| reference(key)).collect())
+        self.read(|objects| objects.slots.keys().map(|name| reference(name)).collect())
     }
 
     /// All objects, each unpacked when it is asked for.
     pub(crate) fn all(&self) -> impl Iterator<Item = Arc<K>> + use<K> {
-        let held: Vec<K::Entry> = self.read(|objects| objects.values().cloned().collect());
+        let held: Vec<K::Entry> = self.read(|objects| objects.held.iter().map(|(_, held)| held.clone()).collect());
         held.into_iter().map(|held| held.object())
     }
 
@@ -198,31 +157,54 @@ impl<K: Stored> Store<K> {
     }
 
     /// The objects that have one of these keys and for which `is_it` holds. `is_it` also decides whether an object really
-    /// has what the keys stand for: keys are hashes.
+    /// has what the keys stand for: keys are hashes. Each object for which it holds must have one of the keys.
+    ///
     /// They are unpacked one by one, so that a search that finds thousands doesn't hold them all.
     pub(crate) fn by_keys<I: Into<IndexKeys>, F: Fn(&K) -> bool>(
         &self,
         keys: I,
         is_it: F,
     ) -> impl Iterator<Item = Arc<K>> + use<K, I, F> {
-        self.candidates(&keys.into()).map(|held| held.object()).filter(move |object| is_it(object))
+        let keys = keys.into();
+        debug_assert!(self.has_no_other(&keys, &is_it), "a search lacks the keys of an object: {keys:?}");
+        self.candidates(&keys).map(|held| held.object()).filter(move |object| is_it(object))
     }
 
     /// Whether an object has one of these keys, and `is_it` holds for it.
-    pub(crate) fn has(&self, keys: impl Into<IndexKeys>, mut is_it: impl FnMut(&K) -> bool) -> bool {
-        self.candidates(&keys.into()).any(|held| is_it(&held.object()))
+    pub(crate) fn has(&self, keys: impl Into<IndexKeys>, is_it: impl Fn(&K) -> bool) -> bool {
+        self.by_keys(keys, is_it).next().is_some()
     }
 
     fn candidates(&self, keys: &IndexKeys) -> impl Iterator<Item = K::Entry> + use<K> {
-        let found: Vec<K::Entry> =
-            self.read(|objects| objects.values().filter(|held| held.may_have(keys)).cloned().collect());
+        let found: Vec<K::Entry> = self.read(|objects| {
+            let slots = objects.with_keys(keys);
+            slots.into_iter().filter_map(|slot| objects.held.get(slot as usize).cloned()).collect()
+        });
         found.into_iter()
+    }
+
+    /// Whether `is_it` holds for no object without these keys. Looks at small stores only: tests fill those.
+    fn has_no_other(&self, keys: &IndexKeys, is_it: impl Fn(&K) -> bool) -> bool {
+        const SMALL: usize = 64;
+        let others: Vec<K::Entry> = self.read(|objects| {
+            let found = objects.with_keys(keys);
+            let others = objects.held.iter().filter(|(slot, _)| !found.iter().any(|it| *it as usize == *slot));
+            let others = others.map(|(_, held)| held.clone());
+            if objects.held.len() > SMALL { Vec::new() } else { others.collect() }
+        });
+        !others.iter().any(|held| is_it(&held.object()))
+    }
+
+    /// The objects that have one of these keys.
+    #[cfg(test)]
+    pub(crate) fn with_keys(&self, keys: impl Into<IndexKeys>) -> Vec<Arc<K>> {
+        self.candidates(&keys.into()).map(|held| held.object()).collect()
     }
 
     /// Number of objects.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.read(HashMap::len)
+        self.read(|objects| objects.held.len())
     }
 
     /// Whether the first list is complete.
@@ -230,9 +212,9 @@ impl<K: Stored> Store<K> {
         self.0.is_listed.load(Ordering::Acquire)
     }
 
-    /// A number that differs when what relations between objects depend on differs, for packed objects.
+    /// A number that differs when what relations between objects depend on differs.
     pub(crate) fn fingerprint(&self) -> u64 {
-        self.0.fingerprint.load(Ordering::Acquire)
+        self.read(|objects| objects.fingerprint)
     }
 
     fn read<T>(&self, read: impl FnOnce(&Objects<K>) -> T) -> T {
@@ -244,12 +226,104 @@ impl<K: Stored> Store<K> {
     }
 }
 
+/// Objects with their index.
+struct Objects<K: Stored> {
+    /// Where each is, by `namespace/name`.
+    slots: HashMap<Box<str>, u32>,
+    held: Slab<K::Entry>,
+    /// Each key of each object, with the object's place.
+    index: BTreeSet<(IndexKey, u32)>,
+    /// The sum of the fingerprints of all objects.
+    fingerprint: u64,
+}
+
+impl<K: Stored> Default for Objects<K> {
+    fn default() -> Self {
+        Self { slots: HashMap::new(), held: Slab::new(), index: BTreeSet::new(), fingerprint: 0 }
+    }
+}
+
+impl<K: Stored> Objects<K> {
+    fn get(&self, name: &str) -> Option<&K::Entry> {
+        self.held.get(*self.slots.get(name)? as usize)
+    }
+
+    /// Places of the objects with one of these keys, each once.
+    fn with_keys(&self, keys: &IndexKeys) -> Vec<u32> {
+        if keys.0.len() > self.held.len() {
+            return self.slots.values().copied().collect();
+        }
+        let with_key = |key: &IndexKey| self.index.range((*key, 0)..=(*key, u32::MAX)).map(|(_, slot)| *slot);
+        let mut slots: Vec<u32> = keys.0.iter().flat_map(with_key).collect();
+        if keys.0.len() > 1 {
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        slots
+    }
+
+    /// Enters an object in the place of its version `before`, if there is one.
+    fn insert(&mut self, object: Incoming<K>, before: Option<&K>) {
+        let Incoming { name, keys, fingerprint, held } = object;
+        let slot = if let Some(slot) = self.slots.get(&name) {
+            self.held[*slot as usize] = held;
+            *slot
+        } else {
+            let slot = u32::try_from(self.held.insert(held)).unwrap_or_else(|_| unreachable!("4 billion objects"));
+            self.slots.insert(name, slot);
+            slot
+        };
+        let keys_before = before.map(keys_of).unwrap_or_default();
+        for key in keys_before.difference(&keys) {
+            self.index.remove(&(*key, slot));
+        }
+        self.index.extend(keys.difference(&keys_before).map(|key| (*key, slot)));
+        self.count(fingerprint, before);
+    }
+
+    /// Removes an object, which is `before`.
+    fn remove(&mut self, before: &K) {
+        let Some(slot) = self.slots.remove(&key(before)) else { return };
+        drop(self.held.try_remove(slot as usize));
+        for key in keys_of(before) {
+            self.index.remove(&(key, slot));
+        }
+        self.count(0, Some(before));
+        shrink(&mut self.slots);
+        if self.held.is_empty() {
+            self.held.shrink_to_fit();
+        }
+    }
+
+    fn count(&mut self, added: u64, removed: Option<&K>) {
+        let removed = removed.map(Indexed::fingerprint).unwrap_or_default();
+        self.fingerprint = self.fingerprint.wrapping_add(added).wrapping_sub(removed);
+    }
+}
+
+/// What a store enters of an object.
+struct Incoming<K: Stored> {
+    name: Box<str>,
+    keys: BTreeSet<IndexKey>,
+    fingerprint: u64,
+    held: K::Entry,
+}
+
+impl<K: Stored> Incoming<K> {
+    fn of(object: K) -> Self {
+        let (name, keys, fingerprint) = (key(&object), keys_of(&object), object.fingerprint());
+        Self { name, keys, fingerprint, held: K::Entry::from_object(object) }
+    }
+}
+
+fn keys_of(object: &impl Indexed) -> BTreeSet<IndexKey> {
+    object.index_keys().into_iter().collect()
+}
+
 /// An empty store, and what fills it.
 pub(crate) fn store<K: Stored>() -> (Store<K>, Writer<K>) {
-    let shared =
-        Shared { objects: RwLock::default(), is_listed: AtomicBool::default(), fingerprint: AtomicU64::default() };
-    let store = Store(Arc::new(shared));
-    (store.clone(), Writer { store, list: HashMap::new() })
+    let store = Store(Arc::new(Shared { objects: RwLock::default(), is_listed: AtomicBool::default() }));
+    (store.clone(), Writer { store, list: Objects::default() })
 }
 
 /// Fills a store with the events of a watch.
@@ -282,13 +356,13 @@ pub(crate) struct Before<K: Stored>(Objects<K>);
 impl<K: Stored> Before<K> {
     /// Each object of the list with the version before, and then the objects that the list lacks.
     pub(crate) fn differences(self, store: &Store<K>, mut each: impl FnMut(Option<Arc<K>>, Option<Arc<K>>)) {
-        let keys: Vec<Box<str>> = store.read(|objects| objects.keys().cloned().collect());
-        for key in keys {
-            let before = self.0.get(&key).map(Entry::object);
-            each(before, store.held(&key).map(|held| held.object()));
+        let names: Vec<Box<str>> = store.read(|objects| objects.slots.keys().cloned().collect());
+        for name in names {
+            let before = self.0.get(&name).map(Entry::object);
+            each(before, store.held(&name).map(|held| held.object()));
         }
-        let is_gone = |(key, _): &(Box<str>, K::Entry)| store.held(key).is_none();
-        self.0.into_iter().filter(is_gone).for_each(|(_, held)| each(Some(held.object()), None));
+        let gone = self.0.slots.iter().filter(|(name, _)| store.held(name).is_none());
+        gone.for_each(|(_, slot)| each(self.0.held.get(*slot as usize).map(Entry::object), None));
     }
 }
 
@@ -301,40 +375,35 @@ impl<K: Stored> Writer<K> {
     /// Writes an event to the store. A list replaces everything once it is complete.
     pub(crate) fn apply(&mut self, event: Event<K>) -> Written<K> {
         match event {
-            Event::Init => self.list = HashMap::new(),
-            Event::InitApply(object) => drop(self.list.insert(key(&object), K::Entry::from_object(object))),
+            Event::Init => self.list = Objects::default(),
+            Event::InitApply(object) => {
+                let object = Incoming::of(object);
+                let before = self.list.get(&object.name).map(Entry::object);
+                self.list.insert(object, before.as_deref());
+            }
             Event::InitDone => {
-                let list = std::mem::take(&mut self.list);
-                let sum = list.values().fold(0_u64, |sum, held| sum.wrapping_add(held.fingerprint()));
+                let mut list = std::mem::take(&mut self.list);
+                // Made at once, a tree is dense.
+                list.index = std::mem::take(&mut list.index).into_iter().collect();
                 let before = self.store.write(|objects| std::mem::replace(objects, list));
-                self.store.0.fingerprint.store(sum, Ordering::Release);
                 self.store.0.is_listed.store(true, Ordering::Release);
                 return Written::Listed(Before(before));
             }
             Event::Apply(object) => {
-                let (key, held) = (key(&object), K::Entry::from_object(object.clone()));
-                let sum = held.fingerprint();
-                let before = self.store.write(|objects| objects.insert(key, held));
-                self.count(sum, before.as_ref());
-                return Written::Applied { object: Arc::new(object), before: before.map(|held| held.object()) };
+                let incoming = Incoming::of(object.clone());
+                let before = self.store.held(&incoming.name).map(|held| held.object());
+                self.store.write(|objects| objects.insert(incoming, before.as_deref()));
+                return Written::Applied { object: Arc::new(object), before };
             }
             Event::Delete(object) => {
-                let before = self.store.write(|objects| {
-                    let before = objects.remove(&key(&object));
-                    shrink(objects);
-                    before
-                });
-                self.count(0, before.as_ref());
+                if let Some(before) = self.store.held(&key(&object)) {
+                    let before = before.object();
+                    self.store.write(|objects| objects.remove(&before));
+                }
                 return Written::Deleted(Arc::new(object));
             }
         }
         Written::Nothing
-    }
-
-    /// Keeps the sum of the fingerprints.
-    fn count(&self, added: u64, removed: Option<&K::Entry>) {
-        let change = added.wrapping_sub(removed.map(Entry::fingerprint).unwrap_or_default());
-        self.store.0.fingerprint.fetch_add(change, Ordering::AcqRel);
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::crd::{DeliveryStatus, EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condition};
+use crate::hash::hashed;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
@@ -53,12 +54,14 @@ pub(crate) struct Writer {
     served: Arc<ServedDefinitions>,
     latest: LatestStatuses,
     events: Events,
+    turns: StatusTurns,
 }
 
 impl Writer {
     /// Through this client, writes only fields that the served CRDs know.
     pub(crate) fn new(client: kube::Client, served: Arc<ServedDefinitions>) -> Self {
-        Self { latest: LatestStatuses::default(), events: Events::new(client.clone()), client, served }
+        let (latest, turns) = (LatestStatuses::default(), StatusTurns::default());
+        Self { latest, turns, events: Events::new(client.clone()), client, served }
     }
 
     /// The status that was last written; of an object that has none yet, the one that says that it is pending.
@@ -91,6 +94,7 @@ impl Writer {
     /// # Errors
     /// When the Kubernetes API fails.
     pub(crate) async fn write_pending<K: Object>(&self, object: &K, pending: &K::Status) -> Result<(), kube::Error> {
+        let _turn = self.turns.of(object).await;
         if !self.is_new(object) {
             return Ok(());
         }
@@ -149,7 +153,7 @@ impl Writer {
     }
 
     /// Changes the status of an object that several drivers write: `change` gets the status as it is now, and is asked
-    /// again when another driver was faster, so none loses what another wrote. Gives what stands there in the end.
+    /// again when somebody else was faster, so nobody's change is lost. Gives what stands there in the end.
     ///
     /// # Errors
     /// When the Kubernetes API fails.
@@ -158,6 +162,7 @@ impl Writer {
         object: &K,
         change: impl Fn(&K::Status) -> K::Status,
     ) -> Result<K::Status, kube::Error> {
+        let _turn = self.turns.of(object).await;
         let (mut version, mut before) = self.latest.versioned(object).unwrap_or_else(|| versioned(object));
         for _ in 0..ATTEMPTS {
             let after = change(&before);
@@ -433,6 +438,25 @@ impl Writer {
     }
 }
 
+/// Turns at writing a status, so that two drivers of the same object don't write at the same time: the second one would
+/// only meet a conflict.
+struct StatusTurns([tokio::sync::Mutex<()>; 64]);
+
+impl Default for StatusTurns {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| tokio::sync::Mutex::default()))
+    }
+}
+
+impl StatusTurns {
+    /// Waits for the turn at an object. A few objects share one.
+    async fn of<K: Object>(&self, object: &K) -> tokio::sync::MutexGuard<'_, ()> {
+        let hash = hashed(&object.meta().uid);
+        let mutex = usize::try_from(hash % self.0.len() as u64).unwrap_or_default();
+        self.0[mutex].lock().await
+    }
+}
+
 /// Logs a change of `Ready`. A server's outage is logged once where it is noticed, not for each object.
 fn log(event: &Event, before: &[Condition]) {
     let outages = [Reason::MailcowUnreachable, Reason::KeyOrSourceRejected];
@@ -466,6 +490,7 @@ fn changes_too_often(name: &str, what: &str) -> kube::Error {
 mod tests {
     use std::future::Ready;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::{Context, Poll};
 
     use http::{Request, Response, StatusCode};
@@ -581,5 +606,61 @@ mod tests {
             writer.write_status(&mailbox, &in_sync, &in_sync).await.is_err(),
             "it is tried: the other may be there"
         );
+    }
+
+    /// An API server with one object, which answers a conflict to whoever writes another version than its own.
+    #[derive(Default)]
+    struct OneObject {
+        stored: Mutex<Value>,
+        conflicts: AtomicU32,
+    }
+
+    impl OneObject {
+        async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, tower::BoxError> {
+            let sent: Value = serde_json::from_slice(&request.into_body().collect_bytes().await?)?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let mut stored = self.stored.lock().unwrap();
+            if sent["metadata"]["resourceVersion"] != stored["metadata"]["resourceVersion"] {
+                self.conflicts.fetch_add(1, Ordering::Relaxed);
+                return Ok(Response::builder().status(409).body(Body::from(CONFLICT.as_bytes().to_vec()))?);
+            }
+            let version: u32 = stored["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse()?;
+            stored["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+            stored["status"] = sent["status"].clone();
+            Ok(Response::new(Body::from(serde_json::to_vec(&*stored)?)))
+        }
+
+        fn client(self: &Arc<Self>) -> kube::Client {
+            let server = Arc::clone(self);
+            let service = tower::service_fn(move |request| {
+                let server = Arc::clone(&server);
+                async move { server.answer(request).await }
+            });
+            kube::Client::new(service, "n")
+        }
+    }
+
+    /// Counts in a status, as one driver.
+    async fn count(writer: &Writer, seen: &EmailMailbox) {
+        let counted = |now: &EmailMailboxStatus| {
+            let last = now.address.as_deref().and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
+            EmailMailboxStatus { address: Some((last + 1).to_string()), ..now.clone() }
+        };
+        for _ in 0..5 {
+            writer.change_status(seen, counted).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn drivers_of_one_object_meet_no_conflict() {
+        let mut seen = mailbox(None);
+        seen.metadata.resource_version = Some("7".into());
+        let stored = Mutex::new(serde_json::to_value(&seen).unwrap());
+        let server = Arc::new(OneObject { stored, ..OneObject::default() });
+        let client = server.client();
+        let writer = Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())));
+        tokio::join!(count(&writer, &seen), count(&writer, &seen), count(&writer, &seen));
+        assert_eq!(server.stored.lock().unwrap()["status"]["address"], "15", "nobody's change is lost");
+        assert_eq!(server.conflicts.load(Ordering::Relaxed), 0);
     }
 }

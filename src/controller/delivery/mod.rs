@@ -130,11 +130,11 @@ fn is_needed(ctx: &Context, mailbox: &EmailMailbox, address: &Address) -> bool {
             && scope::applies(rule, mailbox)
             && rule.spec.actions.iter().any(|action| action.create_task.is_some() || action.create_note.is_some())
     };
-    let rules = ctx.stores.rules.filter(is_of);
+    let mut rules = ctx.stores.rules.by_keys(scope::keys_of_rules(mailbox), is_of);
     let has_queue = |rule: &Arc<EmailForwardingRule>| {
         scope::check(ctx, rule, Some(address)).is_ok_and(|rule| rule.queues().next().is_some())
     };
-    rules.iter().any(has_queue)
+    rules.any(|rule| has_queue(&rule))
 }
 
 /// What one reconcile works with.

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use crate::controller::domain::ownership;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
+use crate::controller::driver::index::Key;
 use crate::crd::{ClaimStatus, EmailDomain};
 use crate::desired;
 use crate::mail::{DomainName, sha256};
@@ -24,10 +25,12 @@ pub(crate) fn is_first(
 ) -> Result<(), Stop> {
     let is_rival = |other: &EmailDomain| {
         let may_use = ctx.settings.may_use_server(&other.spec.server, other.metadata.namespace.as_deref());
-        let is_same = other.spec.server == object.spec.server && may_use && is_named(other, name);
+        let is_same = other.spec.server == object.spec.server
+            && may_use
+            && desired::domain_name(&other.spec).as_ref() == Ok(name);
         is_same && other.metadata.deletion_timestamp.is_none() && other.metadata.uid != object.metadata.uid
     };
-    let rivals = ctx.stores.domains.filter(is_rival);
+    let rivals: Vec<_> = ctx.stores.domains.by_keys(Key::DomainName(name.as_str()), is_rival).collect();
     let claims: Vec<Claim> = rivals.iter().map(|rival| claim(ctx, rival)).collect();
     let own = Claim { waits_for: waits.as_ref().map(remembered), ..claim(ctx, object) };
     let better = match standing(&own, &claims, crate::clock::now().0) {
@@ -53,16 +56,6 @@ pub(crate) fn is_first(
     let message =
         format!("{who} already claims {name}; nothing is written for this EmailDomain until the other one is deleted");
     Err(Outcome::stalled(Reason::Conflict, message).into())
-}
-
-/// Whether an object's domain has this name. Every domain compares with all others, so names are parsed only if they
-/// can be written in several ways.
-fn is_named(domain: &EmailDomain, name: &DomainName) -> bool {
-    let written = &domain.spec.domain;
-    if written.is_ascii() {
-        return written.eq_ignore_ascii_case(name.as_str());
-    }
-    desired::domain_name(&domain.spec).as_ref() == Ok(name)
 }
 
 fn claim(ctx: &Context, object: &EmailDomain) -> Claim {

@@ -25,6 +25,7 @@ use crate::crd::{Attached, DeletionPolicy, DnsGate, EmailDomain, EmailDomainStat
 use crate::desired;
 use crate::inventory::{Age, Moved};
 use crate::kubernetes::object::{has_finalizer, request};
+use crate::kubernetes::store::{IndexKey, IndexKeys};
 use crate::mail::{DomainHave, DomainName, Tags};
 use crate::outcome::Outcome;
 use crate::plan::{self, Change};
@@ -179,6 +180,8 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
         names.extend(mailbox.namespace().map(|namespace| (namespace, mailbox.name_any())));
         of_people += usize::from(!mailbox.spec.system);
     }
+    let mut rule_keys = IndexKeys::from(of_this);
+    rule_keys.extend(names.iter().map(|(namespace, name)| IndexKey::from(Key::Mailbox(namespace, name))));
     let of_domain = |rule: &EmailForwardingRule| {
         let is_allowed = |domain| references::domain(ctx, rule, domain).is_ok();
         let belongs = belongs_to(rule, namespace.as_deref(), &name);
@@ -189,7 +192,7 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
     Attached {
         mailboxes: count(of_people),
         aliases: count(aliases.count()),
-        rules: count(ctx.stores.rules.filter(of_domain).len()),
+        rules: count(ctx.stores.rules.by_keys(rule_keys, of_domain).count()),
     }
 }
 

@@ -4,7 +4,7 @@
 use kube::ResourceExt;
 
 use crate::controller::driver::action::Action;
-use crate::controller::driver::addresses::{Addressed, wanted};
+use crate::controller::driver::addresses::{self, Addressed, wanted};
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Stop;
 use crate::controller::driver::guest_limits;
@@ -23,12 +23,9 @@ use crate::tenancy::{Claim, Standing, standing};
 /// # Errors
 /// [`Reason::Conflict`]; an object of another namespace is not named.
 pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl ToString) -> Result<(), Stop> {
-    if !ctx.addresses.has_others(object) {
-        return Ok(());
-    }
     let address = address.to_string();
-    let (mailboxes, aliases) = ctx.addresses.others(object);
-    let mailboxes = mailboxes.iter().filter_map(|mailbox| ctx.stores.mailboxes.get(mailbox)).filter_map(|mailbox| {
+    let (mailboxes, aliases) = addresses::rivals(&ctx.stores, object);
+    let mailboxes = mailboxes.into_iter().filter_map(|mailbox| {
         let home = is_claimant(mailbox.as_ref(), object).then(|| references::home(ctx, &mailbox).ok()).flatten()?;
         may_claim(ctx, mailbox.as_ref(), &home).then(|| Rival {
             claim: claim(mailbox.as_ref(), &address),
@@ -37,7 +34,7 @@ pub(crate) fn is_first<K: Addressed>(ctx: &Context, object: &K, address: &impl T
             fits: Box::new(move || guest_limits::mailbox_fits(ctx, &mailbox, &home)),
         })
     });
-    let aliases = aliases.iter().filter_map(|alias| ctx.stores.aliases.get(alias)).filter_map(|alias| {
+    let aliases = aliases.into_iter().filter_map(|alias| {
         let home = || references::domain(ctx, alias.as_ref(), &alias.spec.domain_ref).ok();
         let home = is_claimant(alias.as_ref(), object).then(home).flatten()?;
         may_claim(ctx, alias.as_ref(), &home).then(|| Rival {
@@ -84,7 +81,7 @@ fn better(own: &Claim, mut rivals: Vec<Rival<'_>>) -> Option<Claim> {
 /// other object gave the address up, and the entry that Mailcow refused may just have been created for the other.
 pub(crate) fn again<K: Addressed>(ctx: &Context, object: &K, outcome: &Outcome) -> Action {
     match outcome {
-        Outcome::Stalled(_) if ctx.addresses.has_others(object) => {
+        Outcome::Stalled(_) if addresses::has_rivals(&ctx.stores, object) => {
             Action::requeue(ctx.backoff.failed(&key(object), rand::random()))
         }
         outcome => ctx.again(object, outcome),

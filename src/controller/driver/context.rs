@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use crate::config::{Served, Settings};
 use crate::controller::driver::action::Action;
-use crate::controller::driver::addresses::Addresses;
 use crate::controller::driver::backoff::{Backoff, jittered};
 use crate::controller::driver::named::NamedAddresses;
 use crate::controller::driver::rebuilds::{self, Rebuilds};
@@ -51,7 +50,6 @@ pub(crate) struct Context {
     pub(crate) servers: Servers,
     pub(crate) stores: Stores,
     /// Which objects want which address.
-    pub(crate) addresses: Addresses,
     pub(crate) lookup: Lookup,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Backoff,

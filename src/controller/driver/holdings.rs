@@ -41,7 +41,8 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
     }
     let is_beside = |other: &ObjectMeta| other.namespace.as_deref() == namespace;
     let is_there = |on: Option<&String>| on.map_or(DEFAULT_SERVER, String::as_str) == server;
-    let domains = ctx.stores.domains.filter(|other| {
+    let in_namespace = || Key::Namespace(namespace.unwrap_or_default());
+    let domains = ctx.stores.domains.by_keys(in_namespace(), |other| {
         is_beside(&other.metadata) && other.spec.server == server && other.metadata.deletion_timestamp.is_none()
     });
     for domain in domains {
@@ -49,8 +50,7 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
             holdings.add_domain(name, held);
         }
     }
-    let mailboxes =
-        ctx.stores.mailboxes.by_keys(Key::Namespace(namespace.unwrap_or_default()), |other| is_beside(&other.metadata));
+    let mailboxes = ctx.stores.mailboxes.by_keys(in_namespace(), |other| is_beside(&other.metadata));
     for mailbox in mailboxes {
         let status = mailbox.status.as_ref().filter(|status| is_there(status.server.as_ref()));
         let address = status.and_then(|status| Address::parse(status.address.as_deref()?).ok());
@@ -58,8 +58,7 @@ pub(crate) fn of(ctx: &Context, object: &impl Resource, server: &str) -> Holding
             holdings.add_address(address, held);
         }
     }
-    let aliases =
-        ctx.stores.aliases.by_keys(Key::Namespace(namespace.unwrap_or_default()), |other| is_beside(&other.metadata));
+    let aliases = ctx.stores.aliases.by_keys(in_namespace(), |other| is_beside(&other.metadata));
     for alias in aliases {
         let status = alias.status.as_ref().filter(|status| is_there(status.server.as_ref()));
         let catch = status.and_then(|status| Catch::parse(status.address.as_deref()?).ok());

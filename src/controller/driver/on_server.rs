@@ -1,11 +1,10 @@
 //! On which Mailcow server an object is, and whether this instance serves it. Each object is on exactly one server at a
 //! time, so of several instances exactly one reconciles and reports it.
 
-use std::sync::Arc;
-
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use crate::controller::driver::addresses;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::index::Key;
 use crate::controller::driver::references::{self, server_name};
@@ -65,9 +64,9 @@ fn last_server(ctx: &Context, rule: &EmailForwardingRule) -> Option<String> {
     if let Some(mailbox) = ctx.stores.mailboxes.by_keys(Key::Address(last), has_it).next() {
         return Some(mailbox.server(ctx));
     }
-    let domains = ctx.addresses.domains_named(Address::parse(last).ok()?.domain());
-    let domains = domains.iter().filter_map(|domain| ctx.stores.domains.get(domain));
-    domains.map(|domain: Arc<EmailDomain>| domain.spec.server.clone()).min()
+    let last = Address::parse(last).ok()?;
+    let domains = addresses::domains_named(&ctx.stores, last.domain());
+    domains.map(|domain| domain.spec.server.clone()).min()
 }
 
 /// Whether this instance works on the object. The others leave it alone: no status, no finalizer, no event.

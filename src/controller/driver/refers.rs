@@ -55,6 +55,12 @@ impl Names {
         namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
     }
 
+    /// Each namespace and name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let namespaces = self.0.iter();
+        namespaces.flat_map(|(namespace, names)| names.iter().map(move |name| (namespace.as_str(), name.as_str())))
+    }
+
     /// Whether it has the domain of `object`.
     pub(crate) fn contain_domain_of(&self, object: &impl Refers) -> bool {
         let own = object.meta().namespace.as_deref();

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::controller::domain::ownership;
+use crate::controller::driver::addresses;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::holdings;
 use crate::controller::driver::references;
@@ -94,7 +95,7 @@ async fn find(ctx: &Context, objects: &[Arc<EmailForwardingRule>]) -> Links {
 /// The forwarding loop that an alias would close, or closes already.
 pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Alias) -> Option<ForwardingLoop> {
     let Goto::Addresses(goto) = want.goto.clone() else { return None };
-    if !want.active || !goto.iter().any(|to| ctx.addresses.has_domain(to.domain())) {
+    if !want.active || !goto.iter().any(|to| addresses::has_domain(&ctx.stores, to.domain())) {
         return None;
     }
     let mut ways = Ways::default();
@@ -111,7 +112,8 @@ pub(crate) async fn loop_of_alias(ctx: &Context, object: &EmailAlias, want: &Ali
 /// The aliases that mail reaches after these.
 pub(crate) fn behind(ctx: &Context, aliases: &[Arc<EmailAlias>]) -> Vec<ObjectRef<EmailAlias>> {
     let goto = aliases.iter().flat_map(|alias| alias.spec.goto.iter().flatten());
-    let goto = goto.filter_map(|text| Address::parse(text).ok()).filter(|to| ctx.addresses.has_domain(to.domain()));
+    let goto =
+        goto.filter_map(|text| Address::parse(text).ok()).filter(|to| addresses::has_domain(&ctx.stores, to.domain()));
     let mut ways = Ways::default();
     ways.follow(ctx, goto.map(|to| (to.local().to_owned(), to.domain().clone())).collect());
     let objects = ways.routes.alias_ids().filter_map(|id| id.split_once('/'));
@@ -121,8 +123,9 @@ pub(crate) fn behind(ctx: &Context, aliases: &[Arc<EmailAlias>]) -> Vec<ObjectRe
 /// A quick check whether one of the targets may be in one of these domains; in doubt it may.
 fn may_stay_inside(ctx: &Context, rule: &EmailForwardingRule) -> bool {
     let is_ours = |to: &String| {
-        to.rsplit_once('@')
-            .is_some_and(|(_, domain)| DomainName::parse(domain).is_ok_and(|name| ctx.addresses.has_domain(&name)))
+        to.rsplit_once('@').is_some_and(|(_, domain)| {
+            DomainName::parse(domain).is_ok_and(|name| addresses::has_domain(&ctx.stores, &name))
+        })
     };
     rule.spec.actions.iter().any(|action| {
         let to_sink = action.create_task.is_some() || action.create_note.is_some();
@@ -172,11 +175,8 @@ impl Ways {
 
     fn add_mailboxes(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>) {
         for (local, domain) in wanted {
-            for reference in ctx.addresses.mailboxes_at(local, domain) {
-                let mailbox = ctx.stores.mailboxes.get(&reference);
-                let Some(mailbox) = mailbox.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
-                    continue;
-                };
+            let found = addresses::mailboxes_at(&ctx.stores, local, domain).into_iter();
+            for mailbox in found.filter(|mailbox| mailbox.metadata.deletion_timestamp.is_none()) {
                 let address = address_of(ctx, &mailbox);
                 if let Some(address) = address.filter(|at| at.local() == local && at.domain() == domain) {
                     self.add_mailbox(mailbox, address);
@@ -194,15 +194,14 @@ impl Ways {
 
     /// Adds aliases with these addresses, and catch-alls of their domains; returns their targets.
     fn add_aliases(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>) -> BTreeSet<Wanted> {
-        let found = wanted.iter().flat_map(|(local, domain)| ctx.addresses.aliases_at(local, domain));
-        // A catch-all comes with each address of its domain.
-        let mut seen = HashSet::new();
-        let found: Vec<_> = found.filter(|alias| seen.insert(alias.clone())).collect();
+        let aliases = wanted.iter().flat_map(|(local, domain)| addresses::aliases_at(&ctx.stores, Some(local), domain));
+        let domains: BTreeSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
+        let catch_alls = domains.into_iter().flat_map(|domain| addresses::aliases_at(&ctx.stores, None, domain));
         let may_lead = |alias: &Arc<EmailAlias>| {
             alias.spec.active && alias.spec.sink.is_none() && alias.metadata.deletion_timestamp.is_none()
         };
         let mut next = BTreeSet::new();
-        for alias in found.iter().filter_map(|reference| ctx.stores.aliases.get(reference)).filter(may_lead) {
+        for alias in aliases.chain(catch_alls).filter(may_lead) {
             let Some(catch) = catch(ctx, &alias).filter(|_| holdings::of_alias(&alias).is_some()) else { continue };
             let mut to: Vec<Address> =
                 alias.spec.goto.iter().flatten().filter_map(|text| Address::parse(text).ok()).collect();
@@ -232,9 +231,7 @@ impl Ways {
         let mut routes = self.routes.clone();
         let mut is_new = false;
         for address in self.only_caught(loops) {
-            let domains = ctx.addresses.domains_named(address.domain());
-            let domain = domains.iter().find_map(|domain| ctx.stores.domains.get(domain));
-            let Some(domain) = domain else { continue };
+            let Some(domain) = addresses::domains_named(&ctx.stores, address.domain()).next() else { continue };
             let may_be_there = match ctx.servers.get(&domain.spec.server) {
                 Ok(server) => is_there(&server, &address).await,
                 Err(_) => ctx.servers.is_of_another(&domain.spec.server),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use crate::controller::driver::context::Context;
+use crate::controller::driver::index::Key;
 use crate::controller::driver::references;
 use crate::controller::driver::refers::Refers;
 use crate::controller::rules::links::links;
 use crate::controller::rules::scope::{check, id, leaves};
 use crate::crd::{DomainRef, EmailForwardingRule, EmailMailbox};
+use crate::kubernetes::store::IndexKeys;
 use crate::mail::rule::Rule;
 use crate::mail::{Address, Mark};
 use crate::outcome::{Reason, Why};
@@ -50,6 +52,12 @@ impl Place {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), domain: None, server: None, address, mark }
     }
 
+    /// The keys of its rules.
+    fn rule_keys(&self) -> IndexKeys {
+        let domain = self.domain.iter().map(|domain| Key::Domain(domain.namespace_from(&self.namespace), &domain.name));
+        domain.chain([Key::Mailbox(&self.namespace, &self.name)]).collect()
+    }
+
     fn has(&self, rule: &EmailForwardingRule) -> bool {
         let by_mailbox = rule.mailboxes().iter().any(|mailbox| mailbox.name == self.name);
         let is_same = |domain: &DomainRef| self.domain.as_ref().is_some_and(|own| own.is_same(domain, &self.namespace));
@@ -71,7 +79,7 @@ pub(crate) struct RuleSet {
 
 /// The current rules of a mailbox.
 pub(crate) async fn of(ctx: &Context, place: &Place) -> RuleSet {
-    let all = ctx.stores.rules.filter(|rule| place.has(rule));
+    let all: Vec<_> = ctx.stores.rules.by_keys(place.rule_keys(), |rule| place.has(rule)).collect();
     if all.is_empty() {
         return RuleSet::default();
     }

@@ -68,6 +68,14 @@ pub(crate) fn keys(rule: &EmailForwardingRule) -> IndexKeys {
     one.chain(all).collect()
 }
 
+/// The keys of the rules that may apply to the mailbox.
+pub(crate) fn keys_of_rules(mailbox: &EmailMailbox) -> IndexKeys {
+    let own = mailbox.metadata.namespace.as_deref().unwrap_or_default();
+    let domain = &mailbox.spec.domain_ref;
+    let mailbox = Key::Mailbox(own, mailbox.metadata.name.as_deref().unwrap_or_default());
+    [mailbox, Key::Domain(domain.namespace_from(own), &domain.name)].into_iter().collect()
+}
+
 /// Whether the rule applies to the mailbox, if both are in one namespace.
 pub(crate) fn applies(rule: &EmailForwardingRule, mailbox: &EmailMailbox) -> bool {
     let meta = &mailbox.metadata;

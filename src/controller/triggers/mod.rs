@@ -56,7 +56,7 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let moved = changed_on_mailcow(
         ctx,
         domains,
-        |_| IndexKeys::default(),
+        |moved| moved.domains.iter().map(|name| Key::DomainName(name)).collect(),
         |moved, domain| {
             domain
                 .status
@@ -69,7 +69,8 @@ pub(crate) fn of_domains(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> {
     let is_rival = |names: &HashSet<DomainName>, domain: &EmailDomain| {
         desired::domain_name(&domain.spec).is_ok_and(|name| names.contains(&name))
     };
-    let rivals = all_matching(domains, changes::domain_for_rivals, domains.store(), name, no_keys, is_rival);
+    let key = |name: &DomainName| vec![Key::DomainName(name.as_str()).into()];
+    let rivals = all_matching(domains, changes::domain_for_rivals, domains.store(), name, key, is_rival);
     let provisioned = ctx.provisioned.subscribe().boxed();
     let of_count = domains.store();
     let delay = move |domain: &ObjectRef<EmailDomain>| match of_count.get(domain) {
@@ -141,12 +142,13 @@ pub(crate) fn of_provisioning(ctx: &Arc<Context>) -> Vec<Triggers<EmailDomain>> 
     let domains = &ctx.stores.domains;
     let namespaces = ctx.stores.namespaces.as_ref().map(|namespaces| {
         let provides = |_: &Vec<()>, domain: &EmailDomain| domain.spec.auto_provision.is_some();
-        all_matching(namespaces, changes::namespace_for_provision, domains.store(), |_| Some(()), no_keys, provides)
+        let key = |(): &()| vec![Key::Provisions.into()];
+        all_matching(namespaces, changes::namespace_for_provision, domains.store(), |_| Some(()), key, provides)
     });
     let mailboxes = &ctx.stores.mailboxes;
     let mailboxes =
-        all_matching(mailboxes, changes::mailbox_for_provision, domains.store(), home_of, no_keys, makes_in);
-    let aliases = all_matching(&ctx.stores.aliases, changes::own, domains.store(), home_of, no_keys, makes_in);
+        all_matching(mailboxes, changes::mailbox_for_provision, domains.store(), home_of, domain_keys, makes_in);
+    let aliases = all_matching(&ctx.stores.aliases, changes::own, domains.store(), home_of, domain_keys, makes_in);
     [mailboxes, aliases].into_iter().chain(namespaces).collect()
 }
 
@@ -244,13 +246,13 @@ fn of_freed_addresses<K: Addressed + 'static>(ctx: &Context, store: &Store<K>) -
 fn freed<K: Addressed + 'static, O: Addressed + 'static>(watched: &Watched<O>, store: Store<K>) -> Triggers<K> {
     let deleted = watched.subscribe(|change| {
         let object = change.deleted()?.as_ref();
-        Some([wanted(object), reported(object)])
+        let keys = [wanted(object).map(Key::Wanted), object.address().map(Key::Address)];
+        let keys: Vec<IndexKey> = keys.into_iter().flatten().map(IndexKey::from).collect();
+        Some((keys, [wanted(object), reported(object)]))
     });
-    let waiting = move |addresses: Vec<[Option<u64>; 2]>| {
-        let keys = addresses.iter().flat_map(|[wanted, reported]| {
-            [wanted.map(Key::Wanted), reported.map(Key::Reported)].into_iter().flatten()
-        });
-        let keys: IndexKeys = keys.collect();
+    let waiting = move |freed: Vec<(Vec<IndexKey>, [Option<u64>; 2])>| {
+        let (keys, addresses): (Vec<_>, Vec<_>) = freed.into_iter().unzip();
+        let keys: IndexKeys = keys.into_iter().flatten().collect();
         let addresses: HashSet<u64> = addresses.into_iter().flatten().flatten().collect();
         let is_freed = |address: Option<u64>| address.is_some_and(|address| addresses.contains(&address));
         references_of(store.by_keys(keys, |object| is_freed(wanted(object)) || is_freed(reported(object))))
@@ -282,11 +284,6 @@ fn domain_keys((namespace, name): &(String, String)) -> Vec<IndexKey> {
 /// The key of the objects that need a mailbox.
 fn mailbox_keys((namespace, name): &(String, String)) -> Vec<IndexKey> {
     vec![Key::Mailbox(namespace, name).into()]
-}
-
-/// For stores without an index.
-fn no_keys<T>(_: &T) -> Vec<IndexKey> {
-    Vec::new()
 }
 
 /// Triggers of aliases: their domain and their mailboxes.
@@ -443,8 +440,12 @@ pub(crate) fn of_rules(ctx: &Arc<Context>) -> Vec<Triggers<EmailForwardingRule>>
                     || has_in_script(&mailbox, rule)
                     || rule.metadata.deletion_timestamp.is_some())
         };
-        let found = store.filter(is_of);
-        stream::iter(found.into_iter().map(|rule| ObjectRef::from_obj(rule.as_ref())).collect::<Vec<_>>())
+        let mut keys = scope::keys_of_rules(&mailbox);
+        let script = mailbox.status.as_ref().and_then(|status| status.script.as_ref());
+        let made = script.iter().flat_map(|script| &script.rules).map(|rule| Key::Uid(&rule.uid));
+        let namespace = mailbox.metadata.namespace.as_deref().unwrap_or_default();
+        keys.extend(made.chain([Key::Deleting(namespace)]).map(IndexKey::from));
+        stream::iter(references_of(store.by_keys(keys, is_of)))
     });
     [of_their_domains(ctx, rules), of_domains_of_their_mailboxes(ctx), scripts.boxed()]
         .into_iter()
@@ -465,7 +466,8 @@ fn of_domains_of_their_mailboxes(ctx: &Arc<Context>) -> Triggers<EmailForwarding
             let reference = rule.spec.mailbox_ref.as_ref();
             reference.is_some_and(|it| of_domains.contains(rule.metadata.namespace.as_deref(), &it.name))
         };
-        references_of(rules.filter(is_of))
+        let keys = of_domains.iter().map(|(namespace, name)| Key::Mailbox(namespace, name));
+        references_of(rules.by_keys(keys.collect::<IndexKeys>(), is_of))
     };
     in_batches(changed, concerned)
 }

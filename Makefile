@@ -62,7 +62,7 @@ bench: tools ground ## Measures time, requests and memory with thousands of obje
 	  binary="$$target/base/release/mailcow-operator"; \
 	fi; \
 	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench --test mcp --test cli -- \
-	  --ignored --nocapture --test-threads 1 bench_$(ONLY) | tee "$$rows" || status=$$?; \
+	  --ignored --nocapture --test-threads 1 bench_$(ONLY) $(if $(ONLY),,--skip bench_large) | tee "$$rows" || status=$$?; \
 	echo; uname -srm; echo "$$(nproc) cores; load: of the machine, over the last minute"; echo; \
 	echo "| what | time | reads of Mailcow | writes to it | memory of the operator | load |"; echo "|---|---|---|---|---|---|"; \
 	sed -n 's/^[^|]*\(| .* |\)$$/\1/p' "$$rows"; exit $$status

@@ -43,6 +43,7 @@ pub mod mail;
 pub mod mailcow;
 pub mod mcp;
 pub mod outcome;
+mod packed;
 pub mod plan;
 pub mod publisher;
 pub mod shrink;

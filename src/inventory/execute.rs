@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use secrecy::SecretString;
 
+use super::held::{Key, Keys};
 use super::refresh::{Moved, texts};
 use super::{Inventory, all, known_page};
 use crate::mail::{Address, Alias, DomainName, Mailbox};
@@ -133,7 +134,7 @@ impl Inventory {
     fn outdate_deleted_mailbox(&self, address: &Address, moved: &mut Moved) {
         let text = address.to_string();
         for (_, page) in all(&self.aliases) {
-            let leads_there = page.outdate_where(|_, alias| alias.goto.contains(&text));
+            let leads_there = page.outdate_where(Key::Target(&text), |alias| alias.goto.contains(&text));
             moved.aliases.extend(texts(&leads_there));
         }
         self.outdate_senders(&text, moved);
@@ -147,10 +148,10 @@ impl Inventory {
     /// A deleted domain takes its aliases along (recording `02_domain/delete_with_only_aliases`).
     fn outdate_deleted_domain(&self, name: &DomainName, moved: &mut Moved) {
         if let Some(page) = known_page(&self.aliases, name) {
-            moved.aliases.extend(texts(&page.outdate_where(|_, _| true)));
+            moved.aliases.extend(texts(&page.outdate_where(Keys::default(), |_| true)));
         }
         if let Some(page) = known_page(&self.mailboxes, name) {
-            moved.mailboxes.extend(texts(&page.outdate_where(|_, _| true)));
+            moved.mailboxes.extend(texts(&page.outdate_where(Keys::default(), |_| true)));
         }
         self.domains.outdate(name);
     }
@@ -158,7 +159,7 @@ impl Inventory {
     /// Mailboxes that may send as this address.
     fn outdate_senders(&self, sender: &str, moved: &mut Moved) {
         for (_, page) in all(&self.mailboxes) {
-            let may_send = page.outdate_where(|_, mailbox| {
+            let may_send = page.outdate_where(Key::Sender(sender), |mailbox| {
                 mailbox.sender_acl.as_ref().is_some_and(|senders| senders.contains(sender))
             });
             moved.mailboxes.extend(texts(&may_send));

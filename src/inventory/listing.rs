@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::held;
+use super::held::Held;
 use crate::mail::{Address, DomainName, MailboxHave, Version};
 use crate::mailcow::{Client, Error};
 
@@ -22,7 +24,7 @@ pub(super) struct Listings {
 #[derive(Debug)]
 struct Listing {
     began: Instant,
-    found: Vec<(Address, MailboxHave)>,
+    found: Vec<(Address, Held<MailboxHave>)>,
     next: u32,
 }
 
@@ -41,15 +43,15 @@ impl Listings {
         client: &Client,
         domain: &DomainName,
         expected: u32,
-    ) -> Result<Vec<(Address, MailboxHave)>, Error> {
+    ) -> Result<Vec<(Address, Held<MailboxHave>)>, Error> {
         if expected < MANY || !has_pages(client).await? {
-            return client.mailboxes(domain, expected).await;
+            return Ok(held(client.mailboxes(domain, expected).await?));
         }
         let mut listing = self.take(domain);
         loop {
             match client.mailbox_page(domain, listing.next).await {
                 Ok(page) => {
-                    listing.found.extend(page.mailboxes);
+                    listing.found.extend(held(page.mailboxes));
                     match page.next {
                         Some(next) => listing.next = next,
                         None => return Ok(listing.found),

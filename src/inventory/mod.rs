@@ -6,6 +6,7 @@
 //! as it was, by a poll or by a read for another object, is published, so that its own objects are triggered.
 
 mod execute;
+mod held;
 mod listing;
 mod page;
 mod refresh;
@@ -22,6 +23,7 @@ use crate::mail::{Address, AliasHave, Catch, DkimKey, DomainHave, DomainName, Ma
 use crate::mailcow::{Client, Error};
 use crate::publisher::Publisher;
 use crate::shrink::shrink;
+use held::{Entry, Held, Key};
 use listing::Listings;
 use page::{Entered, Next, Page};
 
@@ -84,8 +86,8 @@ impl Inventory {
             client,
             interval,
             forget,
-            domains: Page::of(DOMAINS_FOR_ONE, DomainHave::same_settings),
-            dkim: Page::without_list(DkimKey::eq),
+            domains: Page::of(DOMAINS_FOR_ONE),
+            dkim: Page::without_list(),
             mailboxes: Mutex::default(),
             aliases: Mutex::default(),
             listings: Listings::keep_for(interval * 2),
@@ -134,7 +136,8 @@ impl Inventory {
 
     async fn domain_alone(&self, name: &DomainName, age: Age) -> Result<Option<DomainHave>, Error> {
         let question = Question { page: &self.domains, key: name, age, moved: Moved::domains };
-        let (found, _) = self.thing(&question, || self.client.domains(), || self.client.domain(name)).await?;
+        let (found, _) =
+            self.thing(&question, async || Ok(held(self.client.domains().await?)), || self.client.domain(name)).await?;
         Ok(found)
     }
 
@@ -159,7 +162,8 @@ impl Inventory {
     /// Another mailbox of the same domain with the mark, as far as all of them are cached.
     pub fn marked_mailbox(&self, address: &Address, mark: &Mark) -> Option<Address> {
         let page = known_page(&self.mailboxes, address.domain())?;
-        let found = page.find(|have| have.mark().is_some_and(|there| there.same_owner(mark)))?;
+        let found =
+            page.find(Key::Owner(mark.owner()), |have| have.mark().is_some_and(|there| there.same_owner(mark)))?;
         (found != *address).then_some(found)
     }
 
@@ -174,6 +178,7 @@ impl Inventory {
         domain: &DomainName,
         is_it: impl Fn(&Mark) -> bool,
     ) -> Result<Option<Address>, Error> {
+        let base = local.to_lowercase();
         let is_below = |address: &Address| {
             let base = address.local().split_once('+').map(|(base, _)| base);
             base.is_some_and(|base| base.eq_ignore_ascii_case(local))
@@ -181,8 +186,8 @@ impl Inventory {
         let is_marked = |mark: Option<Mark>| mark.is_some_and(|mark| is_it(&mark));
         let is_mailbox = |have: &MailboxHave| is_below(&have.address) && is_marked(have.mark());
         let mailbox = match known_page(&self.mailboxes, domain).filter(|page| page.has_list()) {
-            Some(page) => page.find(is_mailbox),
-            None => self.mailboxes_of(domain).await?.into_iter().find(|(_, have)| is_mailbox(have)).map(|(at, _)| at),
+            Some(page) => page.find(Key::Base(&base), is_mailbox),
+            None => self.all_mailboxes(domain).await?.find(|(_, have)| is_mailbox(have)).map(|(at, _)| at),
         };
         if mailbox.is_some() {
             return Ok(mailbox);
@@ -192,8 +197,8 @@ impl Inventory {
             is_below && is_marked(have.mark())
         };
         let alias = match known_page(&self.aliases, domain).filter(|page| page.has_list()) {
-            Some(page) => page.find(is_alias),
-            None => self.all_aliases(domain).await?.into_iter().find(|(_, have)| is_alias(have)).map(|(at, _)| at),
+            Some(page) => page.find(Key::Base(&base), is_alias),
+            None => self.all_aliases(domain).await?.find(|(_, have)| is_alias(have)).map(|(at, _)| at),
         };
         Ok(alias.and_then(|catch| match catch {
             Catch::One(address) => Some(address),
@@ -225,16 +230,16 @@ impl Inventory {
     }
 
     fn mailbox_page(&self, domain: &DomainName) -> Arc<Page<Address, MailboxHave>> {
-        page_of(&self.mailboxes, domain, || Page::of(MAILBOXES_FOR_ONE, MailboxHave::same_settings))
+        page_of(&self.mailboxes, domain, || Page::of(MAILBOXES_FOR_ONE))
     }
 
     fn alias_page(&self, domain: &DomainName) -> Arc<Page<Catch, AliasHave>> {
-        page_of(&self.aliases, domain, || Page::of(ALIASES_FOR_ONE, AliasHave::eq))
+        page_of(&self.aliases, domain, || Page::of(ALIASES_FOR_ONE))
     }
 
     /// Every mailbox of a domain. The list of an unknown domain would be that of all domains (recording
     /// `04_mailbox/list_all_unknown_domain`).
-    async fn mailboxes_of(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
+    async fn mailboxes_of(&self, domain: &DomainName) -> Result<Vec<(Address, Held<MailboxHave>)>, Error> {
         match self.mailboxes_in(domain).await? {
             Some(expected) => self.listings.mailboxes(&self.client, domain, expected).await,
             None => Ok(Vec::new()),
@@ -254,24 +259,31 @@ impl Inventory {
     ///
     /// # Errors
     /// Any [`Error`].
-    pub async fn all_mailboxes(&self, domain: &DomainName) -> Result<Vec<(Address, MailboxHave)>, Error> {
-        self.mailboxes_of(domain).await
+    pub async fn all_mailboxes(
+        &self,
+        domain: &DomainName,
+    ) -> Result<impl Iterator<Item = (Address, MailboxHave)> + use<>, Error> {
+        Ok(self.mailboxes_of(domain).await?.into_iter().map(|(address, held)| (address, held.entry())))
     }
 
     /// Reads all aliases of a domain from Mailcow now; none if the domain does not exist.
     ///
     /// # Errors
     /// Any [`Error`].
-    pub async fn all_aliases(&self, domain: &DomainName) -> Result<Vec<(Catch, AliasHave)>, Error> {
-        match self.domain_alone(domain, Age::Recent).await? {
-            Some(_) => self.aliases_of(domain).await,
-            None => Ok(Vec::new()),
-        }
+    pub async fn all_aliases(
+        &self,
+        domain: &DomainName,
+    ) -> Result<impl Iterator<Item = (Catch, AliasHave)> + use<>, Error> {
+        let found = match self.domain_alone(domain, Age::Recent).await? {
+            Some(_) => self.aliases_of(domain).await?,
+            None => Vec::new(),
+        };
+        Ok(found.into_iter().map(|(catch, held)| (catch, held.entry())))
     }
 
-    async fn aliases_of(&self, domain: &DomainName) -> Result<Vec<(Catch, AliasHave)>, Error> {
+    async fn aliases_of(&self, domain: &DomainName) -> Result<Vec<(Catch, Held<AliasHave>)>, Error> {
         let expected = self.domains.remembered(domain, |have| have.aliases).unwrap_or_default();
-        self.client.aliases(domain, expected).await
+        Ok(held(self.client.aliases(domain, expected).await?))
     }
 
     /// An alias; `None` when it does not exist.
@@ -323,8 +335,8 @@ impl Inventory {
     ) -> Result<(Option<V>, bool), Error>
     where
         K: Clone + Eq + Hash,
-        V: Clone + PartialEq,
-        L: Future<Output = Result<Vec<(K, V)>, Error>>,
+        V: Entry,
+        L: Future<Output = Result<Vec<(K, Held<V>)>, Error>>,
         S: Future<Output = Result<Option<V>, Error>>,
     {
         let (Question { page, key, age, moved }, keep) = (*question, self.interval * 2);
@@ -351,7 +363,7 @@ impl Inventory {
     ) -> Result<(Option<V>, bool), Error>
     where
         K: Clone + Eq + Hash,
-        V: Clone + PartialEq,
+        V: Entry,
         S: Future<Output = Result<Option<V>, Error>>,
     {
         let Question { page, key, age, moved } = *question;
@@ -381,6 +393,11 @@ impl Inventory {
             self.changes.publish(&Arc::new(moved));
         }
     }
+}
+
+/// A list, held.
+fn held<K, V: Entry>(list: Vec<(K, V)>) -> Vec<(K, Held<V>)> {
+    list.into_iter().map(|(key, entry)| (key, Held::of(&entry))).collect()
 }
 
 /// A question for one entry.
@@ -418,7 +435,7 @@ fn all<K, V>(pages: &Pages<K, V>) -> Vec<(DomainName, Arc<Page<K, V>>)> {
 fn count_ours<K, V>(pages: &Pages<K, V>, counts: &BTreeMap<DomainName, usize>)
 where
     K: Clone + Eq + Hash,
-    V: Clone + PartialEq,
+    V: Entry,
 {
     for (domain, page) in all(pages) {
         page.count_ours(counts.get(&domain).copied().unwrap_or_default());

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::held::{Entry, Held, Keys};
 use crate::shrink::shrink;
 
 /// Number of entries that are read one by one before all are listed.
@@ -45,8 +46,6 @@ pub(super) struct Entered {
 pub(super) struct Page<K, V> {
     state: Mutex<State<K, V>>,
     listing: tokio::sync::Mutex<()>,
-    /// Whether two differ only in figures, such as the amount of mail.
-    same_settings: fn(&V, &V) -> bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +61,7 @@ struct State<K, V> {
     /// Number of our objects that belong here.
     ours: usize,
     /// All listed entries.
-    things: HashMap<K, V>,
+    things: HashMap<K, Held<V>>,
     /// Entries that were read singly, and when each was last read and last asked for.
     singles: HashMap<K, Single<V>>,
     /// Entries known to be outdated.
@@ -90,14 +89,13 @@ struct Meanwhile<K> {
 
 #[derive(Debug)]
 struct Single<V> {
-    seen: Option<(Instant, Option<V>)>,
+    seen: Option<(Instant, Option<Held<V>>)>,
     asked: Instant,
 }
 
 impl<K, V> Page<K, V> {
-    /// For entries of which Mailcow needs as long for `for_one` in a list as for a single request. `same_settings`
-    /// tells whether two differ only in figures.
-    pub(super) fn of(for_one: usize, same_settings: fn(&V, &V) -> bool) -> Self {
+    /// For entries of which Mailcow needs as long for `for_one` in a list as for a single request.
+    pub(super) fn of(for_one: usize) -> Self {
         let state = State {
             for_one,
             listed: None,
@@ -112,16 +110,16 @@ impl<K, V> Page<K, V> {
             written: HashSet::new(),
             meanwhile: None,
         };
-        Self { state: Mutex::new(state), listing: tokio::sync::Mutex::default(), same_settings }
+        Self { state: Mutex::new(state), listing: tokio::sync::Mutex::default() }
     }
 
     /// For entries that can only be read one by one.
-    pub(super) fn without_list(same_settings: fn(&V, &V) -> bool) -> Self {
-        Self::of(0, same_settings)
+    pub(super) fn without_list() -> Self {
+        Self::of(0)
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
+impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
     /// Sets the number of our objects that belong here.
     pub(super) fn count_ours(&self, ours: usize) {
         self.state().ours = ours;
@@ -134,14 +132,14 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             return Next::Single;
         }
         if state.is_listed(keep) {
-            return Next::Known(state.things.get(key).cloned());
+            return Next::Known(state.things.get(key).map(Held::entry));
         }
         state.unlist();
         let now = Instant::now();
         let single = state.singles.entry(key.clone()).or_insert(Single { seen: None, asked: now });
         single.asked = now;
         if let Some((_, known)) = single.seen.as_ref().filter(|(seen, _)| seen.elapsed() < keep) {
-            return Next::Known(known.clone());
+            return Next::Known(known.as_ref().map(Held::entry));
         }
         if state.is_worth_a_list() { Next::List } else { Next::Single }
     }
@@ -154,7 +152,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
 
     /// The last read of an entry, however old.
     pub(super) fn remembered<T>(&self, key: &K, what: impl FnOnce(&V) -> T) -> Option<T> {
-        self.state().last_seen(key).map(what)
+        self.state().last_seen(key).map(|held| what(&held.entry()))
     }
 
     /// The last read within `keep`, if only figures may have changed since; `None` also if the entry was missing.
@@ -164,10 +162,10 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             return None;
         }
         if state.is_listed(keep) {
-            return state.things.get(key).map(what);
+            return state.things.get(key).map(|held| what(&held.entry()));
         }
         let (seen, thing) = state.singles.get(key)?.seen.as_ref()?;
-        thing.as_ref().filter(|_| seen.elapsed() < keep).map(what)
+        thing.as_ref().filter(|_| seen.elapsed() < keep).map(|held| what(&held.entry()))
     }
 
     /// Whether an entry was last seen to be missing.
@@ -199,9 +197,11 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         self.state().listed.is_some()
     }
 
-    /// An entry of a cached list, by its content.
-    pub(super) fn find(&self, is_it: impl Fn(&V) -> bool) -> Option<K> {
-        self.state().things.iter().find(|(_, thing)| is_it(thing)).map(|(key, _)| key.clone())
+    /// An entry of a cached list that has all of these keys, by its content.
+    pub(super) fn find(&self, keys: impl Into<Keys>, is_it: impl Fn(&V) -> bool) -> Option<K> {
+        let keys = keys.into();
+        let is_it = |held: &Held<V>| held.may_have(keys) && is_it(&held.entry());
+        self.state().things.iter().find(|(_, held)| is_it(held)).map(|(key, _)| key.clone())
     }
 
     /// Sets the number of entries, known before any list.
@@ -248,13 +248,15 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         }
     }
 
-    /// Makes the next question read every entry for which this is true, because our own write affected it; returns the
-    /// known ones. A list in progress may have older data, so it will not count.
-    pub(super) fn outdate_where(&self, is_so: impl Fn(&K, &V) -> bool) -> Vec<K> {
+    /// Makes the next question read every entry that has all of these keys and for which this is true, because our own
+    /// write affected it; returns the known ones. A list in progress may have older data, so it will not count.
+    pub(super) fn outdate_where(&self, keys: impl Into<Keys>, is_so: impl Fn(&V) -> bool) -> Vec<K> {
+        let keys = keys.into();
         let mut state = self.state();
         let singles = state.singles.iter().filter_map(|(key, single)| Some((key, single.seen.as_ref()?.1.as_ref()?)));
         let all = state.things.iter().chain(singles);
-        let found: Vec<K> = all.filter(|(key, thing)| is_so(key, thing)).map(|(key, _)| key.clone()).collect();
+        let is_so = |held: &Held<V>| held.may_have(keys) && is_so(&held.entry());
+        let found: Vec<K> = all.filter(|(_, held)| is_so(held)).map(|(key, _)| key.clone()).collect();
         for key in &found {
             state.outdate(key.clone());
             state.written.insert(key.clone());
@@ -312,9 +314,9 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     }
 
     /// Stores a whole list; returns what its objects don't know. Single reads since the list began stay.
-    pub(super) fn fill(&self, things: Vec<(K, V)>) -> Vec<K> {
+    pub(super) fn fill(&self, things: Vec<(K, Held<V>)>) -> Vec<K> {
         let mut state = self.state();
-        let mut new: HashMap<K, V> = things.into_iter().collect();
+        let mut new: HashMap<K, Held<V>> = things.into_iter().collect();
         state.stale.clear();
         state.old_figures.clear();
         state.is_doubted = false;
@@ -331,7 +333,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
         state.total = new.len();
         let written = std::mem::take(&mut state.written);
         let mut news = std::mem::take(&mut state.unread);
-        let changed = state.not_as_remembered(&new, self.same_settings);
+        let changed = state.not_as_remembered(&new);
         news.extend(changed.into_iter().filter(|key| !written.contains(key)));
         if state.is_worth_a_list() {
             state.listed = Some(Instant::now());
@@ -345,6 +347,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
 
     /// Stores a read of one entry.
     pub(super) fn enter(&self, key: K, thing: Option<&V>) -> Entered {
+        let now = thing.map(Held::of);
         let mut state = self.state();
         state.stale.remove(&key);
         state.old_figures.remove(&key);
@@ -354,18 +357,18 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
             meanwhile.outdated.remove(&key);
         }
         let before = if state.listed.is_some() {
-            Some(match thing.cloned() {
-                Some(thing) => state.things.insert(key, thing),
+            Some(match now.clone() {
+                Some(now) => state.things.insert(key, now),
                 None => state.things.remove(&key),
             })
         } else {
-            let now = Instant::now();
-            let single = state.singles.entry(key).or_insert(Single { seen: None, asked: now });
-            single.seen.replace((now, thing.cloned())).map(|(_, before)| before)
+            let time = Instant::now();
+            let single = state.singles.entry(key).or_insert(Single { seen: None, asked: time });
+            single.seen.replace((time, now.clone())).map(|(_, before)| before)
         };
-        let (is_same, has_same_settings) = match (before, thing) {
+        let (is_same, has_same_settings) = match (before, now) {
             (None, _) | (Some(None), None) => (true, true),
-            (Some(Some(before)), Some(now)) => (before == *now, (self.same_settings)(&before, now)),
+            (Some(Some(before)), Some(now)) => (before.is_same(&now), before.same_settings(&now)),
             (Some(None), Some(_)) | (Some(Some(_)), None) => (false, false),
         };
         Entered { is_same, is_news: was_unread || !(has_same_settings || is_ours) }
@@ -381,7 +384,7 @@ impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Page<K, V> {
     }
 }
 
-impl<K: Clone + Eq + Hash, V> State<K, V> {
+impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
     fn outdate(&mut self, key: K) {
         if let Some(meanwhile) = &mut self.meanwhile {
             meanwhile.outdated.insert(key.clone());
@@ -401,15 +404,15 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     }
 
     /// The last read of an entry, however old; `None` also if it was missing.
-    fn last_seen(&self, key: &K) -> Option<&V> {
+    fn last_seen(&self, key: &K) -> Option<&Held<V>> {
         let single = || self.singles.get(key)?.seen.as_ref()?.1.as_ref();
         self.things.get(key).or_else(single)
     }
 
     /// Cached entries that differ from a whole list, and new entries if a list was cached.
-    fn not_as_remembered(&self, new: &HashMap<K, V>, same_settings: fn(&V, &V) -> bool) -> Vec<K> {
-        let differs = |key: &K, before: Option<&V>| match (before, new.get(key)) {
-            (Some(before), Some(now)) => !same_settings(before, now),
+    fn not_as_remembered(&self, new: &HashMap<K, Held<V>>) -> Vec<K> {
+        let differs = |key: &K, before: Option<&Held<V>>| match (before, new.get(key)) {
+            (Some(before), Some(now)) => !before.same_settings(now),
             (before, now) => before.is_some() || now.is_some(),
         };
         let singles = self.singles.iter().filter_map(|(key, single)| Some((key, single.seen.as_ref()?.1.as_ref())));
@@ -428,7 +431,7 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     }
 
     /// After a list that will not be repeated: keeps only the entries that were asked for.
-    fn keep_only_singles(&mut self, mut things: HashMap<K, V>) {
+    fn keep_only_singles(&mut self, mut things: HashMap<K, Held<V>>) {
         let now = Instant::now();
         self.singles.iter_mut().for_each(|(key, single)| single.seen = Some((now, things.remove(key))));
         self.listed = None;
@@ -439,13 +442,26 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packed::Packable;
 
     const LONG: Duration = Duration::from_hours(1);
 
+    impl Packable for char {
+        fn typical() -> &'static [u8] {
+            b""
+        }
+    }
+
     /// Upper and lower case differ in figures only.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "pages compare things of any size")]
-    fn same(a: &char, b: &char) -> bool {
-        a.eq_ignore_ascii_case(b)
+    impl Entry for char {
+        fn same_settings(&self, other: &Self) -> bool {
+            self.eq_ignore_ascii_case(other)
+        }
+    }
+
+    /// A list.
+    fn list(things: impl IntoIterator<Item = (u32, char)>) -> Vec<(u32, Held<char>)> {
+        things.into_iter().map(|(key, thing)| (key, Held::of(&thing))).collect()
     }
 
     /// As it was.
@@ -454,7 +470,7 @@ mod tests {
     const NEWS: Entered = Entered { is_same: false, is_news: true };
 
     fn asked(times: u32) -> Page<u32, char> {
-        let page = Page::of(20, same);
+        let page = Page::of(20);
         for n in 0..times {
             assert_eq!(page.next(&n, LONG), Next::Single);
             assert!(page.enter(n, Some(&'a')) == SAME, "what is seen first is no change");
@@ -469,10 +485,10 @@ mod tests {
         assert_eq!((few.next(&1, LONG), few.next(&2, LONG)), (Next::Single, Next::Known(Some('a'))));
         let many = asked(8);
         many.count_ours(20);
-        assert!(many.fill((0..20).map(|n| (n, 'a')).collect()).is_empty());
+        assert!(many.fill(list((0..20).map(|n| (n, 'a')))).is_empty());
         many.doubt(&1);
         assert_eq!(many.next(&2, LONG), Next::List);
-        assert_eq!(many.fill((0..20).map(|n| (n, if n == 3 { 'b' } else { 'a' })).collect()), [3]);
+        assert_eq!(many.fill(list((0..20).map(|n| (n, if n == 3 { 'b' } else { 'a' })))), [3]);
         assert_eq!(many.next(&1, LONG), Next::Known(Some('a')));
     }
 
@@ -480,7 +496,7 @@ mod tests {
     fn few_questions_are_asked_one_by_one_and_many_by_a_list() {
         let page = asked(8);
         assert_eq!(page.next(&99, LONG), Next::List);
-        assert_eq!(page.fill(vec![(1, 'a')]).len(), 7, "seen by itself and not in the list");
+        assert_eq!(page.fill(list([(1, 'a')])).len(), 7, "seen by itself and not in the list");
         assert_eq!(page.next(&1, LONG), Next::Known(Some('a')));
         assert_eq!(page.next(&2, LONG), Next::Known(None), "what is not in a whole list does not exist");
         assert_eq!(page.again(LONG), Again::List);
@@ -488,7 +504,7 @@ mod tests {
 
     #[test]
     fn where_many_of_ours_are_known_to_be_the_first_question_lists() {
-        let page: Page<u32, char> = Page::of(20, same);
+        let page: Page<u32, char> = Page::of(20);
         page.count_ours(9);
         assert_eq!(page.next(&1, LONG), Next::List);
     }
@@ -510,7 +526,7 @@ mod tests {
         assert!(!is_missing(1, Duration::ZERO), "what is old counts no more");
         let listed = asked(8);
         listed.count_ours(9);
-        listed.fill(vec![(1, 'a')]);
+        listed.fill(list([(1, 'a')]));
         assert!(listed.is_missing_within(&2, LONG) && !listed.is_missing_within(&1, LONG));
     }
 
@@ -518,8 +534,8 @@ mod tests {
     fn two_lists_show_what_changed_came_and_went() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a'), (2, 'b'), (3, 'c')]);
-        let mut changed = page.fill(vec![(1, 'a'), (2, 'x'), (4, 'd')]);
+        page.fill(list([(1, 'a'), (2, 'b'), (3, 'c')]));
+        let mut changed = page.fill(list([(1, 'a'), (2, 'x'), (4, 'd')]));
         changed.sort_unstable();
         assert_eq!(changed, [2, 3, 4]);
     }
@@ -528,10 +544,10 @@ mod tests {
     fn what_is_seen_after_a_list_is_entered_and_no_change_later() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a')]);
+        page.fill(list([(1, 'a')]));
         assert_eq!((page.enter(1, None), page.enter(2, Some(&'b'))), (NEWS, NEWS));
         assert_eq!(page.next(&1, LONG), Next::Known(None));
-        assert!(page.fill(vec![(2, 'b')]).is_empty());
+        assert!(page.fill(list([(2, 'b')])).is_empty());
     }
 
     #[test]
@@ -554,12 +570,12 @@ mod tests {
         let page = asked(3);
         page.enter(2, None);
         page.count_ours(9);
-        let mut news = page.fill(vec![(0, 'a'), (1, 'b'), (2, 'a'), (7, 'a')]);
+        let mut news = page.fill(list([(0, 'a'), (1, 'b'), (2, 'a'), (7, 'a')]));
         news.sort_unstable();
         assert_eq!(news, [1, 2], "of what nobody asked for nothing was known");
         // A list that is not kept shows it too.
         let page = asked(3);
-        let crowd = (0..1000).map(|n| (n, if n == 1 { 'b' } else { 'a' })).collect();
+        let crowd = list((0..1000).map(|n| (n, if n == 1 { 'b' } else { 'a' })));
         assert_eq!(page.fill(crowd), [1]);
         assert_eq!(page.next(&1, LONG), Next::Known(Some('b')));
     }
@@ -579,17 +595,17 @@ mod tests {
         assert_eq!(page.enter(1, Some(&'c')), NEWS);
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a'), (2, 'a')]);
+        page.fill(list([(1, 'a'), (2, 'a')]));
         page.mark(&1, true);
-        assert_eq!(page.fill(vec![(1, 'b'), (2, 'b')]), [2]);
-        assert_eq!(page.fill(vec![(1, 'c'), (2, 'b')]), [1]);
+        assert_eq!(page.fill(list([(1, 'b'), (2, 'b')])), [2]);
+        assert_eq!(page.fill(list([(1, 'c'), (2, 'b')])), [1]);
     }
 
     #[test]
     fn what_a_failed_write_may_have_changed_is_read_again() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a')]);
+        page.fill(list([(1, 'a')]));
         page.mark(&7, false);
         assert_eq!((page.next(&7, LONG), page.next(&8, LONG)), (Next::Single, Next::Known(None)));
         assert_eq!(page.enter(7, Some(&'b')), NEWS, "its object is triggered");
@@ -607,7 +623,7 @@ mod tests {
         assert_eq!(page.enter(1, Some(&'a')), Entered { is_same: true, is_news: true });
         page.count_ours(9);
         assert_eq!(page.again_unread(), Some(Again::List));
-        assert_eq!(page.fill(vec![(0, 'a'), (1, 'a'), (7, 'a')]), [7]);
+        assert_eq!(page.fill(list([(0, 'a'), (1, 'a'), (7, 'a')])), [7]);
         assert_eq!(page.again_unread(), None);
     }
 
@@ -615,7 +631,7 @@ mod tests {
     fn a_list_of_mostly_others_is_not_repeated() {
         let page = asked(8);
         assert_eq!(page.next(&8, LONG), Next::List);
-        let crowd: Vec<(u32, char)> = (0..1000).map(|n| (n, 'a')).collect();
+        let crowd = list((0..1000).map(|n| (n, 'a')));
         assert!(page.fill(crowd.clone()).is_empty());
         assert_eq!(page.next(&8, LONG), Next::Known(Some('a')), "what it held of ours is remembered");
         assert_eq!(page.next(&77, LONG), Next::Single);
@@ -629,7 +645,7 @@ mod tests {
     fn what_is_out_of_date_is_asked_for_by_itself_and_then_known_again() {
         let page = asked(8);
         page.count_ours(9);
-        page.fill(vec![(1, 'a'), (2, 'b')]);
+        page.fill(list([(1, 'a'), (2, 'b')]));
         page.outdate(&1);
         assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, Next::Known(Some('b'))));
         page.enter(1, Some(&'c'));
@@ -641,7 +657,7 @@ mod tests {
         let few = asked(2);
         let many = asked(8);
         many.count_ours(9);
-        many.fill(vec![(1, 'a'), (2, 'b')]);
+        many.fill(list([(1, 'a'), (2, 'b')]));
         for page in [&few, &many] {
             let valid = |keep| page.valid(&1, keep, |thing| *thing);
             page.outdate_figures(&1);
@@ -655,9 +671,9 @@ mod tests {
         }
         many.begin_list();
         many.outdate_figures(&2);
-        many.fill(vec![(2, 'b')]);
+        many.fill(list([(2, 'b')]));
         assert_eq!(many.next(&2, LONG), Next::Single, "the list may be older");
-        many.fill(vec![(2, 'b')]);
+        many.fill(list([(2, 'b')]));
         assert_eq!(many.next(&2, LONG), Next::Known(Some('b')));
     }
 
@@ -669,30 +685,30 @@ mod tests {
         page.enter(1, Some(&'z'));
         page.enter(2, None);
         page.outdate(&3);
-        page.fill((0..5).map(|n| (n, 'a')).collect());
+        page.fill(list((0..5).map(|n| (n, 'a'))));
         let known = |n| page.next(&n, LONG);
         assert_eq!(known(3), Next::Single);
         assert_eq!((known(0), known(1), known(2)), (Next::Known(Some('a')), Next::Known(Some('z')), Next::Known(None)));
-        assert!(page.fill(vec![(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')]).is_empty());
+        assert!(page.fill(list([(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')])).is_empty());
     }
 
     #[test]
     fn all_that_a_write_touched_is_asked_for_by_itself() {
         let page = asked(2);
         page.enter(1, Some(&'b'));
-        assert_eq!(page.outdate_where(|_, thing| *thing == 'a'), [0]);
+        assert_eq!(page.outdate_where(Keys::default(), |thing| *thing == 'a'), [0]);
         assert_eq!((page.next(&0, LONG), page.next(&1, LONG)), (Next::Single, Next::Known(Some('b'))));
         let page = asked(8);
         page.count_ours(9);
         page.begin_list();
-        page.outdate_where(|_, thing| *thing == 'b');
-        page.fill((0..20).map(|n| (n, 'b')).collect());
+        page.outdate_where(Keys::default(), |thing| *thing == 'b');
+        page.fill(list((0..20).map(|n| (n, 'b'))));
         assert_eq!(page.next(&9, LONG), Next::List, "the list may be older than the write");
     }
 
     #[test]
     fn what_has_no_list_is_asked_for_one_by_one_however_many() {
-        let page: Page<u32, char> = Page::without_list(same);
+        let page: Page<u32, char> = Page::without_list();
         assert!((0..100).all(|n| page.next(&n, LONG) == Next::Single));
     }
 
@@ -700,7 +716,7 @@ mod tests {
     fn a_list_is_given_up_when_few_of_ours_are_left() {
         let page = asked(8);
         page.count_ours(50);
-        page.fill(vec![(1, 'a')]);
+        page.fill(list([(1, 'a')]));
         page.count_ours(3);
         assert_eq!(page.again(LONG), Again::Singles(Vec::new()));
         assert_eq!(page.next(&1, LONG), Next::Single);

@@ -5,8 +5,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::held::{Entry, Held};
 use super::page::{Again, Page};
-use super::{Inventory, all};
+use super::{Inventory, all, held};
 use crate::mail::{Address, Catch, DomainName};
 use crate::mailcow::{Client, Error};
 
@@ -96,7 +97,7 @@ impl Inventory {
         let publish = |names: Vec<DomainName>| self.publish(Moved::domains(&names));
         let single = async |name: DomainName| self.client.domain(&name).await;
         let poll = Poll { page: &self.domains, extent, forget: self.forget };
-        lists.go_on(poll.run(async || self.client.domains().await, single, &publish).await)?;
+        lists.go_on(poll.run(async || Ok(held(self.client.domains().await?)), single, &publish).await)?;
         let single = async |name: DomainName| self.client.dkim(&name).await;
         let poll = Poll { page: &self.dkim, extent, forget: self.forget };
         poll.run(async || Ok(Vec::new()), single, &publish).await
@@ -156,12 +157,12 @@ struct Poll<'a, K, V> {
     forget: Duration,
 }
 
-impl<K: Clone + Eq + Hash, V: Clone + PartialEq> Poll<'_, K, V> {
+impl<K: Clone + Eq + Hash, V: Entry> Poll<'_, K, V> {
     /// Asks again and publishes what is not as it was, also when it could not go on to the end. What can't be read is
     /// left out, and counts as changed, so that its objects report it: it must not keep the rest from being asked for.
     async fn run(
         &self,
-        list: impl AsyncFn() -> Result<Vec<(K, V)>, Error>,
+        list: impl AsyncFn() -> Result<Vec<(K, Held<V>)>, Error>,
         single: impl AsyncFn(K) -> Result<Option<V>, Error>,
         publish: &impl Fn(Vec<K>),
     ) -> Result<(), Error> {

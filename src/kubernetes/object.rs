@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::crd::{
     EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, FINALIZER, PAUSED, RECONCILE_REQUESTED_AT,
 };
-use crate::kubernetes::store::{Packed, Stored};
+use crate::kubernetes::store::Stored;
+use crate::packed::Packed;
 use crate::status::{Conditioned, ReconcileRequest};
 
 /// An object of ours: one of the four kinds.

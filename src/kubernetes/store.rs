@@ -2,17 +2,15 @@
 //! are packed, and searches go through an index.
 
 use std::collections::{BTreeSet, HashMap};
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use slab::Slab;
 
+use crate::packed::{Packable, Packed};
 use crate::shrink::shrink;
 
 /// Objects that a store can hold.
@@ -76,43 +74,14 @@ impl FromIterator<IndexKey> for IndexKeys {
     }
 }
 
-/// Objects that can be packed.
-pub(crate) trait Packable: Serialize + DeserializeOwned + PartialEq {
-    /// A typical object as JSON, always the same. What an object has in common with it takes hardly any memory.
-    fn typical() -> &'static [u8];
-}
-
-/// A packed object: its compressed JSON.
-pub(crate) struct Packed<K>(Arc<[u8]>, PhantomData<fn() -> K>);
-
-impl<K> Clone for Packed<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), PhantomData)
-    }
-}
-
 impl<K: Packable + 'static> Entry<K> for Packed<K> {
     fn from_object(object: K) -> Self {
-        let json = readable(serde_json::to_vec(&object));
-        let bytes = lz4_flex::block::compress_prepend_size_with_dict(&json, K::typical());
-        let packed = Self(bytes.into(), PhantomData);
-        debug_assert!(
-            *packed.object() == object,
-            "an object is not what was packed: {}",
-            String::from_utf8_lossy(&json)
-        );
-        packed
+        Self::pack(&object)
     }
 
     fn object(&self) -> Arc<K> {
-        let json = lz4_flex::block::decompress_size_prepended_with_dict(&self.0, K::typical());
-        Arc::new(readable(serde_json::from_slice(&readable(json))))
+        Arc::new(self.unpack())
     }
-}
-
-/// What the operator itself wrote to memory.
-fn readable<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| unreachable!("an object in memory can't be read: {error}"))
 }
 
 /// The objects of a kind, by namespace and name. Clones share it.

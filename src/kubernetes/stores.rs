@@ -133,17 +133,6 @@ impl<K: Stored> Watched<K> {
     }
 }
 
-#[cfg(test)]
-impl<K: Stored> Watched<K> {
-    /// A store with these objects, and nothing that fills it further.
-    pub(crate) fn of(objects: impl IntoIterator<Item = K>) -> Self {
-        let (store, mut writer) = store();
-        objects.into_iter().for_each(|object| drop(writer.apply(watcher::Event::Apply(object))));
-        let (listed, published) = (watch::channel(true).1, watch::channel(true).1);
-        Self { store, changes: Publisher::default(), listed, published }
-    }
-}
-
 /// The four kinds, and namespaces.
 #[derive(Clone)]
 pub(crate) struct Stores {
@@ -316,6 +305,17 @@ fn slim<K: Object>(object: &mut K, interner: &mut Interner) {
     meta.annotations = Some(ours).filter(|ours| !ours.is_empty());
     if let Some(status) = object.status_mut() {
         interner.intern(status.conditions_mut());
+    }
+}
+
+#[cfg(test)]
+impl<K: Stored> Watched<K> {
+    /// A store with these objects, and nothing that fills it further.
+    pub(crate) fn of(objects: impl IntoIterator<Item = K>) -> Self {
+        let (store, mut writer) = store();
+        objects.into_iter().for_each(|object| drop(writer.apply(watcher::Event::Apply(object))));
+        let (listed, published) = (watch::channel(true).1, watch::channel(true).1);
+        Self { store, changes: Publisher::default(), listed, published }
     }
 }
 

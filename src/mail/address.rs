@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a text is not a domain name or address; the message has the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
@@ -15,7 +17,8 @@ pub enum InvalidAddress {
 }
 
 /// A domain name as a lower-case A-label without the last dot (RFC 5890). Clones share the text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct DomainName(Arc<str>);
 
 impl DomainName {
@@ -55,7 +58,8 @@ impl fmt::Display for DomainName {
 ///
 /// Local parts are what Mailcow takes (recordings `04_mailbox/add_localpart_*`): no quoting, ASCII only. Clones share
 /// the text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Address {
     local: Arc<str>,
     domain: DomainName,
@@ -117,7 +121,8 @@ impl fmt::Display for Address {
 }
 
 /// What an alias catches: one address, or all that nothing else in the domain takes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Catch {
     /// One address.
     One(Address),
@@ -162,6 +167,48 @@ impl fmt::Display for Catch {
             Self::One(address) => address.fmt(f),
             Self::All(domain) => write!(f, "@{domain}"),
         }
+    }
+}
+
+impl From<DomainName> for String {
+    fn from(name: DomainName) -> Self {
+        name.to_string()
+    }
+}
+
+impl TryFrom<String> for DomainName {
+    type Error = InvalidAddress;
+
+    fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = InvalidAddress;
+
+    fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Catch> for String {
+    fn from(catch: Catch) -> Self {
+        catch.to_string()
+    }
+}
+
+impl TryFrom<String> for Catch {
+    type Error = InvalidAddress;
+
+    fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        Self::parse(&text)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Domains: desired and observed.
 
+use serde::{Deserialize, Serialize};
+
 use super::{DomainName, Mark, Quota, RateLimit, Tags};
 
 /// The desired domain; `None`: not managed.
@@ -28,7 +30,7 @@ pub struct Domain {
 }
 
 /// A domain on Mailcow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainHave {
     /// Its name.
     pub name: DomainName,
@@ -75,7 +77,7 @@ impl DomainHave {
 }
 
 /// Limits of a domain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits<N, Q> {
     /// Number of mailboxes.
     pub mailboxes: N,
@@ -91,7 +93,7 @@ pub struct Limits<N, Q> {
 
 /// How a domain's mail is relayed. Each switch turns those before it on, and turning it off leaves them on (recording
 /// `02_domain`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relay<B, N> {
     /// Whether this server relays all of its mail.
     pub backup_mx: B,
@@ -115,7 +117,7 @@ pub struct Dkim {
 }
 
 /// The public half of a DKIM key that Mailcow has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DkimKey {
     /// The selector.
     pub selector: String,

@@ -1,12 +1,14 @@
 //! Mailboxes: desired and observed, without passwords.
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::BTreeSet;
 
 use super::{Address, Mark, Quota, RateLimit, Tags};
 use crate::crd::Protocol;
 
 /// State of a mailbox (Mailcow's `active` 0, 1 and 2; recording `04_mailbox/edit_active_2`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// No mail, no login: 0.
     Inactive,
@@ -17,7 +19,7 @@ pub enum Access {
 }
 
 /// Who checks a mailbox's password (Mailcow's `authsource`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Login {
     /// Mailcow, with its own password.
     #[default]
@@ -57,7 +59,7 @@ pub struct Mailbox {
 }
 
 /// A mailbox on Mailcow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailboxHave {
     /// Its address.
     pub address: Address,
@@ -95,7 +97,7 @@ pub struct MailboxHave {
 }
 
 /// Whether mail must be encrypted in transit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls<B> {
     /// Incoming mail.
     pub incoming: B,

@@ -56,6 +56,11 @@ impl Mark {
         (parts.next().is_none() && !self.owner.contains('~')).then_some(found)
     }
 
+    /// The owner, which marks of successors with the same name share.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// Whether both marks have the same owner.
     pub fn same_owner(&self, other: &Self) -> bool {
         self.owner == other.owner

@@ -1,5 +1,7 @@
 //! Quotas: bytes inside, whole MiB for Mailcow, Kubernetes quantities for users.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 const KI: u64 = 1 << 10;
@@ -13,7 +15,7 @@ const TI: u64 = 1 << 40;
 pub struct InvalidQuota(pub String);
 
 /// An amount of mail in bytes; as a limit, 0 means unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Quota(u64);
 
 impl Quota {

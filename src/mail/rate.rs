@@ -1,9 +1,11 @@
 //! Rate limits.
 
+use serde::{Deserialize, Serialize};
+
 use crate::crd::Per;
 
 /// How many messages may be sent in a period; 0 messages: no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RateLimit {
     /// No limit of its own.
     Unlimited,

@@ -15,34 +15,36 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::figures::{ApiWrites, one_look, print_routes, row, row_of_time, secret_reads, settled};
-use crate::world::{Email, World, says};
+use crate::figures::{
+    ApiWrites, cpu_of_api_server, one_look, print_routes, row, row_of_time, secret_reads, settled, settled_once,
+};
+use crate::world::{Email, LIMIT, World, says};
 
 /// Of an operator that goes over nothing by itself while a benchmark lasts.
-const OPTIONS: [&str; 4] = ["--resync", "2h", "--dns-mode", "recursive"];
+pub(crate) const OPTIONS: [&str; 4] = ["--resync", "2h", "--dns-mode", "recursive"];
 /// Of one that does not look at Mailcow by itself either.
-const NO_LOOK: [&str; 2] = ["--poll-interval", "1h"];
+pub(crate) const NO_LOOK: [&str; 2] = ["--poll-interval", "1h"];
 
 /// How many of what.
 #[derive(Clone, Copy)]
-struct Size {
-    domains: usize,
-    mailboxes: usize,
-    aliases: usize,
+pub(crate) struct Size {
+    pub(crate) domains: usize,
+    pub(crate) mailboxes: usize,
+    pub(crate) aliases: usize,
 }
 
 impl Size {
     /// The passes that go over everything once.
-    fn passes(self) -> [(&'static str, usize); 4] {
+    pub(crate) fn passes(self) -> [(&'static str, usize); 4] {
         let Self { domains, mailboxes, aliases } = self;
         [("EmailDomain", domains), ("EmailMailbox", mailboxes), ("Script", mailboxes), ("EmailAlias", aliases)]
     }
 
-    fn domain(self, n: usize) -> String {
+    pub(crate) fn domain(self, n: usize) -> String {
         format!("d{}", n % self.domains)
     }
 
-    fn yaml_of_domain(self, n: usize) -> String {
+    pub(crate) fn yaml_of_domain(self, n: usize) -> String {
         let (mailboxes, aliases) = (self.mailboxes, self.aliases);
         format!(
             "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailDomain\nmetadata: {{name: d{n}}}\nspec: {{domain: d{n}.example, limits: {{mailboxes: {mailboxes}, aliases: {}, mailboxQuota: 1Gi, totalQuota: {mailboxes}Gi}}}}",
@@ -50,14 +52,14 @@ impl Size {
         )
     }
 
-    fn yaml_of_mailbox(self, n: usize) -> String {
+    pub(crate) fn yaml_of_mailbox(self, n: usize) -> String {
         let domain = self.domain(n);
         format!(
             "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailMailbox\nmetadata: {{name: m{n}}}\nspec: {{localPart: m{n}, domainRef: {{name: {domain}}}, displayName: Number {n}}}"
         )
     }
 
-    fn yaml_of_alias(self, n: usize) -> String {
+    pub(crate) fn yaml_of_alias(self, n: usize) -> String {
         let domain = self.domain(n);
         format!(
             "apiVersion: email.askrobots.com/v1alpha1\nkind: EmailAlias\nmetadata: {{name: a{n}}}\nspec: {{localPart: a{n}, domainRef: {{name: {domain}}}, gotoMailboxRefs: [{{name: m{n}}}]}}"
@@ -65,7 +67,7 @@ impl Size {
     }
 }
 
-async fn create<K: Email + Serialize>(world: &World, count: usize, yaml: impl Fn(usize) -> String) {
+pub(crate) async fn create<K: Email + Serialize>(world: &World, count: usize, yaml: impl Fn(usize) -> String) {
     let api = world.api::<K>();
     let objects: Vec<K> = (0..count).map(|n| serde_yaml::from_str(&yaml(n)).unwrap()).collect();
     let (api, none) = (&api, PostParams::default());
@@ -107,7 +109,7 @@ async fn everything(world: &World, size: Size) {
 }
 
 /// The cheapest complete look that a bare client can take: one list of the domains, and for each its key and two lists.
-async fn bare_look(world: &mut World, size: Size) -> usize {
+pub(crate) async fn bare_look(world: &mut World, size: Size) -> usize {
     world.operator = None;
     let client = bare(world);
     world.mailcow.clear_log();
@@ -149,17 +151,19 @@ async fn create_everything(size: Size, what: &str, binary: Option<PathBuf>) -> W
     world.binary = binary.unwrap_or(world.binary);
     world.connect().await;
     world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
-    let before = ApiWrites::now(&world).await;
+    let (before, cpu) = (ApiWrites::now(&world).await, cpu_of_api_server(&world).await);
     let started = Instant::now();
     everything(&world, size).await;
     all_ready(&mut world, size).await;
     row(&world, what, started.elapsed());
+    let cpu = cpu_of_api_server(&world).await.saturating_sub(cpu);
+    row_of_time(&format!("{what}: processor time of the API server"), cpu);
     print_routes(&world);
     before.print_since(&world).await;
     world
 }
 
-async fn start_and_poll(size: Size) {
+async fn start_and_poll(size: Size) -> World {
     let mut world = created(size).await;
     let of = format!("{}+{}+{}", size.domains, size.mailboxes, size.aliases);
     let asked = [restart(&mut world, size, &of).await, look(&mut world, size, &of).await];
@@ -167,10 +171,11 @@ async fn start_and_poll(size: Size) {
     for reads in asked {
         assert!(reads * 10 <= bare * 12, "{reads} reads where a bare client needs {bare}");
     }
+    world
 }
 
 /// A restart with everything in sync; gives how much was read of Mailcow.
-async fn restart(world: &mut World, size: Size, of: &str) -> usize {
+pub(crate) async fn restart(world: &mut World, size: Size, of: &str) -> usize {
     world.operator = None;
     world.mailcow.clear_log();
     let before = secret_reads(world).await;
@@ -178,14 +183,63 @@ async fn restart(world: &mut World, size: Size, of: &str) -> usize {
     let took = settled(world, &size.passes()).await;
     let read = secret_reads(world).await - before;
     row(world, &format!("{of}: a restart, nothing to do, {read} Secrets read"), took);
+    row_of_time(&format!("{of}: the API server lists the same objects"), listed(world).await);
     print_routes(world);
     assert!(read < 0.2 * f64::from(u32::try_from(size.mailboxes).unwrap()), "{read} reads of unchanged Secrets");
     assert_eq!(world.mailcow.writes(), 0);
     world.mailcow.reads()
 }
 
+/// How long the API server needs to list everything, as for `kubectl get --raw`.
+async fn listed(world: &World) -> Duration {
+    let started = Instant::now();
+    for kind in ["emaildomains", "emailmailboxes", "emailaliases"] {
+        let path = format!("/apis/email.askrobots.com/v1alpha1/namespaces/{}/{kind}", world.namespace);
+        let question = axum::http::Request::get(path).body(Vec::new()).unwrap();
+        drop(world.kube.request_text(question).await.unwrap());
+    }
+    started.elapsed()
+}
+
+/// How long new aliases take until they are Ready: while nothing else is done, and while everything is gone over again
+/// and again.
+pub(crate) async fn new_ones(world: &mut World, size: Size, of: &str) {
+    world.operator = None;
+    world.start_operator(&[&OPTIONS[..], &NO_LOOK].concat());
+    settled(world, &size.passes()).await;
+    let [middle, slow] = latencies(world, size, "idle").await;
+    row_of_time(&format!("{of}: a new alias is Ready, idle, median"), middle);
+    row_of_time(&format!("{of}: the same, 99 of 100"), slow);
+    world.operator = None;
+    world.start_operator(&["--resync", "1m", "--dns-mode", "recursive", "--poll-interval", "1h"]);
+    settled_once(world, &size.passes()).await;
+    let [middle, slow] = latencies(world, size, "busy").await;
+    row_of_time(&format!("{of}: a new alias is Ready during a resync each minute, median"), middle);
+    row_of_time(&format!("{of}: the same, 99 of 100"), slow);
+}
+
+/// The median and the 99th percentile of a hundred new aliases, one after the other.
+async fn latencies(world: &World, size: Size, name: &str) -> [Duration; 2] {
+    let api = world.api::<EmailAlias>();
+    let mut all = Vec::new();
+    for n in 0..100 {
+        let name = format!("{name}-{n}");
+        let yaml = size.yaml_of_alias(n).replace(&format!("{{name: a{n}}}"), &format!("{{name: {name}}}"));
+        let yaml = yaml.replace(&format!("localPart: a{n},"), &format!("localPart: {name},"));
+        let started = Instant::now();
+        api.create(&PostParams::default(), &serde_yaml::from_str(&yaml).unwrap()).await.unwrap();
+        while !says(&api.get(&name).await.unwrap(), "Ready", "True") {
+            assert!(started.elapsed() < LIMIT, "{name}: {}", world.logs());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        all.push(started.elapsed());
+    }
+    all.sort_unstable();
+    [all[all.len() / 2], all[all.len() - 2]]
+}
+
 /// A look at Mailcow with everything in sync; gives how much was read of it.
-async fn look(world: &mut World, size: Size, of: &str) -> usize {
+pub(crate) async fn look(world: &mut World, size: Size, of: &str) -> usize {
     world.operator = None;
     world.start_operator(&[&OPTIONS[..], &["--poll-interval", "15s"]].concat());
     settled(world, &size.passes()).await;
@@ -198,7 +252,7 @@ async fn look(world: &mut World, size: Size, of: &str) -> usize {
 #[tokio::test]
 #[ignore = "a measurement, not a test"]
 async fn bench_five_thousand_of_each_in_fifty_domains() {
-    start_and_poll(Size { domains: 50, mailboxes: 5000, aliases: 5000 }).await;
+    drop(start_and_poll(Size { domains: 50, mailboxes: 5000, aliases: 5000 }).await);
 }
 
 #[tokio::test]
@@ -210,7 +264,9 @@ async fn bench_one_domain_and_five_thousand_mailboxes() {
 #[tokio::test]
 #[ignore = "a measurement, not a test"]
 async fn bench_ten_thousand_of_each() {
-    start_and_poll(Size { domains: 100, mailboxes: 10_000, aliases: 10_000 }).await;
+    let size = Size { domains: 100, mailboxes: 10_000, aliases: 10_000 };
+    let mut world = start_and_poll(size).await;
+    new_ones(&mut world, size, "100+10000+10000").await;
 }
 
 #[tokio::test]

@@ -47,6 +47,21 @@ impl Samples {
     }
 }
 
+/// Waits until the operator has gone over at least so many objects of each kind.
+pub(crate) async fn settled_once(world: &World, wanted: &[(&str, usize)]) {
+    let done = wait_until(Duration::from_mins(10), "a pass over everything", async || {
+        let samples = Samples::of_operator(world).await;
+        let passes = |kind: &str| samples.sum("mailcow_operator_reconciles_total", &format!("kind=\"{kind}\""));
+        if wanted.iter().all(|(kind, count)| passes(kind) >= as_f64(*count)) { Ok(()) } else { Err("not yet") }
+    });
+    done.await.unwrap();
+}
+
+/// Processor time of the API server since its start.
+pub(crate) async fn cpu_of_api_server(world: &World) -> Duration {
+    Duration::from_secs_f64(Samples::of_api_server(world).await.sum("process_cpu_seconds_total", ""))
+}
+
 /// Waits until the operator has gone over at least so many objects of each kind, has nothing in hand and does not begin
 /// anything more. Gives the time up to its last pass.
 pub(crate) async fn settled(world: &World, wanted: &[(&str, usize)]) -> Duration {

@@ -23,6 +23,7 @@ mod guests;
 mod instances;
 mod judges;
 mod killed;
+mod large;
 mod leader;
 mod lists;
 mod loops;

@@ -235,8 +235,8 @@ async fn read(client: &Arc<Client>, asked: &BTreeSet<DomainName>, show: &Show) -
         for (number, (name, _)) in server.domains.iter().enumerate() {
             show.progress(&format!("reading {} of {} domains: {name}", number + 1, server.domains.len()));
             inventory.domain(name, Age::Recent).await.map_err(failed)?;
-            server.mailboxes.insert(name.clone(), inventory.all_mailboxes(name).await.map_err(failed)?);
-            server.aliases.insert(name.clone(), inventory.all_aliases(name).await.map_err(failed)?);
+            server.mailboxes.insert(name.clone(), inventory.all_mailboxes(name).await.map_err(failed)?.collect());
+            server.aliases.insert(name.clone(), inventory.all_aliases(name).await.map_err(failed)?.collect());
         }
     }
     show.progress("reading filters and what has no kind");

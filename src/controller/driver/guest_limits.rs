@@ -124,7 +124,7 @@ pub(crate) async fn mailbox(
     tenancy::mailbox_limit(limits, wants, has, &others)?;
     if has.is_none_or(|has| wants > has || wants == Quota::UNLIMITED) {
         let all = server.all_mailboxes(want.address.domain()).await?;
-        let left = all.iter().filter(|(address, have)| {
+        let left = all.filter(|(address, have)| {
             !counted.contains(address) && have.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark))
         });
         others.extend(left.map(|(_, have)| Other { has: Some(have.quota), wants: have.quota, is_earlier: false }));
@@ -160,7 +160,7 @@ pub(crate) async fn alias(
     }
     tenancy::alias_limit(limits, &others)?;
     let all = server.all_aliases(want.catch.domain()).await?;
-    let left = all.iter().filter(|(catch, have)| {
+    let left = all.filter(|(catch, have)| {
         !counted.contains(catch) && have.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark))
     });
     others.extend(left.map(|_| Other { has: Some(Quota::default()), wants: Quota::default(), is_earlier: false }));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::crd::{EmailAlias, EmailMailbox};
-use crate::kubernetes::store::Packable;
+use crate::packed::Packable;
 
 /// A mailbox in sync.
 const MAILBOX: &str = r#"apiVersion: email.askrobots.com/v1alpha1

@@ -68,7 +68,7 @@ pub enum DriftPolicy {
 }
 
 /// A protocol to access a mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
     /// Read mail on the server.
     #[serde(rename = "IMAP")]
@@ -139,7 +139,7 @@ pub struct Ref {
 }
 
 /// The period of a rate limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Per {
     /// One second.
     Second,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use secrecy::SecretString;
 
-use super::held::{Key, Keys};
+use super::held::Key;
 use super::refresh::{Moved, texts};
 use super::{Inventory, all, known_page};
 use crate::mail::{Address, Alias, DomainName, Mailbox};
@@ -148,10 +148,10 @@ impl Inventory {
     /// A deleted domain takes its aliases along (recording `02_domain/delete_with_only_aliases`).
     fn outdate_deleted_domain(&self, name: &DomainName, moved: &mut Moved) {
         if let Some(page) = known_page(&self.aliases, name) {
-            moved.aliases.extend(texts(&page.outdate_where(Keys::default(), |_| true)));
+            moved.aliases.extend(texts(&page.outdate_all()));
         }
         if let Some(page) = known_page(&self.mailboxes, name) {
-            moved.mailboxes.extend(texts(&page.outdate_where(Keys::default(), |_| true)));
+            moved.mailboxes.extend(texts(&page.outdate_all()));
         }
         self.domains.outdate(name);
     }

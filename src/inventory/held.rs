@@ -12,8 +12,8 @@ use crate::packed::{Packable, Packed};
 
 /// An entry on Mailcow.
 pub(super) trait Entry: Packable + Clone {
-    /// Whether two differ only in figures, such as the amount of mail.
-    fn same_settings(&self, other: &Self) -> bool;
+    /// A hash of all but its figures, such as the amount of mail.
+    fn settings(&self) -> u64;
 
     /// The keys by which it is searched.
     fn keys(&self) -> Keys {
@@ -35,7 +35,7 @@ pub(super) enum Key<'a> {
 }
 
 /// Keys of an entry: two bits of 64 for each (a Bloom filter).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Keys(u64);
 
 impl From<Key<'_>> for Keys {
@@ -52,16 +52,17 @@ impl<'a> FromIterator<Key<'a>> for Keys {
 }
 
 /// A held entry: packed, with its keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Held<V> {
     keys: Keys,
+    settings: u64,
     packed: Packed<V>,
 }
 
 impl<V: Entry> Held<V> {
     /// Holds an entry.
     pub(super) fn of(entry: &V) -> Self {
-        Self { keys: entry.keys(), packed: Packed::pack(entry) }
+        Self { keys: entry.keys(), settings: entry.settings(), packed: Packed::pack(entry) }
     }
 
     /// The entry.
@@ -74,14 +75,9 @@ impl<V: Entry> Held<V> {
         self.keys.0 & keys.0 == keys.0
     }
 
-    /// Whether both are the same.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.packed == other.packed
-    }
-
     /// Whether both differ only in figures.
     pub(super) fn same_settings(&self, other: &Self) -> bool {
-        self.is_same(other) || self.entry().same_settings(&other.entry())
+        self.settings == other.settings
     }
 }
 
@@ -91,8 +87,8 @@ fn base(address: &Address) -> Option<Key<'_>> {
 }
 
 impl Entry for MailboxHave {
-    fn same_settings(&self, other: &Self) -> bool {
-        Self::same_settings(self, other)
+    fn settings(&self) -> u64 {
+        hashed(&Self { used: Quota::default(), messages: 0, last_logins: [0; 3], ..self.clone() })
     }
 
     fn keys(&self) -> Keys {
@@ -103,8 +99,8 @@ impl Entry for MailboxHave {
 }
 
 impl Entry for AliasHave {
-    fn same_settings(&self, other: &Self) -> bool {
-        self == other
+    fn settings(&self) -> u64 {
+        hashed(self)
     }
 
     fn keys(&self) -> Keys {
@@ -117,14 +113,15 @@ impl Entry for AliasHave {
 }
 
 impl Entry for DomainHave {
-    fn same_settings(&self, other: &Self) -> bool {
-        Self::same_settings(self, other)
+    fn settings(&self) -> u64 {
+        let none = Quota::default();
+        hashed(&Self { mailboxes: 0, aliases: 0, quota_left: none, used: none, messages: 0, ..self.clone() })
     }
 }
 
 impl Entry for DkimKey {
-    fn same_settings(&self, other: &Self) -> bool {
-        self == other
+    fn settings(&self) -> u64 {
+        hashed(self)
     }
 }
 
@@ -296,6 +293,6 @@ mod tests {
         let more = MailboxHave { messages: 7, ..one.clone() };
         let other = MailboxHave { name: "B".to_owned(), ..one.clone() };
         let [one, more, other] = [&one, &more, &other].map(Held::of);
-        assert!(one.is_same(&one) && !one.is_same(&more) && one.same_settings(&more) && !one.same_settings(&other));
+        assert!(one != more && one.same_settings(&more) && !one.same_settings(&other));
     }
 }

@@ -45,13 +45,13 @@ impl Listings {
         expected: u32,
     ) -> Result<Vec<(Address, Held<MailboxHave>)>, Error> {
         if expected < MANY || !has_pages(client).await? {
-            return Ok(held(client.mailboxes(domain, expected).await?));
+            return Ok(held(client.mailboxes(domain, expected).await?).await);
         }
         let mut listing = self.take(domain);
         loop {
             match client.mailbox_page(domain, listing.next).await {
                 Ok(page) => {
-                    listing.found.extend(held(page.mailboxes));
+                    listing.found.extend(held(page.mailboxes).await);
                     match page.next {
                         Some(next) => listing.next = next,
                         None => return Ok(listing.found),

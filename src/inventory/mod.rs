@@ -136,14 +136,15 @@ impl Inventory {
 
     async fn domain_alone(&self, name: &DomainName, age: Age) -> Result<Option<DomainHave>, Error> {
         let question = Question { page: &self.domains, key: name, age, moved: Moved::domains };
-        let (found, _) =
-            self.thing(&question, async || Ok(held(self.client.domains().await?)), || self.client.domain(name)).await?;
+        let (found, _) = self
+            .thing(&question, async || Ok(held(self.client.domains().await?).await), || self.client.domain(name))
+            .await?;
         Ok(found)
     }
 
     /// Whether a domain was last seen to exist; sends nothing.
     pub fn knows_domain(&self, name: &DomainName) -> bool {
-        self.domains.remembered(name, |_| ()).is_some()
+        self.domains.is_known(name)
     }
 
     /// Whether a domain was last seen to be missing; sends nothing.
@@ -278,12 +279,12 @@ impl Inventory {
             Some(_) => self.aliases_of(domain).await?,
             None => Vec::new(),
         };
-        Ok(found.into_iter().map(|(catch, held)| (catch, held.entry())))
+        Ok(found.into_iter())
     }
 
-    async fn aliases_of(&self, domain: &DomainName) -> Result<Vec<(Catch, Held<AliasHave>)>, Error> {
+    async fn aliases_of(&self, domain: &DomainName) -> Result<Vec<(Catch, AliasHave)>, Error> {
         let expected = self.domains.remembered(domain, |have| have.aliases).unwrap_or_default();
-        Ok(held(self.client.aliases(domain, expected).await?))
+        self.client.aliases(domain, expected).await
     }
 
     /// An alias; `None` when it does not exist.
@@ -294,7 +295,7 @@ impl Inventory {
         let page = self.alias_page(catch.domain());
         let before = page.remembered(catch, AliasHave::clone);
         let question = Question { page: &page, key: catch, age, moved: Moved::aliases };
-        let list = || self.aliases_of(catch.domain());
+        let list = async || Ok(held(self.aliases_of(catch.domain()).await?).await);
         let single = || self.client.alias(catch, before.as_ref().map(|have| have.id));
         let (have, is_same) = self.thing(&question, list, single).await?;
         // A new alias changes no senders.
@@ -345,9 +346,10 @@ impl Inventory {
                 page.unread(key);
             }
         };
-        if age == Age::Recent && page.next(key, keep) == Next::List {
+        let is_list = || matches!(page.next(key, keep), Next::List);
+        if age == Age::Recent && is_list() {
             let _right = page.right_to_list().await;
-            if page.next(key, keep) == Next::List {
+            if is_list() {
                 page.begin_list();
                 self.publish(moved(&page.fill(list().await.inspect_err(note)?)));
             }
@@ -370,7 +372,7 @@ impl Inventory {
         if age == Age::Recent
             && let Next::Known(known) = page.next(key, self.interval * 2)
         {
-            return Ok((known, true));
+            return Ok((known.as_ref().map(Held::entry), true));
         }
         let have = single().await.inspect_err(|error| {
             if error.is_transient() {
@@ -395,9 +397,16 @@ impl Inventory {
     }
 }
 
-/// A list, held.
-fn held<K, V: Entry>(list: Vec<(K, V)>) -> Vec<(K, Held<V>)> {
-    list.into_iter().map(|(key, entry)| (key, Held::of(&entry))).collect()
+/// A list, held. Others go on meanwhile: a long one takes a second.
+async fn held<K, V: Entry>(list: Vec<(K, V)>) -> Vec<(K, Held<V>)> {
+    let mut held = Vec::with_capacity(list.len());
+    for (key, entry) in list {
+        held.push((key, Held::of(&entry)));
+        if held.len() % 256 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    held
 }
 
 /// A question for one entry.

@@ -12,10 +12,10 @@ use crate::shrink::shrink;
 const SINGLES: usize = 8;
 
 /// How to answer a question.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Next<V> {
     /// From the cache: this is the answer.
-    Known(Option<V>),
+    Known(Option<Held<V>>),
     /// Read this entry.
     Single,
     /// List all.
@@ -132,14 +132,14 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
             return Next::Single;
         }
         if state.is_listed(keep) {
-            return Next::Known(state.things.get(key).map(Held::entry));
+            return Next::Known(state.things.get(key).cloned());
         }
         state.unlist();
         let now = Instant::now();
         let single = state.singles.entry(key.clone()).or_insert(Single { seen: None, asked: now });
         single.asked = now;
         if let Some((_, known)) = single.seen.as_ref().filter(|(seen, _)| seen.elapsed() < keep) {
-            return Next::Known(known.as_ref().map(Held::entry));
+            return Next::Known(known.clone());
         }
         if state.is_worth_a_list() { Next::List } else { Next::Single }
     }
@@ -152,20 +152,29 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
 
     /// The last read of an entry, however old.
     pub(super) fn remembered<T>(&self, key: &K, what: impl FnOnce(&V) -> T) -> Option<T> {
-        self.state().last_seen(key).map(|held| what(&held.entry()))
+        let seen = self.state().last_seen(key).cloned();
+        seen.map(|held| what(&held.entry()))
     }
 
     /// The last read within `keep`, if only figures may have changed since; `None` also if the entry was missing.
     pub(super) fn valid<T>(&self, key: &K, keep: Duration, what: impl FnOnce(&V) -> T) -> Option<T> {
-        let state = self.state();
-        if state.stale.contains(key) {
-            return None;
-        }
-        if state.is_listed(keep) {
-            return state.things.get(key).map(|held| what(&held.entry()));
-        }
-        let (seen, thing) = state.singles.get(key)?.seen.as_ref()?;
-        thing.as_ref().filter(|_| seen.elapsed() < keep).map(|held| what(&held.entry()))
+        let seen = {
+            let state = self.state();
+            if state.stale.contains(key) {
+                None
+            } else if state.is_listed(keep) {
+                state.things.get(key).cloned()
+            } else {
+                let seen = state.singles.get(key).and_then(|single| single.seen.as_ref());
+                seen.filter(|(seen, _)| seen.elapsed() < keep).and_then(|(_, thing)| thing.clone())
+            }
+        };
+        seen.map(|held| what(&held.entry()))
+    }
+
+    /// Whether an entry was last seen to exist.
+    pub(super) fn is_known(&self, key: &K) -> bool {
+        self.state().last_seen(key).is_some()
     }
 
     /// Whether an entry was last seen to be missing.
@@ -248,6 +257,17 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         }
     }
 
+    /// Makes the next question read every entry, because our own write affected them all; returns the known ones. A list in
+    /// progress will not count.
+    pub(super) fn outdate_all(&self) -> Vec<K> {
+        let mut state = self.state();
+        let is_seen = |single: &Single<V>| single.seen.as_ref().is_some_and(|(_, thing)| thing.is_some());
+        let singles = state.singles.iter().filter(|(_, single)| is_seen(single)).map(|(key, _)| key);
+        let found: Vec<K> = state.things.keys().chain(singles).cloned().collect();
+        state.outdate_ours(&found);
+        found
+    }
+
     /// Makes the next question read every entry that has all of these keys and for which this is true, because our own
     /// write affected it; returns the known ones. A list in progress may have older data, so it will not count.
     pub(super) fn outdate_where(&self, keys: impl Into<Keys>, is_so: impl Fn(&V) -> bool) -> Vec<K> {
@@ -257,13 +277,7 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         let all = state.things.iter().chain(singles);
         let is_so = |held: &Held<V>| held.may_have(keys) && is_so(&held.entry());
         let found: Vec<K> = all.filter(|(_, held)| is_so(held)).map(|(key, _)| key.clone()).collect();
-        for key in &found {
-            state.outdate(key.clone());
-            state.written.insert(key.clone());
-        }
-        if let Some(meanwhile) = &mut state.meanwhile {
-            meanwhile.is_doubted = true;
-        }
+        state.outdate_ours(&found);
         found
     }
 
@@ -368,7 +382,7 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         };
         let (is_same, has_same_settings) = match (before, now) {
             (None, _) | (Some(None), None) => (true, true),
-            (Some(Some(before)), Some(now)) => (before.is_same(&now), before.same_settings(&now)),
+            (Some(Some(before)), Some(now)) => (before == now, before.same_settings(&now)),
             (Some(None), Some(_)) | (Some(Some(_)), None) => (false, false),
         };
         Entered { is_same, is_news: was_unread || !(has_same_settings || is_ours) }
@@ -390,6 +404,17 @@ impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
             meanwhile.outdated.insert(key.clone());
         }
         self.stale.insert(key);
+    }
+
+    /// Outdates entries that our own write affected.
+    fn outdate_ours(&mut self, keys: &[K]) {
+        for key in keys {
+            self.outdate(key.clone());
+            self.written.insert(key.clone());
+        }
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.is_doubted = true;
+        }
     }
 
     fn is_listed(&self, keep: Duration) -> bool {
@@ -454,9 +479,14 @@ mod tests {
 
     /// Upper and lower case differ in figures only.
     impl Entry for char {
-        fn same_settings(&self, other: &Self) -> bool {
-            self.eq_ignore_ascii_case(other)
+        fn settings(&self) -> u64 {
+            u64::from(u32::from(self.to_ascii_lowercase()))
         }
+    }
+
+    /// An answer from the cache.
+    fn known(thing: Option<char>) -> Next<char> {
+        Next::Known(thing.as_ref().map(Held::of))
     }
 
     /// A list.
@@ -482,14 +512,14 @@ mod tests {
     fn what_is_remembered_is_no_answer_after_a_question_that_failed() {
         let few = asked(3);
         few.doubt(&1);
-        assert_eq!((few.next(&1, LONG), few.next(&2, LONG)), (Next::Single, Next::Known(Some('a'))));
+        assert_eq!((few.next(&1, LONG), few.next(&2, LONG)), (Next::Single, known(Some('a'))));
         let many = asked(8);
         many.count_ours(20);
         assert!(many.fill(list((0..20).map(|n| (n, 'a')))).is_empty());
         many.doubt(&1);
         assert_eq!(many.next(&2, LONG), Next::List);
         assert_eq!(many.fill(list((0..20).map(|n| (n, if n == 3 { 'b' } else { 'a' })))), [3]);
-        assert_eq!(many.next(&1, LONG), Next::Known(Some('a')));
+        assert_eq!(many.next(&1, LONG), known(Some('a')));
     }
 
     #[test]
@@ -497,8 +527,8 @@ mod tests {
         let page = asked(8);
         assert_eq!(page.next(&99, LONG), Next::List);
         assert_eq!(page.fill(list([(1, 'a')])).len(), 7, "seen by itself and not in the list");
-        assert_eq!(page.next(&1, LONG), Next::Known(Some('a')));
-        assert_eq!(page.next(&2, LONG), Next::Known(None), "what is not in a whole list does not exist");
+        assert_eq!(page.next(&1, LONG), known(Some('a')));
+        assert_eq!(page.next(&2, LONG), known(None), "what is not in a whole list does not exist");
         assert_eq!(page.again(LONG), Again::List);
     }
 
@@ -512,7 +542,7 @@ mod tests {
     #[test]
     fn a_single_answer_is_remembered_and_does_not_stand_for_the_rest() {
         let page = asked(1);
-        assert_eq!(page.next(&0, LONG), Next::Known(Some('a')));
+        assert_eq!(page.next(&0, LONG), known(Some('a')));
         assert_eq!(page.next(&2, LONG), Next::Single);
         assert_eq!(page.next(&0, Duration::ZERO), Next::Single, "what is old is asked again");
     }
@@ -546,7 +576,7 @@ mod tests {
         page.count_ours(9);
         page.fill(list([(1, 'a')]));
         assert_eq!((page.enter(1, None), page.enter(2, Some(&'b'))), (NEWS, NEWS));
-        assert_eq!(page.next(&1, LONG), Next::Known(None));
+        assert_eq!(page.next(&1, LONG), known(None));
         assert!(page.fill(list([(2, 'b')])).is_empty());
     }
 
@@ -577,7 +607,7 @@ mod tests {
         let page = asked(3);
         let crowd = list((0..1000).map(|n| (n, if n == 1 { 'b' } else { 'a' })));
         assert_eq!(page.fill(crowd), [1]);
-        assert_eq!(page.next(&1, LONG), Next::Known(Some('b')));
+        assert_eq!(page.next(&1, LONG), known(Some('b')));
     }
 
     #[test]
@@ -607,7 +637,7 @@ mod tests {
         page.count_ours(9);
         page.fill(list([(1, 'a')]));
         page.mark(&7, false);
-        assert_eq!((page.next(&7, LONG), page.next(&8, LONG)), (Next::Single, Next::Known(None)));
+        assert_eq!((page.next(&7, LONG), page.next(&8, LONG)), (Next::Single, known(None)));
         assert_eq!(page.enter(7, Some(&'b')), NEWS, "its object is triggered");
     }
 
@@ -633,12 +663,12 @@ mod tests {
         assert_eq!(page.next(&8, LONG), Next::List);
         let crowd = list((0..1000).map(|n| (n, 'a')));
         assert!(page.fill(crowd.clone()).is_empty());
-        assert_eq!(page.next(&8, LONG), Next::Known(Some('a')), "what it held of ours is remembered");
+        assert_eq!(page.next(&8, LONG), known(Some('a')), "what it held of ours is remembered");
         assert_eq!(page.next(&77, LONG), Next::Single);
         page.count_ours(500);
         assert_eq!(page.next(&78, LONG), Next::List, "with more of ours it is worth while");
         page.fill(crowd);
-        assert_eq!(page.next(&79, LONG), Next::Known(Some('a')));
+        assert_eq!(page.next(&79, LONG), known(Some('a')));
     }
 
     #[test]
@@ -647,9 +677,9 @@ mod tests {
         page.count_ours(9);
         page.fill(list([(1, 'a'), (2, 'b')]));
         page.outdate(&1);
-        assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, Next::Known(Some('b'))));
+        assert_eq!((page.next(&1, LONG), page.next(&2, LONG)), (Next::Single, known(Some('b'))));
         page.enter(1, Some(&'c'));
-        assert_eq!(page.next(&1, LONG), Next::Known(Some('c')));
+        assert_eq!(page.next(&1, LONG), known(Some('c')));
     }
 
     #[test]
@@ -663,7 +693,7 @@ mod tests {
             page.outdate_figures(&1);
             assert_eq!((page.next(&1, LONG), valid(LONG), valid(Duration::ZERO)), (Next::Single, Some('a'), None));
             page.enter(1, Some(&'A'));
-            assert_eq!((page.next(&1, LONG), valid(LONG)), (Next::Known(Some('A')), Some('A')));
+            assert_eq!((page.next(&1, LONG), valid(LONG)), (known(Some('A')), Some('A')));
             page.outdate(&1);
             assert_eq!(valid(LONG), None);
             page.enter(1, None);
@@ -674,7 +704,7 @@ mod tests {
         many.fill(list([(2, 'b')]));
         assert_eq!(many.next(&2, LONG), Next::Single, "the list may be older");
         many.fill(list([(2, 'b')]));
-        assert_eq!(many.next(&2, LONG), Next::Known(Some('b')));
+        assert_eq!(many.next(&2, LONG), known(Some('b')));
     }
 
     #[test]
@@ -686,9 +716,9 @@ mod tests {
         page.enter(2, None);
         page.outdate(&3);
         page.fill(list((0..5).map(|n| (n, 'a'))));
-        let known = |n| page.next(&n, LONG);
-        assert_eq!(known(3), Next::Single);
-        assert_eq!((known(0), known(1), known(2)), (Next::Known(Some('a')), Next::Known(Some('z')), Next::Known(None)));
+        let next = |n| page.next(&n, LONG);
+        assert_eq!(next(3), Next::Single);
+        assert_eq!((next(0), next(1), next(2)), (known(Some('a')), known(Some('z')), known(None)));
         assert!(page.fill(list([(0, 'a'), (1, 'z'), (3, 'a'), (4, 'a')])).is_empty());
     }
 
@@ -697,7 +727,7 @@ mod tests {
         let page = asked(2);
         page.enter(1, Some(&'b'));
         assert_eq!(page.outdate_where(Keys::default(), |thing| *thing == 'a'), [0]);
-        assert_eq!((page.next(&0, LONG), page.next(&1, LONG)), (Next::Single, Next::Known(Some('b'))));
+        assert_eq!((page.next(&0, LONG), page.next(&1, LONG)), (Next::Single, known(Some('b'))));
         let page = asked(8);
         page.count_ours(9);
         page.begin_list();

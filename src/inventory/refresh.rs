@@ -97,7 +97,7 @@ impl Inventory {
         let publish = |names: Vec<DomainName>| self.publish(Moved::domains(&names));
         let single = async |name: DomainName| self.client.domain(&name).await;
         let poll = Poll { page: &self.domains, extent, forget: self.forget };
-        lists.go_on(poll.run(async || Ok(held(self.client.domains().await?)), single, &publish).await)?;
+        lists.go_on(poll.run(async || Ok(held(self.client.domains().await?).await), single, &publish).await)?;
         let single = async |name: DomainName| self.client.dkim(&name).await;
         let poll = Poll { page: &self.dkim, extent, forget: self.forget };
         poll.run(async || Ok(Vec::new()), single, &publish).await
@@ -121,7 +121,7 @@ impl Inventory {
                 self.client.alias(&catch, number).await
             };
             let poll = Poll { page: &page, extent, forget: self.forget };
-            lists.go_on(poll.run(async || self.aliases_of(&domain).await, single, &publish).await)?;
+            lists.go_on(poll.run(async || Ok(held(self.aliases_of(&domain).await?).await), single, &publish).await)?;
         }
         Ok(())
     }

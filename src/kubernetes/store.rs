@@ -114,6 +114,26 @@ impl<K: Stored> Store<K> {
         self.read(|objects| objects.slots.keys().map(|name| reference(name)).collect())
     }
 
+    /// References to the objects of which `is_in` holds for `namespace/name`.
+    pub(crate) fn references_where(&self, is_in: impl Fn(&str) -> bool) -> Vec<ObjectRef<K>> {
+        self.read(|objects| objects.slots.keys().filter(|name| is_in(name)).map(|name| reference(name)).collect())
+    }
+
+    /// The next object of a walk, which holds none of the others. It meets each object that is there all the time, and
+    /// after a new list it begins again.
+    pub(crate) fn step(&self, walk: &mut Walk) -> Option<ObjectRef<K>> {
+        let held = self.read(|objects| {
+            if objects.list != walk.list {
+                *walk = Walk { list: objects.list, slot: 0 };
+            }
+            let slots = walk.slot..objects.held.capacity();
+            let (slot, held) = slots.into_iter().find_map(|slot| Some((slot, objects.held.get(slot)?.clone())))?;
+            walk.slot = slot + 1;
+            Some(held)
+        })?;
+        Some(ObjectRef::from_obj(held.object().as_ref()))
+    }
+
     /// All objects, each unpacked when it is asked for.
     pub(crate) fn all(&self) -> impl Iterator<Item = Arc<K>> + use<K> {
         let held: Vec<K::Entry> = self.read(|objects| objects.held.iter().map(|(_, held)| held.clone()).collect());
@@ -195,6 +215,13 @@ impl<K: Stored> Store<K> {
     }
 }
 
+/// A walk over the objects of a store ([`Store::step`]).
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    list: u64,
+    slot: usize,
+}
+
 /// Objects with their index.
 struct Objects<K: Stored> {
     /// Where each is, by `namespace/name`.
@@ -204,11 +231,13 @@ struct Objects<K: Stored> {
     index: BTreeSet<(IndexKey, u32)>,
     /// The sum of the fingerprints of all objects.
     fingerprint: u64,
+    /// How many lists there were: each puts the objects in other places.
+    list: u64,
 }
 
 impl<K: Stored> Default for Objects<K> {
     fn default() -> Self {
-        Self { slots: HashMap::new(), held: Slab::new(), index: BTreeSet::new(), fingerprint: 0 }
+        Self { slots: HashMap::new(), held: Slab::new(), index: BTreeSet::new(), fingerprint: 0, list: 0 }
     }
 }
 
@@ -231,9 +260,9 @@ impl<K: Stored> Objects<K> {
         slots
     }
 
-    /// Enters an object in the place of its version `before`, if there is one.
-    fn insert(&mut self, object: Incoming<K>, before: Option<&K>) {
-        let Incoming { name, keys, fingerprint, held } = object;
+    /// Enters an object in the place of what is entered of its version before, if there is one.
+    fn insert(&mut self, object: Entered, held: K::Entry, before: Option<Entered>) {
+        let Entered { name, keys, fingerprint } = object;
         let slot = if let Some(slot) = self.slots.get(&name) {
             self.held[*slot as usize] = held;
             *slot
@@ -242,51 +271,42 @@ impl<K: Stored> Objects<K> {
             self.slots.insert(name, slot);
             slot
         };
-        let keys_before = before.map(keys_of).unwrap_or_default();
-        for key in keys_before.difference(&keys) {
+        let before = before.unwrap_or_default();
+        for key in before.keys.difference(&keys) {
             self.index.remove(&(*key, slot));
         }
-        self.index.extend(keys.difference(&keys_before).map(|key| (*key, slot)));
-        self.count(fingerprint, before);
+        self.index.extend(keys.difference(&before.keys).map(|key| (*key, slot)));
+        self.fingerprint = self.fingerprint.wrapping_add(fingerprint).wrapping_sub(before.fingerprint);
     }
 
-    /// Removes an object, which is `before`.
-    fn remove(&mut self, before: &K) {
-        let Some(slot) = self.slots.remove(&key(before)) else { return };
+    /// Removes an object, of which this is entered.
+    fn remove(&mut self, before: Entered) {
+        let Some(slot) = self.slots.remove(&before.name) else { return };
         drop(self.held.try_remove(slot as usize));
-        for key in keys_of(before) {
+        for key in before.keys {
             self.index.remove(&(key, slot));
         }
-        self.count(0, Some(before));
+        self.fingerprint = self.fingerprint.wrapping_sub(before.fingerprint);
         shrink(&mut self.slots);
         if self.held.is_empty() {
             self.held.shrink_to_fit();
         }
     }
-
-    fn count(&mut self, added: u64, removed: Option<&K>) {
-        let removed = removed.map(Indexed::fingerprint).unwrap_or_default();
-        self.fingerprint = self.fingerprint.wrapping_add(added).wrapping_sub(removed);
-    }
 }
 
-/// What a store enters of an object.
-struct Incoming<K: Stored> {
+/// What a store enters of an object beside itself.
+#[derive(Default)]
+struct Entered {
     name: Box<str>,
     keys: BTreeSet<IndexKey>,
     fingerprint: u64,
-    held: K::Entry,
 }
 
-impl<K: Stored> Incoming<K> {
-    fn of(object: K) -> Self {
-        let (name, keys, fingerprint) = (key(&object), keys_of(&object), object.fingerprint());
-        Self { name, keys, fingerprint, held: K::Entry::from_object(object) }
+impl Entered {
+    fn of<K: Stored>(object: &K) -> Self {
+        let keys = object.index_keys().into_iter().collect();
+        Self { name: key(object), keys, fingerprint: object.fingerprint() }
     }
-}
-
-fn keys_of(object: &impl Indexed) -> BTreeSet<IndexKey> {
-    object.index_keys().into_iter().collect()
 }
 
 /// An empty store, and what fills it.
@@ -346,28 +366,33 @@ impl<K: Stored> Writer<K> {
         match event {
             Event::Init => self.list = Objects::default(),
             Event::InitApply(object) => {
-                let object = Incoming::of(object);
-                let before = self.list.get(&object.name).map(Entry::object);
-                self.list.insert(object, before.as_deref());
+                let entered = Entered::of(&object);
+                let before = self.list.get(&entered.name).map(|held| Entered::of(held.object().as_ref()));
+                self.list.insert(entered, K::Entry::from_object(object), before);
             }
             Event::InitDone => {
                 let mut list = std::mem::take(&mut self.list);
                 // Made at once, a tree is dense.
                 list.index = std::mem::take(&mut list.index).into_iter().collect();
-                let before = self.store.write(|objects| std::mem::replace(objects, list));
+                let before = self.store.write(|objects| {
+                    list.list = objects.list + 1;
+                    std::mem::replace(objects, list)
+                });
                 self.store.0.is_listed.store(true, Ordering::Release);
                 return Written::Listed(Before(before));
             }
             Event::Apply(object) => {
-                let incoming = Incoming::of(object.clone());
-                let before = self.store.held(&incoming.name).map(|held| held.object());
-                self.store.write(|objects| objects.insert(incoming, before.as_deref()));
+                let entered = Entered::of(&object);
+                let before = self.store.held(&entered.name).map(|held| held.object());
+                let (held, entered_before) =
+                    (K::Entry::from_object(object.clone()), before.as_deref().map(Entered::of));
+                self.store.write(|objects| objects.insert(entered, held, entered_before));
                 return Written::Applied { object: Arc::new(object), before };
             }
             Event::Delete(object) => {
                 if let Some(before) = self.store.held(&key(&object)) {
-                    let before = before.object();
-                    self.store.write(|objects| objects.remove(&before));
+                    let before = Entered::of(before.object().as_ref());
+                    self.store.write(|objects| objects.remove(before));
                 }
                 return Written::Deleted(Arc::new(object));
             }
@@ -467,6 +492,25 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let same = (text("same b"), text("same c"));
         assert_eq!(seen, [(None, text("new d")), (text("old a"), None), same]);
+    }
+
+    #[test]
+    fn a_walk_meets_each_object_and_begins_again_after_a_list() {
+        let (store, mut writer) = store();
+        for name in ["a", "b", "c", "d"] {
+            writer.apply(Event::Apply(mailbox(name, name)));
+        }
+        let mut walk = Walk::default();
+        let mut next = || store.step(&mut walk).map(|object| object.name);
+        assert_eq!(next().as_deref(), Some("a"));
+        writer.apply(Event::Delete(mailbox("b", "b")));
+        assert_eq!(next().as_deref(), Some("c"));
+        for event in list(vec![mailbox("d", "d"), mailbox("c", "c")]) {
+            writer.apply(event);
+        }
+        assert_eq!([next(), next(), next()].map(|name| name.unwrap_or_default()), ["d", "c", ""]);
+        writer.apply(Event::Apply(mailbox("e", "e")));
+        assert_eq!(next().as_deref(), Some("e"));
     }
 
     #[test]

@@ -317,6 +317,11 @@ impl<K: Stored> Watched<K> {
         let (listed, published) = (watch::channel(true).1, watch::channel(true).1);
         Self { store, changes: Publisher::default(), listed, published }
     }
+
+    /// Publishes a change without a write to the store.
+    pub(crate) fn publish(&self, change: &Change<K>) {
+        self.changes.publish(change);
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::crd::{DeliveryStatus, EmailMailbox, FINALIZER, ScriptStatus, StatusCondition as Condition};
-use crate::hash::hashed;
+use crate::keyed_lock::KeyedLock;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::latest::LatestStatuses;
 use crate::kubernetes::object::{Object, has_finalizer};
@@ -54,13 +54,14 @@ pub(crate) struct Writer {
     served: Arc<ServedDefinitions>,
     latest: LatestStatuses,
     events: Events,
-    turns: StatusTurns,
+    /// By uid: two drivers of one object would only meet conflicts if they wrote its status at the same time.
+    turns: KeyedLock,
 }
 
 impl Writer {
     /// Through this client, writes only fields that the served CRDs know.
     pub(crate) fn new(client: kube::Client, served: Arc<ServedDefinitions>) -> Self {
-        let (latest, turns) = (LatestStatuses::default(), StatusTurns::default());
+        let (latest, turns) = (LatestStatuses::default(), KeyedLock::default());
         Self { latest, turns, events: Events::new(client.clone()), client, served }
     }
 
@@ -94,7 +95,6 @@ impl Writer {
     /// # Errors
     /// When the Kubernetes API fails.
     pub(crate) async fn write_pending<K: Object>(&self, object: &K, pending: &K::Status) -> Result<(), kube::Error> {
-        let _turn = self.turns.of(object).await;
         if !self.is_new(object) {
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl Writer {
         object: &K,
         change: impl Fn(&K::Status) -> K::Status,
     ) -> Result<K::Status, kube::Error> {
-        let _turn = self.turns.of(object).await;
+        let turn = self.turns.lock(object.meta().uid.as_deref().unwrap_or_default()).await;
         let (mut version, mut before) = self.latest.versioned(object).unwrap_or_else(|| versioned(object));
         for _ in 0..ATTEMPTS {
             let after = change(&before);
@@ -173,6 +173,7 @@ impl Writer {
             }
             match self.patch_status(object, version.as_deref(), &after).await {
                 Ok(()) => {
+                    drop(turn);
                     self.publish_change(object, before.conditions(), after.conditions()).await;
                     return Ok(after);
                 }
@@ -435,25 +436,6 @@ impl Writer {
     /// The API of the object's kind in its namespace.
     fn api<K: Object>(&self, object: &K) -> Api<K> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
-    }
-}
-
-/// Turns at writing a status, so that two drivers of the same object don't write at the same time: the second one would
-/// only meet a conflict.
-struct StatusTurns([tokio::sync::Mutex<()>; 64]);
-
-impl Default for StatusTurns {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| tokio::sync::Mutex::default()))
-    }
-}
-
-impl StatusTurns {
-    /// Waits for the turn at an object. A few objects share one.
-    async fn of<K: Object>(&self, object: &K) -> tokio::sync::MutexGuard<'_, ()> {
-        let hash = hashed(&object.meta().uid);
-        let mutex = usize::try_from(hash % self.0.len() as u64).unwrap_or_default();
-        self.0[mutex].lock().await
     }
 }
 

@@ -223,6 +223,20 @@ mod tests {
         assert_eq!(name, DomainName::parse("xn--bcher-kva.EXAMPLE").unwrap());
     }
 
+    proptest::proptest! {
+        /// Entries are kept in memory as text.
+        #[test]
+        fn what_was_read_is_read_again_from_its_text(text in "(\\PC{0,8}\\.){1,3}\\PC{1,8}\\.?|[a-zA-Zß-öЀ-яא-ת0-9-]{1,8}\\.[a-zß]{2,6}", local in "[ -~]{1,10}") {
+            if let Ok(name) = DomainName::parse(&text) {
+                proptest::prop_assert_eq!(DomainName::parse(name.as_str()), Ok(name.clone()));
+                if let Ok(address) = Address::new(&local, name) {
+                    proptest::prop_assert_eq!(Address::parse(&address.to_string()), Ok(address.clone()));
+                    proptest::prop_assert_eq!(Catch::parse(&address.to_string()), Ok(Catch::One(address)));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_mail_domain_is_refused() {
         for bad in

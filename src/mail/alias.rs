@@ -54,7 +54,7 @@ const fn written(sink: Sink) -> &'static str {
 }
 
 /// An alias on Mailcow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AliasHave {
     /// Its number; never reused (recording `05_alias/add_readd_gets_new_id`).
     pub id: u64,

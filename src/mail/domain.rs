@@ -30,7 +30,7 @@ pub struct Domain {
 }
 
 /// A domain on Mailcow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DomainHave {
     /// Its name.
     pub name: DomainName,
@@ -67,17 +67,10 @@ impl DomainHave {
     pub fn mark(&self) -> Option<Mark> {
         self.tags.iter().find_map(|tag| Mark::at_start(tag))
     }
-
-    /// Whether only its usage differs.
-    #[must_use]
-    pub fn same_settings(&self, other: &Self) -> bool {
-        let Self { mailboxes, aliases, quota_left, used, messages, .. } = *other;
-        Self { mailboxes, aliases, quota_left, used, messages, ..self.clone() } == *other
-    }
 }
 
 /// Limits of a domain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits<N, Q> {
     /// Number of mailboxes.
     pub mailboxes: N,
@@ -93,7 +86,7 @@ pub struct Limits<N, Q> {
 
 /// How a domain's mail is relayed. Each switch turns those before it on, and turning it off leaves them on (recording
 /// `02_domain`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Relay<B, N> {
     /// Whether this server relays all of its mail.
     pub backup_mx: B,
@@ -117,7 +110,7 @@ pub struct Dkim {
 }
 
 /// The public half of a DKIM key that Mailcow has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DkimKey {
     /// The selector.
     pub selector: String,

@@ -8,7 +8,7 @@ use super::{Address, Mark, Quota, RateLimit, Tags};
 use crate::crd::Protocol;
 
 /// State of a mailbox (Mailcow's `active` 0, 1 and 2; recording `04_mailbox/edit_active_2`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Access {
     /// No mail, no login: 0.
     Inactive,
@@ -19,7 +19,7 @@ pub enum Access {
 }
 
 /// Who checks a mailbox's password (Mailcow's `authsource`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Login {
     /// Mailcow, with its own password.
     #[default]
@@ -59,7 +59,7 @@ pub struct Mailbox {
 }
 
 /// A mailbox on Mailcow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MailboxHave {
     /// Its address.
     pub address: Address,
@@ -97,7 +97,7 @@ pub struct MailboxHave {
 }
 
 /// Whether mail must be encrypted in transit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tls<B> {
     /// Incoming mail.
     pub incoming: B,
@@ -114,12 +114,5 @@ impl MailboxHave {
         let attribute = self.attributes.iter().find(|(name, _)| name == Self::MARK);
         let marked = attribute.and_then(|(_, text)| Mark::at_start(text));
         marked.or_else(|| self.tags.iter().find_map(|tag| Mark::at_start(tag)))
-    }
-
-    /// Whether only its usage and last logins differ.
-    #[must_use]
-    pub fn same_settings(&self, other: &Self) -> bool {
-        let Self { used, messages, last_logins, .. } = *other;
-        Self { used, messages, last_logins, ..self.clone() } == *other
     }
 }

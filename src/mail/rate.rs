@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::crd::Per;
 
 /// How many messages may be sent in a period; 0 messages: no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RateLimit {
     /// No limit of its own.
     Unlimited,

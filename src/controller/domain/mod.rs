@@ -181,7 +181,7 @@ fn attached(object: &EmailDomain, ctx: &Context) -> Attached {
         of_people += usize::from(!mailbox.spec.system);
     }
     let mut rule_keys = IndexKeys::from(of_this);
-    rule_keys.extend(names.iter().map(|(namespace, name)| IndexKey::from(Key::Mailbox(namespace, name))));
+    rule_keys.extend(names.namespaces().map(|namespace| IndexKey::from(Key::Namespace(namespace))));
     let of_domain = |rule: &EmailForwardingRule| {
         let is_allowed = |domain| references::domain(ctx, rule, domain).is_ok();
         let belongs = belongs_to(rule, namespace.as_deref(), &name);

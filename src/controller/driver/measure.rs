@@ -12,7 +12,6 @@ use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
 use crate::controller::driver::on_server::{OnServer, is_served};
-use crate::controller::triggers::changes::Own;
 use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::store::Store;
@@ -55,16 +54,6 @@ pub(crate) fn counted_triggers<K: Object + 'static>(
 ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
     let queue = metrics.queue().clone();
     triggers.inspect(move |object| queue.triggered(driver, key_of(object.namespace.as_deref(), &object.name)))
-}
-
-/// Counts a driver's own objects as triggered.
-pub(crate) fn counted_own<K: Object + 'static>(
-    metrics: &Metrics,
-    driver: &'static str,
-    own: impl Stream<Item = Own<K>> + Send + 'static,
-) -> impl Stream<Item = Own<K>> + Send + 'static {
-    let queue = metrics.queue().clone();
-    own.inspect(move |own| queue.triggered(driver, key_of(own.object.namespace.as_deref(), &own.object.name)))
 }
 
 /// Counts all objects as triggered.

@@ -78,8 +78,7 @@ where
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
     let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
     let room = Arc::new(Semaphore::new(QUEUE));
-    let own = measure::counted_own(&metrics, kind, changes::own_of(watched, driver.matters));
-    let own = changes::paced_at_start(own, room.clone()).map(|own| own.object);
+    let own = measure::counted_triggers(&metrics, kind, changes::own_of(watched, driver.matters, room.clone()));
     let others = measure::counted_triggers(&metrics, kind, select_all(driver.triggers));
     let all = measure::counted_all(&metrics, kind, store.clone(), ctx.servers.changes());
     let all_of = store.clone();

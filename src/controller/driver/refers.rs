@@ -55,6 +55,11 @@ impl Names {
         namespace.and_then(|namespace| self.0.get(namespace)).is_some_and(|names| names.contains(name))
     }
 
+    /// Each namespace.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Each namespace and name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let namespaces = self.0.iter();

@@ -1,7 +1,7 @@
 //! Which aliases and rules forward mail to each other, in all namespaces that the operator watches: the input for the
 //! graph of forwarding loops.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -144,6 +144,18 @@ fn rank(alias: &EmailAlias) -> Rank {
 
 /// An address as `local` and domain, in lower case.
 type Wanted = (String, DomainName);
+/// The objects that own each domain: one, but for a moment when it changes hands.
+type Owners = BTreeMap<DomainName, Vec<ObjectRef<EmailDomain>>>;
+
+/// The owners of the domains of some addresses.
+fn owners(ctx: &Context, wanted: &BTreeSet<Wanted>) -> Owners {
+    let names: BTreeSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
+    let owners = |name: &DomainName| {
+        let named = addresses::domains_named(&ctx.stores, name).filter(|domain| is_owner(ctx, domain));
+        named.map(|domain| ObjectRef::from_obj(domain.as_ref())).collect()
+    };
+    names.into_iter().map(|name| (name.clone(), owners(name))).collect()
+}
 
 /// The paths of mail to some addresses, as far as objects show.
 #[derive(Debug, Default)]
@@ -166,16 +178,17 @@ impl Ways {
                 new.iter().filter_map(|(local, domain)| Some((local.split_once('+')?.0.to_owned(), domain.clone())));
             let plain: Vec<Wanted> = plain.collect();
             new.extend(plain);
-            self.add_mailboxes(ctx, &new);
-            let next = self.add_aliases(ctx, &new);
+            let domains = owners(ctx, &new);
+            self.add_mailboxes(ctx, &new, &domains);
+            let next = self.add_aliases(ctx, &new, &domains);
             self.wanted.extend(new);
             new = next;
         }
     }
 
-    fn add_mailboxes(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>) {
+    fn add_mailboxes(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>, domains: &Owners) {
         for (local, domain) in wanted {
-            let found = addresses::mailboxes_at(&ctx.stores, local, domain).into_iter();
+            let found = addresses::wanting_at(&ctx.stores.mailboxes, Some(local), &domains[domain]);
             for mailbox in found.filter(|mailbox| mailbox.metadata.deletion_timestamp.is_none()) {
                 let address = address_of(ctx, &mailbox);
                 if let Some(address) = address.filter(|at| at.local() == local && at.domain() == domain) {
@@ -193,10 +206,11 @@ impl Ways {
     }
 
     /// Adds aliases with these addresses, and catch-alls of their domains; returns their targets.
-    fn add_aliases(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>) -> BTreeSet<Wanted> {
-        let aliases = wanted.iter().flat_map(|(local, domain)| addresses::aliases_at(&ctx.stores, Some(local), domain));
-        let domains: BTreeSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
-        let catch_alls = domains.into_iter().flat_map(|domain| addresses::aliases_at(&ctx.stores, None, domain));
+    fn add_aliases(&mut self, ctx: &Context, wanted: &BTreeSet<Wanted>, domains: &Owners) -> BTreeSet<Wanted> {
+        let aliases = wanted
+            .iter()
+            .flat_map(|(local, domain)| addresses::wanting_at(&ctx.stores.aliases, Some(local), &domains[domain]));
+        let catch_alls = domains.values().flat_map(|owners| addresses::wanting_at(&ctx.stores.aliases, None, owners));
         let may_lead = |alias: &Arc<EmailAlias>| {
             alias.spec.active && alias.spec.sink.is_none() && alias.metadata.deletion_timestamp.is_none()
         };
@@ -231,7 +245,8 @@ impl Ways {
         let mut routes = self.routes.clone();
         let mut is_new = false;
         for address in self.only_caught(loops) {
-            let Some(domain) = addresses::domains_named(&ctx.stores, address.domain()).next() else { continue };
+            let owner = addresses::domains_named(&ctx.stores, address.domain()).find(|domain| is_owner(ctx, domain));
+            let Some(domain) = owner else { continue };
             let may_be_there = match ctx.servers.get(&domain.spec.server) {
                 Ok(server) => is_there(&server, &address).await,
                 Err(_) => ctx.servers.is_of_another(&domain.spec.server),

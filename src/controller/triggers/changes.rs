@@ -18,8 +18,8 @@ use crate::crd::{
 };
 use crate::hash::hashed;
 use crate::kubernetes::object::{annotation, is_paused};
-use crate::kubernetes::store::{Store, Stored};
-use crate::kubernetes::stores::{Change, Watched};
+use crate::kubernetes::store::{Store, Stored, Walk};
+use crate::kubernetes::stores::Watched;
 use crate::status;
 
 /// How long to wait for room.
@@ -33,41 +33,30 @@ const PAUSE: u32 = 49;
 /// Pauses shorter than this are left out.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// One of a driver's own objects that is due.
-pub(crate) struct Own<K: Stored> {
-    pub(crate) object: ObjectRef<K>,
-    /// It existed when the operator started.
-    was_listed: bool,
-}
-
-/// The objects of a driver whose `matters` changed, and deleted ones.
+/// The objects of a driver: those that exist at the start, when there is room; and at once those whose `matters` changes,
+/// and deleted ones. Each reconcile makes room. If no room appears for a second, the next object follows: a deleted object
+/// makes none.
 pub(crate) fn own_of<K: Stored>(
     watched: &Watched<K>,
     matters: fn(&K) -> u64,
-) -> impl Stream<Item = Own<K>> + Send + 'static {
-    watched.subscribe(move |change| {
-        let object = ObjectRef::from_obj(change.changed(matters)?.as_ref());
-        Some(Own { object, was_listed: matches!(change, Change::Listed(_)) })
-    })
-}
-
-/// Forwards the objects that existed at the start when there is room, which each reconcile makes, and everything else
-/// at once. If no room appears for a second, it continues: a deleted object makes none.
-pub(crate) fn paced_at_start<K: Stored>(
-    events: impl Stream<Item = Own<K>> + Send + 'static,
     room: Arc<Semaphore>,
-) -> impl Stream<Item = Own<K>> + Send {
-    events.then(move |own| {
-        let room = room.clone();
+) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
+    let changed =
+        watched.subscribe(move |change| Some(ObjectRef::from_obj(change.changed_since_start(matters)?.as_ref())));
+    let (watched, store) = (watched.clone(), watched.store());
+    let next = move |mut walk: Walk| {
+        let (store, room) = (store.clone(), room.clone());
         async move {
-            if own.was_listed
-                && let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await
-            {
+            let object = store.step(&mut walk)?;
+            if let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await {
                 taken.forget();
             }
-            own
+            Some((object, walk))
         }
-    })
+    };
+    let listed = stream::once(async move { watched.ready().await });
+    let listed = listed.flat_map(move |()| stream::unfold(Walk::default(), next.clone()));
+    stream::select(changed, listed)
 }
 
 /// Handles changes in batches: all that happened meanwhile together. A batch that takes long to handle is followed by a
@@ -98,10 +87,7 @@ pub(crate) fn in_turn<K: Stored>(store: Store<K>, time: Duration) -> BoxStream<'
         Some((share, (share + 1) % SHARES))
     });
     let of_share = move |share: u32| {
-        let is_in = move |object: &ObjectRef<K>| {
-            hashed(&(&object.namespace, &object.name)) % u64::from(SHARES) == u64::from(share)
-        };
-        stream::iter(store.references().into_iter().filter(is_in))
+        stream::iter(store.references_where(|name| hashed(&name) % u64::from(SHARES) == u64::from(share)))
     };
     shares.flat_map(of_share).boxed()
 }
@@ -265,6 +251,8 @@ fn synced<'a>(conditions: impl Iterator<Item = &'a Condition>) -> Option<&'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::stores::Change;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use kube::ResourceExt;
 
     fn mailbox(generation: i64) -> EmailMailbox {
@@ -304,18 +292,23 @@ mod tests {
     #[tokio::test]
     async fn what_was_there_at_the_start_waits_for_room_and_not_for_ever() {
         let room = Arc::new(Semaphore::new(1));
-        let own = |n: i64| Own { object: ObjectRef::new(&n.to_string()), was_listed: n < 4 };
-        let mut events = Box::pin(paced_at_start(stream::iter((1..=4).map(own)), room.clone()));
+        let named = |name: &str| EmailMailbox {
+            metadata: ObjectMeta { name: Some(name.into()), ..mailbox(1).metadata },
+            ..mailbox(1)
+        };
+        let watched = Watched::of(["1", "2", "3"].map(named));
+        let mut events = Box::pin(own_of(&watched, own, room.clone()));
         let next = async |events: &mut std::pin::Pin<Box<_>>| {
             let started = tokio::time::Instant::now();
-            let own: Own<EmailMailbox> = StreamExt::next(events).await.unwrap();
-            (own.object.name, started.elapsed() > PATIENCE / 2)
+            let object: ObjectRef<EmailMailbox> = StreamExt::next(events).await.unwrap();
+            (object.name, started.elapsed() > PATIENCE / 2)
         };
         assert_eq!(next(&mut events).await, ("1".to_owned(), false));
+        watched.publish(&Change::Applied { object: Arc::new(named("4")), before: None });
+        assert_eq!(next(&mut events).await, ("4".to_owned(), false), "what is new does not wait");
         assert_eq!(next(&mut events).await, ("2".to_owned(), true));
         room.add_permits(1);
         assert_eq!(next(&mut events).await, ("3".to_owned(), false));
-        assert_eq!(next(&mut events).await, ("4".to_owned(), false), "what comes later is handed on at once");
     }
 
     #[tokio::test]

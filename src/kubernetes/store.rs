@@ -508,7 +508,7 @@ mod tests {
         for event in list(vec![mailbox("d", "d"), mailbox("c", "c")]) {
             writer.apply(event);
         }
-        assert_eq!([next(), next(), next()].map(|name| name.unwrap_or_default()), ["d", "c", ""]);
+        assert_eq!([next(), next(), next()].map(Option::unwrap_or_default), ["d", "c", ""]);
         writer.apply(Event::Apply(mailbox("e", "e")));
         assert_eq!(next().as_deref(), Some("e"));
     }

@@ -91,8 +91,13 @@ impl World {
 
     /// The same on a control plane of its own, which may be broken.
     pub(crate) async fn alone(name: &str) -> Self {
+        Self::alone_with(name, ground::Options::default()).await
+    }
+
+    /// The same with options of the control plane.
+    pub(crate) async fn alone_with(name: &str, options: ground::Options) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
+        let plane = ControlPlane::start(options).await.unwrap();
         // It ends with the process, like the shared one.
         let plane: &'static ControlPlane = Box::leak(Box::new(plane));
         let gates = [("featureGates.DNSPublishing", "true"), ("featureGates.AutoProvisioning", "true")];

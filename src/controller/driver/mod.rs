@@ -11,6 +11,7 @@ pub(crate) mod forget;
 pub(crate) mod guest_limits;
 pub(crate) mod holdings;
 pub(crate) mod index;
+mod indexed;
 pub(crate) mod measure;
 pub(crate) mod named;
 pub(crate) mod on_server;

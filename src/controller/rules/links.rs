@@ -151,8 +151,8 @@ type Owners = BTreeMap<DomainName, Vec<ObjectRef<EmailDomain>>>;
 fn owners(ctx: &Context, wanted: &BTreeSet<Wanted>) -> Owners {
     let names: BTreeSet<&DomainName> = wanted.iter().map(|(_, domain)| domain).collect();
     let owners = |name: &DomainName| {
-        let named = addresses::domains_named(&ctx.stores, name).filter(|domain| is_owner(ctx, domain));
-        named.map(|domain| ObjectRef::from_obj(domain.as_ref())).collect()
+        let all = addresses::domains_named(&ctx.stores, name).filter(|domain| is_owner(ctx, domain));
+        all.map(|domain| ObjectRef::from_obj(domain.as_ref())).collect()
     };
     names.into_iter().map(|name| (name.clone(), owners(name))).collect()
 }

@@ -1,0 +1,220 @@
+//! The keys of the objects of each kind, by which stores find them.
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::PartialObjectMeta;
+
+use crate::controller::driver::addresses::{Addressed, wanted};
+use crate::controller::driver::index::{Key, is_left_out};
+use crate::controller::driver::refers::{Refers, domain_of};
+use crate::controller::mailbox::{secrets, senders};
+use crate::controller::triggers::{changes, unfinished};
+use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
+use crate::desired;
+use crate::kubernetes::secret_versions::name_hash;
+use crate::kubernetes::store::{IndexKey, Indexed};
+
+/// The keys that all kinds have alike.
+fn of_meta(meta: &ObjectMeta) -> Vec<IndexKey> {
+    let namespace = Key::Namespace(meta.namespace.as_deref().unwrap_or_default());
+    let name = Key::Name(meta.name.as_deref().unwrap_or_default());
+    [namespace, name].into_iter().chain(meta.uid.as_deref().map(Key::Uid)).map(IndexKey::from).collect()
+}
+
+/// The keys that mailboxes and aliases have alike.
+fn of_address<K: Addressed>(object: &K) -> Vec<IndexKey> {
+    let mut keys = of_meta(object.meta());
+    let mut add = |key: Key| keys.push(key.into());
+    if let Some(domain) = domain_of(object) {
+        add(Key::Domain(domain.namespace.as_deref().unwrap_or_default(), &domain.name));
+    }
+    if let Some(address) = object.address() {
+        add(Key::Address(address));
+        if let Some((_, domain)) = address.rsplit_once('@') {
+            add(Key::DomainName(domain));
+        }
+    }
+    if let Some(address) = wanted(object) {
+        add(Key::Wanted(address));
+    }
+    if let Some((base, _)) = object.local_part().and_then(|local| local.split_once('+')) {
+        add(Key::Base(&base.to_lowercase()));
+    }
+    if unfinished::is_unfinished(object) {
+        add(Key::Unfinished);
+    }
+    keys
+}
+
+impl Indexed for EmailDomain {
+    fn index_keys(&self) -> Vec<IndexKey> {
+        let mut keys = of_meta(&self.metadata);
+        let mut add = |key: Key| keys.push(key.into());
+        let [namespace, own] =
+            [&self.metadata.namespace, &self.metadata.name].map(|text| text.as_deref().unwrap_or_default());
+        add(Key::Domain(namespace, own));
+        if let Ok(name) = desired::domain_name(&self.spec) {
+            add(Key::DomainName(name.as_str()));
+        }
+        if let Some(name) = self.status.as_ref().and_then(|status| status.domain.as_ref()) {
+            add(Key::DomainName(name));
+        }
+        if self.spec.auto_provision.is_some() {
+            add(Key::Provisions);
+        }
+        keys
+    }
+}
+
+impl Indexed for EmailMailbox {
+    fn index_keys(&self) -> Vec<IndexKey> {
+        let mut keys = of_address(self);
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        let senders = senders::named(self);
+        keys.extend(senders.iter().map(|address| IndexKey::from(Key::Address(address))));
+        let asked = self.spec.sender_acl.iter().flatten().map(|entry| entry.to_lowercase());
+        keys.extend(asked.map(|address| IndexKey::from(Key::Address(&address))));
+        if !senders.is_empty() {
+            keys.push(Key::Sends(namespace).into());
+        }
+        keys.push(Key::Secret(name_hash(namespace, &secrets::name(self))).into());
+        let script = self.status.as_ref().and_then(|status| status.script.as_ref());
+        keys.extend(script.iter().flat_map(|script| &script.rules).map(|rule| IndexKey::from(Key::Rule(&rule.uid))));
+        keys
+    }
+
+    fn fingerprint(&self) -> u64 {
+        changes::mailbox_for_links(self)
+    }
+}
+
+impl Indexed for EmailAlias {
+    fn index_keys(&self) -> Vec<IndexKey> {
+        let mut keys = of_address(self);
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        let to = self.status.iter().flat_map(|status| &status.goto);
+        keys.extend(to.map(|address| IndexKey::from(Key::Address(address))));
+        let needed = self.mailboxes().into_iter().map(|mailbox| Key::Mailbox(namespace, &mailbox.name));
+        keys.extend(needed.map(IndexKey::from));
+        if is_left_out(self) {
+            keys.push(Key::LeftOut.into());
+        }
+        keys
+    }
+
+    fn fingerprint(&self) -> u64 {
+        changes::alias_for_links(self)
+    }
+}
+
+impl Indexed for EmailForwardingRule {
+    fn index_keys(&self) -> Vec<IndexKey> {
+        let mut keys = of_meta(&self.metadata);
+        let mut add = |key: Key| keys.push(key.into());
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        if let Some(domain) = domain_of(self) {
+            add(Key::Domain(domain.namespace.as_deref().unwrap_or_default(), &domain.name));
+        }
+        self.mailboxes().iter().for_each(|mailbox| add(Key::Mailbox(namespace, &mailbox.name)));
+        if self.metadata.deletion_timestamp.is_some() {
+            add(Key::Deleting(namespace));
+        }
+        keys
+    }
+}
+
+impl Indexed for PartialObjectMeta<Namespace> {
+    fn index_keys(&self) -> Vec<IndexKey> {
+        of_meta(&self.metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::store::store;
+    use kube::ResourceExt;
+    use kube::runtime::reflector::ObjectRef;
+    use kube::runtime::watcher::Event;
+    use std::sync::Arc;
+
+    fn mailbox(name: &str, local: &str) -> EmailMailbox {
+        let spec = serde_yaml::from_str(&format!("{{localPart: {local}, domainRef: {{name: d}}}}")).unwrap();
+        let mut mailbox = EmailMailbox::new(name, spec);
+        mailbox.metadata.namespace = Some("n".into());
+        mailbox.metadata.uid = Some(format!("uid of {name}"));
+        mailbox
+    }
+
+    fn names(found: impl IntoIterator<Item = Arc<EmailMailbox>>) -> Vec<String> {
+        let mut names: Vec<_> = found.into_iter().map(|object| object.name_any()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn objects_are_found_by_each_of_their_keys_and_no_others() {
+        let (store, mut writer) = store();
+        let mut sender = mailbox("sender", "ada+news");
+        sender.spec.sender_acl = Some(vec!["Team@Example.com".into()]);
+        sender.status = serde_yaml::from_str("{address: ada+news@example.com}").unwrap();
+        writer.apply(Event::Apply(sender));
+        writer.apply(Event::Apply(mailbox("plain", "bob")));
+        let found = |key: Key| names(store.with_keys(key));
+        let both = ["plain", "sender"];
+        assert_eq!(found(Key::Namespace("n")), both);
+        assert_eq!(found(Key::Domain("n", "d")), both);
+        for key in [
+            Key::Name("sender"),
+            Key::Uid("uid of sender"),
+            Key::Address("ada+news@example.com"),
+            Key::Address("team@example.com"),
+            Key::DomainName("example.com"),
+            Key::Base("ada"),
+            Key::Sends("n"),
+        ] {
+            assert_eq!(found(key), ["sender"], "{key:?}");
+        }
+        for key in [Key::Namespace("d"), Key::Domain("d", "n"), Key::Address("bob@example.com"), Key::Base("bob")] {
+            assert!(found(key).is_empty(), "{key:?}");
+        }
+        assert_eq!(store.by_keys(Key::Namespace("n"), |_| false).count(), 0, "the caller decides");
+        let is_sender = |mailbox: &EmailMailbox| mailbox.name_any() == "sender";
+        assert_eq!(names(store.by_keys(Key::Base("ada"), is_sender)), ["sender"]);
+        assert!(store.has(Key::Base("ada"), is_sender) && !store.has(Key::Namespace("n"), |_| false));
+    }
+
+    #[test]
+    #[should_panic(expected = "a search lacks the keys of an object")]
+    fn a_search_that_lacks_a_key_is_a_fault() {
+        let (store, mut writer) = store();
+        writer.apply(Event::Apply(mailbox("plain", "bob")));
+        drop(store.by_keys(Key::Base("bob"), |mailbox: &EmailMailbox| mailbox.name_any() == "plain"));
+    }
+
+    #[test]
+    fn a_changed_object_has_only_its_new_keys_and_a_deleted_one_none() {
+        let (store, mut writer) = store();
+        writer.apply(Event::Apply(mailbox("other", "eve+x")));
+        writer.apply(Event::Apply(mailbox("m", "ada+x")));
+        writer.apply(Event::Apply(mailbox("m", "bob+x")));
+        let found = |key: Key| names(store.with_keys(key));
+        assert_eq!((found(Key::Base("ada")), found(Key::Base("bob"))), (vec![], vec!["m".to_owned()]));
+        writer.apply(Event::Delete(mailbox("m", "bob+x")));
+        assert_eq!((found(Key::Base("bob")), found(Key::Namespace("n"))), (vec![], vec!["other".to_owned()]));
+        writer.apply(Event::Apply(mailbox("n", "ada+x")));
+        assert_eq!((found(Key::Base("bob")), found(Key::Base("ada"))), (vec![], vec!["n".to_owned()]));
+    }
+
+    #[test]
+    fn an_object_with_many_keys_is_found_by_all() {
+        let (store, mut writer) = store();
+        let mut sender = mailbox("sender", "ada");
+        sender.spec.sender_acl = Some((0..300).map(|n| format!("a{n}@example.com")).collect());
+        writer.apply(Event::Apply(sender.clone()));
+        for address in ["a0@example.com", "a299@example.com"] {
+            assert_eq!(store.with_keys(Key::Address(address)).len(), 1, "{address}");
+        }
+        assert_eq!(*store.get(&ObjectRef::from_obj(&sender)).unwrap(), sender);
+    }
+}

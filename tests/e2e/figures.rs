@@ -173,7 +173,9 @@ pub(crate) fn row(world: &World, what: &str, took: Duration) {
 
 /// Prints a row that has nothing but a time.
 pub(crate) fn row_of_time(what: &str, took: Duration) {
-    println!("| {what} | {:.1} s | | | | |", took.as_secs_f64());
+    let seconds = took.as_secs_f64();
+    let time = if seconds < 1.0 { format!("{:.0} ms", seconds * 1000.0) } else { format!("{seconds:.1} s") };
+    println!("| {what} | {time} | | | | |");
 }
 
 /// The load of the last minute.

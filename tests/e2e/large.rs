@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use mailcow_operator::crd::{EmailAlias, EmailDomain, EmailMailbox, FINALIZER};
 use mailcow_simulator::{Json, State};
 use serde::Serialize;
@@ -23,8 +24,8 @@ fn numbered(text: &str, size: Size, n: usize) -> String {
         .replace("a0@d0.example", &format!("a{n}@{domain}.example"))
 }
 
-/// Creates objects with our finalizer; gives their uids by number.
-async fn create_finalized<K>(world: &World, count: usize, yaml: impl Fn(usize) -> String) -> HashMap<usize, String>
+/// Creates objects with our finalizer; gives their metadata by number.
+async fn create_finalized<K>(world: &World, count: usize, yaml: impl Fn(usize) -> String) -> HashMap<usize, ObjectMeta>
 where
     K: Email + Serialize + DeserializeOwned,
 {
@@ -33,26 +34,26 @@ where
         let mut object: K = serde_yaml::from_str(&yaml(n)).unwrap();
         object.meta_mut().finalizers = Some(vec![FINALIZER.to_owned()]);
         let made = api.create(&PostParams::default(), &object).await.unwrap();
-        (n, made.uid().unwrap())
+        (n, ObjectMeta { managed_fields: None, ..made.meta().clone() })
     };
     stream::iter(1..count).map(one).buffer_unordered(16).collect().await
 }
 
-/// Gives objects the status of the first one.
-async fn write_statuses<K>(world: &World, size: Size, first: &K, statuses: Vec<(usize, String, Value)>)
+/// Gives objects the status of the first one, with what is their own in it.
+async fn write_statuses<K>(world: &World, size: Size, first: &K, statuses: Vec<(usize, ObjectMeta, Value)>)
 where
     K: Email + Serialize + DeserializeOwned,
 {
     let api = world.api::<K>();
-    let first = serde_json::to_value(first).unwrap()["status"].to_string();
-    let one = async |(n, name, own): (usize, String, Value)| {
-        let mut status: Value = serde_json::from_str(&numbered(&first, size, n)).unwrap();
+    let first = serde_json::to_value(first).unwrap().to_string();
+    let one = async |(n, meta, own): (usize, ObjectMeta, Value)| {
+        let mut object: Value = serde_json::from_str(&numbered(&first, size, n)).unwrap();
         for (field, value) in own.as_object().into_iter().flatten() {
-            status[field] = value.clone();
+            object["status"][field] = value.clone();
         }
-        let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
-        let params = PatchParams::apply("mailcow-operator").force();
-        api.patch_status(&name, &params, &Patch::Apply(body)).await.unwrap();
+        let name = meta.name.clone().unwrap();
+        object["metadata"] = json!(meta);
+        api.replace_status(&name, &PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
     };
     stream::iter(statuses).map(one).buffer_unordered(16).collect::<()>().await;
 }
@@ -107,15 +108,20 @@ async fn everything_in_sync(world: &mut World, size: Size) {
     let mailboxes = create_finalized::<EmailMailbox>(world, size.mailboxes, yaml).await;
     let aliases = create_finalized::<EmailAlias>(world, size.aliases, |n| size.yaml_of_alias(n)).await;
     let mark = |name: String, uid: &str| format!("/{name}/{uid}");
+    let uid = |meta: &ObjectMeta| meta.uid.clone().unwrap();
     let ids: Vec<i64> = world.mailcow.edit(|state| {
         let from = mark("m0".to_owned(), &mailbox.uid().unwrap());
-        (1..size.mailboxes).for_each(|n| copy_mailbox(state, size, n, (&from, &mark(format!("m{n}"), &mailboxes[&n]))));
+        (1..size.mailboxes)
+            .for_each(|n| copy_mailbox(state, size, n, (&from, &mark(format!("m{n}"), &uid(&mailboxes[&n])))));
         let from = mark("a0".to_owned(), &alias.uid().unwrap());
-        (1..size.aliases).map(|n| copy_alias(state, size, n, (&from, &mark(format!("a{n}"), &aliases[&n])))).collect()
+        (1..size.aliases)
+            .map(|n| copy_alias(state, size, n, (&from, &mark(format!("a{n}"), &uid(&aliases[&n])))))
+            .collect()
     });
-    let of_mailboxes = (1..size.mailboxes).map(|n| (n, format!("m{n}"), json!({}))).collect();
+    let of_mailboxes = (1..size.mailboxes).map(|n| (n, mailboxes[&n].clone(), json!({}))).collect();
     write_statuses(world, size, &mailbox, of_mailboxes).await;
-    let of_aliases = (1..size.aliases).zip(ids).map(|(n, id)| (n, format!("a{n}"), json!({"aliasId": id}))).collect();
+    let of_aliases =
+        (1..size.aliases).zip(ids).map(|(n, id)| (n, aliases[&n].clone(), json!({"aliasId": id}))).collect();
     write_statuses(world, size, &alias, of_aliases).await;
 }
 

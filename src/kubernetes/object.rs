@@ -47,7 +47,7 @@ impl Object for EmailForwardingRule {
     const KIND: &str = "EmailForwardingRule";
 }
 
-// Domains and rules are few, and each search looks at all of them.
+// Domains and rules are few, and are read far more often than they change.
 impl Stored for EmailDomain {
     type Entry = Arc<Self>;
 }

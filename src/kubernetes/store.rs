@@ -419,12 +419,13 @@ fn reference<K: Resource<DynamicType = ()>>(key: &str) -> ObjectRef<K> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::crd::{EmailAlias, EmailMailbox};
     use kube::ResourceExt;
 
-    fn mailbox(name: &str, local: &str) -> EmailMailbox {
+    /// A mailbox in namespace `n` and domain `d`.
+    pub(crate) fn mailbox(name: &str, local: &str) -> EmailMailbox {
         let spec = serde_yaml::from_str(&format!("{{localPart: {local}, domainRef: {{name: d}}}}")).unwrap();
         let mut mailbox = EmailMailbox::new(name, spec);
         mailbox.metadata.namespace = Some("n".into());
@@ -437,7 +438,8 @@ mod tests {
         std::iter::once(Event::Init).chain(objects).chain([Event::InitDone]).collect()
     }
 
-    fn names(found: impl IntoIterator<Item = Arc<EmailMailbox>>) -> Vec<String> {
+    /// The names of objects, sorted.
+    pub(crate) fn names(found: impl IntoIterator<Item = Arc<EmailMailbox>>) -> Vec<String> {
         let mut names: Vec<_> = found.into_iter().map(|object| object.name_any()).collect();
         names.sort();
         names

@@ -41,6 +41,11 @@ impl Samples {
         })
     }
 
+    /// How many reconciles of a kind the operator has done.
+    fn passes(&self, kind: &str) -> f64 {
+        self.sum("mailcow_operator_reconciles_total", &format!("kind=\"{kind}\""))
+    }
+
     /// The sum of the samples with this name and, where one is given, this label.
     pub(crate) fn sum(&self, name: &str, label: &str) -> f64 {
         self.named(name).filter(|(labels, _)| labels.contains(label)).map(|(_, value)| value).sum()
@@ -51,8 +56,7 @@ impl Samples {
 pub(crate) async fn settled_once(world: &World, wanted: &[(&str, usize)]) {
     let done = wait_until(Duration::from_mins(10), "a pass over everything", async || {
         let samples = Samples::of_operator(world).await;
-        let passes = |kind: &str| samples.sum("mailcow_operator_reconciles_total", &format!("kind=\"{kind}\""));
-        if wanted.iter().all(|(kind, count)| passes(kind) >= as_f64(*count)) { Ok(()) } else { Err("not yet") }
+        if wanted.iter().all(|(kind, count)| samples.passes(kind) >= as_f64(*count)) { Ok(()) } else { Err("not yet") }
     });
     done.await.unwrap();
 }
@@ -69,13 +73,12 @@ pub(crate) async fn settled(world: &World, wanted: &[(&str, usize)]) -> Duration
     let (mut busy, mut last, mut since) = (Duration::ZERO, 0.0, Instant::now());
     loop {
         let samples = Samples::of_operator(world).await;
-        let passes = |kind: &str| samples.sum("mailcow_operator_reconciles_total", &format!("kind=\"{kind}\""));
         // Other drivers may go on: DNS is asked again and again where it isn't as it should be.
-        let all: f64 = wanted.iter().map(|(kind, _)| passes(kind)).sum();
+        let all: f64 = wanted.iter().map(|(kind, _)| samples.passes(kind)).sum();
         if all > last {
             (last, since, busy) = (all, Instant::now(), started.elapsed());
         }
-        let is_over = |(kind, count): &(&str, usize)| passes(kind) >= as_f64(*count);
+        let is_over = |(kind, count): &(&str, usize)| samples.passes(kind) >= as_f64(*count);
         let in_hand = samples.sum("mailcow_operator_reconciles_in_progress", "");
         if wanted.iter().all(is_over) && in_hand == 0.0 && since.elapsed() > STILL {
             return busy;

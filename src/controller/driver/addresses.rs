@@ -115,14 +115,8 @@ fn is_itself<K: Addressed, O: Addressed>(other: &O, object: &K) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::store::tests::mailbox;
     use crate::kubernetes::stores::Watched;
-
-    fn mailbox(name: &str, local: &str) -> EmailMailbox {
-        let spec = serde_yaml::from_str(&format!("{{localPart: {local}, domainRef: {{name: d}}}}")).unwrap();
-        let mut mailbox = EmailMailbox::new(name, spec);
-        mailbox.metadata.namespace = Some("n".into());
-        mailbox
-    }
 
     fn alias(name: &str, local: &str) -> EmailAlias {
         let spec = format!("{{localPart: {local}, domainRef: {{name: d}}, goto: [x@e.com]}}");

@@ -133,24 +133,10 @@ impl Indexed for PartialObjectMeta<Namespace> {
 mod tests {
     use super::*;
     use crate::kubernetes::store::store;
+    use crate::kubernetes::store::tests::{mailbox, names};
     use kube::ResourceExt;
     use kube::runtime::reflector::ObjectRef;
     use kube::runtime::watcher::Event;
-    use std::sync::Arc;
-
-    fn mailbox(name: &str, local: &str) -> EmailMailbox {
-        let spec = serde_yaml::from_str(&format!("{{localPart: {local}, domainRef: {{name: d}}}}")).unwrap();
-        let mut mailbox = EmailMailbox::new(name, spec);
-        mailbox.metadata.namespace = Some("n".into());
-        mailbox.metadata.uid = Some(format!("uid of {name}"));
-        mailbox
-    }
-
-    fn names(found: impl IntoIterator<Item = Arc<EmailMailbox>>) -> Vec<String> {
-        let mut names: Vec<_> = found.into_iter().map(|object| object.name_any()).collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn objects_are_found_by_each_of_their_keys_and_no_others() {

@@ -12,7 +12,7 @@ use crate::kubernetes::object::Object;
 use crate::kubernetes::stores::Watched;
 use crate::status::{self, Conditioned};
 
-/// A search through all objects stays valid for this many times of what it took: searches use at most two percent of a
+/// A search stays valid for this many times of what it took: searches use at most two percent of a
 /// core.
 const VALID: u32 = 49;
 /// And for at least this time.

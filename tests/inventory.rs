@@ -235,6 +235,25 @@ async fn a_poll_names_what_was_changed_and_nothing_else() {
     assert_eq!(news_of(&mut news), Moved::default(), "it is published once");
 }
 
+/// Few of ours are left in the domain, so it is no longer listed; what the list knew must not go unpolled.
+#[tokio::test]
+async fn whoever_was_in_a_list_that_is_given_up_asks_again_and_is_polled() {
+    let (server, inventory, mut news) = started().await;
+    let name = DomainName::parse("example.com").unwrap();
+    inventory.count_ours(&ObjectCounts {
+        domains: 1,
+        mailboxes: BTreeMap::from([(name.clone(), 2)]),
+        aliases: BTreeMap::from([(name, 100)]),
+    });
+    inventory.refresh().await.unwrap();
+    let moved = news_of(&mut news);
+    assert!(moved.mailboxes.contains("m1@example.com") && moved.aliases.is_empty(), "{moved:?}");
+    assert!(inventory.mailbox(&mailbox(1), Age::Recent).await.unwrap().is_some());
+    server.edit(|state| state.mailbox_mut("m1@example.com").unwrap().name = "by hand".to_owned());
+    inventory.refresh().await.unwrap();
+    assert_eq!(news_of(&mut news), moved_mailboxes(&["m1@example.com"]));
+}
+
 #[tokio::test]
 async fn our_own_writes_are_no_news() {
     let (_server, inventory, mut news) = started().await;

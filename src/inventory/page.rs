@@ -29,6 +29,9 @@ pub(super) enum Again<K> {
     List,
     /// One by one.
     Singles(Vec<K>),
+    /// Not at all: the list with these entries is given up, because few of ours are left. Whoever needs one of them has to
+    /// ask for it once, so that it is polled by itself.
+    Abandoned(Vec<K>),
 }
 
 /// A read of an entry, compared with the cache.
@@ -134,7 +137,6 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         if state.is_listed(keep) {
             return Next::Known(state.things.get(key).cloned());
         }
-        state.unlist();
         let now = Instant::now();
         let single = state.singles.entry(key.clone()).or_insert(Single { seen: None, asked: now });
         single.asked = now;
@@ -295,9 +297,12 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
     /// How to poll again. Forgets single entries that nobody asked for within `forget`.
     pub(super) fn again(&self, forget: Duration) -> Again<K> {
         let mut state = self.state();
-        state.unlist();
         if state.listed.is_some() {
-            return Again::List;
+            if state.is_worth_a_list() {
+                return Again::List;
+            }
+            state.listed = None;
+            return Again::Abandoned(std::mem::take(&mut state.things).into_keys().collect());
         }
         state.singles.retain(|_, single| single.asked.elapsed() < forget);
         let State { stale, old_figures, unread, written, singles, .. } = &mut *state;
@@ -445,14 +450,6 @@ impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
         let changed = listed.chain(singles).filter(|(key, before)| differs(key, *before)).map(|(key, _)| key);
         let came = new.keys().filter(|key| self.listed.is_some() && !self.things.contains_key(key));
         changed.chain(came).cloned().collect()
-    }
-
-    /// Forgets a list that would not be made any more.
-    fn unlist(&mut self) {
-        if self.listed.is_some() && !self.is_worth_a_list() {
-            self.listed = None;
-            self.things = HashMap::new();
-        }
     }
 
     /// After a list that will not be repeated: keeps only the entries that were asked for.
@@ -748,7 +745,24 @@ mod tests {
         page.count_ours(50);
         page.fill(list([(1, 'a')]));
         page.count_ours(3);
-        assert_eq!(page.again(LONG), Again::Singles(Vec::new()));
+        assert_eq!(page.next(&1, LONG), known(Some('a')), "until it is polled");
+        assert_eq!(page.again(LONG), Again::Abandoned(vec![1]));
         assert_eq!(page.next(&1, LONG), Next::Single);
+        page.enter(1, Some(&'a'));
+        assert_eq!(page.again(LONG), Again::Singles(vec![1]));
+    }
+
+    #[test]
+    fn a_list_made_before_ours_were_counted_stays_until_they_are() {
+        let page = asked(8);
+        page.count_ours(5);
+        assert_eq!(page.next(&8, LONG), Next::List, "more ask for one than were counted");
+        page.fill(list((0..9).map(|n| (n, 'a'))));
+        page.enter(8, Some(&'b'));
+        assert_eq!(page.next(&9, LONG), known(None));
+        page.count_ours(10);
+        assert_eq!(page.again(LONG), Again::List);
+        let changed = page.fill(list((0..9).map(|n| (n, 'a'))));
+        assert_eq!(changed, [8], "what it knew is compared");
     }
 }

@@ -173,6 +173,10 @@ impl<K: Clone + Eq + Hash, V: Entry> Poll<'_, K, V> {
         let keys = match again {
             None => return Ok(()),
             Some(Again::Singles(keys)) => keys,
+            Some(Again::Abandoned(keys)) => {
+                publish(keys);
+                return Ok(());
+            }
             Some(Again::List) => {
                 let _right = self.page.right_to_list().await;
                 self.page.begin_list();

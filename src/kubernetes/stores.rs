@@ -296,9 +296,9 @@ fn slim<K: Object>(object: &mut K, interner: &mut Interner) {
     let labels = meta.labels.take().into_iter().flatten();
     let labels: BTreeMap<_, _> = labels.filter(|(key, _)| LABELS.contains(&key.as_str())).collect();
     meta.labels = Some(labels).filter(|labels| labels.contains_key(PROVISIONED_BY));
-    let finalizers = meta.finalizers.take().into_iter().flatten();
-    let ours: Vec<String> = finalizers.filter(|finalizer| finalizer == FINALIZER).take(1).collect();
-    meta.finalizers = Some(ours).filter(|ours| !ours.is_empty());
+    // Those of others are not kept, but that there are some: then it is an empty list.
+    let finalizers = meta.finalizers.take().filter(|all| !all.is_empty());
+    meta.finalizers = finalizers.map(|all| all.into_iter().filter(|one| one == FINALIZER).take(1).collect());
     let annotations = meta.annotations.take().into_iter().flatten();
     let ours = annotations.filter(|(key, _)| ANNOTATIONS.contains(&key.as_str()));
     let ours: BTreeMap<_, _> = ours.map(|(key, value)| (key, cut(&value, LONGEST_ANNOTATION))).collect();
@@ -441,6 +441,9 @@ mod tests {
         let left = serde_json::to_string(&large.metadata).unwrap();
         assert!(left.len() < ANNOTATIONS.len() * (LONGEST_ANNOTATION + 60) + 400, "{}", left.len());
         assert_eq!(large.finalizers(), [FINALIZER]);
+        large.metadata.finalizers = Some(vec![text(0)]);
+        slim(&mut large, &mut Interner::default());
+        assert_eq!(large.metadata.finalizers, Some(Vec::new()), "there are others");
         let mut other = mailbox("other");
         other.annotations_mut().insert(PAUSED.to_owned(), format!("{}!", text(1)));
         slim(&mut other, &mut Interner::default());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::controller::driver::context::Context;
 use crate::controller::driver::forget;
 use crate::controller::driver::queue::{Driver, Running, drive};
@@ -24,8 +26,19 @@ pub(crate) async fn run(ctx: &Arc<Context>) {
         () = shutdown::requested(ctx.ending.clone()) => return,
     }
     tokio::select! {
-        _ = futures::future::join_all(drivers(ctx)) => {}
+        () = all(drivers(ctx)) => {}
         () = forget::run(ctx) => {}
+    }
+}
+
+/// Runs every driver on its own task: on one task they would share one thread, which wakes up for each end of a reconcile.
+async fn all(drivers: Vec<Running>) {
+    let tasks = drivers.into_iter().map(|driver| AbortOnDropHandle::new(tokio::spawn(driver)));
+    // A panic ends the process.
+    if let Err(failed) = futures::future::try_join_all(tasks).await
+        && let Ok(panic) = failed.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -2,6 +2,8 @@
 //! are packed, and searches go through an index.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,6 +23,9 @@ pub(crate) trait Stored: Indexed + Resource<DynamicType = ()> + Clone + Send + S
 
 /// Objects that are searched by keys.
 pub(crate) trait Indexed {
+    /// What is counted of objects; most have the same.
+    type Tally: Clone + Debug + Eq + Hash + Send + Sync;
+
     /// The keys by which it is searched; they depend on nothing but the object.
     fn index_keys(&self) -> Vec<IndexKey>;
 
@@ -28,6 +33,9 @@ pub(crate) trait Indexed {
     fn fingerprint(&self) -> u64 {
         0
     }
+
+    /// What is counted of it.
+    fn tally(&self) -> Self::Tally;
 }
 
 /// One object, as a store holds it.
@@ -206,6 +214,11 @@ impl<K: Stored> Store<K> {
         self.read(|objects| objects.fingerprint)
     }
 
+    /// What is counted of the objects, each with the number of objects alike.
+    pub(crate) fn tallies(&self) -> Vec<(K::Tally, usize)> {
+        self.read(|objects| objects.tallies.iter().map(|(tally, number)| (tally.clone(), *number)).collect())
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Objects<K>) -> T) -> T {
         read(&self.0.objects.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -231,13 +244,16 @@ struct Objects<K: Stored> {
     index: BTreeSet<(IndexKey, u32)>,
     /// The sum of the fingerprints of all objects.
     fingerprint: u64,
+    /// Number of objects, by what is counted of them.
+    tallies: HashMap<K::Tally, usize>,
     /// How many lists there were: each puts the objects in other places.
     list: u64,
 }
 
 impl<K: Stored> Default for Objects<K> {
     fn default() -> Self {
-        Self { slots: HashMap::new(), held: Slab::new(), index: BTreeSet::new(), fingerprint: 0, list: 0 }
+        let (slots, held, index, tallies) = (HashMap::new(), Slab::new(), BTreeSet::new(), HashMap::new());
+        Self { slots, held, index, fingerprint: 0, tallies, list: 0 }
     }
 }
 
@@ -261,8 +277,8 @@ impl<K: Stored> Objects<K> {
     }
 
     /// Enters an object in the place of what is entered of its version before, if there is one.
-    fn insert(&mut self, object: Entered, held: K::Entry, before: Option<Entered>) {
-        let Entered { name, keys, fingerprint } = object;
+    fn insert(&mut self, object: Entered<K>, held: K::Entry, before: Option<Entered<K>>) {
+        let Entered { name, keys, fingerprint, tally } = object;
         let slot = if let Some(slot) = self.slots.get(&name) {
             self.held[*slot as usize] = held;
             *slot
@@ -271,41 +287,55 @@ impl<K: Stored> Objects<K> {
             self.slots.insert(name, slot);
             slot
         };
-        let before = before.unwrap_or_default();
+        *self.tallies.entry(tally).or_default() += 1;
+        self.fingerprint = self.fingerprint.wrapping_add(fingerprint);
+        let Some(before) = before else { return self.index.extend(keys.into_iter().map(|key| (key, slot))) };
         for key in before.keys.difference(&keys) {
             self.index.remove(&(*key, slot));
         }
         self.index.extend(keys.difference(&before.keys).map(|key| (*key, slot)));
-        self.fingerprint = self.fingerprint.wrapping_add(fingerprint).wrapping_sub(before.fingerprint);
+        self.fingerprint = self.fingerprint.wrapping_sub(before.fingerprint);
+        self.uncount(&before.tally);
     }
 
     /// Removes an object, of which this is entered.
-    fn remove(&mut self, before: Entered) {
+    fn remove(&mut self, before: Entered<K>) {
         let Some(slot) = self.slots.remove(&before.name) else { return };
         drop(self.held.try_remove(slot as usize));
         for key in before.keys {
             self.index.remove(&(key, slot));
         }
         self.fingerprint = self.fingerprint.wrapping_sub(before.fingerprint);
+        self.uncount(&before.tally);
         shrink(&mut self.slots);
         if self.held.is_empty() {
             self.held.shrink_to_fit();
         }
     }
+
+    fn uncount(&mut self, tally: &K::Tally) {
+        if let Some(number) = self.tallies.get_mut(tally) {
+            *number -= 1;
+            if *number == 0 {
+                self.tallies.remove(tally);
+                shrink(&mut self.tallies);
+            }
+        }
+    }
 }
 
 /// What a store enters of an object beside itself.
-#[derive(Default)]
-struct Entered {
+struct Entered<K: Stored> {
     name: Box<str>,
     keys: BTreeSet<IndexKey>,
     fingerprint: u64,
+    tally: K::Tally,
 }
 
-impl Entered {
-    fn of<K: Stored>(object: &K) -> Self {
+impl<K: Stored> Entered<K> {
+    fn of(object: &K) -> Self {
         let keys = object.index_keys().into_iter().collect();
-        Self { name: key(object), keys, fingerprint: object.fingerprint() }
+        Self { name: key(object), keys, fingerprint: object.fingerprint(), tally: object.tally() }
     }
 }
 

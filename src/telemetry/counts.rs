@@ -1,11 +1,12 @@
-//! Counts that are made at each scrape, not updated continuously.
+//! Counts of objects. What is counted of an object is small and mostly shared, so that a store counts along and a scrape
+//! looks at no object.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::crd::StatusCondition;
 use crate::outcome::Reason;
@@ -36,32 +37,57 @@ pub struct Counts {
     pub breakers: BTreeMap<String, &'static str>,
 }
 
-impl Counts {
-    /// Counts an object.
-    pub fn count(&mut self, kind: &'static str, conditions: &[StatusCondition], is_deleting: bool) {
-        *self.objects.entry((kind, state(conditions, is_deleting))).or_default() += 1;
+/// What is counted of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectState {
+    /// One of [`STATES`].
+    state: &'static str,
+    is_vanished: bool,
+    is_nearly_full: bool,
+    /// The value of `DNSVerified`.
+    verified: &'static str,
+    /// When its entry was recreated.
+    recreated: Option<Timestamp>,
+}
+
+impl ObjectState {
+    /// Of an object with these conditions, whose entry was `recreated` at some time, or never.
+    pub fn of(conditions: &[StatusCondition], is_deleting: bool, recreated: Option<&Time>) -> Self {
         let is_vanished =
             |c: &StatusCondition| c.type_ == "Stalled" && c.reason == Reason::VanishedFromMailcow.as_str();
-        *self.vanished.entry(kind).or_default() += i64::from(conditions.iter().any(is_vanished));
-    }
-
-    /// Counts an object whose entry was recreated at some time, or never.
-    pub fn count_recreated(&mut self, kind: &'static str, recreated: Option<&Time>, now: &Time) {
-        let is_new = recreated.is_some_and(|at| now.0.duration_since(at.0) < DAY);
-        *self.recreated.entry(kind).or_default() += i64::from(is_new);
-    }
-
-    /// Counts a mailbox that is nearly full.
-    pub fn count_quota(&mut self, conditions: &[StatusCondition]) {
-        let is_nearly_full = conditions.iter().any(|c| c.type_ == "QuotaNearlyFull" && c.status == "True");
-        self.nearly_full += i64::from(is_nearly_full);
-    }
-
-    /// Counts a domain by its DNS conditions.
-    pub fn count_dns(&mut self, conditions: &[StatusCondition]) {
+        let is_nearly_full = |c: &StatusCondition| c.type_ == "QuotaNearlyFull" && c.status == "True";
         let said = conditions.iter().find(|c| c.type_ == "DNSVerified").map(|c| c.status.as_str());
-        let said = VERIFIED.into_iter().find(|word| said == Some(word)).unwrap_or("Unknown");
-        *self.domains.entry(said).or_default() += 1;
+        Self {
+            state: state(conditions, is_deleting),
+            is_vanished: conditions.iter().any(is_vanished),
+            is_nearly_full: conditions.iter().any(is_nearly_full),
+            verified: VERIFIED.into_iter().find(|word| said == Some(word)).unwrap_or("Unknown"),
+            recreated: recreated.map(|at| at.0),
+        }
+    }
+}
+
+impl Counts {
+    /// Counts this many objects alike.
+    pub fn count(&mut self, kind: &'static str, object: &ObjectState, number: i64) {
+        *self.objects.entry((kind, object.state)).or_default() += number;
+        *self.vanished.entry(kind).or_default() += if object.is_vanished { number } else { 0 };
+    }
+
+    /// Counts objects whose entries were recreated at some time, or never.
+    pub fn count_recreated(&mut self, kind: &'static str, object: &ObjectState, number: i64, now: &Time) {
+        let is_new = object.recreated.is_some_and(|at| now.0.duration_since(at) < DAY);
+        *self.recreated.entry(kind).or_default() += if is_new { number } else { 0 };
+    }
+
+    /// Counts mailboxes that are nearly full.
+    pub fn count_quota(&mut self, mailbox: &ObjectState, number: i64) {
+        self.nearly_full += if mailbox.is_nearly_full { number } else { 0 };
+    }
+
+    /// Counts domains by their DNS conditions.
+    pub fn count_dns(&mut self, domain: &ObjectState, number: i64) {
+        *self.domains.entry(domain.verified).or_default() += number;
     }
 
     /// Adds a kind with zero objects in each state, and domains with zero of each value.
@@ -149,11 +175,25 @@ mod tests {
     fn a_kind_without_objects_is_counted_too() {
         let mut counts = Counts::default();
         counts.of_kind("EmailAlias");
-        counts.count("EmailAlias", &[], false);
+        counts.count("EmailAlias", &ObjectState::of(&[], false, None), 1);
         let numbers: Vec<i64> = counts.objects.values().copied().collect();
         assert_eq!((counts.objects.len(), numbers.iter().sum::<i64>()), (5, 1));
-        counts.count_dns(&conditions(&[("DNSVerified", "False")]));
-        counts.count_dns(&[]);
-        assert_eq!(counts.domains, BTreeMap::from([("True", 0), ("False", 1), ("Unknown", 1)]));
+        counts.count_dns(&ObjectState::of(&conditions(&[("DNSVerified", "False")]), false, None), 2);
+        counts.count_dns(&ObjectState::of(&[], false, None), 1);
+        assert_eq!(counts.domains, BTreeMap::from([("True", 0), ("False", 2), ("Unknown", 1)]));
+    }
+
+    #[test]
+    fn what_was_recreated_is_counted_for_a_day() {
+        let at = Time("2026-01-01T12:00:00Z".parse().unwrap());
+        let counted = |now: &str| {
+            let mut counts = Counts::default();
+            let now = Time(now.parse().unwrap());
+            for recreated in [Some(&at), None] {
+                counts.count_recreated("EmailMailbox", &ObjectState::of(&[], false, recreated), 3, &now);
+            }
+            counts.recreated["EmailMailbox"]
+        };
+        assert_eq!((counted("2026-01-02T11:59:59Z"), counted("2026-01-02T12:00:00Z")), (3, 0));
     }
 }

@@ -134,6 +134,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::ObjectState;
     use std::time::Duration;
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
         assert!(!has("mailcow_operator_objects{") && !has("mailcow_operator_mailcow_breaker{"));
         metrics.count_with(|| {
             let mut counts = Counts { breakers: [("default".to_owned(), "open")].into(), ..Counts::default() };
-            counts.count("EmailAlias", &[], false);
+            counts.count("EmailAlias", &ObjectState::of(&[], false, None), 1);
             counts
         });
         assert!(has(r#"mailcow_operator_objects{kind="EmailAlias",state="NotReady"} 1"#));

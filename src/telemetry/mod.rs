@@ -7,7 +7,7 @@ mod logs;
 mod metrics;
 mod queue;
 
-pub use counts::{Counts, STATES};
+pub use counts::{Counts, ObjectState, STATES};
 pub use health::{Readiness, serve, serve_probes, serve_text};
 pub use logs::start as start_logs;
 pub use metrics::Metrics;

@@ -1,7 +1,7 @@
 //! The keys of the objects of each kind, by which stores find them.
 
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::core::PartialObjectMeta;
 
 use crate::controller::driver::addresses::{Addressed, wanted};
@@ -11,8 +11,11 @@ use crate::controller::mailbox::{secrets, senders};
 use crate::controller::triggers::{changes, unfinished};
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
 use crate::desired;
+use crate::kubernetes::object::Object;
 use crate::kubernetes::secret_versions::name_hash;
 use crate::kubernetes::store::{IndexKey, Indexed};
+use crate::status::Conditioned;
+use crate::telemetry::ObjectState;
 
 /// The keys that all kinds have alike.
 fn of_meta(meta: &ObjectMeta) -> Vec<IndexKey> {
@@ -46,7 +49,15 @@ fn of_address<K: Addressed>(object: &K) -> Vec<IndexKey> {
     keys
 }
 
+/// What is counted of an object whose entry was recreated at some time, or never.
+fn state<K: Object>(object: &K, recreated: Option<&Time>) -> ObjectState {
+    let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
+    ObjectState::of(conditions, object.meta().deletion_timestamp.is_some(), recreated)
+}
+
 impl Indexed for EmailDomain {
+    type Tally = ObjectState;
+
     fn index_keys(&self) -> Vec<IndexKey> {
         let mut keys = of_meta(&self.metadata);
         let mut add = |key: Key| keys.push(key.into());
@@ -64,9 +75,15 @@ impl Indexed for EmailDomain {
         }
         keys
     }
+
+    fn tally(&self) -> ObjectState {
+        state(self, self.status.as_ref().and_then(|status| status.recreated.as_ref()))
+    }
 }
 
 impl Indexed for EmailMailbox {
+    type Tally = ObjectState;
+
     fn index_keys(&self) -> Vec<IndexKey> {
         let mut keys = of_address(self);
         let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
@@ -86,9 +103,15 @@ impl Indexed for EmailMailbox {
     fn fingerprint(&self) -> u64 {
         changes::mailbox_for_links(self)
     }
+
+    fn tally(&self) -> ObjectState {
+        state(self, self.status.as_ref().and_then(|status| status.recreated.as_ref()))
+    }
 }
 
 impl Indexed for EmailAlias {
+    type Tally = ObjectState;
+
     fn index_keys(&self) -> Vec<IndexKey> {
         let mut keys = of_address(self);
         let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
@@ -105,9 +128,15 @@ impl Indexed for EmailAlias {
     fn fingerprint(&self) -> u64 {
         changes::alias_for_links(self)
     }
+
+    fn tally(&self) -> ObjectState {
+        state(self, None)
+    }
 }
 
 impl Indexed for EmailForwardingRule {
+    type Tally = ObjectState;
+
     fn index_keys(&self) -> Vec<IndexKey> {
         let mut keys = of_meta(&self.metadata);
         let mut add = |key: Key| keys.push(key.into());
@@ -121,12 +150,20 @@ impl Indexed for EmailForwardingRule {
         }
         keys
     }
+
+    fn tally(&self) -> ObjectState {
+        state(self, None)
+    }
 }
 
 impl Indexed for PartialObjectMeta<Namespace> {
+    type Tally = ();
+
     fn index_keys(&self) -> Vec<IndexKey> {
         of_meta(&self.metadata)
     }
+
+    fn tally(&self) {}
 }
 
 #[cfg(test)]
@@ -190,6 +227,41 @@ mod tests {
         assert_eq!((found(Key::Base("bob")), found(Key::Namespace("n"))), (vec![], vec!["other".to_owned()]));
         writer.apply(Event::Apply(mailbox("n", "ada+x")));
         assert_eq!((found(Key::Base("bob")), found(Key::Base("ada"))), (vec![], vec!["n".to_owned()]));
+    }
+
+    #[test]
+    fn every_object_is_counted_once_as_it_is_now() {
+        let (store, mut writer) = store();
+        let ready = |name: &str, is_ready: &str| {
+            let mut object = mailbox(name, name);
+            let conditions = format!(
+                "conditions: [{{type: Ready, status: '{is_ready}', reason: A, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}]"
+            );
+            object.status = serde_yaml::from_str(&conditions).unwrap();
+            object
+        };
+        let [yes, no] = ["True", "False"].map(|is_ready| ready("any", is_ready).tally());
+        let counted = |store: &crate::kubernetes::store::Store<EmailMailbox>| {
+            let mut all = store.tallies();
+            all.sort_by_key(|(_, number)| *number);
+            all
+        };
+        for (name, is_ready) in [("a", "True"), ("b", "True"), ("c", "True"), ("d", "False"), ("b", "True")] {
+            writer.apply(Event::Apply(ready(name, is_ready)));
+        }
+        assert_eq!(counted(&store), [(no.clone(), 1), (yes.clone(), 3)]);
+        writer.apply(Event::Apply(ready("a", "False")));
+        writer.apply(Event::Delete(ready("b", "True")));
+        writer.apply(Event::Delete(ready("b", "True")));
+        assert_eq!(counted(&store), [(yes.clone(), 1), (no, 2)]);
+        for event in
+            [Event::Init, Event::InitApply(ready("a", "True")), Event::InitApply(ready("a", "True")), Event::InitDone]
+        {
+            writer.apply(event);
+        }
+        assert_eq!(counted(&store), [(yes, 1)]);
+        writer.apply(Event::Delete(ready("a", "True")));
+        assert!(store.tallies().is_empty());
     }
 
     #[test]

@@ -12,12 +12,11 @@ use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::Failed;
 use crate::controller::driver::on_server::{OnServer, is_served};
-use crate::crd::{EmailDomain, EmailMailbox, StatusCondition};
+use crate::crd::{EmailDomain, EmailMailbox};
 use crate::kubernetes::object::Object;
-use crate::kubernetes::store::Store;
+use crate::kubernetes::store::{Store, Stored};
 use crate::outcome::Outcome;
-use crate::status::Conditioned;
-use crate::telemetry::{Counts, Key, Metrics};
+use crate::telemetry::{Counts, Key, Metrics, ObjectState};
 
 /// Counts and times a reconcile; each of its log lines names its object.
 pub(crate) async fn counted<K: Object>(
@@ -90,32 +89,33 @@ pub(crate) fn counts(ctx: &Context) -> Counts {
     let breakers = reachable.map(|(name, server)| (name, server.client().breaker())).collect();
     let mut counts = Counts { breakers, ..Counts::default() };
     let now = crate::clock::now();
-    count(&mut counts, ctx, &ctx.stores.domains, |counts, domain, conditions| {
-        let recreated = domain.status.as_ref().and_then(|status| status.recreated.as_ref());
-        counts.count_recreated(EmailDomain::KIND, recreated, &now);
-        counts.count_dns(conditions);
+    count(&mut counts, ctx, &ctx.stores.domains, |counts, domains, number| {
+        counts.count_recreated(EmailDomain::KIND, domains, number, &now);
+        counts.count_dns(domains, number);
     });
-    count(&mut counts, ctx, &ctx.stores.mailboxes, |counts, mailbox, conditions| {
-        let recreated = mailbox.status.as_ref().and_then(|status| status.recreated.as_ref());
-        counts.count_recreated(EmailMailbox::KIND, recreated, &now);
-        counts.count_quota(conditions);
+    count(&mut counts, ctx, &ctx.stores.mailboxes, |counts, mailboxes, number| {
+        counts.count_recreated(EmailMailbox::KIND, mailboxes, number, &now);
+        counts.count_quota(mailboxes, number);
     });
     count(&mut counts, ctx, &ctx.stores.aliases, |_, _, _| {});
     count(&mut counts, ctx, &ctx.stores.rules, |_, _, _| {});
     counts
 }
 
-/// Counts each object of a store that this instance serves by its conditions, and what is particular to its kind.
-fn count<K: OnServer + 'static>(
-    counts: &mut Counts,
-    ctx: &Context,
-    store: &Store<K>,
-    particular: impl Fn(&mut Counts, &K, &[StatusCondition]),
-) {
+/// Counts the objects of a store that this instance serves, and what is particular to their kind.
+fn count<K>(counts: &mut Counts, ctx: &Context, store: &Store<K>, particular: impl Fn(&mut Counts, &ObjectState, i64))
+where
+    K: OnServer + Stored<Tally = ObjectState> + 'static,
+{
     counts.of_kind(K::KIND);
-    for object in store.all().filter(|object| ctx.served.is_everything() || is_served(ctx, object.as_ref())) {
-        let conditions = object.status().map(Conditioned::conditions).unwrap_or_default();
-        counts.count(K::KIND, conditions, object.meta().deletion_timestamp.is_some());
-        particular(counts, &object, conditions);
+    let mut add = |object: &ObjectState, number: usize| {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        counts.count(K::KIND, object, number);
+        particular(counts, object, number);
+    };
+    if ctx.served.is_everything() {
+        store.tallies().iter().for_each(|(object, number)| add(object, *number));
+    } else {
+        store.all().filter(|object| is_served(ctx, object.as_ref())).for_each(|object| add(&object.tally(), 1));
     }
 }

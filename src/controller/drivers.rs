@@ -28,10 +28,12 @@ pub(crate) async fn run(ctx: &Arc<Context>) {
     tokio::select! {
         () = all(drivers(ctx)) => {}
         () = forget::run(ctx) => {}
+        () = delivery::sweep(ctx), if ctx.has(Gate::TaskDelivery) => {}
     }
 }
 
-/// Runs every driver on its own task: on one task they would share one thread, which wakes up for each end of a reconcile.
+/// Runs every driver on its own task. On one task they would all run on the main thread, which would have to be woken for
+/// each end of a reconcile.
 async fn all(drivers: Vec<Running>) {
     let tasks = drivers.into_iter().map(|driver| AbortOnDropHandle::new(tokio::spawn(driver)));
     // A panic ends the process.
@@ -74,8 +76,5 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
     let matters = changes::mailbox_for_delivery;
     let driver = Driver { name: "Delivery", matters, ..Driver::new(triggers::of_delivery(ctx)) };
     drivers.push(drive(&stores.mailboxes, ctx, driver, delivery::reconcile));
-    if ctx.has(Gate::TaskDelivery) {
-        drivers.push(Box::pin(delivery::sweep(ctx.clone())));
-    }
     drivers
 }

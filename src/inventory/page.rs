@@ -29,8 +29,8 @@ pub(super) enum Again<K> {
     List,
     /// One by one.
     Singles(Vec<K>),
-    /// Not at all: the list with these entries is given up, because few of ours are left. Whoever needs one of them has to
-    /// ask for it once, so that it is polled by itself.
+    /// Not at all: the list with these entries is given up, because it costs more than single reads of ours. Whoever needs
+    /// one of them has to ask for it once, so that it is polled by itself.
     Abandoned(Vec<K>),
 }
 
@@ -63,6 +63,9 @@ struct State<K, V> {
     total: usize,
     /// Number of our objects that belong here.
     ours: usize,
+    /// The most entries that were asked for before a list was made, and when. Others than ours ask too, and once there is a
+    /// list they are no longer counted.
+    asked: Option<(usize, Instant)>,
     /// All listed entries.
     things: HashMap<K, Held<V>>,
     /// Entries that were read singly, and when each was last read and last asked for.
@@ -82,8 +85,8 @@ struct State<K, V> {
 /// What a list in progress may not contain yet.
 #[derive(Debug)]
 struct Meanwhile<K> {
-    /// Entries read singly, once for each read.
-    seen: Vec<K>,
+    /// Entries read singly.
+    seen: HashSet<K>,
     /// Entries that became outdated.
     outdated: HashSet<K>,
     /// Whether more may be outdated than is known.
@@ -105,6 +108,7 @@ impl<K, V> Page<K, V> {
             is_doubted: false,
             total: 0,
             ours: 0,
+            asked: None,
             things: HashMap::new(),
             singles: HashMap::new(),
             stale: HashSet::new(),
@@ -297,14 +301,18 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
     /// How to poll again. Forgets single entries that nobody asked for within `forget`.
     pub(super) fn again(&self, forget: Duration) -> Again<K> {
         let mut state = self.state();
+        state.asked = state.asked.filter(|(_, at)| at.elapsed() < forget);
         if state.listed.is_some() {
             if state.is_worth_a_list() {
                 return Again::List;
             }
             state.listed = None;
-            return Again::Abandoned(std::mem::take(&mut state.things).into_keys().collect());
+            let keys: Vec<K> = std::mem::take(&mut state.things).into_keys().collect();
+            state.forget_seen();
+            return Again::Abandoned(keys);
         }
         state.singles.retain(|_, single| single.asked.elapsed() < forget);
+        state.forget_seen();
         let State { stale, old_figures, unread, written, singles, .. } = &mut *state;
         // Entries that are not cached are read anyway.
         for keys in [stale, old_figures, unread, written] {
@@ -328,7 +336,7 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
     /// Marks the beginning of a list.
     pub(super) fn begin_list(&self) {
         // Entries read since a failed try still count: the next try continues there.
-        let new = || Meanwhile { seen: Vec::new(), outdated: HashSet::new(), is_doubted: false };
+        let new = || Meanwhile { seen: HashSet::new(), outdated: HashSet::new(), is_doubted: false };
         self.state().meanwhile.get_or_insert_with(new);
     }
 
@@ -355,6 +363,10 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         let changed = state.not_as_remembered(&new);
         news.extend(changed.into_iter().filter(|key| !written.contains(key)));
         if state.is_worth_a_list() {
+            let askers = state.singles.len();
+            if state.asked.is_none_or(|(most, _)| most <= askers) {
+                state.asked = Some((askers, Instant::now()));
+            }
             state.listed = Some(Instant::now());
             state.things = new;
             state.singles = HashMap::new();
@@ -372,16 +384,20 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         state.old_figures.remove(&key);
         let (was_unread, is_ours) = (state.unread.remove(&key), state.written.remove(&key));
         if let Some(meanwhile) = &mut state.meanwhile {
-            meanwhile.seen.push(key.clone());
+            meanwhile.seen.insert(key.clone());
             meanwhile.outdated.remove(&key);
         }
+        let time = Instant::now();
         let before = if state.listed.is_some() {
+            // While the list is doubted, single reads answer.
+            if let Some(single) = state.singles.get_mut(&key) {
+                single.seen = Some((time, now.clone()));
+            }
             Some(match now.clone() {
                 Some(now) => state.things.insert(key, now),
                 None => state.things.remove(&key),
             })
         } else {
-            let time = Instant::now();
             let single = state.singles.entry(key).or_insert(Single { seen: None, asked: time });
             single.seen.replace((time, now.clone())).map(|(_, before)| before)
         };
@@ -427,10 +443,9 @@ impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
     }
 
     fn is_worth_a_list(&self) -> bool {
-        let ours = self.ours.max(self.singles.len());
-        // Once listed, single reads are no longer counted.
-        let is_many = ours > SINGLES || (self.listed.is_some() && self.ours == 0);
-        self.for_one > 0 && is_many && self.total <= self.for_one * ours.max(SINGLES)
+        let asked = self.asked.map_or(0, |(asked, _)| asked);
+        let ours = self.ours.max(self.singles.len()).max(asked);
+        self.for_one > 0 && ours > SINGLES && self.total <= self.for_one * ours
     }
 
     /// The last read of an entry, however old; `None` also if it was missing.
@@ -450,6 +465,12 @@ impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
         let changed = listed.chain(singles).filter(|(key, before)| differs(key, *before)).map(|(key, _)| key);
         let came = new.keys().filter(|key| self.listed.is_some() && !self.things.contains_key(key));
         changed.chain(came).cloned().collect()
+    }
+
+    /// Of entries that are no longer cached, a list in progress may be older than what was read.
+    fn forget_seen(&mut self) {
+        let Some(Meanwhile { seen, outdated, .. }) = &mut self.meanwhile else { return };
+        outdated.extend(seen.extract_if(|key| !self.singles.contains_key(key)));
     }
 
     /// After a list that will not be repeated: keeps only the entries that were asked for.
@@ -750,6 +771,46 @@ mod tests {
         assert_eq!(page.next(&1, LONG), Next::Single);
         page.enter(1, Some(&'a'));
         assert_eq!(page.again(LONG), Again::Singles(vec![1]));
+    }
+
+    #[test]
+    fn a_list_stays_while_many_ask_whosever_the_entries_are() {
+        let page = asked(8);
+        page.count_ours(3);
+        assert_eq!(page.next(&8, LONG), Next::List);
+        for _ in 0..2 {
+            page.fill(list((0..9).map(|n| (n, 'a'))));
+            assert_eq!(page.again(LONG), Again::List);
+        }
+        assert!(matches!(page.again(Duration::ZERO), Again::Abandoned(keys) if keys.len() == 9), "that was long ago");
+        assert_eq!(page.again(Duration::ZERO), Again::Singles(Vec::new()));
+    }
+
+    #[test]
+    fn what_was_read_while_a_list_was_given_up_is_not_taken_for_missing() {
+        let page = asked(8);
+        page.count_ours(50);
+        page.fill(list([(1, 'a')]));
+        page.begin_list();
+        page.enter(2, Some(&'b'));
+        page.count_ours(3);
+        assert!(matches!(page.again(Duration::ZERO), Again::Abandoned(keys) if keys.len() == 2));
+        page.count_ours(50);
+        page.fill(list([(1, 'a')]));
+        assert_eq!(page.next(&2, LONG), Next::Single, "it is read again");
+    }
+
+    #[test]
+    fn single_reads_answer_while_a_list_is_doubted() {
+        let page = asked(8);
+        page.count_ours(50);
+        page.fill(list([(1, 'a')]));
+        page.count_ours(3);
+        page.doubt(&1);
+        page.count_ours(3);
+        assert_eq!(page.next(&1, LONG), Next::Single);
+        page.enter(1, Some(&'b'));
+        assert_eq!(page.next(&1, LONG), known(Some('b')));
     }
 
     #[test]

@@ -314,6 +314,7 @@ impl<K: Stored> Objects<K> {
     }
 
     fn uncount(&mut self, tally: &K::Tally) {
+        debug_assert!(self.tallies.contains_key(tally), "{tally:?} was never counted");
         if let Some(number) = self.tallies.get_mut(tally) {
             *number -= 1;
             if *number == 0 {

@@ -296,7 +296,7 @@ fn slim<K: Object>(object: &mut K, interner: &mut Interner) {
     let labels = meta.labels.take().into_iter().flatten();
     let labels: BTreeMap<_, _> = labels.filter(|(key, _)| LABELS.contains(&key.as_str())).collect();
     meta.labels = Some(labels).filter(|labels| labels.contains_key(PROVISIONED_BY));
-    // Those of others are not kept, but that there are some: then it is an empty list.
+    // Those of others are not kept. An empty list says that there are some, for whoever adds ours.
     let finalizers = meta.finalizers.take().filter(|all| !all.is_empty());
     meta.finalizers = finalizers.map(|all| all.into_iter().filter(|one| one == FINALIZER).take(1).collect());
     let annotations = meta.annotations.take().into_iter().flatten();

@@ -389,38 +389,47 @@ impl Writer {
         }
     }
 
-    /// Adds our finalizer, before the first write to Mailcow. The uid protects a successor with the same name.
+    /// Adds our finalizer, before the first write to Mailcow. The uid protects a successor with the same name. Finalizers of
+    /// others stay. A merge into the version that was seen costs the API server a quarter less than a server-side apply; a
+    /// concurrent change makes it read again.
     ///
     /// # Errors
-    /// When the Kubernetes API fails.
+    /// When the Kubernetes API fails, or the object is gone.
     pub(crate) async fn add_finalizer<K: Object>(&self, object: &K) -> Result<(), kube::Error> {
         if has_finalizer(object) {
             return Ok(());
         }
         let (api, name) = (self.api(object), object.name_any());
-        // An object without any finalizer takes a merge patch of its version, which costs the API server a quarter less than
-        // a server-side apply.
-        if let (None, Some(version)) = (&object.meta().finalizers, &object.meta().resource_version) {
-            let params = PatchParams { field_manager: Some(FINALIZER_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(FINALIZER_MANAGER.to_owned()), ..PatchParams::default() };
+        // Those of others are not held, so what has any is read first.
+        let mut seen = object.meta().finalizers.is_none().then(|| (object.resource_version(), Vec::new()));
+        for _ in 0..ATTEMPTS {
+            let (version, mut finalizers) = match seen.take() {
+                Some(seen) => seen,
+                None => {
+                    let now = api.get_metadata(&name).await?;
+                    if now.metadata.uid != object.meta().uid {
+                        break;
+                    }
+                    if has_finalizer(&now) {
+                        return Ok(());
+                    }
+                    (now.metadata.resource_version, now.metadata.finalizers.unwrap_or_default())
+                }
+            };
+            finalizers.push(FINALIZER.to_owned());
             let body = json!({"metadata": {
-                "uid": object.uid(), "resourceVersion": version, "finalizers": [FINALIZER],
+                "uid": object.uid(), "resourceVersion": version, "finalizers": finalizers,
             }});
             match api.patch(&name, &params, &Patch::Merge(body)).await {
-                // It is not as it was seen.
-                Err(kube::Error::Api(error)) if error.is_conflict() || error.is_not_found() => {}
+                Err(kube::Error::Api(error)) if error.is_conflict() => {}
                 written => {
                     self.latest.remember(&written?);
                     return Ok(());
                 }
             }
         }
-        let body = json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": {"name": name, "uid": object.uid(), "finalizers": [FINALIZER]},
-        });
-        let params = PatchParams::apply(FINALIZER_MANAGER).force();
-        self.latest.remember(&api.patch(&name, &params, &Patch::Apply(body)).await?);
-        Ok(())
+        Err(changes_too_often(&name, "finalizer"))
     }
 
     /// Removes our finalizer, whoever added it: after a restore kubectl owns it, and a server-side apply would remove
@@ -543,13 +552,12 @@ mod tests {
         mailbox.metadata = serde_yaml::from_str("{name: m, namespace: n, uid: u, resourceVersion: '7'}").unwrap();
         let merged = json!({"metadata": {"uid": "u", "resourceVersion": "7", "finalizers": [FINALIZER]}});
         assert!(writer.add_finalizer(&mailbox).await.is_err());
-        let sent = std::mem::take(&mut *server.0.lock().unwrap());
-        let applied = &sent[1]["metadata"];
-        assert_eq!((&sent[0], &applied["uid"], &applied["resourceVersion"]), (&merged, &json!("u"), &Value::Null));
+        assert_eq!(*server.0.lock().unwrap(), [merged, Value::Null], "then it is read again");
+        server.0.lock().unwrap().clear();
         // It has finalizers of others, which are not held.
         mailbox.metadata.finalizers = Some(Vec::new());
         assert!(writer.add_finalizer(&mailbox).await.is_err());
-        assert_eq!(*server.0.lock().unwrap(), sent[1..]);
+        assert_eq!(*server.0.lock().unwrap(), [Value::Null]);
     }
 
     #[tokio::test]

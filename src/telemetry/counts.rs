@@ -1,12 +1,11 @@
 //! Counts of objects. What is counted of an object is small and mostly shared, so that a store counts along and a scrape
-//! looks at no object.
+//! looks at no object, where one instance serves everything.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::crd::StatusCondition;
 use crate::outcome::Reason;
@@ -14,8 +13,8 @@ use crate::outcome::Reason;
 /// States of an object; each object has one.
 pub const STATES: [&str; 5] = ["Ready", "NotReady", "Stalled", "Paused", "Deleting"];
 
-/// How long a recreated entry is counted.
-const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a recreated entry is counted, in hours.
+const DAY: i64 = 24;
 
 /// Values of `DNSVerified`.
 const VERIFIED: [&str; 3] = ["True", "False", "Unknown"];
@@ -46,8 +45,8 @@ pub struct ObjectState {
     is_nearly_full: bool,
     /// The value of `DNSVerified`.
     verified: &'static str,
-    /// When its entry was recreated.
-    recreated: Option<Timestamp>,
+    /// The hour since 1970 in which its entry was recreated. An exact time would tell each object from all others.
+    recreated: Option<i64>,
 }
 
 impl ObjectState {
@@ -62,7 +61,7 @@ impl ObjectState {
             is_vanished: conditions.iter().any(is_vanished),
             is_nearly_full: conditions.iter().any(is_nearly_full),
             verified: VERIFIED.into_iter().find(|word| said == Some(word)).unwrap_or("Unknown"),
-            recreated: recreated.map(|at| at.0),
+            recreated: recreated.map(hour),
         }
     }
 }
@@ -76,7 +75,7 @@ impl Counts {
 
     /// Counts objects whose entries were recreated at some time, or never.
     pub fn count_recreated(&mut self, kind: &'static str, object: &ObjectState, number: i64, now: &Time) {
-        let is_new = object.recreated.is_some_and(|at| now.0.duration_since(at) < DAY);
+        let is_new = object.recreated.is_some_and(|at| hour(now) - at < DAY);
         *self.recreated.entry(kind).or_default() += if is_new { number } else { 0 };
     }
 
@@ -100,6 +99,11 @@ impl Counts {
             self.domains.entry(said).or_default();
         }
     }
+}
+
+/// The hour since 1970.
+fn hour(time: &Time) -> i64 {
+    time.0.as_second().div_euclid(3600)
 }
 
 /// The state of an object, from its conditions.
@@ -185,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_was_recreated_is_counted_for_a_day() {
-        let at = Time("2026-01-01T12:00:00Z".parse().unwrap());
+        let at = Time("2026-01-01T12:10:00.5Z".parse().unwrap());
         let counted = |now: &str| {
             let mut counts = Counts::default();
             let now = Time(now.parse().unwrap());
@@ -194,6 +198,6 @@ mod tests {
             }
             counts.recreated["EmailMailbox"]
         };
-        assert_eq!((counted("2026-01-02T11:59:59Z"), counted("2026-01-02T12:00:00Z")), (3, 0));
+        assert_eq!((counted("2026-01-02T11:59:59Z"), counted("2026-01-02T12:00:00Z")), (3, 0), "by the hour");
     }
 }

@@ -65,9 +65,11 @@ async fn what_is_in_sync_stays_untouched_pass_after_pass() {
 
 #[tokio::test]
 async fn it_ends_in_order_when_it_is_told_to() {
-    let mut world = with_ada("sigterm", &[]).await;
-    let status = world.operator.as_mut().unwrap().stop(Duration::from_secs(10)).await.unwrap();
-    assert!(status.success(), "{status:?}\n{}", world.logs());
+    for gates in ["DNSPublishing=true", "TaskDelivery=true"] {
+        let mut world = with_ada("sigterm", &["--feature-gates", gates]).await;
+        let status = world.operator.as_mut().unwrap().stop(Duration::from_secs(10)).await.unwrap();
+        assert!(status.success(), "{gates}: {status:?}\n{}", world.logs());
+    }
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ pub(crate) async fn finish_deletion(
 }
 
 /// Removes entries of mailboxes whose object is gone, for as long as the process runs.
-pub(crate) async fn sweep(ctx: Arc<Context>) {
+pub(crate) async fn sweep(ctx: &Context) {
     ctx.stores.ready().await;
     while ctx.app_passwords.ready().await.is_err() {
         tokio::time::sleep(SWEEP).await; // the mailboxes report it

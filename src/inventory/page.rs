@@ -805,7 +805,6 @@ mod tests {
         let page = asked(8);
         page.count_ours(50);
         page.fill(list([(1, 'a')]));
-        page.count_ours(3);
         page.doubt(&1);
         page.count_ours(3);
         assert_eq!(page.next(&1, LONG), Next::Single);

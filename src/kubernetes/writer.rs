@@ -404,18 +404,17 @@ impl Writer {
         // Those of others are not held, so what has any is read first.
         let mut seen = object.meta().finalizers.is_none().then(|| (object.resource_version(), Vec::new()));
         for _ in 0..ATTEMPTS {
-            let (version, mut finalizers) = match seen.take() {
-                Some(seen) => seen,
-                None => {
-                    let now = api.get_metadata(&name).await?;
-                    if now.metadata.uid != object.meta().uid {
-                        break;
-                    }
-                    if has_finalizer(&now) {
-                        return Ok(());
-                    }
-                    (now.metadata.resource_version, now.metadata.finalizers.unwrap_or_default())
+            let (version, mut finalizers) = if let Some(seen) = seen.take() {
+                seen
+            } else {
+                let now = api.get_metadata(&name).await?;
+                if now.metadata.uid != object.meta().uid {
+                    break;
                 }
+                if has_finalizer(&now) {
+                    return Ok(());
+                }
+                (now.metadata.resource_version, now.metadata.finalizers.unwrap_or_default())
             };
             finalizers.push(FINALIZER.to_owned());
             let body = json!({"metadata": {

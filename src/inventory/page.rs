@@ -350,8 +350,13 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         if let Some(Meanwhile { seen, outdated, is_doubted }) = state.meanwhile.take() {
             state.stale = outdated;
             state.is_doubted = is_doubted;
-            new.retain(|key, _| !seen.contains(key));
-            new.extend(seen.into_iter().filter_map(|key| state.last_seen(&key).cloned().map(|thing| (key, thing))));
+            let read: Vec<K> = seen.into_iter().collect();
+            for key in read {
+                match state.last_seen(&key).cloned() {
+                    Some(thing) => new.insert(key, thing),
+                    None => new.remove(&key),
+                };
+            }
         }
         state.total = new.len();
         let written = std::mem::take(&mut state.written);

@@ -534,6 +534,10 @@ mod tests {
         }
     }
 
+    fn writer_through(client: kube::Client) -> Writer {
+        Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())))
+    }
+
     fn status(reason: Reason) -> EmailMailboxStatus {
         let ready = format!(
             "conditions: [{{type: Ready, status: 'False', reason: {}, message: '', observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z'}}]",
@@ -545,8 +549,7 @@ mod tests {
     #[tokio::test]
     async fn a_finalizer_is_merged_only_into_the_version_that_was_seen_without_any() {
         let server = Changed::default();
-        let client = kube::Client::new(server.clone(), "n");
-        let writer = Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())));
+        let writer = writer_through(kube::Client::new(server.clone(), "n"));
         let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("{localPart: a, domainRef: {name: d}}").unwrap());
         mailbox.metadata = serde_yaml::from_str("{name: m, namespace: n, uid: u, resourceVersion: '7'}").unwrap();
         let merged = json!({"metadata": {"uid": "u", "resourceVersion": "7", "finalizers": [FINALIZER]}});
@@ -562,8 +565,7 @@ mod tests {
     #[tokio::test]
     async fn that_a_reference_is_unknown_replaces_nothing_that_was_written_meanwhile() {
         let server = Changed::default();
-        let client = kube::Client::new(server.clone(), "n");
-        let writer = Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())));
+        let writer = writer_through(kube::Client::new(server.clone(), "n"));
         let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("{localPart: a, domainRef: {name: d}}").unwrap());
         mailbox.metadata.namespace = Some("n".into());
         mailbox.metadata.resource_version = Some("7".into());
@@ -588,8 +590,7 @@ mod tests {
                 Ok::<_, tower::BoxError>(Response::builder().status(status).body(body)?)
             }
         });
-        let client = kube::Client::new(service, "default");
-        Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())))
+        writer_through(kube::Client::new(service, "default"))
     }
 
     fn script(state: ScriptState) -> ScriptStatus {
@@ -680,8 +681,7 @@ mod tests {
         seen.metadata.resource_version = Some("7".into());
         let stored = Mutex::new(serde_json::to_value(&seen).unwrap());
         let server = Arc::new(OneObject { stored, ..OneObject::default() });
-        let client = server.client();
-        let writer = Writer::new(client.clone(), Arc::new(ServedDefinitions::new(client, Metrics::default())));
+        let writer = writer_through(server.client());
         tokio::join!(count(&writer, &seen), count(&writer, &seen), count(&writer, &seen));
         assert_eq!(server.stored.lock().unwrap()["status"]["address"], "15", "nobody's change is lost");
         assert_eq!(server.conflicts.load(Ordering::Relaxed), 0);

@@ -2,6 +2,7 @@
 //! plane and the chart are shared by the whole run.
 
 use std::fmt::Debug;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,13 +29,12 @@ struct Installed {
 }
 
 /// The shared control plane with the chart, and the kubeconfig of the chart's service account.
-async fn installed() -> (&'static ControlPlane, Installed) {
+async fn installed() -> (Plane, Installed) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let plane = ControlPlane::shared().await.unwrap();
-    (
-        plane,
-        INSTALLED.get_or_init(|| install(plane, "release", &[("featureGates.DNSPublishing", "true")])).await.clone(),
-    )
+    let gates = [("featureGates.DNSPublishing", "true")];
+    let installed = INSTALLED.get_or_init(|| install(plane, "release", &gates)).await;
+    (Plane::Shared(plane), installed.clone())
 }
 
 async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -> Installed {
@@ -45,10 +45,27 @@ async fn install(plane: &ControlPlane, release: &str, values: &[(&str, &str)]) -
     Installed { kubeconfig, rendered: chart.rendered, namespace, account }
 }
 
+/// A control plane that others use too, or a world's own, which ends with it.
+pub(crate) enum Plane {
+    Shared(&'static ControlPlane),
+    Own(Box<ControlPlane>),
+}
+
+impl Deref for Plane {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        match self {
+            Self::Shared(plane) => plane,
+            Self::Own(plane) => plane,
+        }
+    }
+}
+
 /// What a test has for itself.
 pub(crate) struct World {
     /// The control plane.
-    pub(crate) plane: &'static ControlPlane,
+    pub(crate) plane: Plane,
     installed: Installed,
     /// The namespace that the operator looks at.
     pub(crate) namespace: String,
@@ -98,10 +115,9 @@ impl World {
     pub(crate) async fn alone_with(name: &str, options: ground::Options) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plane = ControlPlane::start(options).await.unwrap();
-        // It ends with the process, like the shared one.
-        let plane: &'static ControlPlane = Box::leak(Box::new(plane));
         let gates = [("featureGates.DNSPublishing", "true"), ("featureGates.AutoProvisioning", "true")];
-        Self::on(plane, install(plane, "release", &gates).await, name).await
+        let installed = install(&plane, "release", &gates).await;
+        Self::on(Plane::Own(Box::new(plane)), installed, name).await
     }
 
     /// The same with an operator that looks at every namespace.
@@ -112,7 +128,8 @@ impl World {
     /// With the rights that the chart gives when nothing is set, and nothing running.
     pub(crate) async fn with_default_rights(name: &str) -> Self {
         let (plane, _) = installed().await;
-        Self::on(plane, install(plane, &format!("{name}-release"), &[]).await, name).await
+        let installed = install(&plane, &format!("{name}-release"), &[]).await;
+        Self::on(plane, installed, name).await
     }
 
     /// With the rights that the chart gives in two listed namespaces, the first of them the world's own, and nothing
@@ -122,7 +139,7 @@ impl World {
         world.listed = vec![world.namespace.clone(), world.plane.namespace(second).await.unwrap()];
         let listed = format!("{{{}}}", world.listed.join(","));
         let values = [("watchNamespaces", listed.as_str()), ("clusterId", "testing")];
-        world.installed = install(world.plane, &format!("{first}-release"), &values).await;
+        world.installed = install(&world.plane, &format!("{first}-release"), &values).await;
         world
     }
 
@@ -132,16 +149,16 @@ impl World {
         (account.clone(), format!("{namespace}:{account}"))
     }
 
-    async fn on(plane: &'static ControlPlane, installed: Installed, name: &str) -> Self {
+    async fn on(plane: Plane, installed: Installed, name: &str) -> Self {
         let namespace = plane.operator_namespace(name).await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
         let dns = Dns::start().await.unwrap();
         Self {
+            kube: plane.admin().await.unwrap(),
             plane,
             installed,
             namespace,
             listed: Vec::new(),
-            kube: plane.admin().await.unwrap(),
             mailcow,
             dns,
             binary: PathBuf::from(env!("CARGO_BIN_EXE_mailcow-operator")),

@@ -153,9 +153,9 @@ async fn the_pod_is_as_restricted_as_it_has_to_be(release: &Release) {
         "spec": deployment["spec"]["template"]["spec"],
     });
     let create = ["create", "--dry-run=server", "-f", "-"];
-    kubectl(release.plane, &create, &pod.to_string()).await.unwrap();
+    kubectl(&release.plane, &create, &pod.to_string()).await.unwrap();
     pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
-    let refused = kubectl(release.plane, &create, &pod.to_string()).await.unwrap_err();
+    let refused = kubectl(&release.plane, &create, &pod.to_string()).await.unwrap_err();
     assert!(refused.contains("violates PodSecurity"), "{refused}");
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn chart() -> PathBuf {
 
 /// What a test has.
 pub(crate) struct Release {
-    pub(crate) plane: &'static ControlPlane,
+    pub(crate) plane: ControlPlane,
     /// The operator's namespace.
     pub(crate) namespace: String,
     /// A namespace of somebody who uses it.
@@ -34,8 +34,6 @@ impl Release {
     pub(crate) async fn prepare() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plane = ControlPlane::start(ground::Options::default()).await.unwrap();
-        // It ends with the process.
-        let plane: &'static ControlPlane = Box::leak(Box::new(plane));
         let namespace = plane.namespace("operator").await.unwrap();
         let users = plane.namespace("users").await.unwrap();
         let mailcow = Simulator::start(Options::default()).await.unwrap();
@@ -119,7 +117,7 @@ impl Release {
 
     /// Runs kubectl as the admin; it has to succeed.
     pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
-        kubectl(self.plane, args, "").await.unwrap()
+        kubectl(&self.plane, args, "").await.unwrap()
     }
 }
 

@@ -213,10 +213,7 @@ async fn a_caller_may_do_what_kubernetes_lets_them_do_and_nothing_else() {
         *(if is_permitted { &mut permitted } else { &mut refused }).entry(case.tool).or_default() += 1;
         let mut is_as_expected = is_permitted == expected;
         if let Some((resource, name)) = &case.effect {
-            let there = world
-                .kubectl(&["-n", &namespace, "get", resource, name, "-o", "name"])
-                .await
-                .contains(&format!("/{name}"));
+            let there = world.read(&namespace, &format!("{resource}/{name}")).await.is_some();
             is_as_expected &= there == (expected != (case.tool == "apply_delete"));
         }
         if !is_as_expected {

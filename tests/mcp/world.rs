@@ -20,6 +20,8 @@ pub(crate) const RESOURCES: [&str; 4] = ["emaildomains", "emailmailboxes", "emai
 pub(crate) struct World {
     /// The control plane.
     pub(crate) plane: &'static ControlPlane,
+    /// As the admin.
+    kube: kube::Client,
     /// Namespaces of the test.
     pub(crate) namespaces: Vec<String>,
     /// Everything that a server answered or logged.
@@ -46,7 +48,8 @@ impl World {
         ];
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/mailcow-operator");
         let installed = plane.install_operator(&chart, &values, "mcp-release").await.unwrap();
-        Self { plane, namespaces, seen: Seen::default(), installed, server: None, operator: None }
+        let kube = plane.admin().await.unwrap();
+        Self { plane, kube, namespaces, seen: Seen::default(), installed, server: None, operator: None }
     }
 
     /// The same with the operator and a Mailcow for the first namespace.
@@ -183,16 +186,12 @@ impl World {
         Client::stdio(&self.kubeconfig(account).await, args, (version, person), &self.seen).await
     }
 
-    /// All objects of the four kinds in a namespace, with uids and resourceVersions.
+    /// All objects of the four kinds in a namespace, with uids and generations.
     pub(crate) async fn objects(&self, namespace: &str) -> Value {
-        let kinds = RESOURCES.join(",");
-        let text = self.kubectl(&["-n", namespace, "get", &kinds, "-o", "json"]).await;
-        let list: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        list["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| {
+        let mut objects = Vec::new();
+        for resource in RESOURCES {
+            let list = self.read(namespace, resource).await.unwrap();
+            objects.extend(list["items"].as_array().unwrap().iter().map(|item| {
                 let metadata = &item["metadata"];
                 json!([
                     item["kind"],
@@ -203,8 +202,21 @@ impl World {
                     metadata["deletionTimestamp"],
                     item["spec"]
                 ])
-            })
-            .collect()
+            }));
+        }
+        objects.into()
+    }
+
+    /// Reads `resource` or `resource/name` as the admin; `None` if there is none. Thousands of calls would be too slow
+    /// with kubectl.
+    pub(crate) async fn read(&self, namespace: &str, what: &str) -> Option<Value> {
+        let path = format!("/apis/email.askrobots.com/v1alpha1/namespaces/{namespace}/{what}");
+        let question = axum::http::Request::get(path).body(Vec::new()).unwrap();
+        match self.kube.request(question).await {
+            Ok(answer) => Some(answer),
+            Err(kube::Error::Api(refused)) if refused.code == 404 => None,
+            Err(error) => panic!("{namespace} {what}: {error}"),
+        }
     }
 }
 

@@ -51,8 +51,7 @@ impl ControlPlane {
         let rendered = render(chart, values, namespace).await?;
         let documents = select(&rendered, namespace)?;
         let manifests = documents.iter().map(|document| document.text.as_str()).collect::<Vec<_>>().join("---\n");
-        let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-        succeeded("kubectl apply", &self.kubectl_with(&args, &manifests).await?)?;
+        self.apply(&manifests, namespace).await?;
         let crds = names(&documents, "CustomResourceDefinition");
         self.established(&crds).await?;
         let service_accounts = names(&documents, "ServiceAccount");

@@ -15,6 +15,7 @@
 //! Everything started here ends with the process that started it, even when that one is killed: see [`last_will`].
 
 mod api;
+mod apply;
 mod binaries;
 mod chart;
 mod component;

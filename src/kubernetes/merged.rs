@@ -1,7 +1,7 @@
 //! Watches of several namespaces as one: a store forgets everything else when a list ends, so the list of one namespace
 //! must not reach it unchanged.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, select_all};
@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event};
 
-use crate::kubernetes::store::{Store, Stored};
+use crate::kubernetes::store::{Entry, Store, Stored};
 
 /// A watch of one namespace, and its events.
 pub(crate) struct Watch<S> {
@@ -28,83 +28,84 @@ where
 {
     let mut merge = Merge::new(watches.iter().map(|watch| watch.namespace.clone()));
     let all = watches.into_iter().enumerate().map(|(place, watch)| watch.events.map(move |event| (place, event)));
-    select_all(all.collect::<Vec<_>>()).flat_map(move |(place, event)| {
-        let events = match event {
-            Ok(event) => merge.step(place, event, &store).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        };
-        stream::iter(events)
+    select_all(all.collect::<Vec<_>>()).flat_map(move |(place, event)| match event {
+        Ok(event) => stream::iter(merge.step(place, event, &store)).map(Ok).left_stream(),
+        Err(error) => stream::iter([Err(error)]).right_stream(),
     })
 }
 
+/// What one event becomes; objects are unpacked when they are asked for.
+type Events<K> = Box<dyn Iterator<Item = Event<K>> + Send>;
+
 /// Turns the events of several namespaces into those of one watch: a first list, once all namespaces are listed, and
 /// then changes.
-struct Merge<K> {
+struct Merge<K: Stored> {
     places: Vec<Place<K>>,
     /// Whether the first list was given.
     whole: bool,
 }
 
 /// What is known of one namespace.
-struct Place<K> {
+struct Place<K: Stored> {
     namespace: String,
-    /// The list in progress; before the first list was published, all known objects.
-    objects: Vec<K>,
-    /// Whether its first list is complete.
+    /// The list in progress, by name; before the first list was published, all known objects.
+    objects: BTreeMap<String, K::Entry>,
+    /// Before the first list was published: whether its list is complete.
     listed: bool,
 }
 
 impl<K: Stored> Merge<K> {
     fn new(namespaces: impl Iterator<Item = String>) -> Self {
-        let place = |namespace| Place { namespace, objects: Vec::new(), listed: false };
+        let place = |namespace| Place { namespace, objects: BTreeMap::new(), listed: false };
         Self { places: namespaces.map(place).collect(), whole: false }
     }
 
     /// What an event of one namespace means for the whole. `held` has everything that was published before.
-    fn step(&mut self, place: usize, event: Event<K>, held: &Store<K>) -> Vec<Event<K>> {
+    fn step(&mut self, place: usize, event: Event<K>, held: &Store<K>) -> Events<K> {
         let whole = self.whole;
-        let Some(place) = self.places.get_mut(place) else { return Vec::new() };
+        let Some(place) = self.places.get_mut(place) else { return Box::new(std::iter::empty()) };
         match event {
-            Event::Init => place.objects.clear(),
-            Event::InitApply(object) => place.objects.push(object),
-            Event::InitDone if whole => return place.relisted(held),
-            Event::Apply(_) | Event::Delete(_) if whole => return vec![event],
-            Event::InitDone => place.listed = true,
-            Event::Apply(object) => {
-                place.forget(&object);
-                place.objects.push(object);
+            Event::Init => {
+                place.objects.clear();
+                place.listed = false;
             }
-            Event::Delete(object) => place.forget(&object),
+            Event::InitDone if whole => return place.relisted(held),
+            Event::Apply(_) | Event::Delete(_) if whole => return Box::new(std::iter::once(event)),
+            Event::InitDone => place.listed = true,
+            Event::InitApply(object) | Event::Apply(object) => {
+                place.objects.insert(object.name_any(), K::Entry::from_object(object));
+            }
+            Event::Delete(object) => drop(place.objects.remove(&object.name_any())),
         }
         self.first_list()
     }
 
     /// The first list, once it is complete.
-    fn first_list(&mut self) -> Vec<Event<K>> {
+    fn first_list(&mut self) -> Events<K> {
         if self.whole || !self.places.iter().all(|place| place.listed) {
-            return Vec::new();
+            return Box::new(std::iter::empty());
         }
         self.whole = true;
-        let objects = self.places.iter_mut().flat_map(|place| std::mem::take(&mut place.objects));
-        let objects = objects.map(Event::InitApply);
-        std::iter::once(Event::Init).chain(objects).chain([Event::InitDone]).collect()
+        let all: Vec<_> = self.places.iter_mut().map(|place| std::mem::take(&mut place.objects)).collect();
+        let objects = all.into_iter().flat_map(BTreeMap::into_values).map(|object| Event::InitApply(unpacked(&object)));
+        Box::new(std::iter::once(Event::Init).chain(objects).chain([Event::InitDone]))
     }
 }
 
 impl<K: Stored> Place<K> {
-    fn forget(&mut self, object: &K) {
-        self.objects.retain(|known| known.name_any() != object.name_any());
-    }
-
     /// A later list as changes of this namespace alone.
-    fn relisted(&mut self, held: &Store<K>) -> Vec<Event<K>> {
+    fn relisted(&mut self, held: &Store<K>) -> Events<K> {
         let listed = std::mem::take(&mut self.objects);
-        let names: HashSet<String> = listed.iter().map(K::name_any).collect();
-        let is_gone =
-            |object: &K| object.namespace().as_ref() == Some(&self.namespace) && !names.contains(&object.name_any());
-        let gone = held.filter(is_gone).into_iter().map(|object: Arc<K>| Event::Delete((*object).clone()));
-        gone.chain(listed.into_iter().map(Event::Apply)).collect()
+        let is_gone = |object: &K| {
+            object.namespace().as_ref() == Some(&self.namespace) && !listed.contains_key(&object.name_any())
+        };
+        let gone = held.filter(is_gone).into_iter().map(|object| Event::Delete(Arc::unwrap_or_clone(object)));
+        Box::new(gone.chain(listed.into_values().map(|object| Event::Apply(unpacked(&object)))))
     }
+}
+
+fn unpacked<K: Stored>(entry: &K::Entry) -> K {
+    Arc::unwrap_or_clone(entry.object())
 }
 
 #[cfg(test)]
@@ -145,7 +146,7 @@ mod tests {
         }
 
         fn step(&mut self, place: usize, event: Event<EmailAlias>) -> Vec<String> {
-            let events = self.merge.step(place, event, &self.store);
+            let events: Vec<_> = self.merge.step(place, event, &self.store).collect();
             let names = names(&events);
             for event in events {
                 self.writer.apply(event);
@@ -186,7 +187,7 @@ mod tests {
         assert!(both.step(0, Event::Delete(alias("a", "one"))).is_empty());
         assert!(both.step(0, Event::Apply(alias("a", "two"))).is_empty());
         assert!(both.step(0, Event::Apply(alias("a", "three"))).is_empty());
-        assert_eq!(both.list(1, &[]), ["init", "=a/two", "=a/three", "done"]);
+        assert_eq!(both.list(1, &[]), ["init", "=a/three", "=a/two", "done"]);
     }
 
     #[test]
@@ -198,11 +199,22 @@ mod tests {
     }
 
     #[test]
+    fn the_first_list_waits_for_a_namespace_that_is_listed_again() {
+        let mut both = Both::new();
+        both.list(0, &["one", "two"]);
+        both.step(0, Event::Init);
+        both.step(0, Event::InitApply(alias("a", "one")));
+        assert!(both.list(1, &["other"]).is_empty(), "half of a list is none");
+        assert!(both.step(0, Event::InitApply(alias("a", "two"))).is_empty());
+        assert_eq!(both.step(0, Event::InitDone), ["init", "=a/one", "=a/two", "=b/other", "done"]);
+    }
+
+    #[test]
     fn a_later_list_changes_its_own_namespace_alone() {
         let mut both = Both::new();
         both.list(0, &["one", "same"]);
         both.list(1, &["one", "two"]);
-        assert_eq!(both.list(0, &["same", "new"]), ["-a/one", "+a/same", "+a/new"]);
+        assert_eq!(both.list(0, &["same", "new"]), ["-a/one", "+a/new", "+a/same"]);
         assert_eq!(both.stored(), ["=a/new", "=a/same", "=b/one", "=b/two"]);
         assert_eq!(both.list(1, &[]).len(), 2);
         assert_eq!(both.stored(), ["=a/new", "=a/same"]);

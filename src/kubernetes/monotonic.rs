@@ -118,8 +118,12 @@ impl<K: Stored, S: Server + Sync> Guard<K, S> {
 
     /// Whether a new list can be compared with what is known.
     async fn is_comparable(&mut self) -> bool {
-        // Where several namespaces are watched, the store is filled when all are listed.
-        if self.newest == 0 || !self.store.is_listed() {
+        // Where several namespaces are watched, the store is filled when all are listed. Until then a list counts as it
+        // is, with the events after it.
+        if !self.store.is_listed() {
+            self.newest = 0;
+        }
+        if self.newest == 0 {
             return false;
         }
         let since = Instant::now();

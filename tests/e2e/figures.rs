@@ -132,13 +132,17 @@ impl ApiWrites {
         Self(writes)
     }
 
-    /// Prints what was written since.
-    pub(crate) async fn print_since(&self, world: &World) {
+    /// What was written since, as `PATCH emailaliases/status 7`.
+    pub(crate) async fn since(&self, world: &World) -> Vec<String> {
         let now = Self::now(world).await.0;
         let new = now.into_iter().map(|(what, count)| (count - self.0.get(&what).unwrap_or(&0.0), what));
-        let lines: Vec<_> =
-            new.filter(|(count, _)| *count > 0.0).map(|(count, what)| format!("{what} {count}")).collect();
-        println!("  writes to the API server, the benchmark's own among them: {}", lines.join(", "));
+        new.filter(|(count, _)| *count > 0.0).map(|(count, what)| format!("{what} {count}")).collect()
+    }
+
+    /// Prints what was written since.
+    pub(crate) async fn print_since(&self, world: &World) {
+        let lines = self.since(world).await.join(", ");
+        println!("  writes to the API server, the benchmark's own among them: {lines}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each test gets for itself: a namespace, a Mailcow and an operator that watches only that namespace. The control
 //! plane and the chart are shared by the whole run.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,24 @@ impl Deref for Plane {
             Self::Own(plane) => plane,
         }
     }
+}
+
+/// Leaves out the options that an older build, for a comparison, does not have.
+fn leave_out_unknown(args: &mut Vec<&str>, binary: &Path) {
+    let help = std::process::Command::new(binary).args(["run", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let known: HashSet<&str> = help.split([' ', '\n', ',', '=']).filter(|word| word.starts_with("--")).collect();
+    let mut is_left_out = false;
+    args.retain(|arg| {
+        let (name, has_value) = arg.split_once('=').map_or((*arg, false), |(name, _)| (name, true));
+        if name.starts_with("--") {
+            is_left_out = !known.contains(name);
+            let keep = !is_left_out;
+            is_left_out &= !has_value;
+            return keep;
+        }
+        !is_left_out
+    });
 }
 
 /// What a test has for itself.
@@ -217,9 +236,8 @@ impl World {
             args.extend(["--watch-namespaces", &namespace]);
         }
         args.extend(["--listen", listen, "--cluster-id", "testing"]);
-        // Tests ask again sooner than people do. (An older build, for a comparison, may not know the option.)
-        let is_this_build = self.binary == Path::new(env!("CARGO_BIN_EXE_mailcow-operator"));
-        if is_this_build && !more.contains(&"--request-interval") {
+        // Tests ask again sooner than people do.
+        if !more.contains(&"--request-interval") {
             args.extend(["--request-interval", "1s"]);
         }
         if !more.contains(&"--feature-gates") {
@@ -227,6 +245,9 @@ impl World {
         }
         let dns = self.dns.operator_args();
         args.extend(dns.iter().map(String::as_str).chain(more.iter().copied()));
+        if self.binary != Path::new(env!("CARGO_BIN_EXE_mailcow-operator")) {
+            leave_out_unknown(&mut args, &self.binary);
+        }
         // As the chart sets it. A pod that restarts has the Lease still, so that nobody waits for it.
         let env = [("KUBECONFIG", kubeconfig.as_str()), ("MALLOC_ARENA_MAX", "1"), ("POD_NAME", "the-pod")];
         Operator::start(&self.binary, &args, &env).unwrap()

@@ -55,21 +55,6 @@ pub(crate) fn counted_triggers<K: Object + 'static>(
     triggers.inspect(move |object| queue.triggered(driver, key_of(object.namespace.as_deref(), &object.name)))
 }
 
-/// Counts all objects as triggered.
-pub(crate) fn counted_all<K: Object + 'static>(
-    metrics: &Metrics,
-    driver: &'static str,
-    store: Store<K>,
-    triggers: impl Stream<Item = ()> + Send + 'static,
-) -> impl Stream<Item = ()> + Send + 'static {
-    let queue = metrics.queue().clone();
-    triggers.inspect(move |()| {
-        for object in store.references() {
-            queue.triggered(driver, key_of(object.namespace.as_deref(), &object.name));
-        }
-    })
-}
-
 /// Counts a triggered object as done that this instance does not serve.
 pub(crate) fn left_out(metrics: &Metrics, driver: &'static str, object: &impl Resource) {
     metrics.queue().deleted(driver, &key(object));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::{BoxStream, select, select_all};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
@@ -31,8 +31,8 @@ use crate::outcome::Outcome;
 
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// At the start, at most this many objects of a kind enter the queue, because the queue never shrinks. The others wait
-/// outside.
+/// Where all objects are due, at most this many of a kind enter the queue, because the queue never shrinks. The others
+/// wait outside.
 const QUEUE: usize = 500;
 
 /// A driver, without its reconcile function.
@@ -78,13 +78,11 @@ where
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
     let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
     let room = Arc::new(Semaphore::new(QUEUE));
-    let own = measure::counted_triggers(&metrics, kind, changes::own_of(watched, driver.matters, room.clone()));
-    let others = measure::counted_triggers(&metrics, kind, select_all(driver.triggers));
-    let all = measure::counted_all(&metrics, kind, store.clone(), ctx.servers.changes());
-    let all_of = store.clone();
-    let all = all.flat_map(move |()| stream::iter(all_of.references()));
+    let own = changes::own_of(watched, driver.matters).boxed();
+    let all = changes::all_of(watched, ctx.servers.changes(), room.clone()).boxed();
+    let triggers = select_all(driver.triggers.into_iter().chain([own, all]));
     let (requeue, later) = unbounded();
-    let due = due(select_all([own.boxed(), others.boxed(), all.boxed()]), later);
+    let due = due(measure::counted_triggers(&metrics, kind, triggers), later);
     let due = due.take_until(shutdown::requested(ctx.ending.clone()));
     let queue = slots.in_turn(scheduler(due));
     let ctx = ctx.clone();

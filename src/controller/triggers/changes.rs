@@ -33,16 +33,23 @@ const PAUSE: u32 = 49;
 /// Pauses shorter than this are left out.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// The objects of a driver: those that exist at the start, when there is room; and at once those whose `matters` changes,
-/// and deleted ones. Each reconcile makes room. If no room appears for a second, the next object follows: a deleted object
-/// makes none.
+/// The objects of a driver whose `matters` changes after the start, and deleted ones.
 pub(crate) fn own_of<K: Stored>(
     watched: &Watched<K>,
     matters: fn(&K) -> u64,
+) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
+    watched.subscribe(move |change| Some(ObjectRef::from_obj(change.changed_since_start(matters)?.as_ref())))
+}
+
+/// Every object, as there is room: once all are listed, and again whenever `again` says so. Namespaces take turns, so that
+/// the many objects of one don't hold up the others. What is said during such a pass is followed by one more.
+///
+/// Each reconcile makes room. If no room appears for a second, the next object follows: a deleted object makes none.
+pub(crate) fn all_of<K: Stored>(
+    watched: &Watched<K>,
+    again: impl Stream<Item = ()> + Send + 'static,
     room: Arc<Semaphore>,
 ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
-    let changed =
-        watched.subscribe(move |change| Some(ObjectRef::from_obj(change.changed_since_start(matters)?.as_ref())));
     let (watched, store) = (watched.clone(), watched.store());
     let next = move |mut walk: Walk| {
         let (store, room) = (store.clone(), room.clone());
@@ -55,8 +62,8 @@ pub(crate) fn own_of<K: Stored>(
         }
     };
     let listed = stream::once(async move { watched.ready().await });
-    let listed = listed.flat_map(move |()| stream::unfold(Walk::default(), next.clone()));
-    stream::select(changed, listed)
+    let passes = listed.chain(again).ready_chunks(BATCH);
+    passes.flat_map(move |_| stream::unfold(Walk::default(), next.clone()))
 }
 
 /// Handles changes in batches: all that happened meanwhile together. A batch that takes long to handle is followed by a
@@ -297,7 +304,8 @@ mod tests {
             ..mailbox(1)
         };
         let watched = Watched::of(["1", "2", "3"].map(named));
-        let mut events = Box::pin(own_of(&watched, own, room.clone()));
+        let all = all_of(&watched, stream::empty(), room.clone());
+        let mut events = Box::pin(stream::select(own_of(&watched, own), all));
         let next = async |events: &mut std::pin::Pin<Box<_>>| {
             let started = tokio::time::Instant::now();
             let object: ObjectRef<EmailMailbox> = StreamExt::next(events).await.unwrap();
@@ -309,6 +317,32 @@ mod tests {
         assert_eq!(next(&mut events).await, ("2".to_owned(), true));
         room.add_permits(1);
         assert_eq!(next(&mut events).await, ("3".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn the_only_object_of_a_namespace_does_not_wait_for_thousands_of_another() {
+        let within = |namespace: &str, name: String| {
+            let metadata = ObjectMeta { name: Some(name), namespace: Some(namespace.into()), ..mailbox(1).metadata };
+            EmailMailbox { metadata, ..mailbox(1) }
+        };
+        let many = (0..2000).map(|n| within("a", format!("m{n}")));
+        let watched = Watched::of(many.chain(["b", "z"].map(|namespace| within(namespace, "only".into()))));
+        let all = all_of(&watched, stream::empty(), Arc::new(Semaphore::new(2002)));
+        let all: Vec<ObjectRef<EmailMailbox>> = all.collect().await;
+        assert_eq!(all.len(), 2002);
+        let first: Vec<_> = all.iter().take(3).map(|object| object.namespace.as_deref().unwrap()).collect();
+        assert_eq!(first, ["a", "b", "z"]);
+    }
+
+    #[tokio::test]
+    async fn what_asks_for_everything_during_a_pass_gets_one_more() {
+        let watched = Watched::of([mailbox(1)]);
+        let (sender, again) = futures::channel::mpsc::unbounded();
+        let mut all = Box::pin(all_of(&watched, again, Arc::new(Semaphore::new(9))));
+        assert!(StreamExt::next(&mut all).await.is_some());
+        (0..5).for_each(|_| sender.unbounded_send(()).unwrap());
+        drop(sender);
+        assert_eq!(StreamExt::collect::<Vec<_>>(all).await.len(), 1);
     }
 
     #[tokio::test]

@@ -265,12 +265,12 @@ impl<K: Stored> Objects<K> {
     /// The places of all objects, in turns of the namespaces.
     fn in_turns(&self) -> Vec<u32> {
         let mut numbers: HashMap<&str, usize> = HashMap::new();
-        let mut places: Vec<(u32, usize)> = Vec::with_capacity(self.slots.len());
-        for (name, slot) in &self.slots {
+        let places = self.slots.iter().map(|(name, slot)| {
             let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
             let next = numbers.len();
-            places.push((*slot, *numbers.entry(namespace).or_insert(next)));
-        }
+            (*slot, *numbers.entry(namespace).or_insert(next))
+        });
+        let mut places: Vec<(u32, usize)> = places.collect();
         places.sort_unstable();
         let mut turns = vec![0; numbers.len()];
         for (_, number) in &mut places {

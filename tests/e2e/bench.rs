@@ -177,6 +177,8 @@ async fn start_and_poll(size: Size) -> World {
 
 /// A restart with everything in sync; gives how much was read of Mailcow.
 pub(crate) async fn restart(world: &mut World, size: Size, of: &str) -> usize {
+    // A domain counts again a second after the last change.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let before = ApiWrites::now(world).await;
     let read = start_again(world, size, of).await;
     let written = before.since(world).await;

@@ -63,16 +63,19 @@ impl Deref for Plane {
     }
 }
 
-/// Leaves out the options that an older build, for a comparison, does not have.
-fn leave_out_unknown(args: &mut Vec<&str>, binary: &Path) {
-    let help = std::process::Command::new(binary).args(["run", "--help"]).output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let known: HashSet<&str> = help.split([' ', '\n', ',', '=']).filter(|word| word.starts_with("--")).collect();
+/// Leaves out the options that this build shows and an older one, for a comparison, does not.
+fn leave_out_unknown(args: &mut Vec<&str>, older: &Path) {
+    let options = |binary: &Path| -> HashSet<String> {
+        let help = std::process::Command::new(binary).args(["run", "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        help.split([' ', '\n', ',', '=']).filter(|word| word.starts_with("--")).map(ToOwned::to_owned).collect()
+    };
+    let new = &options(Path::new(env!("CARGO_BIN_EXE_mailcow-operator"))) - &options(older);
     let mut is_left_out = false;
     args.retain(|arg| {
         let (name, has_value) = arg.split_once('=').map_or((*arg, false), |(name, _)| (name, true));
         if name.starts_with("--") {
-            is_left_out = !known.contains(name);
+            is_left_out = new.contains(name);
             let keep = !is_left_out;
             is_left_out &= !has_value;
             return keep;

@@ -24,6 +24,8 @@ use crate::status;
 
 /// How long to wait for room.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many passes over all objects go on at a time.
+const AT_ONCE: usize = 2;
 /// All objects are reconciled in turn, in this many parts.
 const SHARES: u32 = 64;
 /// Number of changes handled together.
@@ -42,7 +44,7 @@ pub(crate) fn own_of<K: Stored>(
 }
 
 /// Every object, as there is room: once all are listed, and again whenever `again` says so. Namespaces take turns, so that
-/// the many objects of one don't hold up the others. What is said during such a pass is followed by one more.
+/// the many objects of one don't hold up the others. What is said during such a pass begins one more beside it.
 ///
 /// Each reconcile makes room. If no room appears for a second, the next object follows: a deleted object makes none.
 pub(crate) fn all_of<K: Stored>(
@@ -63,7 +65,7 @@ pub(crate) fn all_of<K: Stored>(
     };
     let listed = stream::once(async move { watched.ready().await });
     let passes = listed.chain(again).ready_chunks(BATCH);
-    passes.flat_map(move |_| stream::unfold(Walk::default(), next.clone()))
+    passes.flat_map_unordered(AT_ONCE, move |_| stream::unfold(Walk::default(), next.clone()).boxed())
 }
 
 /// Handles changes in batches: all that happened meanwhile together. A batch that takes long to handle is followed by a
@@ -335,14 +337,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_asks_for_everything_during_a_pass_gets_one_more() {
-        let watched = Watched::of([mailbox(1)]);
+    async fn what_asks_for_everything_during_a_pass_gets_one_more_at_once() {
+        let named = |n: u32| EmailMailbox {
+            metadata: ObjectMeta { name: Some(n.to_string()), ..mailbox(1).metadata },
+            ..mailbox(1)
+        };
+        let watched = Watched::of((0..100).map(named));
         let (sender, again) = futures::channel::mpsc::unbounded();
-        let mut all = Box::pin(all_of(&watched, again, Arc::new(Semaphore::new(9))));
-        assert!(StreamExt::next(&mut all).await.is_some());
+        let mut all = Box::pin(all_of(&watched, again, Arc::new(Semaphore::new(1000))));
+        let mut seen: Vec<String> = vec![StreamExt::next(&mut all).await.unwrap().name];
         (0..5).for_each(|_| sender.unbounded_send(()).unwrap());
         drop(sender);
-        assert_eq!(StreamExt::collect::<Vec<_>>(all).await.len(), 1);
+        seen.extend(all.map(|object| object.name).collect::<Vec<_>>().await);
+        assert_eq!(seen.len(), 200);
+        assert!(seen[1..90].contains(&seen[0]), "the second pass waits for the end of the first");
     }
 
     #[tokio::test]

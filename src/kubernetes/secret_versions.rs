@@ -8,6 +8,7 @@ use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::Api;
 use kube::api::PartialObjectMeta;
 use kube::core::ObjectMeta;
@@ -166,14 +167,21 @@ pub(crate) fn is_same_data(one: &str, other: &str) -> bool {
 /// A digest of the writers of the Secret's data and their times, from `metadata.managedFields` (to the second); empty
 /// without them.
 fn data_writes(secret: &ObjectMeta) -> String {
-    let entries = secret.managed_fields.iter().flatten();
-    let of_data =
-        entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()));
-    let mut writes: Vec<String> = of_data
+    let mut writes: Vec<String> = data_writers(secret)
         .map(|entry| format!("{:?} {:?} {:?}", entry.manager, entry.operation, entry.time.as_ref().map(|time| time.0)))
         .collect();
     writes.sort_unstable();
     if writes.is_empty() { String::new() } else { sha256(&writes.join("\n")).chars().take(8).collect() }
+}
+
+/// The entries of who wrote the Secret's data. The API server enters what is applied on its side as `stringData` under
+/// that name, although the object then has it in `data` (Kubernetes 1.36).
+pub(crate) fn data_writers(secret: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
+    let is_of_data = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| ["f:data", "f:stringData"].iter().any(|name| fields.get(*name).is_some()))
+    };
+    secret.managed_fields.iter().flatten().filter(is_of_data)
 }
 
 #[cfg(test)]
@@ -254,5 +262,8 @@ mod tests {
             "where no account is kept nothing is known"
         );
         assert!(!is_same_data(&first, &first.replace("u/", "v/")), "another Secret");
+        let applied = serde_json::json!({"manager": "flux", "operation": "Apply", "time": "2026-01-01T00:00:03Z",
+            "fieldsV1": {"f:stringData": {"f:password": {}}}});
+        assert!(!is_same_data(&first, &manifest("2", serde_json::json!([data(1), applied]))), "applied as stringData");
     }
 }

@@ -1,5 +1,6 @@
 //! A day by a fast clock: as many resyncs and polls as a day has, with objects that come and go all the time. What the
-//! process holds at the end of each round stays what it was: memory, sockets, watches, threads.
+//! process holds at the end of each round stays what it was: memory, sockets, watches, threads. It does not tell how many
+//! tasks it has; one that never ends shows in the memory.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,6 +16,12 @@ use crate::world::{PATIENCE, World};
 const EACH: usize = 40;
 /// Rounds before the process has all that it ever needs.
 const WARM: usize = 2;
+/// Objects made in one round: a domain, and mailboxes with an alias, a rule and a Secret each.
+const MADE: usize = 1 + 4 * EACH;
+/// So many warm rounds tell what grows from what comes and goes.
+const JUDGED: usize = 6;
+/// So many bytes may stay of each object that was made and deleted: less than any of them takes.
+const STAYS: f64 = 2048.0;
 /// A resync every 10 minutes makes 144 a day; the fast clock has one every 2 s.
 pub(crate) const DAY: Duration = Duration::from_secs(144 * 2);
 
@@ -67,13 +74,13 @@ fn manifests(round: usize) -> String {
     all
 }
 
-/// Rounds of objects made and deleted, for so long and for four rounds at least.
+/// Rounds of objects made and deleted, for so long, and for as many rounds as it takes to judge them.
 pub(crate) async fn run(limit: Duration) -> (Outcome, Vec<Held>) {
     let started = Instant::now();
     let schedule = Schedule::quiet(CHURN.name, Resync::Fast);
     let world = World::new(&CHURN, &schedule, Vec::new(), (Path::new(OPERATOR.0), PATIENCE)).await;
     let mut rounds: Vec<Held> = Vec::new();
-    while world.ledger.alarms().is_empty() && (rounds.len() < WARM + 2 || started.elapsed() < limit) {
+    while world.ledger.alarms().is_empty() && (rounds.len() < WARM + JUDGED || started.elapsed() < limit) {
         world.apply(0, &manifests(rounds.len())).await;
         until(&world, "all to be Ready", |world| world.unsettled().is_empty() && world.not_ready().is_empty()).await;
         world.kubectl(0, &["delete", "email", "--all", "--wait=false"], "").await;
@@ -84,29 +91,50 @@ pub(crate) async fn run(limit: Duration) -> (Outcome, Vec<Held>) {
         tokio::time::sleep(Duration::from_secs(3)).await; // what goes with a resync has gone
         rounds.push(held(&world));
     }
-    grown(&world, &rounds);
+    for text in grown(&rounds) {
+        world.ledger.alarm(Oracle::Healthy, text);
+    }
     world.finish_quietly();
     world.clear().await;
     (Outcome::of(&schedule, &world, started.elapsed()), rounds)
 }
 
-/// Alarms for what the last round holds more than the first half of the warm ones did at most: connections are kept for
-/// the most that was ever needed at once, which a busy machine reaches late.
-fn grown(world: &World, rounds: &[Held]) {
-    let (Some(warm), Some(last)) = (rounds.get(WARM..), rounds.last()) else { return };
+/// What grows: memory by a little with each object, or what the last round holds more than the first half of the warm ones
+/// did at most: connections are kept for the most that was ever needed at once, which a busy machine reaches late.
+fn grown(rounds: &[Held]) -> Vec<String> {
+    let (Some(warm), Some(last)) = (rounds.get(WARM..).filter(|warm| !warm.is_empty()), rounds.last()) else {
+        return Vec::new();
+    };
     let first = &warm[..warm.len().div_ceil(2)];
-    let most = |of: fn(&Held) -> u64| first.iter().map(of).max().unwrap_or_default();
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let [memory, files] = [most(|held| held.memory_kib), most(|held| u64::try_from(held.files).unwrap_or(u64::MAX))];
-    let warm = warm[0];
-    let told = format!("from {warm:?} to {last:?} in {} rounds", rounds.len() - WARM);
+    let most = |of: fn(&Held) -> usize| first.iter().map(of).max().unwrap_or_default();
+    let memory = first.iter().map(|held| held.memory_kib).max().unwrap_or_default();
+    let told = format!("from {:?} to {last:?} in {} rounds", warm[0], warm.len());
+    let mut alarms = Vec::new();
     // Memory that was given back to the allocator comes and goes by some megabytes.
     if last.memory_kib > memory * 5 / 4 + 4096 {
-        world.ledger.alarm(Oracle::Healthy, format!("memory grows: {told}"));
+        alarms.push(format!("memory grows: {told}"));
     }
-    if count(last.files) > files + 6 || last.watches > warm.watches + 2 || last.threads > warm.threads + 2 {
-        world.ledger.alarm(Oracle::Healthy, format!("sockets, watches or threads grow: {told}"));
+    if let Some(bytes) = kept(warm).filter(|bytes| *bytes > STAYS) {
+        alarms.push(format!("{bytes:.0} bytes stay of each object: {told}"));
     }
+    let is_more = last.files > most(|held| held.files) + 6;
+    if is_more || last.watches > warm[0].watches + 2 || last.threads > warm[0].threads + 2 {
+        alarms.push(format!("sockets, watches or threads grow: {told}"));
+    }
+    alarms
+}
+
+/// How many bytes stay of each object: from the median of the first half of rounds to that of the second.
+fn kept(warm: &[Held]) -> Option<f64> {
+    let half = warm.len() / 2;
+    let median = |rounds: &[Held]| {
+        let mut memory: Vec<u64> = rounds.iter().map(|held| held.memory_kib).collect();
+        memory.sort_unstable();
+        u32::try_from(memory[memory.len() / 2]).map_or(f64::INFINITY, f64::from)
+    };
+    let made = u32::try_from((warm.len() - half) * MADE).ok()?;
+    (warm.len() >= JUDGED)
+        .then(|| (median(&warm[warm.len() - half..]) - median(&warm[..half])) * 1024.0 / f64::from(made))
 }
 
 async fn until(world: &World, what: &str, is_so: impl Fn(&World) -> bool) {
@@ -118,5 +146,47 @@ async fn until(world: &World, what: &str, is_so: impl Fn(&World) -> bool) {
             let rest = [world.unsettled(), world.not_ready()].concat();
             return world.ledger.alarm(Oracle::End, format!("waited in vain for {what}: {}", rest.join("\n    ")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounds with so much memory each, in KiB, after those that warm up.
+    fn rounds(warm: impl IntoIterator<Item = u64>) -> Vec<Held> {
+        let held = |memory_kib| Held { memory_kib, files: 20, threads: 5, watches: 6 };
+        [20_000, 38_000].into_iter().chain(warm).map(held).collect()
+    }
+
+    #[test]
+    fn a_little_of_each_object_that_stays_is_found() {
+        let leak = 3 * u64::try_from(MADE).unwrap();
+        let noise = [0, 700, 200, 900, 100, 500, 300, 800, 0, 600];
+        let grows = rounds((0..10).map(|n| 40_000 + n * leak + noise[usize::try_from(n).unwrap()]));
+        assert!(matches!(&grown(&grows)[..], [one] if one.contains("stay of each object")), "{:?}", grown(&grows));
+        let stays = rounds(noise.map(|more| 40_000 + more));
+        assert_eq!(grown(&stays), Vec::<String>::new());
+        let once = rounds([40_000, 40_000, 40_000, 43_000, 40_000, 40_000, 42_000, 40_000]);
+        assert_eq!(grown(&once), Vec::<String>::new(), "what comes and goes");
+        assert_eq!(kept(&grows[..5]), None, "too few to tell");
+    }
+
+    #[test]
+    fn a_jump_of_memory_and_more_sockets_watches_or_threads_are_found() {
+        assert!(grown(&rounds([40_000, 40_000, 40_000, 60_000]))[0].starts_with("memory grows"));
+        for more in [
+            Held { files: 7, ..Held::default() },
+            Held { threads: 3, ..Held::default() },
+            Held { watches: 3, ..Held::default() },
+        ] {
+            let mut grows = rounds([40_000; 6]);
+            let last = grows.last_mut().unwrap();
+            last.files += more.files;
+            last.threads += more.threads;
+            last.watches += more.watches;
+            assert!(matches!(&grown(&grows)[..], [one] if one.starts_with("sockets")), "{more:?}");
+        }
+        assert!(grown(&rounds([])).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mailcow_simulator::{Alias, Asked, DkimKey, Domain, Mailbox, Observer, SieveFilter, State, Trouble};
+use mailcow_simulator::{Alias, AppPassword, Asked, DkimKey, Domain, Mailbox, Observer, SieveFilter, State, Trouble};
 use serde_json::Value;
 
 use crate::mirror::{Life, Mirror, OURS, condition};
@@ -87,9 +87,13 @@ struct Inner {
     writes: Vec<Write>,
     kills_after: Vec<Asked>,
     shots: Vec<Shot>,
-    /// When each server last changed.
-    changed: Vec<Instant>,
+    /// When somebody last changed a server by hand.
+    by_hand: Vec<Option<Instant>>,
+    /// When an entry of a server was last changed by a write about another kind of thing.
+    changed: BTreeMap<(usize, &'static str, String), Instant>,
     passwords: BTreeMap<(usize, String), Password>,
+    /// The passwords that mailboxes have.
+    set: BTreeMap<(usize, String), Set>,
     untrue: BTreeMap<String, Instant>,
     suspicions: Vec<(Instant, Suspicion)>,
     alarms: Vec<Alarm>,
@@ -113,12 +117,27 @@ struct Password {
     at: Instant,
 }
 
+/// A password that a mailbox has, and how often its Secrets had changed when it was set.
+struct Set {
+    text: String,
+    changes: usize,
+}
+
+/// The passwords in the Secrets of a mailbox: now, and ever; and how often they changed.
+#[derive(Default)]
+struct Secrets {
+    now: BTreeSet<String>,
+    ever: BTreeSet<String>,
+    changes: usize,
+}
+
 /// Something that the operator did, whose reason the mirror may not have seen yet.
 #[derive(Clone)]
 enum Suspicion {
     Removed { kind: &'static str, server: usize, thing: String },
     Touched { kind: &'static str, server: usize, thing: String, before: Option<Owner>, after: Option<Owner> },
     Forwards { server: usize, stray: String },
+    Password { server: usize, address: String, text: String, changes: usize },
 }
 
 /// What of a server is looked at.
@@ -128,6 +147,7 @@ struct Shot {
     mailboxes: BTreeMap<String, Mailbox>,
     aliases: BTreeMap<i64, Alias>,
     filters: BTreeMap<i64, SieveFilter>,
+    app_passwords: BTreeMap<i64, AppPassword>,
     dkim: BTreeMap<String, DkimKey>,
 }
 
@@ -138,9 +158,32 @@ impl Shot {
             mailboxes: state.mailboxes.clone(),
             aliases: state.aliases.clone(),
             filters: state.filters.clone(),
+            app_passwords: state.app_passwords.clone(),
             dkim: state.dkim.clone(),
         }
     }
+}
+
+/// The kind of thing that a write to Mailcow is about, by its path.
+fn subject(path: &str) -> &'static str {
+    match path.split('/').nth(1) {
+        Some("domain" | "rl-domain" | "dkim") => "EmailDomain",
+        Some("alias") => "EmailAlias",
+        Some("filter") => "EmailForwardingRule",
+        _ => "EmailMailbox",
+    }
+}
+
+/// The password that a write to Mailcow sends, and the address of its mailbox.
+fn sent_password(asked: &Asked) -> Option<(String, String)> {
+    let body: Value = serde_json::from_str(&asked.body).ok()?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (address, password) = match asked.path.as_str() {
+        "add/mailbox" => (format!("{}@{}", text(&body["local_part"]), text(&body["domain"])), text(&body["password"])),
+        "edit/mailbox" => (text(&body["items"][0]), text(&body["attr"]["password"])),
+        _ => return None,
+    };
+    (!password.is_empty()).then(|| (address.to_lowercase(), password))
 }
 
 fn digest(text: &str) -> u64 {
@@ -166,8 +209,10 @@ impl Ledger {
             writes: Vec::new(),
             kills_after: Vec::new(),
             shots: vec![Shot::default(); servers.len()],
-            changed: vec![now; servers.len()],
+            by_hand: vec![None; servers.len()],
+            changed: BTreeMap::new(),
             passwords: BTreeMap::new(),
+            set: BTreeMap::new(),
             untrue: BTreeMap::new(),
             suspicions: Vec::new(),
             alarms: Vec::new(),
@@ -268,7 +313,7 @@ impl Ledger {
         let mut inner = self.inner();
         inner.shots[server] = Shot::of(state);
         inner.changes += 1;
-        inner.changed[server] = Instant::now();
+        inner.by_hand[server] = (self.process.starts() > 0).then(Instant::now);
         // A new password may be needed for what was made anew.
         inner.passwords.retain(|(on, _), _| *on != server);
     }
@@ -358,7 +403,6 @@ impl Ledger {
         let Some((kind, _)) = OURS.iter().find(|(_, plural)| *plural == call.kind) else { return };
         let Ok(body) = serde_json::from_str::<Value>(&call.body) else { return };
         let status = &body["status"];
-        self.inner().status_writes += 1;
         if condition(status, "Ready").is_none_or(|(status, _)| status != "True") {
             return;
         }
@@ -367,13 +411,14 @@ impl Ledger {
         let Some(spec) = life.as_ref().and_then(|life| life.specs.get(&generation)) else { return };
         let Some(name) = self.scene().server(kind, spec, &call.namespace) else { return };
         let Some(server) = self.servers.iter().position(|server| *server == name) else { return };
+        let Some(things) = self.scene().things(kind, spec, &call.namespace) else { return };
         server_state(server, &|state| {
-            let recently = {
-                let inner = self.inner();
-                pace::elapsed(inner.changed[server].max(inner.troubled_until)) < SETTLING
-            };
+            if self.is_excused(kind, server, &things) {
+                return;
+            }
+            self.inner().status_writes += 1;
             let differences = self.scene().differences(kind, (&call.namespace, &call.name), spec, state);
-            if !recently && !differences.is_empty() {
+            if !differences.is_empty() {
                 let (namespace, name) = (&call.namespace, &call.name);
                 let text = format!("{kind} {namespace}/{name} is told Ready=True: {}", differences.join(", "));
                 self.alarm(Oracle::Never, text);
@@ -381,83 +426,116 @@ impl Ledger {
         });
     }
 
+    /// Whether a fault, a change by hand, or a write about another kind of thing has just changed what an object asks for.
+    /// What is written for the object itself excuses nothing.
+    fn is_excused(&self, kind: &'static str, server: usize, things: &[String]) -> bool {
+        let inner = self.inner();
+        let changed = things.iter().filter_map(|thing| inner.changed.get(&(server, kind, thing.to_lowercase())));
+        let fault = inner.fired.last().map(|_| &inner.troubled_until);
+        let excuses = changed.chain(&inner.by_hand[server]).chain(fault);
+        excuses.max().is_some_and(|last| pace::elapsed(*last) < SETTLING)
+    }
+
+    /// Notes that a write has changed an entry. What is in a script also depends on its mailbox.
+    fn changed(&self, kind: &'static str, server: usize, thing: &str, asked: &Asked) {
+        let is_other = (subject(&asked.path) != kind).then_some(kind);
+        let of_mailbox = (kind == "EmailMailbox").then_some("EmailForwardingRule");
+        let mut inner = self.inner();
+        for kind in is_other.into_iter().chain(of_mailbox) {
+            inner.changed.insert((server, kind, thing.to_lowercase()), Instant::now());
+        }
+    }
+
     /// What a write of the operator has changed on a server, against what it may change.
     fn judge_change(&self, server: usize, asked: &Asked, state: &State) {
         let after = Shot::of(state);
         let before = std::mem::replace(&mut self.inner().shots[server], after.clone());
-        let mut changed = false;
         let sweeps = asked.path.starts_with("delete/");
         for (key, domain) in &before.domains {
-            match after.domains.get(key) {
-                None => {
-                    changed = true;
-                    self.removed("EmailDomain", server, &domain.name);
-                }
-                Some(now) if now != domain => {
-                    changed = true;
-                    let marks = |domain: &Domain| domain.tags.iter().find_map(|tag| truth::owner(tag));
-                    self.touched("EmailDomain", server, &domain.name, (marks(domain), marks(now)));
-                }
-                Some(_) => {}
+            let now = after.domains.get(key);
+            if now == Some(domain) {
+                continue;
+            }
+            self.changed("EmailDomain", server, &domain.name, asked);
+            let marks = |domain: &Domain| domain.tags.iter().find_map(|tag| truth::owner(tag));
+            match now {
+                None => self.removed("EmailDomain", server, &domain.name),
+                Some(now) => self.touched("EmailDomain", server, &domain.name, (marks(domain), marks(now))),
             }
         }
         for (key, mailbox) in &before.mailboxes {
-            match after.mailboxes.get(key) {
-                None => {
-                    changed = true;
-                    self.removed("EmailMailbox", server, &mailbox.username);
-                }
-                Some(now) if now != mailbox => {
-                    changed = true;
-                    let marks = |mailbox: &Mailbox| truth::marks(mailbox).iter().find_map(|mark| truth::owner(mark));
-                    self.touched("EmailMailbox", server, &mailbox.username, (marks(mailbox), marks(now)));
-                }
-                Some(_) => {}
+            let now = after.mailboxes.get(key);
+            if now == Some(mailbox) {
+                continue;
+            }
+            self.changed("EmailMailbox", server, &mailbox.username, asked);
+            let marks = |mailbox: &Mailbox| truth::marks(mailbox).iter().find_map(|mark| truth::owner(mark));
+            match now {
+                None => self.removed("EmailMailbox", server, &mailbox.username),
+                Some(now) => self.touched("EmailMailbox", server, &mailbox.username, (marks(mailbox), marks(now))),
             }
         }
+        for added in after.mailboxes.iter().filter(|(key, _)| !before.mailboxes.contains_key(*key)) {
+            self.changed("EmailMailbox", server, &added.1.username, asked);
+        }
         for (id, alias) in before.aliases.iter().filter(|(_, alias)| !alias.is_own_row()) {
-            match after.aliases.get(id) {
-                None => {
-                    changed = true;
-                    if !sweeps || asked.path.starts_with("delete/alias") {
-                        self.removed("EmailAlias", server, &alias.address);
-                    }
-                }
-                Some(now) if now != alias => {
-                    changed = true;
-                    // The deletion of a mailbox takes it out of every alias.
-                    if !asked.path.starts_with("delete/mailbox") {
-                        let marks = |alias: &Alias| alias.private_comment.as_deref().and_then(truth::owner);
-                        self.touched("EmailAlias", server, &alias.address, (marks(alias), marks(now)));
-                    }
-                }
-                Some(_) => {}
+            let now = after.aliases.get(id);
+            if now == Some(alias) {
+                continue;
+            }
+            self.changed("EmailAlias", server, &alias.address, asked);
+            let marks = |alias: &Alias| alias.private_comment.as_deref().and_then(truth::owner);
+            match now {
+                None if sweeps && !asked.path.starts_with("delete/alias") => {}
+                None => self.removed("EmailAlias", server, &alias.address),
+                // The deletion of a mailbox takes it out of every alias.
+                Some(_) if asked.path.starts_with("delete/mailbox") => {}
+                Some(now) => self.touched("EmailAlias", server, &alias.address, (marks(alias), marks(now))),
             }
         }
         for (domain, key) in &before.dkim {
             if after.dkim.get(domain) != Some(key) && after.domains.contains_key(&domain.to_uppercase()) {
-                changed = true;
                 self.alarm(Oracle::Never, format!("the DKIM key of {domain} was replaced or deleted"));
             }
         }
+        self.judge_persons(&before, &after);
         if before.filters != after.filters {
-            changed = true;
             for stray in self.scene().stray_forwards(state, (&self.servers[server], true)) {
                 self.suspect(Suspicion::Forwards { server, stray });
             }
         }
-        let grown = before.domains.len() != after.domains.len()
-            || before.mailboxes.len() != after.mailboxes.len()
-            || before.aliases.len() != after.aliases.len()
-            || before.dkim.len() != after.dkim.len();
-        if changed || grown {
-            self.inner().changed[server] = Instant::now();
+        for gone in before.mailboxes.keys().filter(|key| !after.mailboxes.contains_key(*key)) {
+            let key = (server, gone.to_lowercase());
+            let mut inner = self.inner();
+            inner.passwords.remove(&key);
+            inner.set.remove(&key);
         }
-        let gone = before.mailboxes.keys().filter(|key| !after.mailboxes.contains_key(*key));
-        for gone in gone {
-            self.inner().passwords.remove(&(server, gone.to_lowercase()));
+        if let Some((address, text)) = sent_password(asked) {
+            let key = address.to_uppercase();
+            let times = |shot: &Shot| shot.mailboxes.get(&key).map(|mailbox| mailbox.password_changes);
+            if times(&before) != times(&after) {
+                self.password_set(server, &address, &text);
+            }
+            self.password_sent(server, &address, text);
         }
-        self.password(server, asked);
+    }
+
+    /// What persons made in a mailbox stays as it is while the mailbox is there.
+    fn judge_persons(&self, before: &Shot, after: &Shot) {
+        let is_there = |mailbox: &str| after.mailboxes.contains_key(&mailbox.to_uppercase());
+        for (id, filter) in &before.filters {
+            let is_persons = truth::owner(&filter.script).is_none() && is_there(&filter.username);
+            if is_persons && after.filters.get(id) != Some(filter) {
+                self.alarm(Oracle::Never, format!("a person's filter of {} was changed or deleted", filter.username));
+            }
+        }
+        for (id, password) in &before.app_passwords {
+            let is_persons = truth::owner(&password.name).is_none() && is_there(&password.mailbox);
+            if is_persons && after.app_passwords.get(id) != Some(password) {
+                let text = format!("a person's app password of {} was changed or deleted", password.mailbox);
+                self.alarm(Oracle::Never, text);
+            }
+        }
     }
 
     /// Every object that ever asked for a thing.
@@ -492,16 +570,12 @@ impl Ledger {
 
     /// Raises the alarm for what is still unexplained after a moment, in which the mirror sees what the operator saw.
     fn charge_suspects(&self, patience: Duration) {
-        let due: Vec<Suspicion> = {
-            let mut inner = self.inner();
-            let (due, rest) = std::mem::take(&mut inner.suspicions)
-                .into_iter()
-                .partition(|(since, _)| pace::elapsed(*since) >= patience);
-            inner.suspicions = rest;
-            let due: Vec<(Instant, Suspicion)> = due;
-            due.into_iter().map(|(_, suspicion)| suspicion).collect()
-        };
-        for text in due.iter().filter_map(|suspicion| self.charge(suspicion)) {
+        let all = std::mem::take(&mut self.inner().suspicions);
+        let (due, mut rest): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(since, _)| pace::elapsed(*since) >= patience);
+        rest.retain(|(_, suspicion)| self.charge(suspicion).is_some());
+        self.inner().suspicions.extend(rest);
+        for text in due.iter().filter_map(|(_, suspicion)| self.charge(suspicion)) {
             self.alarm(Oracle::Never, text);
         }
     }
@@ -522,6 +596,19 @@ impl Ledger {
                 let scene = self.scene();
                 let asked = stray.split_once(" -> ").is_some_and(|(from, to)| scene.ever_asked(servers, from, to));
                 (!asked).then(|| format!("a script forwards as no rule ever asked: {stray}"))
+            }
+            Suspicion::Password { server, address, text, changes } => {
+                let secrets = self.secrets(*server, address);
+                let is_older = secrets.ever.contains(text);
+                if secrets.now.contains(text) || is_older && secrets.changes > *changes {
+                    return None;
+                }
+                let what = if is_older {
+                    "an older password, while its Secret did not change"
+                } else {
+                    "a password that its Secret never held"
+                };
+                Some(format!("{address} got {what}"))
             }
             Suspicion::Touched { kind, server, thing, before, after } => {
                 self.charge_touch(kind, *server, thing, (before.as_ref(), after.as_ref()))
@@ -561,27 +648,71 @@ impl Ledger {
         }
     }
 
-    /// The same password is not sent twice when the operator can know that it is set.
-    fn password(&self, server: usize, asked: &Asked) {
-        let Ok(body) = serde_json::from_str::<Value>(&asked.body) else { return };
-        let (address, text) = match asked.path.as_str() {
-            "add/mailbox" => {
-                let part = |field: &str| body[field].as_str().unwrap_or_default();
-                (format!("{}@{}", part("local_part"), part("domain")), body["password"].as_str())
+    /// The passwords in the Secrets that a mailbox's objects ever named.
+    fn secrets(&self, server: usize, address: &str) -> Secrets {
+        let mut found = Secrets::default();
+        for ((namespace, name), life) in self.claimants("EmailMailbox", server, address) {
+            let names: BTreeSet<String> = life.specs.values().map(|spec| truth::secret(spec, &name).0).collect();
+            let passwords = |data: &Value| -> BTreeSet<String> {
+                data.as_object().into_iter().flat_map(|data| data.values()).filter_map(truth::password).collect()
+            };
+            for ((_, its), secret) in self.mirror.all("Secret", &[namespace]) {
+                if names.contains(&its) {
+                    found.changes += secret.specs.len();
+                    found.ever.extend(secret.specs.values().flat_map(passwords));
+                    found.now.extend(secret.specs.last_key_value().into_iter().flat_map(|(_, data)| passwords(data)));
+                }
             }
-            "edit/mailbox" => {
-                (body["items"][0].as_str().unwrap_or_default().to_owned(), body["attr"]["password"].as_str())
+        }
+        found
+    }
+
+    /// The password that a mailbox has from now on comes from its Secret.
+    fn password_set(&self, server: usize, address: &str, text: &str) {
+        let changes = self.secrets(server, address).changes;
+        let set = Set { text: text.to_owned(), changes };
+        let before = self.inner().set.insert((server, address.to_owned()), set);
+        if before.as_ref().is_none_or(|before| before.text != text) {
+            let changes = before.map_or(0, |before| before.changes);
+            self.suspect(Suspicion::Password { server, address: address.to_owned(), text: text.to_owned(), changes });
+        }
+    }
+
+    /// Mailboxes that are told to be Ready, but have another password than the Secret that their status names.
+    pub(crate) fn wrong_passwords(&self) -> Vec<String> {
+        let scene = self.scene();
+        let wrong = |((namespace, name), life): ((String, String), Arc<Life>)| {
+            let is_ready = life.condition("Ready").is_some_and(|(status, _)| status == "True");
+            if !is_ready || !life.is_current() || life.deleting.is_some() {
+                return None;
             }
-            _ => return,
+            let named = life.object["status"]["credentialsSecretName"].as_str()?;
+            let (secret, key) = truth::secret(life.spec(), &name);
+            let object = &self.mirror.newest("Secret", &namespace, &secret).filter(|life| life.is_there())?.object;
+            // Of a prepared Secret, and of one whose password the user keeps, no password is set.
+            if !object["metadata"]["annotations"]["email.askrobots.com/password"].is_null() {
+                return None;
+            }
+            let wanted = truth::password(&object["data"][key])?;
+            let server = scene.server("EmailMailbox", life.spec(), &namespace)?;
+            let server = self.servers.iter().position(|its| *its == server)?;
+            let address = scene.address(life.spec(), &namespace)?;
+            let is_set = self.inner().set.get(&(server, address)).is_some_and(|set| set.text == wanted);
+            let is_right = is_set && named == secret;
+            (!is_right).then(|| format!("EmailMailbox {namespace}/{name} has not the password of the Secret {secret}"))
         };
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
-        let key = (server, address.to_lowercase());
+        self.mirror.there("EmailMailbox", &self.namespaces).into_iter().filter_map(wrong).collect()
+    }
+
+    /// The same password is not sent twice when the operator can know that it is set.
+    fn password_sent(&self, server: usize, address: &str, text: String) {
+        let key = (server, address.to_owned());
         let starts = self.process.starts();
         let mut inner = self.inner();
         let before = inner.passwords.get(&key);
         let again = before.is_some_and(|before| before.text == text && before.acknowledged && before.starts == starts);
         let at = Instant::now();
-        inner.passwords.insert(key, Password { text: text.to_owned(), acknowledged: false, starts, at });
+        inner.passwords.insert(key, Password { text, acknowledged: false, starts, at });
         drop(inner);
         if again {
             self.alarm(Oracle::Never, format!("the password of {address} was set twice without a change"));

@@ -19,8 +19,11 @@ pub(crate) const OURS: [(&str, &str); 4] = [
     ("EmailForwardingRule", "emailforwardingrules"),
 ];
 
-/// One of our kinds for a client that knows none.
+/// One of our kinds, or Secrets, for a client that knows none.
 pub(crate) fn resource(kind: &str) -> ApiResource {
+    if kind == "Secret" {
+        return ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), "secrets");
+    }
     let plural = OURS.iter().find(|(name, _)| *name == kind).map_or(kind, |(_, plural)| plural);
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("email.askrobots.com", "v1alpha1", kind), plural)
 }
@@ -34,7 +37,7 @@ pub(crate) struct Life {
     pub(crate) uid: String,
     /// As it was seen last, whole.
     pub(crate) object: Value,
-    /// The specs it had, by generation.
+    /// The specs it had, by generation; of a Secret its data, by version.
     pub(crate) specs: BTreeMap<i64, Value>,
     /// When it was marked for deletion.
     pub(crate) deleting: Option<Instant>,
@@ -86,10 +89,10 @@ struct Seen {
 }
 
 impl Mirror {
-    /// Follows the four kinds for ever.
+    /// Follows the four kinds and Secrets for ever.
     pub(crate) fn follow(client: &kube::Client) -> Arc<Self> {
         let mirror = Arc::new(Self::default());
-        for (kind, _) in OURS {
+        for kind in OURS.map(|(kind, _)| kind).into_iter().chain(["Secret"]) {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
             let events = watcher(api, watcher::Config::default()).default_backoff();
             let mirror = Arc::clone(&mirror);
@@ -113,7 +116,11 @@ impl Mirror {
     fn saw(&self, kind: &'static str, object: &DynamicObject) {
         let whole = serde_json::to_value(object).unwrap_or_default();
         let text = |field: &str| whole["metadata"][field].as_str().unwrap_or_default().to_owned();
-        let (uid, generation) = (text("uid"), whole["metadata"]["generation"].as_i64().unwrap_or_default());
+        let uid = text("uid");
+        let (number, content) = match kind {
+            "Secret" => (text("resourceVersion").parse().ok(), &whole["data"]),
+            _ => (whole["metadata"]["generation"].as_i64(), &whole["spec"]),
+        };
         let is_deleting = !whole["metadata"]["deletionTimestamp"].is_null();
         let mut seen = self.seen();
         if seen.forgotten.contains(&text("namespace")) {
@@ -129,7 +136,10 @@ impl Mirror {
             lives.push(Arc::new(Life { uid, object: Value::Null, specs, deleting, gone }));
         }
         if let Some(life) = lives.last_mut().map(Arc::make_mut) {
-            life.specs.insert(generation, whole["spec"].clone());
+            let is_same = life.specs.last_key_value().is_some_and(|(_, last)| last == content);
+            if kind != "Secret" || !is_same {
+                life.specs.insert(number.unwrap_or_default(), content.clone());
+            }
             if is_deleting {
                 life.deleting.get_or_insert_with(Instant::now);
             }

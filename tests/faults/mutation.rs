@@ -27,6 +27,8 @@ const EACH: usize = 10;
 const ROUNDS: usize = 4;
 /// How long a change may take until the status speaks of it.
 const SOON: Duration = Duration::from_secs(30);
+/// More than a resync.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Texts that fields are filled with, as far as their schema lets them; and where it does not, to be refused.
 const TEXTS: [&str; 34] = [
@@ -231,9 +233,33 @@ pub(crate) async fn run(seed: u64, limit: Duration) -> (Outcome, Changes) {
             }
         }
     }
-    world.finish_quietly();
-    world.clear().await;
+    end(&world, &first).await;
     (Outcome::of(&schedule, &world, started.elapsed()), changes)
+}
+
+/// With the first specs everything comes to rest, and stays so.
+async fn end(world: &World, first: &[(&'static str, String, Value)]) {
+    if world.ledger.alarms().is_empty() {
+        put_back(world, first).await;
+        settled(world, "the first specs").await;
+        all_ready(world).await;
+        quiet(world).await;
+    }
+    if world.ledger.alarms().is_empty() {
+        world.finish().await;
+    } else {
+        world.finish_quietly();
+    }
+    world.clear().await;
+}
+
+/// Waits until nothing is written any more.
+async fn quiet(world: &World) {
+    let started = Instant::now();
+    while pace::elapsed(world.ledger.quiet_since()) < QUIET && pace::elapsed(started) < SOON {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.judge();
+    }
 }
 
 /// Makes changes that were kept as lines, and gives everything its first spec again.
@@ -250,11 +276,7 @@ pub(crate) async fn replay(lines: &[String]) -> Outcome {
         patch_spec(&world, kind, name, serde_json::from_str(patch).unwrap()).await;
     }
     settled(&world, &lines.join("\n    ")).await;
-    put_back(&world, &first).await;
-    settled(&world, "the first specs").await;
-    all_ready(&world).await;
-    world.finish_quietly();
-    world.clear().await;
+    end(&world, &first).await;
     Outcome::of(&schedule, &world, started.elapsed())
 }
 
@@ -311,6 +333,9 @@ async fn settled(world: &World, what: &str) {
         let mut wrong = world.unsettled();
         if wrong.is_empty() {
             wrong = world.untrue();
+        }
+        if wrong.is_empty() {
+            wrong = world.ledger.wrong_passwords();
         }
         if wrong.is_empty() {
             return;

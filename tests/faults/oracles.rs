@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use mailcow_simulator::State;
 use serde_json::{Value, json};
 
 use crate::campaign::{self, OPERATOR, Outcome};
@@ -92,7 +93,8 @@ fn a_calm_story_raises_no_alarm() {
     run(async {
         let outcome = accomplice(|_| Box::pin(async {})).await;
         assert!(outcome.alarms.is_empty(), "{:#?}", outcome.alarms);
-        assert!(outcome.status_writes > 4);
+        // Those of the domain, the mailbox and the alias; what a rule says may wait for its mailbox.
+        assert!(outcome.status_writes >= 3, "{}", outcome.status_writes);
     });
 }
 
@@ -139,7 +141,7 @@ fn an_untrue_status_is_found_as_it_is_written_and_while_it_stands() {
                 world
                     .as_operator_on_mailcow("edit/mailbox", json!({"items": [ADA], "attr": {"name": "Somebody"}}))
                     .await;
-                pace::sleep(Duration::from_secs(2)).await;
+                // What the object's own write has just done excuses nothing.
                 let mut status = world.status("EmailMailbox", "ada");
                 status["messages"] = 7.into();
                 world.as_operator_on_kubernetes("emailmailboxes", "ada", status).await;
@@ -157,6 +159,14 @@ fn what_nobody_asked_for_is_found() {
     run(async {
         let outcome = accomplice(|world| {
             Box::pin(async {
+                let of_zoe = |state: &State| {
+                    let filter = state.filters.values().find(|filter| filter.username == ZOE).map(|filter| filter.id);
+                    let password = state.app_passwords.values().find(|its| its.mailbox == ZOE).map(|its| its.id);
+                    (filter, password)
+                };
+                let (filter, password) = world.servers[0].inspect(of_zoe);
+                world.as_operator_on_mailcow("delete/filter", json!([filter])).await;
+                world.as_operator_on_mailcow("delete/app-passwd", json!([password])).await;
                 world.as_operator_on_mailcow("edit/mailbox", json!({"items": [ZOE], "attr": {"name": "Ours"}})).await;
                 world.as_operator_on_mailcow("delete/mailbox", json!([ZOE])).await;
                 world.as_operator_on_mailcow("delete/dkim", json!(["example.com"])).await;
@@ -166,6 +176,8 @@ fn what_nobody_asked_for_is_found() {
             })
         });
         let outcome = outcome.await;
+        finds(&outcome, Oracle::Never, "a person's filter of zoe@stranger.example");
+        finds(&outcome, Oracle::Never, "a person's app password of zoe@stranger.example");
         finds(&outcome, Oracle::Never, "zoe@stranger.example was touched");
         finds(&outcome, Oracle::Never, "EmailMailbox zoe@stranger.example was deleted");
         finds(&outcome, Oracle::Never, "the DKIM key of example.com");
@@ -183,20 +195,62 @@ fn a_deletion_against_the_policy_is_found() {
 }
 
 #[test]
+fn a_change_that_is_not_refused_is_found() {
+    run(async {
+        let outcome =
+            accomplice(|world| Box::pin(world.refused(0, "EmailDomain/example", json!({"description": "Other"}))));
+        finds(&outcome.await, Oracle::Never, "EmailDomain/example was not refused");
+    });
+}
+
+#[test]
 fn a_password_that_is_set_twice_is_found() {
     run(async {
         let outcome = accomplice(|world| {
             Box::pin(async {
-                let password =
-                    json!({"items": [ADA], "attr": {"password": "Not-Secret-1", "password2": "Not-Secret-1"}});
-                world.as_operator_on_mailcow("edit/mailbox", password.clone()).await;
+                world.as_operator_on_mailcow("edit/mailbox", with("Not-Secret-1")).await;
                 wait(0.2).await;
                 let status = world.status("EmailMailbox", "ada");
                 world.as_operator_on_kubernetes("emailmailboxes", "ada", status).await;
-                world.as_operator_on_mailcow("edit/mailbox", password).await;
+                world.as_operator_on_mailcow("edit/mailbox", with("Not-Secret-1")).await;
             })
         });
         finds(&outcome.await, Oracle::Never, "the password of ada@example.com was set twice");
+    });
+}
+
+/// Ada with a password.
+fn with(password: &str) -> Value {
+    json!({"items": [ADA], "attr": {"password": password, "password2": password}})
+}
+
+/// Puts a password into ada's Secret, and waits until it is set: the how-many-eth.
+async fn change_password(world: &World, password: &str, times: u32) {
+    let secret =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: ada-mailbox}}\nstringData: {{password: {password}}}");
+    world.apply(0, &secret).await;
+    let set = || world.servers[0].inspect(|state| state.mailbox(ADA).map_or(0, |ada| ada.password_changes));
+    let started = Instant::now();
+    while set() < times && pace::elapsed(started) < crate::story::LONG {
+        wait(0.1).await;
+    }
+}
+
+#[test]
+fn a_password_that_is_not_that_of_the_secret_is_found() {
+    run(async {
+        let outcome = accomplice(|world| Box::pin(world.as_operator_on_mailcow("edit/mailbox", with("Not-Secret-1"))));
+        let outcome = outcome.await;
+        finds(&outcome, Oracle::End, "EmailMailbox {0}/ada has not the password of the Secret ada-mailbox");
+        finds(&outcome, Oracle::Never, "ada@example.com got a password that its Secret never held");
+        let outcome = accomplice(|world| {
+            Box::pin(async {
+                change_password(world, "One-Password-1", 2).await;
+                change_password(world, "Two-Password-2", 3).await;
+                world.as_operator_on_mailcow("edit/mailbox", with("One-Password-1")).await;
+            })
+        });
+        finds(&outcome.await, Oracle::Never, "ada@example.com got an older password");
     });
 }
 

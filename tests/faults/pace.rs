@@ -37,14 +37,6 @@ pub(crate) fn elapsed(since: Instant) -> Duration {
     passed(&samples, Instant::now()).saturating_sub(passed(&samples, since))
 }
 
-/// Waits until so much time has passed for this process.
-pub(crate) async fn sleep(time: Duration) {
-    let started = Instant::now();
-    while elapsed(started) < time {
-        tokio::time::sleep(time.saturating_sub(elapsed(started)).max(Duration::from_millis(10))).await;
-    }
-}
-
 /// The time that had passed at a moment; before the first sample all of it did.
 fn passed(samples: &[Sample], moment: Instant) -> Duration {
     let later = samples.partition_point(|sample| sample.at <= moment);

@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mailcow_simulator::State;
+use mailcow_simulator::{FilterKind, State};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use serde_json::json;
 
 use crate::world::World;
 
@@ -80,6 +84,14 @@ fn strangers(_: usize, state: &mut State) {
     state.seed_domain("stranger.example");
     state.seed_mailbox("zoe@stranger.example");
     state.seed_alias("info@stranger.example", "zoe@stranger.example");
+    own_things(state, "zoe@stranger.example");
+}
+
+/// What a person made in a mailbox, which is nobody else's business.
+fn own_things(state: &mut State, address: &str) {
+    state.seed_filter(address, FilterKind::Before, false);
+    state.seed_filter(address, FilterKind::After, true);
+    state.seed_app_password(address, "phone");
 }
 
 /// A Mailcow that was run by hand, and some of it by an operator of another cluster.
@@ -89,6 +101,7 @@ fn legacy(server: usize, state: &mut State) {
     for name in ["ada", "bob", "carol", "dave"] {
         state.seed_mailbox(&format!("{name}@example.com"));
         state.seed_usage(&format!("{name}@example.com"), 3, 4096);
+        own_things(state, &format!("{name}@example.com"));
     }
     let alias = state.seed_alias("sales@example.com", "ada@example.com");
     state.seed_alias("office@example.com", "bob@example.com");
@@ -195,44 +208,46 @@ async fn everything(world: &World) {
     world.rest().await;
 }
 
-/// Applied the other way round than it has to be made, and deleted the other way round than it has to go.
+/// These in an order that follows from the seed.
+fn shuffled<T>(mut things: Vec<T>, rng: &mut StdRng) -> Vec<T> {
+    things.shuffle(rng);
+    things
+}
+
+/// Applied and deleted in any order, with the domain as the last thing, as the first, and in between.
 async fn orders(world: &World) {
+    let rng = &mut StdRng::seed_from_u64(world.seed);
     let delete = ", deletionPolicy: Delete";
-    let made = [
+    let made = vec![
         rule("copy", "ada", "actions: [{forward: {to: [x@other.example]}}]"),
         alias("sales", "gotoMailboxRefs: [{name: ada}]"),
         mailbox("ada", delete),
         mailbox("bob", delete),
     ];
-    world.apply(0, &made.concat()).await;
+    world.apply(0, &shuffled(made, rng).concat()).await;
     world.rest().await;
     world.apply(0, &domain(delete)).await;
     world.rest().await;
     world.delete(0, &["EmailDomain/example"]).await;
     world.rest().await;
-    world.delete(0, &["EmailMailbox/bob", "EmailAlias/sales"]).await;
+    let rest = vec!["EmailMailbox/bob", "EmailAlias/sales", "EmailMailbox/ada", "EmailForwardingRule/copy"];
+    world.delete(0, &shuffled(rest, rng)).await;
     world.rest().await;
-    world.delete(0, &["EmailMailbox/ada"]).await;
-    world.rest().await;
-    world.delete(0, &["EmailForwardingRule/copy"]).await;
-    world.rest().await;
-    // And again, in the order of the alphabet, with ada made anew while sales refers to her.
-    world
-        .apply(
-            0,
-            &[
-                alias("sales", "gotoMailboxRefs: [{name: ada}, {name: bob}]"),
-                domain(delete),
-                mailbox("ada", delete),
-                mailbox("bob", delete),
-            ]
-            .concat(),
-        )
-        .await;
+    // And again, with ada made anew while sales refers to her.
+    let made = vec![
+        alias("sales", "gotoMailboxRefs: [{name: ada}, {name: bob}]"),
+        domain(delete),
+        mailbox("ada", delete),
+        mailbox("bob", delete),
+    ];
+    world.apply(0, &shuffled(made, rng).concat()).await;
     world.rest().await;
     world.delete(0, &["EmailMailbox/ada"]).await;
     world.gone("EmailMailbox", 0, "ada").await;
     world.apply(0, &mailbox("ada", delete)).await;
+    world.rest().await;
+    let all = vec!["EmailDomain/example", "EmailAlias/sales", "EmailMailbox/ada", "EmailMailbox/bob"];
+    world.delete(0, &shuffled(all, rng)).await;
     world.rest().await;
 }
 
@@ -349,6 +364,8 @@ async fn servers(world: &World) {
     ];
     world.apply(0, &made.concat()).await;
     world.rest().await;
+    world.refused(0, "EmailDomain/one", json!({"server": "second"})).await;
+    world.rest().await;
     world.delete(0, &["EmailMailbox/ada", "EmailForwardingRule/copy", "EmailMailbox/carol", "EmailDomain/three"]).await;
     world.rest().await;
     world.delete(0, &["EmailDomain/one", "EmailAlias/info"]).await;
@@ -398,6 +415,7 @@ async fn drift(world: &World) {
             if let Some(mailbox) = state.mailbox_mut(address) {
                 "by hand".clone_into(&mut mailbox.name);
             }
+            own_things(state, address);
         }
         if let Some(domain) = state.domain_mut("example.com") {
             domain.active = 0;
@@ -408,7 +426,7 @@ async fn drift(world: &World) {
         if let Some(alias) = state.aliases.values_mut().find(|alias| alias.address == "sales@example.com") {
             "ada@example.com,thief@other.example".clone_into(&mut alias.goto);
         }
-        for filter in state.filters.values_mut() {
+        for filter in state.filters.values_mut().filter(|filter| filter.kind == FilterKind::Before) {
             filter.active = false;
         }
     });
@@ -460,14 +478,20 @@ async fn owners(world: &World) {
         )
         .await;
     world.rest().await;
-    // Two controllers, each with a manifest of its own, one after the other.
+    // Two controllers, each with a manifest of its own: at the same time, and in the end one after the other.
     for round in 0..3 {
         let text = format!("displayName: Round {round}");
         let one = finalizer.replace("displayName: Ada", &text);
-        world
-            .kubectl(0, &["apply", "--server-side", "--force-conflicts", "--field-manager=flux", "-f", "-"], &one)
-            .await;
-        world.kubectl(0, &["apply", "-f", "-"], &mailbox("ada", ", displayName: Ada Three")).await;
+        let other = mailbox("ada", ", displayName: Ada Three");
+        let flux = ["apply", "--server-side", "--force-conflicts", "--field-manager=flux", "-f", "-"];
+        let first = world.kubectl(0, &flux, &one);
+        let second = world.kubectl(0, &["apply", "-f", "-"], &other);
+        if round < 2 {
+            futures::join!(first, second);
+        } else {
+            first.await;
+            second.await;
+        }
     }
     world.helm(0, "gitops", &[("templates/mail.yaml", &mailbox("bob", ", displayName: Helm"))]).await;
     let kustomization = "resources: [mail.yaml]\ncommonLabels: {team: mail}\n";

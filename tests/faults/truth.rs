@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mailcow_simulator::{FilterKind, State};
 use serde_json::Value;
 
@@ -34,6 +36,22 @@ pub(crate) fn owner(text: &str) -> Option<Owner> {
 pub(crate) fn marks(mailbox: &mailcow_simulator::Mailbox) -> Vec<String> {
     let attributes = mailbox.custom_attributes.iter().map(|(_, value)| value.to_text());
     attributes.chain(mailbox.tags.iter().cloned()).collect()
+}
+
+/// The Secret with a mailbox's password, and its key.
+pub(crate) fn secret<'a>(spec: &'a Value, name: &str) -> (String, &'a str) {
+    let given = &spec["passwordSecretRef"];
+    match (given["name"].as_str(), spec["credentialsSecretName"].as_str()) {
+        (Some(given_name), _) => (given_name.to_owned(), given["key"].as_str().unwrap_or("password")),
+        (None, Some(named)) => (named.to_owned(), "password"),
+        (None, None) => (format!("{name}-mailbox"), "password"),
+    }
+}
+
+/// The password in a value of a Secret. A newline at its end is no part of it.
+pub(crate) fn password(value: &Value) -> Option<String> {
+    let text = String::from_utf8(STANDARD.decode(value.as_str()?).ok()?).ok()?;
+    Some(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The address of a name in a domain; domains are compared in lower case and as A-labels.
@@ -75,6 +93,20 @@ impl Scene<'_> {
     pub(crate) fn address(&self, spec: &Value, own: &str) -> Option<String> {
         let domain = Self::domain_name(self.domain_of(spec, own)?.spec());
         Some(format!("{}@{domain}", spec["localPart"].as_str().unwrap_or_default().to_lowercase()))
+    }
+
+    /// What an object is about on Mailcow: its domain, its address, or the mailboxes that a rule is for. `None` while the
+    /// mirror does not know what it refers to.
+    pub(crate) fn things(&self, kind: &str, spec: &Value, own: &str) -> Option<Vec<String>> {
+        let is_known = |name: &Value| self.mirror.newest("EmailMailbox", own, name["name"].as_str()?);
+        match kind {
+            "EmailDomain" => Some(vec![Self::domain_name(spec)]),
+            "EmailForwardingRule" => Some(self.mailboxes_of(own, spec, false)),
+            _ => {
+                let mut references = spec["gotoMailboxRefs"].as_array().into_iter().flatten();
+                references.all(|name| is_known(name).is_some()).then(|| self.address(spec, own).into_iter().collect())
+            }
+        }
     }
 
     /// On which server an object's things are.

@@ -75,6 +75,8 @@ pub(crate) struct World {
     proxy: Proxy,
     names: Vec<String>,
     resync: Resync,
+    /// What a story decides by chance follows from it.
+    pub(crate) seed: u64,
     everywhere: bool,
     /// What the story left behind at each of its rests, without faults; empty while that is being found out.
     reference: Vec<Facts>,
@@ -138,6 +140,7 @@ impl World {
             proxy,
             names,
             resync: if story.by_hand { Resync::Fast } else { schedule.resync },
+            seed: schedule.seed,
             everywhere: story.everywhere,
             reference,
             rests: std::sync::Mutex::default(),
@@ -272,6 +275,20 @@ impl World {
         }
     }
 
+    /// Changes a spec, which the API server has to refuse.
+    pub(crate) async fn refused(&self, namespace: usize, object: &str, spec: Value) {
+        let (kind, name) = object.split_once('/').unwrap();
+        let Some((_, plural)) = OURS.iter().find(|(ours, _)| *ours == kind) else { panic!("{kind} is none of ours") };
+        let within = &self.namespaces[namespace];
+        let path = format!("/apis/email.askrobots.com/v1alpha1/namespaces/{within}/{plural}/{name}");
+        let request = http::Request::patch(path).header("Content-Type", "application/merge-patch+json");
+        let request = request.body(serde_json::json!({ "spec": spec }).to_string().into_bytes()).unwrap();
+        let answer = self.site.kube.request_text(request).await;
+        if !matches!(answer, Err(kube::Error::Api(error)) if error.code == 422) {
+            self.ledger.alarm(Oracle::Never, format!("{object} was not refused: {spec}"));
+        }
+    }
+
     /// Changes a server by hand.
     pub(crate) fn by_hand(&self, server: usize, change: impl FnOnce(&mut State)) {
         self.servers[server].edit(|state| {
@@ -353,7 +370,8 @@ impl World {
             }
             looked_at = Some(version);
             self.judge();
-            let unrest = if self.reference.is_empty() { self.unrest(started) } else { Vec::new() };
+            let mut unrest = if self.reference.is_empty() { self.unrest(started) } else { Vec::new() };
+            unrest.extend(self.ledger.wrong_passwords());
             if (!unrest.is_empty() || self.ledger.is_in_doubt()) && !late {
                 continue;
             }
@@ -372,7 +390,9 @@ impl World {
             }
             let facts = self.facts().await;
             looked_at = None; // Secrets and ConfigMaps change unseen
-            let told = self.reference.get(number).map_or(unrest, |wanted| snapshot::difference(wanted, &facts, 12));
+            let wanted = self.reference.get(number);
+            let mut told = wanted.map_or(unrest, |wanted| snapshot::difference(wanted, &facts, 12));
+            told.extend(self.ledger.wrong_passwords());
             if told.is_empty() || late {
                 break (facts, told);
             }
@@ -439,7 +459,8 @@ impl World {
             what.dedup();
             self.ledger.alarm(Oracle::Stays, format!("after all was done: {}", what.join(", ")));
         }
-        let told = snapshot::difference(&before, &self.facts().await, 8);
+        let mut told = snapshot::difference(&before, &self.facts().await, 8);
+        told.extend(self.ledger.wrong_passwords());
         if !told.is_empty() && is_done {
             self.ledger
                 .alarm(Oracle::Stays, format!("things changed after all was done:\n    {}", told.join("\n    ")));

@@ -16,7 +16,7 @@ use crate::controller::driver::policies;
 use crate::controller::driver::references;
 use crate::crd::{DeletionPolicy, EmailMailbox, GENERATED_FOR, MAILBOX_LABEL, PASSWORD, SecretKeyRef};
 use crate::kubernetes::refusal::without_values;
-use crate::kubernetes::secret_versions::version;
+use crate::kubernetes::secret_versions::{data_writers, version};
 use crate::kubernetes::writer::MANAGER;
 use crate::mail::Address;
 use crate::outcome::{Outcome, Reason};
@@ -258,8 +258,7 @@ pub(crate) fn is_generated_for(secret: &Secret, mailbox: &EmailMailbox) -> bool 
 
 /// Whether nobody but the operator wrote the Secret's data.
 fn has_generated_data(secret: &Secret) -> bool {
-    let fields = secret.managed_fields().iter().filter_map(|entry| entry.fields_v1.as_ref());
-    fields.filter(|fields| fields.0.get("f:data").is_some()).count() < 2
+    data_writers(&secret.metadata).count() < 2
 }
 
 fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {

@@ -2,8 +2,11 @@
 
 use crate::clock;
 use crate::php;
-use crate::state::{Alias, AliasDomain, Domain, Mailbox, QuarantineItem, SaslLogin, State};
-use crate::topics::mailbox;
+use crate::state::{
+    Alias, AliasDomain, AppPassword, AppSecret, Domain, FilterKind, Mailbox, QuarantineItem, SaslLogin, SieveFilter,
+    State,
+};
+use crate::topics::{app_password, mailbox};
 
 const MIB: i64 = 1 << 20;
 
@@ -98,6 +101,36 @@ impl State {
     pub fn seed_login(&mut self, address: &str, service: &str, at: i64) {
         let (username, service) = (address.to_owned(), service.to_owned());
         self.logins.push(SaslLogin { username, service, address: "192.0.2.1".to_owned(), at });
+    }
+
+    /// Makes a Sieve script as a person does in the UI, and tells its id.
+    pub fn seed_filter(&mut self, address: &str, kind: FilterKind, active: bool) -> i64 {
+        let id = self.next_filter_id;
+        self.next_filter_id += 1;
+        let (username, script) = (address.to_owned(), "keep;\n".to_owned());
+        let filter = SieveFilter { id, username, kind, script, description: "made by hand".to_owned(), active };
+        self.filters.insert(id, filter);
+        id
+    }
+
+    /// Makes an app password for IMAP as a person does in the UI, and tells its id.
+    pub fn seed_app_password(&mut self, address: &str, name: &str) -> i64 {
+        let id = self.next_app_password_id;
+        self.next_app_password_id += 1;
+        let password = AppPassword {
+            id,
+            name: name.to_owned(),
+            mailbox: address.to_owned(),
+            domain: php::cut_address(address).1.to_owned(),
+            hash: app_password::made_up_hash(),
+            secret: AppSecret(format!("{:032x}", rand::random::<u128>())),
+            protocols: vec!["imap_access".to_owned()],
+            active: 1,
+            created: clock::now(),
+            modified: None,
+        };
+        self.app_passwords.insert(id, password);
+        id
     }
 
     /// Leaves a mailbox as a deletion that broke off does.

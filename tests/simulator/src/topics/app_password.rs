@@ -86,7 +86,7 @@ fn find<'a>(state: &'a State, item: &Json) -> Option<&'a AppPassword> {
 }
 
 /// Looks like a hash of bcrypt.
-fn made_up_hash() -> String {
+pub(crate) fn made_up_hash() -> String {
     const LETTERS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let letters = (0..53).map(|_| char::from(LETTERS[usize::from(rand::random::<u8>() % 64)]));
     format!("{{BLF-CRYPT}}$2y$10${}", letters.collect::<String>())

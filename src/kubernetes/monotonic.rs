@@ -307,6 +307,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn before_all_namespaces_are_listed_an_old_list_counts_with_the_events_after_it() {
+        // Nothing is written to the store: the list of another namespace is awaited.
+        let (store, _writer) = store();
+        let guard = Guard {
+            newest: 0,
+            listed: None,
+            newest_listed: 0,
+            namespace: None,
+            store,
+            server: at(3, &["a"]),
+            lag: SHORT,
+        };
+        let first = with(list(&[("a", 1)]), [Event::Apply(alias("a", 3))]);
+        let events = with(first, with(list(&[("a", 1)]), [Event::Apply(alias("a", 2)), Event::Apply(alias("a", 3))]));
+        let passed = guarded(stream::iter(events.clone()).map(Ok).boxed(), guard).count().await;
+        assert_eq!(passed, events.len());
+    }
+
+    #[tokio::test]
     async fn after_a_restore_of_etcd_its_data_count() {
         let first = with(list(&[("a", 10), ("b", 11)]), [Event::Apply(alias("a", 12))]);
         let restored = with(list(&[("a", 5)]), [Event::Apply(alias("a", 6))]);

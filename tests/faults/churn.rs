@@ -17,11 +17,11 @@ const EACH: usize = 40;
 /// Rounds before the process has all that it ever needs.
 const WARM: usize = 2;
 /// Objects made in one round: a domain, and mailboxes with an alias, a rule and a Secret each.
-const MADE: usize = 1 + 4 * EACH;
+const OBJECTS_PER_ROUND: usize = 1 + 4 * EACH;
 /// So many warm rounds tell what grows from what comes and goes.
-const JUDGED: usize = 6;
+const JUDGED_ROUNDS: usize = 6;
 /// So many bytes may stay of each object that was made and deleted: less than any of them takes.
-const STAYS: f64 = 2048.0;
+const LEAK_LIMIT: f64 = 2048.0;
 /// A resync every 10 minutes makes 144 a day; the fast clock has one every 2 s.
 pub(crate) const DAY: Duration = Duration::from_secs(144 * 2);
 
@@ -80,7 +80,7 @@ pub(crate) async fn run(limit: Duration) -> (Outcome, Vec<Held>) {
     let schedule = Schedule::quiet(CHURN.name, Resync::Fast);
     let world = World::new(&CHURN, &schedule, Vec::new(), (Path::new(OPERATOR.0), PATIENCE)).await;
     let mut rounds: Vec<Held> = Vec::new();
-    while world.ledger.alarms().is_empty() && (rounds.len() < WARM + JUDGED || started.elapsed() < limit) {
+    while world.ledger.alarms().is_empty() && (rounds.len() < WARM + JUDGED_ROUNDS || started.elapsed() < limit) {
         world.apply(0, &manifests(rounds.len())).await;
         until(&world, "all to be Ready", |world| world.unsettled().is_empty() && world.not_ready().is_empty()).await;
         world.kubectl(0, &["delete", "email", "--all", "--wait=false"], "").await;
@@ -114,7 +114,7 @@ fn grown(rounds: &[Held]) -> Vec<String> {
     if last.memory_kib > memory * 5 / 4 + 4096 {
         alarms.push(format!("memory grows: {told}"));
     }
-    if let Some(bytes) = kept(warm).filter(|bytes| *bytes > STAYS) {
+    if let Some(bytes) = leaked_per_object(warm).filter(|bytes| *bytes > LEAK_LIMIT) {
         alarms.push(format!("{bytes:.0} bytes stay of each object: {told}"));
     }
     let is_more = last.files > most(|held| held.files) + 6;
@@ -125,15 +125,15 @@ fn grown(rounds: &[Held]) -> Vec<String> {
 }
 
 /// How many bytes stay of each object: from the median of the first half of rounds to that of the second.
-fn kept(warm: &[Held]) -> Option<f64> {
+fn leaked_per_object(warm: &[Held]) -> Option<f64> {
     let half = warm.len() / 2;
     let median = |rounds: &[Held]| {
         let mut memory: Vec<u64> = rounds.iter().map(|held| held.memory_kib).collect();
         memory.sort_unstable();
         u32::try_from(memory[memory.len() / 2]).map_or(f64::INFINITY, f64::from)
     };
-    let made = u32::try_from((warm.len() - half) * MADE).ok()?;
-    (warm.len() >= JUDGED)
+    let made = u32::try_from((warm.len() - half) * OBJECTS_PER_ROUND).ok()?;
+    (warm.len() >= JUDGED_ROUNDS)
         .then(|| (median(&warm[warm.len() - half..]) - median(&warm[..half])) * 1024.0 / f64::from(made))
 }
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_little_of_each_object_that_stays_is_found() {
-        let leak = 3 * u64::try_from(MADE).unwrap();
+        let leak = 3 * u64::try_from(OBJECTS_PER_ROUND).unwrap();
         let noise = [0, 700, 200, 900, 100, 500, 300, 800, 0, 600];
         let grows = rounds((0..10).map(|n| 40_000 + n * leak + noise[usize::try_from(n).unwrap()]));
         assert!(matches!(&grown(&grows)[..], [one] if one.contains("stay of each object")), "{:?}", grown(&grows));
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(grown(&stays), Vec::<String>::new());
         let once = rounds([40_000, 40_000, 40_000, 43_000, 40_000, 40_000, 42_000, 40_000]);
         assert_eq!(grown(&once), Vec::<String>::new(), "what comes and goes");
-        assert_eq!(kept(&grows[..5]), None, "too few to tell");
+        assert_eq!(leaked_per_object(&grows[..5]), None, "too few to tell");
     }
 
     #[test]

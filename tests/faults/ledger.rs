@@ -93,7 +93,7 @@ struct Inner {
     changed: BTreeMap<(usize, &'static str, String), Instant>,
     passwords: BTreeMap<(usize, String), Password>,
     /// The passwords that mailboxes have.
-    set: BTreeMap<(usize, String), Set>,
+    current_passwords: BTreeMap<(usize, String), CurrentPassword>,
     untrue: BTreeMap<String, Instant>,
     suspicions: Vec<(Instant, Suspicion)>,
     alarms: Vec<Alarm>,
@@ -118,7 +118,7 @@ struct Password {
 }
 
 /// A password that a mailbox has, and how often its Secrets had changed when it was set.
-struct Set {
+struct CurrentPassword {
     text: String,
     changes: usize,
 }
@@ -212,7 +212,7 @@ impl Ledger {
             by_hand: vec![None; servers.len()],
             changed: BTreeMap::new(),
             passwords: BTreeMap::new(),
-            set: BTreeMap::new(),
+            current_passwords: BTreeMap::new(),
             untrue: BTreeMap::new(),
             suspicions: Vec::new(),
             alarms: Vec::new(),
@@ -508,7 +508,7 @@ impl Ledger {
             let key = (server, gone.to_lowercase());
             let mut inner = self.inner();
             inner.passwords.remove(&key);
-            inner.set.remove(&key);
+            inner.current_passwords.remove(&key);
         }
         if let Some((address, text)) = sent_password(asked) {
             let key = address.to_uppercase();
@@ -670,8 +670,8 @@ impl Ledger {
     /// The password that a mailbox has from now on comes from its Secret.
     fn password_set(&self, server: usize, address: &str, text: &str) {
         let changes = self.secrets(server, address).changes;
-        let set = Set { text: text.to_owned(), changes };
-        let before = self.inner().set.insert((server, address.to_owned()), set);
+        let set = CurrentPassword { text: text.to_owned(), changes };
+        let before = self.inner().current_passwords.insert((server, address.to_owned()), set);
         if before.as_ref().is_none_or(|before| before.text != text) {
             let changes = before.map_or(0, |before| before.changes);
             self.suspect(Suspicion::Password { server, address: address.to_owned(), text: text.to_owned(), changes });
@@ -697,7 +697,7 @@ impl Ledger {
             let server = scene.server("EmailMailbox", life.spec(), &namespace)?;
             let server = self.servers.iter().position(|its| *its == server)?;
             let address = scene.address(life.spec(), &namespace)?;
-            let is_set = self.inner().set.get(&(server, address)).is_some_and(|set| set.text == wanted);
+            let is_set = self.inner().current_passwords.get(&(server, address)).is_some_and(|set| set.text == wanted);
             let is_right = is_set && named == secret;
             (!is_right).then(|| format!("EmailMailbox {namespace}/{name} has not the password of the Secret {secret}"))
         };

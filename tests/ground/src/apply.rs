@@ -13,7 +13,8 @@ impl ControlPlane {
     /// no namespace of its own gets `namespace`.
     ///
     /// # Errors
-    /// [`Error::Kubernetes`] with the API server's words; those before it are applied.
+    /// [`Error::Unreadable`] for a text that is none of these, before anything is applied, and [`Error::Kubernetes`] with
+    /// the API server's words; the objects before that one are applied.
     pub async fn apply(&self, manifests: &str, namespace: &str) -> Result<()> {
         let client = self.admin().await?;
         for object in objects(manifests)? {

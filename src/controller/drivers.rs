@@ -56,7 +56,12 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
         drive(
             &stores.domains,
             ctx,
-            Driver { name: "DNS", concurrency: DNS_CONCURRENCY, matters: changes::domain_for_dns, triggers: vec![] },
+            Driver {
+                name: "DNS",
+                concurrency: DNS_CONCURRENCY,
+                matters: changes::domain_for_dns,
+                ..Driver::new(vec![])
+            },
             domain_dns::reconcile,
         ),
         drive(&stores.mailboxes, ctx, Driver::new(triggers::of_mailboxes(ctx)), mailbox::reconcile),
@@ -67,14 +72,19 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
         drivers.push(drive(&stores.domains, ctx, driver, provision::reconcile));
     }
     if ctx.has(Gate::ForwardingRules) {
-        let scripts =
-            Driver { name: "Script", matters: changes::mailbox_for_script, ..Driver::new(triggers::of_scripts(ctx)) };
+        let scripts = Driver {
+            name: "Script",
+            matters: changes::mailbox_for_script,
+            all_due: triggers::changes_of_sinks(ctx),
+            ..Driver::new(triggers::of_scripts(ctx))
+        };
         drivers.push(drive(&stores.mailboxes, ctx, scripts, rules::script::reconcile));
         drivers.push(drive(&stores.rules, ctx, Driver::new(triggers::of_rules(ctx)), rules::rule::reconcile));
     }
     // Where task delivery is off it removes the app passwords that are left.
     let matters = changes::mailbox_for_delivery;
-    let driver = Driver { name: "Delivery", matters, ..Driver::new(triggers::of_delivery(ctx)) };
+    let all_due = triggers::changes_of_sinks(ctx);
+    let driver = Driver { name: "Delivery", matters, all_due, ..Driver::new(triggers::of_delivery(ctx)) };
     drivers.push(drive(&stores.mailboxes, ctx, driver, delivery::reconcile));
     drivers
 }

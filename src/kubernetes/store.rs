@@ -117,11 +117,6 @@ impl<K: Stored> Store<K> {
         self.read(|objects| objects.get(name).cloned())
     }
 
-    /// References to all objects.
-    pub(crate) fn references(&self) -> Vec<ObjectRef<K>> {
-        self.read(|objects| objects.slots.keys().map(|name| reference(name)).collect())
-    }
-
     /// References to the objects of which `is_in` holds for `namespace/name`.
     pub(crate) fn references_where(&self, is_in: impl Fn(&str) -> bool) -> Vec<ObjectRef<K>> {
         self.read(|objects| objects.slots.keys().filter(|name| is_in(name)).map(|name| reference(name)).collect())
@@ -504,7 +499,7 @@ pub(crate) mod tests {
         assert!(store.get(&ObjectRef::from_obj(&whole)).is_none() && !store.is_listed());
         writer.apply(Event::Apply(whole.clone()));
         assert_eq!(*store.get(&ObjectRef::from_obj(&whole)).unwrap(), whole);
-        assert_eq!(store.references(), [ObjectRef::new("whole").within("n")]);
+        assert_eq!(store.references_where(|_| true), [ObjectRef::new("whole").within("n")]);
         writer.apply(Event::Delete(whole.clone()));
         assert!(store.get(&ObjectRef::from_obj(&whole)).is_none() && store.len() == 0);
     }

@@ -124,6 +124,11 @@ impl Names {
         let help = "Fields of this version that the CRD in the cluster lacks, by kind; if above 0, apply the new CRD";
         self.add("crd_fields_missing", help, &metrics.crd_fields_missing);
         self.add("leader", "1 if this instance works, 0 if it is on standby", &metrics.leader);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let alive = Gauge::<i64>::default();
+            alive.set(i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX));
+            self.add("alive_tasks", "Asynchronous tasks of this process that have not ended", &alive);
+        }
         let build: Family<Labels<2>, Gauge> = Family::default();
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION.unwrap_or("unknown"))];
         build.get_or_create(&labels).set(1);

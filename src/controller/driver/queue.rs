@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::{BoxStream, select, select_all};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
@@ -45,11 +45,14 @@ pub(crate) struct Driver<K: Object> {
     pub(crate) matters: fn(&K) -> u64,
     /// Further triggers, in addition to changes of its own objects.
     pub(crate) triggers: Vec<Triggers<K>>,
+    /// When all objects are due, in addition to changes of a connection.
+    pub(crate) all_due: BoxStream<'static, ()>,
 }
 
 impl<K: Object> Driver<K> {
     pub(crate) fn new(triggers: Vec<Triggers<K>>) -> Self {
-        Self { name: K::KIND, concurrency: CONCURRENCY, matters: changes::own, triggers }
+        let (name, matters) = (K::KIND, changes::own);
+        Self { name, concurrency: CONCURRENCY, matters, triggers, all_due: stream::empty().boxed() }
     }
 }
 
@@ -63,8 +66,8 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// An object that is reconciled again at some time.
 type Requeue<K> = UnboundedSender<ScheduleRequest<ObjectRef<K>>>;
 
-/// Runs a driver. Triggers are changes of its own objects, `triggers`, and changes of a connection, which affect all
-/// objects. Due objects wait for the turn of their namespace ([`Slots`]).
+/// Runs a driver. Triggers are changes of its own objects, `triggers`, and what affects all objects: changes of a
+/// connection, and `all_due`. Due objects wait for the turn of their namespace ([`Slots`]).
 pub(crate) fn drive<K, F>(
     watched: &Watched<K>,
     ctx: &Arc<Context>,
@@ -79,7 +82,8 @@ where
     let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
     let room = Arc::new(Semaphore::new(QUEUE));
     let own = changes::own_of(watched, driver.matters).boxed();
-    let all = changes::all_of(watched, ctx.servers.changes(), room.clone()).boxed();
+    let all_due = select(ctx.servers.changes(), driver.all_due);
+    let all = changes::all_of(watched, all_due, room.clone()).boxed();
     let triggers = select_all(driver.triggers.into_iter().chain([own, all]));
     let (requeue, later) = unbounded();
     let due = due(measure::counted_triggers(&metrics, kind, triggers), later);

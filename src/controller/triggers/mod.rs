@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
@@ -328,7 +329,7 @@ fn aliases_in_loops(ctx: &Arc<Context>) -> Triggers<EmailAlias> {
     in_batches(changed, concerned)
 }
 
-/// Triggers of scripts: rules, domains and the installation's sinks.
+/// Triggers of scripts: rules and domains.
 pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let of_rule = mailboxes.store();
@@ -338,13 +339,13 @@ pub(crate) fn of_scripts(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let doubts = ctx.clone();
     let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, mailbox_moved);
     let moved = moved.inspect(move |mailbox| doubts.script_reads.forget(mailbox)).boxed();
-    [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, of_links(ctx)]
+    [of_their_domains(ctx, mailboxes), rules, moved, of_links(ctx)]
         .into_iter()
         .chain(of_namespaces(ctx, mailboxes))
         .collect()
 }
 
-/// Triggers of app passwords: rules, domains, the installation's sinks, and the Secrets with the app passwords.
+/// Triggers of app passwords: rules, domains, and the Secrets with the app passwords.
 pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let of_rule = mailboxes.store();
@@ -359,10 +360,7 @@ pub(crate) fn of_delivery(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
         references_of(of_uid.by_keys(keys, is_of))
     });
     let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, mailbox_moved);
-    [of_their_domains(ctx, mailboxes), rules, of_sinks(ctx), moved, secrets]
-        .into_iter()
-        .chain(of_namespaces(ctx, mailboxes))
-        .collect()
+    [of_their_domains(ctx, mailboxes), rules, moved, secrets].into_iter().chain(of_namespaces(ctx, mailboxes)).collect()
 }
 
 /// The mailboxes that a rule applies to.
@@ -372,12 +370,11 @@ fn mailboxes_of(rule: &EmailForwardingRule, mailboxes: &Store<EmailMailbox>) -> 
     references_of(mailboxes.by_keys(scope::keys(rule), is_of))
 }
 
-/// Every mailbox, when the installation's sinks changed.
-fn of_sinks(ctx: &Context) -> Triggers<EmailMailbox> {
-    let (mut sinks, mailboxes) = (ctx.sinks.clone(), ctx.stores.mailboxes.store());
+/// When the installation's sinks changed.
+pub(crate) fn changes_of_sinks(ctx: &Context) -> BoxStream<'static, ()> {
+    let mut sinks = ctx.sinks.clone();
     sinks.mark_unchanged();
-    let changed = stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) });
-    changed.flat_map(move |()| stream::iter(mailboxes.references())).boxed()
+    stream::unfold(sinks, |mut sinks| async { sinks.changed().await.ok().map(|()| ((), sinks)) }).boxed()
 }
 
 /// The mailboxes whose script a change of the rule affects: its mailboxes, and those whose script has it.

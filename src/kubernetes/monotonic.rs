@@ -35,8 +35,8 @@ pub(crate) type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>
 pub(crate) trait Server: Send + 'static {
     /// The version of its data.
     fn version(&self) -> impl Future<Output = Result<u64, kube::Error>> + Send;
-    /// The uids of all objects that the watch is about.
-    fn uids(&self) -> impl Future<Output = Result<HashSet<String>, kube::Error>> + Send;
+    /// The uids of all objects that the watch is about, and the version of the data that they are from.
+    fn uids(&self) -> impl Future<Output = Result<(u64, HashSet<String>), kube::Error>> + Send;
 }
 
 impl<K> Server for Api<K>
@@ -48,14 +48,14 @@ where
         Ok(number(list.metadata.resource_version.as_deref()))
     }
 
-    async fn uids(&self) -> Result<HashSet<String>, kube::Error> {
+    async fn uids(&self) -> Result<(u64, HashSet<String>), kube::Error> {
         let (mut uids, mut page) = (HashSet::new(), ListParams::default().limit(PAGE));
         loop {
             let list = self.list_metadata(&page).await?;
             uids.extend(list.items.into_iter().filter_map(|object| object.metadata.uid));
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = ListParams::default().limit(PAGE).continue_token(&token),
-                None => return Ok(uids),
+                None => return Ok((number(list.metadata.resource_version.as_deref()), uids)),
             }
         }
     }
@@ -126,13 +126,8 @@ impl<K: Stored, S: Server + Sync> Guard<K, S> {
         if self.newest == 0 {
             return false;
         }
-        let since = Instant::now();
-        let mut now = answered(|| self.server.version()).await;
-        while now < self.newest && since.elapsed() < self.lag {
-            tokio::time::sleep(RETRY.min(self.lag)).await;
-            now = answered(|| self.server.version()).await;
-        }
-        if now < self.newest {
+        let version = || async { self.server.version().await.map(|version| (version, ())) };
+        if self.current(version).await.is_none() {
             tracing::warn!(
                 kind = %K::kind(&()),
                 "the API server's data is older than what it sent before, as after a restore of etcd; the operator continues with it"
@@ -140,6 +135,25 @@ impl<K: Stored, S: Server + Sync> Guard<K, S> {
             self.newest = 0;
         }
         self.newest > 0
+    }
+
+    /// An answer from data that are not older than what is known; `None` if there is none for too long. Two questions may
+    /// be answered by two API servers, of which one lags behind.
+    async fn current<T, F>(&self, ask: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<(u64, T), kube::Error>>,
+    {
+        let since = Instant::now();
+        loop {
+            let (version, answer) = answered(&ask).await;
+            if version >= self.newest {
+                return Some(answer);
+            }
+            if since.elapsed() >= self.lag {
+                return None;
+            }
+            tokio::time::sleep(RETRY.min(self.lag)).await;
+        }
     }
 
     /// An object of a list as it must be known; `None` if it was deleted since.
@@ -168,8 +182,12 @@ impl<K: Stored, S: Server + Sync> Guard<K, S> {
         if missing.is_empty() {
             return Vec::new();
         }
-        let uids = answered(|| self.server.uids()).await;
-        let exists = |object: &&Arc<K>| object.meta().uid.as_ref().is_some_and(|uid| uids.contains(uid));
+        let uids = self.current(|| self.server.uids()).await;
+        // Older data don't say that something newer was deleted.
+        let exists = |object: &&Arc<K>| {
+            let Some(uids) = &uids else { return true };
+            object.meta().uid.as_ref().is_some_and(|uid| uids.contains(uid))
+        };
         missing.iter().filter(exists).map(|object| (**object).clone()).collect()
     }
 
@@ -225,21 +243,30 @@ mod tests {
         alias
     }
 
-    /// An API server with data of this version, after it lagged behind in some answers, and these objects.
-    struct At(u64, &'static [&'static str], AtomicU64);
+    /// An API server with data of this version and these objects.
+    struct At {
+        version: u64,
+        objects: &'static [&'static str],
+        /// So many answers about the version, and about the objects, are old: of version 1, without objects.
+        old: [AtomicU64; 2],
+    }
 
     fn at(version: u64, objects: &'static [&'static str]) -> At {
-        At(version, objects, AtomicU64::new(0))
+        At { version, objects, old: [0, 0].map(AtomicU64::new) }
+    }
+
+    fn is_old(answers: &AtomicU64) -> bool {
+        answers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     impl Server for At {
         async fn version(&self) -> Result<u64, kube::Error> {
-            let lags = self.2.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-            Ok(if lags.is_ok() { 1 } else { self.0 })
+            Ok(if is_old(&self.old[0]) { 1 } else { self.version })
         }
 
-        async fn uids(&self) -> Result<HashSet<String>, kube::Error> {
-            Ok(self.1.iter().map(|name| format!("uid of {name}")).collect())
+        async fn uids(&self) -> Result<(u64, HashSet<String>), kube::Error> {
+            let uids = self.objects.iter().map(|name| format!("uid of {name}")).collect();
+            Ok(if is_old(&self.old[1]) { (1, HashSet::new()) } else { (self.version, uids) })
         }
     }
 
@@ -302,8 +329,11 @@ mod tests {
         assert_eq!(stored(at(7, &["a"]), news).await, ["a@6"], "what comes later counts");
         let empty = with(first.clone(), list(&[]));
         assert_eq!(stored(at(5, &["a", "new"]), empty).await, ["a@3", "new@4"], "an empty old list");
-        let lagging = At { 2: AtomicU64::new(1), ..at(5, &["a", "new"]) };
-        assert_eq!(stored(lagging, with(first, list(&[("a", 1)]))).await, ["a@3", "new@4"], "its version is old too");
+        let old = |answers: [u64; 2]| At { old: answers.map(AtomicU64::new), ..at(5, &["a", "new"]) };
+        for answers in [[1, 0], [0, 1], [1, 1], [0, 1000]] {
+            let listed = with(first.clone(), list(&[("a", 1)]));
+            assert_eq!(stored(old(answers), listed).await, ["a@3", "new@4"], "{answers:?} answers are old too");
+        }
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# Options of `make faults`: how long it runs, which part (stories, crashes, events, random, mutation, churn; default all),
+# Options of `make faults`: how long it runs, which part (stories, crashes, events, lags, random, mutation, churn; default all; or planted),
 # which story (one of tests/faults/story.rs), and the first seed.
 SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
 ONLY ?=
@@ -57,9 +57,12 @@ campaign: sieve ## Delivers 10,000 mails to sinks while processes are killed and
 bench: tools ground ## Measures time, requests and memory with thousands of objects; ONLY=name runs one benchmark, BASE=commit also measures that commit
 	@status=0; rows="$$(mktemp)"; base="$$(mktemp -d)"; trap 'rm -rf "$$rows" "$$base"' EXIT; binary=""; target="$(TARGET)"; \
 	if [ -n "$(BASE)" ]; then \
-	  git archive "$(BASE)" | tar -x -C "$$base"; \
-	  (cd "$$base" && CARGO_TARGET_DIR="$$target/base" cargo build --profile bench --locked --bin mailcow-operator); \
-	  binary="$$target/base/release/mailcow-operator"; \
+	  binary="$$target/base/$$(git rev-parse "$(BASE)^{commit}")/mailcow-operator"; \
+	  if [ ! -x "$$binary" ]; then \
+	    git archive "$(BASE)" | tar -x -C "$$base"; \
+	    (cd "$$base" && CARGO_TARGET_DIR="$$target" cargo build --profile bench --locked --bin mailcow-operator); \
+	    mkdir -p "$$(dirname "$$binary")"; cp "$$target/release/mailcow-operator" "$$binary.new"; mv "$$binary.new" "$$binary"; \
+	  fi; \
 	fi; \
 	BASE_OPERATOR="$$binary" cargo test --profile bench --locked --no-fail-fast --test e2e --test inventory --test dns_bench --test mcp --test cli -- \
 	  --ignored --nocapture --test-threads 1 bench_$(ONLY) $(if $(ONLY),,--skip bench_large) | tee "$$rows" || status=$$?; \

@@ -131,7 +131,6 @@ async fn bench_cli_export_apply_and_plan_of_a_thousand_mailboxes() {
     before.iter_mut().chain(&mut after).for_each(without_marks);
     assert!(writes > 0 && before == after, "{writes}: something besides marks was written");
     assert!(requests * 10 <= fewest * 12, "{requests} reads, a bare listing {fewest}");
-    assert!(export + apply + plan <= Duration::from_mins(1));
     assert!(rss_of_export <= 40 << 10, "{rss_of_export} KiB");
 }
 
@@ -166,7 +165,7 @@ async fn bench_cli_status_of_a_thousand_mailboxes() {
     println!(
         "| CLI: first line of status of a domain with 1,000 mailboxes, beside kubectl get email {theirs:.0?} | {ours:.0?} | | | {memory} KiB | |"
     );
-    assert!(ours <= Duration::from_millis(300) && ours <= theirs * 2, "{ours:?} {theirs:?}");
+    assert!(ours <= theirs, "{ours:?} {theirs:?}");
     assert!(memory <= 40 << 10, "{memory} KiB");
 }
 

@@ -344,6 +344,42 @@ pub(crate) async fn events(story: &Story, resync: Resync) -> Vec<Schedule> {
     in_order(points)
 }
 
+/// Faults that last longer than the operator trusts anything: a watch that is held back, an API server that lags behind,
+/// silence, a process or a Mailcow that stands still. Each by itself, early or late in the story.
+pub(crate) async fn lags(story: &Story, resync: Resync) -> Vec<Schedule> {
+    /// Longer than a status that was written wins over the watch; shorter than old data are doubted.
+    const LAG: u32 = 15_000;
+    /// Longer than a request may take, and than old data are doubted.
+    const LONG: u32 = 45_000;
+    let counts = reference(story, resync).await.counts.clone();
+    let count = |place: Place| counts.get(&place.to_string()).copied().unwrap_or_default();
+    let mut points = Vec::new();
+    let mut add = |faults: Vec<Fault>| points.push(Schedule { faults, ..Schedule::quiet(story.name, resync) });
+    for kind in KINDS {
+        let place = Place::KubeWatch(kind);
+        let (early, late) = (count(place).div_ceil(3), (2 * count(place)).div_ceil(3));
+        if early == 0 {
+            continue;
+        }
+        add(vec![Fault { place, nth: early, act: Act::Hold(LAG) }]);
+        add(vec![Fault { place, nth: late, act: Act::Hold(LONG) }]);
+        add(vec![Fault { place, nth: late, act: Act::Lag(LAG) }]);
+        let lag = Fault { place: Place::KubeList(kind), nth: count(Place::KubeList(kind)) + 1, act: Act::Lag(LAG) };
+        add(vec![Fault { place, nth: early, act: Act::Gone }, lag]);
+    }
+    for (place, act) in [
+        (Place::KubeWrite, Act::Stop(LAG)),
+        (Place::KubeWrite, Act::Silence(LONG)),
+        (Place::MailcowWrite, Act::Hold(LONG)),
+        (Place::MailcowRead, Act::Hold(LONG)),
+    ] {
+        if let nth @ 1.. = count(place).div_ceil(2) {
+            add(vec![Fault { place, nth, act }]);
+        }
+    }
+    points
+}
+
 /// Schedules in the order in which they strike in their story.
 fn in_order(mut points: Vec<(f64, Schedule)>) -> Vec<Schedule> {
     points.sort_by(|(one, _), (other, _)| one.total_cmp(other));

@@ -1,11 +1,10 @@
 //! A day by a fast clock: as many resyncs and polls as a day has, with objects that come and go all the time. What the
-//! process holds at the end of each round stays what it was: memory, sockets, watches, threads. It does not tell how many
-//! tasks it has; one that never ends shows in the memory.
+//! process holds at the end of each round stays what it was: memory, sockets, watches, threads, tasks.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::campaign::{OPERATOR, Outcome};
+use crate::campaign::Outcome;
 use crate::ledger::Oracle;
 use crate::pace;
 use crate::schedule::{Resync, Schedule};
@@ -33,9 +32,11 @@ pub(crate) struct Held {
     pub(crate) threads: usize,
     /// Watches open at the API server.
     pub(crate) watches: usize,
+    /// Asynchronous tasks that have not ended.
+    pub(crate) tasks: usize,
 }
 
-fn held(world: &World) -> Held {
+async fn held(world: &World) -> Held {
     let Some(pid) = world.process.pid() else { return Held::default() };
     let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
     Held {
@@ -43,7 +44,20 @@ fn held(world: &World) -> Held {
         files: count("fd"),
         threads: count("task"),
         watches: world.watches(),
+        tasks: alive_tasks(world).await.unwrap_or_else(|| {
+            world.ledger.alarm(Oracle::Healthy, "the operator doesn't say how many tasks it has");
+            0
+        }),
     }
+}
+
+/// What the operator's metrics say of its tasks; `None` when it doesn't say.
+async fn alive_tasks(world: &World) -> Option<usize> {
+    let logs = world.process.logs();
+    let line = logs.lines().rfind(|line| line.contains("serving metrics"))?;
+    let address = line.split("address=").nth(1)?.trim();
+    let metrics = reqwest::get(format!("http://{address}/metrics")).await.ok()?.text().await.ok()?;
+    metrics.lines().find_map(|line| line.strip_prefix("mailcow_operator_alive_tasks "))?.parse().ok()
 }
 
 /// A round's manifests: names of their own each time, so that whatever is kept by name grows.
@@ -75,10 +89,10 @@ fn manifests(round: usize) -> String {
 }
 
 /// Rounds of objects made and deleted, for so long, and for as many rounds as it takes to judge them.
-pub(crate) async fn run(limit: Duration) -> (Outcome, Vec<Held>) {
+pub(crate) async fn run(binary: &str, limit: Duration) -> (Outcome, Vec<Held>) {
     let started = Instant::now();
     let schedule = Schedule::quiet(CHURN.name, Resync::Fast);
-    let world = World::new(&CHURN, &schedule, Vec::new(), (Path::new(OPERATOR.0), PATIENCE)).await;
+    let world = World::new(&CHURN, &schedule, Vec::new(), (Path::new(binary), PATIENCE)).await;
     let mut rounds: Vec<Held> = Vec::new();
     while world.ledger.alarms().is_empty() && (rounds.len() < WARM + JUDGED_ROUNDS || started.elapsed() < limit) {
         world.apply(0, &manifests(rounds.len())).await;
@@ -89,7 +103,7 @@ pub(crate) async fn run(limit: Duration) -> (Outcome, Vec<Held>) {
             .await;
         until(&world, "all to be gone", World::is_empty).await;
         tokio::time::sleep(Duration::from_secs(3)).await; // what goes with a resync has gone
-        rounds.push(held(&world));
+        rounds.push(held(&world).await);
     }
     for text in grown(&rounds) {
         world.ledger.alarm(Oracle::Healthy, text);
@@ -120,6 +134,9 @@ fn grown(rounds: &[Held]) -> Vec<String> {
     let is_more = last.files > most(|held| held.files) + 6;
     if is_more || last.watches > warm[0].watches + 2 || last.threads > warm[0].threads + 2 {
         alarms.push(format!("sockets, watches or threads grow: {told}"));
+    }
+    if last.tasks > most(|held| held.tasks) + 12 {
+        alarms.push(format!("tasks grow: {told}"));
     }
     alarms
 }
@@ -155,7 +172,7 @@ mod tests {
 
     /// Rounds with so much memory each, in KiB, after those that warm up.
     fn rounds(warm: impl IntoIterator<Item = u64>) -> Vec<Held> {
-        let held = |memory_kib| Held { memory_kib, files: 20, threads: 5, watches: 6 };
+        let held = |memory_kib| Held { memory_kib, files: 20, threads: 5, watches: 6, tasks: 80 };
         [20_000, 38_000].into_iter().chain(warm).map(held).collect()
     }
 
@@ -173,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_memory_and_more_sockets_watches_or_threads_are_found() {
+    fn a_jump_of_memory_and_more_sockets_watches_threads_or_tasks_are_found() {
         assert!(grown(&rounds([40_000, 40_000, 40_000, 60_000]))[0].starts_with("memory grows"));
         for more in [
             Held { files: 7, ..Held::default() },
@@ -187,6 +204,9 @@ mod tests {
             last.watches += more.watches;
             assert!(matches!(&grown(&grows)[..], [one] if one.starts_with("sockets")), "{more:?}");
         }
+        let mut grows = rounds([40_000; 6]);
+        grows.last_mut().unwrap().tasks += 13;
+        assert!(matches!(&grown(&grows)[..], [one] if one.starts_with("tasks")));
         assert!(grown(&rounds([])).is_empty());
     }
 }

@@ -327,7 +327,7 @@ impl Ledger {
         let fault = self.faults.iter().find(|fault| fault.place == place && fault.nth == nth).copied()?;
         inner.fired.push(fault);
         let time = match fault.act {
-            Act::Stop(ms) | Act::Silence(ms) | Act::Hold(ms) => Duration::from_millis(ms.into()),
+            Act::Stop(ms) | Act::Silence(ms) | Act::Hold(ms) | Act::Lag(ms) => Duration::from_millis(ms.into()),
             Act::Drop => Duration::from_secs(1),
             _ => Duration::ZERO,
         };
@@ -409,6 +409,10 @@ impl Ledger {
         let life = self.mirror.newest(kind, &call.namespace, &call.name);
         let generation = status["observedGeneration"].as_i64().unwrap_or_default();
         let Some(spec) = life.as_ref().and_then(|life| life.specs.get(&generation)) else { return };
+        // One that still speaks of an earlier spec says nothing about now: the next one may be under way.
+        if life.as_ref().is_some_and(|life| life.specs.keys().any(|newer| *newer > generation)) {
+            return;
+        }
         let Some(name) = self.scene().server(kind, spec, &call.namespace) else { return };
         let Some(server) = self.servers.iter().position(|server| *server == name) else { return };
         let Some(things) = self.scene().things(kind, spec, &call.namespace) else { return };

@@ -11,6 +11,7 @@ mod mirror;
 mod mutation;
 mod oracles;
 mod pace;
+mod planted;
 mod process;
 mod proxy;
 mod schedule;
@@ -20,6 +21,10 @@ mod truth;
 mod world;
 
 use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 
 use campaign::{Outcome, Tally};
 use schedule::{Resync, Schedule};
@@ -142,15 +147,19 @@ fn long_form() {
 async fn long(time: Duration, only: &str, seed: u64) {
     let started = Instant::now();
     let left = |part: f64| time.mul_f64(part).min(time.saturating_sub(started.elapsed()));
+    let share = |part: f64| if only.is_empty() { left(part) } else { time };
     let wanted = |name: &str| only.is_empty() || name.starts_with(only);
     let story = option("FAULTS_STORY").unwrap_or_default();
     let stories: Vec<_> = STORIES.iter().filter(|its| story.is_empty() || its.name == story).collect();
     let names: Vec<&str> = stories.iter().map(|story| story.name).collect();
     let mut tallies = Vec::new();
+    if only == "planted" {
+        return planted::all_found().await;
+    }
     if wanted("stories") {
         tallies.push(campaign::many("stories without faults", campaign::plain(&names), time).await);
     }
-    for (name, part) in [("crashes", 0.35), ("events", 0.35)] {
+    for (name, part) in [("crashes", 0.3), ("events", 0.3)] {
         if !wanted(name) {
             continue;
         }
@@ -164,18 +173,24 @@ async fn long(time: Duration, only: &str, seed: u64) {
             };
             groups.extend(campaign::together(&schedules));
         }
-        tallies.extend(campaign::each(name, groups, seed, if only.is_empty() { left(part) } else { time }).await);
+        tallies.extend(campaign::each(name, groups, seed, share(part)).await);
+    }
+    if wanted("lags") {
+        let all = stories.iter().map(|story| campaign::lags(story, Resync::Never));
+        let mut schedules = futures::future::join_all(all).await.concat();
+        schedules.shuffle(&mut StdRng::seed_from_u64(seed)); // where time is short, some of each
+        tallies.push(campaign::many("long lags", schedules, share(0.1)).await);
     }
     if wanted("random") {
         println!("random schedules from seed {seed}");
         tallies.push(campaign::many("random", campaign::random(&names, seed, 100_000), left(1.0)).await);
     }
     if wanted("mutation") {
-        tallies
-            .push(mutations([seed, seed + 1, seed + 2], if only.is_empty() { time.mul_f64(0.2) } else { time }).await);
+        let time = if only.is_empty() { time.mul_f64(0.2) } else { time };
+        tallies.push(mutations([seed, seed + 1, seed + 2], time).await);
     }
     if wanted("churn") {
-        let (outcome, rounds) = churn::run(if only.is_empty() { churn::DAY } else { time }).await;
+        let (outcome, rounds) = churn::run(campaign::OPERATOR.0, if only.is_empty() { churn::DAY } else { time }).await;
         for (n, held) in rounds.iter().enumerate() {
             println!("round {n}: {held:?}");
         }

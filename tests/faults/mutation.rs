@@ -91,18 +91,55 @@ pub(crate) fn schemas() -> BTreeMap<&'static str, Value> {
     OURS.into_iter().map(read).collect()
 }
 
-/// Every field of a schema that can be changed by itself, as a path.
+/// In a path, each item of a list.
+const ITEM: &str = "[]";
+
+/// Every field of a schema, as a path.
 pub(crate) fn fields(schema: &Value) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (name, below) in schema["properties"].as_object().into_iter().flatten() {
         found.push(vec![name.clone()]);
         found.extend(fields(below).into_iter().map(|path| [vec![name.clone()], path].concat()));
     }
+    if schema["items"].is_object() {
+        found.extend(fields(&schema["items"]).into_iter().map(|path| [vec![ITEM.to_owned()], path].concat()));
+    }
     found
 }
 
+fn below<'a>(schema: &'a Value, name: &str) -> &'a Value {
+    if name == ITEM { &schema["items"] } else { &schema["properties"][name] }
+}
+
 fn at<'a>(schema: &'a Value, path: &[String]) -> &'a Value {
-    path.iter().fold(schema, |schema, name| &schema["properties"][name])
+    path.iter().fold(schema, |schema, name| below(schema, name))
+}
+
+/// A value with this field in it. Beside the field it has what is required, always in an item of a list (which replaces the
+/// whole list), and in other objects at times.
+fn with(schema: &Value, path: &[String], new: Value, rng: &mut StdRng, is_item: bool) -> Value {
+    let Some((name, rest)) = path.split_first() else { return new };
+    if name == ITEM {
+        return json!([with(&schema["items"], rest, new, rng, true)]);
+    }
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut object = Map::new();
+    for field in required.filter(|field| field != name) {
+        object.insert(field.to_owned(), value(below(schema, field), rng, true));
+    }
+    let has_required = is_item || rng.random_bool(0.5);
+    object.retain(|_, _| has_required);
+    let field = with(below(schema, name), rest, new, rng, is_item);
+    if !(is_item && field.is_null()) {
+        object.insert(name.clone(), field);
+    }
+    Value::Object(object)
+}
+
+/// A merge patch of a spec that gives a field this value.
+fn patch(schema: &Value, path: &[String], new: Value, rng: &mut StdRng) -> Value {
+    let Some((name, rest)) = path.split_first() else { return new };
+    json!({ name: with(below(schema, name), rest, new, rng, false) })
 }
 
 /// A value for a schema; most of the time one that it takes.
@@ -171,8 +208,7 @@ fn change(schema: &Value, rng: &mut StdRng) -> (String, Value) {
     let path = fields.choose(rng).cloned().unwrap_or_default();
     let good = rng.random_bool(0.8);
     let new = if rng.random_bool(0.2) { Value::Null } else { value(at(schema, &path), rng, good) };
-    let spec = path.iter().rev().fold(new, |below, name| json!({ name: below }));
-    (path.join("."), spec)
+    (path.join("."), patch(schema, &path, new, rng))
 }
 
 /// The first specs: kind, name, spec.
@@ -220,11 +256,11 @@ pub(crate) async fn run(seed: u64, limit: Duration) -> (Outcome, Changes) {
                 let told = format!("{kind} {name}: {patch}");
                 if patch_spec(&world, kind, name, patch).await {
                     changes.taken += 1;
+                    changes.fields.insert(format!("{kind}.{field}"));
                     what.push(told);
                 } else {
                     changes.refused += 1;
                 }
-                changes.fields.insert(format!("{kind}.{field}"));
             }
             settled(&world, &what.join("\n    ")).await;
             if !world.ledger.alarms().is_empty() {
@@ -353,12 +389,12 @@ async fn settled(world: &World, what: &str) {
 async fn all_ready(world: &World) {
     let started = Instant::now();
     loop {
-        let not = world.not_ready();
-        if not.is_empty() {
+        let unready = world.not_ready();
+        if unready.is_empty() {
             return;
         }
         if pace::elapsed(started) > SOON {
-            let text = format!("the first specs don't bring it back: {}", not.join("\n    "));
+            let text = format!("the first specs don't bring it back: {}", unready.join("\n    "));
             return world.ledger.alarm(Oracle::End, text);
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -382,6 +418,16 @@ mod tests {
             }
             assert_eq!(met.len(), all.len(), "{kind}");
         }
+        let to: Vec<String> = ["actions", ITEM, "forward", "to"].map(str::to_owned).into();
+        assert!(fields(&schemas["EmailForwardingRule"]).contains(&to));
+        let rule = patch(&schemas["EmailForwardingRule"], &to, json!(["x@other.example"]), &mut rng);
+        assert_eq!(rule, json!({"actions": [{"forward": {"to": ["x@other.example"]}}]}));
+        let all = fields(&schemas["EmailForwardingRule"]);
+        let path = all.iter().find(|path| path.join(".") == "actions.[].createTask.title").unwrap();
+        let task = patch(&schemas["EmailForwardingRule"], path, Value::Null, &mut rng);
+        assert!(
+            task["actions"][0]["createTask"]["sink"].is_string() && task["actions"][0]["createTask"]["title"].is_null()
+        );
         let name = at(&schemas["EmailMailbox"], &["credentialsSecretName".to_owned()]);
         let (good, bad) = (text(name, &mut rng, true), text(name, &mut rng, false));
         let pattern = Regex::new(name["pattern"].as_str().unwrap()).unwrap();

@@ -109,8 +109,10 @@ struct Shared {
     silent_until: Mutex<Instant>,
     /// Watches that are open.
     watches: Arc<AtomicUsize>,
-    /// The first answer to each list, by path.
+    /// The first answer to each list.
     lists: Mutex<HashMap<String, (http::HeaderMap, Bytes)>>,
+    /// Until when the API server knows nothing newer than the first answer, by path.
+    lags: Mutex<HashMap<String, Instant>>,
 }
 
 impl Proxy {
@@ -129,6 +131,7 @@ impl Proxy {
             silent_until: Mutex::new(Instant::now()),
             watches: Arc::clone(&watches),
             lists: Mutex::default(),
+            lags: Mutex::default(),
         });
         let acceptor = tokio::spawn(accept(listener, acceptor, shared));
         Self { port, authority, watches, acceptor }
@@ -313,32 +316,68 @@ impl Shared {
         let query = parts.uri.query().unwrap_or_default();
         let accepted = parts.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let is_of_metadata = accepted.is_some_and(|accept| accept.contains("PartialObjectMetadataList"));
+        let is_later_page = query.contains("continue=");
         // What a watch asks beside its list: the version of the data, and which objects exist.
         if query.split('&').any(|part| part == "limit=1") || is_of_metadata && call.kind.starts_with("email") {
-            return Ok(whole(self.hand_on(parts, Bytes::new()).await?));
+            let old = self.any_old_list(&call.path).filter(|_| self.lags_until(&call.path).is_some());
+            return match old {
+                Some((headers, bytes)) => Ok(whole((StatusCode::OK, headers, metadata_of(&bytes)))),
+                None => Ok(whole(self.hand_on(parts, Bytes::new()).await?)),
+            };
         }
         let act = self.script.list(call);
-        let is_later_page = query.contains("continue=");
+        if let Some(Act::Lag(ms)) = act {
+            self.lag(&call.path, ms);
+        }
+        let question = question(&call.path, query, is_of_metadata);
         match act {
             Some(Act::Fail(_)) => return Ok(failed()),
             Some(Act::Hold(ms)) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
-            Some(Act::Stale) if !is_later_page => {
-                let old = self.lists.lock().unwrap_or_else(PoisonError::into_inner).get(&call.path).cloned();
-                if let Some((headers, bytes)) = old {
-                    return Ok(whole((StatusCode::OK, headers, bytes)));
-                }
-            }
             _ => {}
+        }
+        let is_old = act == Some(Act::Stale) || self.lags_until(&call.path).is_some();
+        if is_old
+            && !is_later_page
+            && let Some((headers, bytes)) = self.old_list(&question)
+        {
+            return Ok(whole((StatusCode::OK, headers, bytes)));
         }
         let (status, headers, bytes) = self.hand_on(parts, Bytes::new()).await?;
         if status == StatusCode::OK && !is_later_page {
             let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-            lists.entry(call.path.clone()).or_insert_with(|| (headers.clone(), bytes.clone()));
+            lists.entry(question).or_insert_with(|| (headers.clone(), bytes.clone()));
         }
         Ok(whole((status, headers, bytes)))
     }
 
+    /// The first answer to this question.
+    fn old_list(&self, question: &str) -> Option<(http::HeaderMap, Bytes)> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).get(question).cloned()
+    }
+
+    /// The first answer to a question for a list at this path.
+    fn any_old_list(&self, path: &str) -> Option<(http::HeaderMap, Bytes)> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |question: &str| question.split('?').next() == Some(path);
+        lists.iter().filter(|(question, _)| is_of(question)).map(|(_, answer)| answer.clone()).next()
+    }
+
+    /// From now on the API server knows nothing newer at this path, for so long.
+    fn lag(&self, path: &str, ms: u32) {
+        let until = Instant::now() + Duration::from_millis(ms.into());
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), until);
+    }
+
+    /// Until when the API server knows nothing newer than that; `None` once it does.
+    fn lags_until(&self, path: &str) -> Option<Instant> {
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        lags.get(path).copied().filter(|until| *until > Instant::now())
+    }
+
     async fn watch(self: Arc<Self>, call: Call, parts: &http::request::Parts) -> Result<Answer, Cut> {
+        if let Some(until) = self.lags_until(&call.path) {
+            tokio::time::sleep_until(until.into()).await;
+        }
         let upstream = self.request(parts, Bytes::new()).send().await.map_err(|_| Cut)?;
         let (sender, receiver) = unbounded();
         let mut response = Response::new(Stream(receiver));
@@ -384,7 +423,10 @@ impl Shared {
                 drop(operator.unbounded_send(gone()));
                 return Break(());
             }
-            Some(Act::Gone) => {
+            Some(act @ (Act::Gone | Act::Lag(_))) => {
+                if let Act::Lag(ms) = act {
+                    self.lag(&call.path, ms);
+                }
                 drop(operator.unbounded_send(gone()));
                 return Break(());
             }
@@ -422,6 +464,23 @@ impl Shared {
         let (status, headers) = (response.status(), passed(response.headers()));
         Ok((status, headers, response.bytes().await.map_err(|_| Cut)?))
     }
+}
+
+/// What a list is asked for: its path, a selector of fields, and whether metadata are enough.
+fn question(path: &str, query: &str, is_of_metadata: bool) -> String {
+    let selector = query.split('&').find(|part| part.starts_with("fieldSelector=")).unwrap_or_default();
+    format!("{path}?{selector}&metadata={is_of_metadata}")
+}
+
+/// A list as one of its objects' metadata.
+fn metadata_of(list: &Bytes) -> Bytes {
+    let list: serde_json::Value = serde_json::from_slice(list).unwrap_or_default();
+    let items = list["items"].as_array().into_iter().flatten();
+    let items: Vec<_> = items.map(|object| serde_json::json!({"metadata": object["metadata"]})).collect();
+    let list = serde_json::json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": list["metadata"], "items": items,
+    });
+    Bytes::from(list.to_string())
 }
 
 /// Waits until nobody reads any more.

@@ -374,19 +374,23 @@ impl Inventory {
         {
             return Ok((known.as_ref().map(Held::entry), true));
         }
-        let have = single().await.inspect_err(|error| {
-            if error.is_transient() {
-                page.doubt(key);
+        loop {
+            let reading = page.begin_read(key.clone());
+            let have = single().await.inspect_err(|error| {
+                if error.is_transient() {
+                    page.doubt(key);
+                }
+                if error.is_unreadable() {
+                    page.unread(key);
+                }
+            })?;
+            // A write of ours that affected it meanwhile is in the next answer.
+            let Some(Entered { is_same, is_news }) = page.finish_read(&reading, have.as_ref()) else { continue };
+            if is_news {
+                self.publish(moved(std::slice::from_ref(key)));
             }
-            if error.is_unreadable() {
-                page.unread(key);
-            }
-        })?;
-        let Entered { is_same, is_news } = page.enter(key.clone(), have.as_ref());
-        if is_news {
-            self.publish(moved(std::slice::from_ref(key)));
+            return Ok((have, is_same));
         }
-        Ok((have, is_same))
     }
 
     /// Publishes changed entries, if there are any.

@@ -80,6 +80,33 @@ struct State<K, V> {
     written: HashSet<K>,
     /// What happened while all are being listed.
     meanwhile: Option<Meanwhile<K>>,
+    /// Single reads in progress, by number.
+    reads: HashMap<u64, Read<K>>,
+    /// The number of the next one.
+    next_read: u64,
+}
+
+/// A single read in progress.
+#[derive(Debug)]
+struct Read<K> {
+    key: K,
+    /// The entry became outdated, whatever its content.
+    is_outdated: bool,
+    /// Writes of ours affected the entries that have all of these keys.
+    affected: Vec<Keys>,
+}
+
+/// A single read from its beginning to its end.
+#[derive(Debug)]
+pub(super) struct Reading<'a, K, V> {
+    page: &'a Page<K, V>,
+    number: u64,
+}
+
+impl<K, V> Drop for Reading<'_, K, V> {
+    fn drop(&mut self) {
+        self.page.state.lock().unwrap_or_else(PoisonError::into_inner).reads.remove(&self.number);
+    }
 }
 
 /// What a list in progress may not contain yet.
@@ -116,6 +143,8 @@ impl<K, V> Page<K, V> {
             unread: HashSet::new(),
             written: HashSet::new(),
             meanwhile: None,
+            reads: HashMap::new(),
+            next_read: 0,
         };
         Self { state: Mutex::new(state), listing: tokio::sync::Mutex::default() }
     }
@@ -271,6 +300,7 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         let singles = state.singles.iter().filter(|(_, single)| is_seen(single)).map(|(key, _)| key);
         let found: Vec<K> = state.things.keys().chain(singles).cloned().collect();
         state.outdate_ours(&found);
+        state.reads.values_mut().for_each(|read| read.is_outdated = true);
         found
     }
 
@@ -284,6 +314,7 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         let is_so = |held: &Held<V>| held.may_have(keys) && is_so(&held.entry());
         let found: Vec<K> = all.filter(|(_, held)| is_so(held)).map(|(key, _)| key.clone()).collect();
         state.outdate_ours(&found);
+        state.reads.values_mut().for_each(|read| read.affected.push(keys));
         found
     }
 
@@ -377,37 +408,32 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         news.into_iter().collect()
     }
 
-    /// Stores a read of one entry.
-    pub(super) fn enter(&self, key: K, thing: Option<&V>) -> Entered {
+    /// Marks the beginning of a single read.
+    pub(super) fn begin_read(&self, key: K) -> Reading<'_, K, V> {
+        let mut state = self.state();
+        let number = state.next_read;
+        state.next_read += 1;
+        state.reads.insert(number, Read { key, is_outdated: false, affected: Vec::new() });
+        Reading { page: self, number }
+    }
+
+    /// Stores what a single read found. `None` if a write of ours affected the entry since the read began: what was found
+    /// may be older, and is not stored.
+    pub(super) fn finish_read(&self, reading: &Reading<'_, K, V>, thing: Option<&V>) -> Option<Entered> {
         let now = thing.map(Held::of);
         let mut state = self.state();
-        state.stale.remove(&key);
-        state.old_figures.remove(&key);
-        let (was_unread, is_ours) = (state.unread.remove(&key), state.written.remove(&key));
-        if let Some(meanwhile) = &mut state.meanwhile {
-            meanwhile.seen.insert(key.clone());
-            meanwhile.outdated.remove(&key);
+        let read = state.reads.remove(&reading.number)?;
+        let may_have = |keys: &Keys| now.as_ref().is_some_and(|now| now.may_have(*keys));
+        if read.is_outdated || read.affected.iter().any(may_have) {
+            return None;
         }
-        let time = Instant::now();
-        let before = if state.listed.is_some() {
-            // While the list is doubted, single reads answer.
-            if let Some(single) = state.singles.get_mut(&key) {
-                single.seen = Some((time, now.clone()));
-            }
-            Some(match now.clone() {
-                Some(now) => state.things.insert(key, now),
-                None => state.things.remove(&key),
-            })
-        } else {
-            let single = state.singles.entry(key).or_insert(Single { seen: None, asked: time });
-            single.seen.replace((time, now.clone())).map(|(_, before)| before)
-        };
-        let (is_same, has_same_settings) = match (before, now) {
-            (None, _) | (Some(None), None) => (true, true),
-            (Some(Some(before)), Some(now)) => (before == now, before.same_settings(&now)),
-            (Some(None), Some(_)) | (Some(Some(_)), None) => (false, false),
-        };
-        Entered { is_same, is_news: was_unread || !(has_same_settings || is_ours) }
+        Some(state.enter(read.key, now))
+    }
+
+    /// Stores a read of one entry.
+    #[cfg(test)]
+    fn enter(&self, key: K, thing: Option<&V>) -> Entered {
+        self.state().enter(key, thing.map(Held::of))
     }
 
     /// Waits for the lock for listing.
@@ -421,7 +447,38 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
+    fn enter(&mut self, key: K, now: Option<Held<V>>) -> Entered {
+        self.stale.remove(&key);
+        self.old_figures.remove(&key);
+        let (was_unread, is_ours) = (self.unread.remove(&key), self.written.remove(&key));
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.seen.insert(key.clone());
+            meanwhile.outdated.remove(&key);
+        }
+        let time = Instant::now();
+        let before = if self.listed.is_some() {
+            // While the list is doubted, single reads answer.
+            if let Some(single) = self.singles.get_mut(&key) {
+                single.seen = Some((time, now.clone()));
+            }
+            Some(match now.clone() {
+                Some(now) => self.things.insert(key, now),
+                None => self.things.remove(&key),
+            })
+        } else {
+            let single = self.singles.entry(key).or_insert(Single { seen: None, asked: time });
+            single.seen.replace((time, now.clone())).map(|(_, before)| before)
+        };
+        let (is_same, has_same_settings) = match (before, now) {
+            (None, _) | (Some(None), None) => (true, true),
+            (Some(Some(before)), Some(now)) => (before == now, before.same_settings(&now)),
+            (Some(None), Some(_)) | (Some(Some(_)), None) => (false, false),
+        };
+        Entered { is_same, is_news: was_unread || !(has_same_settings || is_ours) }
+    }
+
     fn outdate(&mut self, key: K) {
+        self.reads.values_mut().filter(|read| read.key == key).for_each(|read| read.is_outdated = true);
         if let Some(meanwhile) = &mut self.meanwhile {
             meanwhile.outdated.insert(key.clone());
         }
@@ -753,6 +810,26 @@ mod tests {
         page.outdate_where(Keys::default(), |thing| *thing == 'b');
         page.fill(list((0..20).map(|n| (n, 'b'))));
         assert_eq!(page.next(&9, LONG), Next::List, "the list may be older than the write");
+    }
+
+    #[test]
+    fn a_read_that_began_before_a_write_of_ours_affected_the_entry_does_not_count() {
+        let page: Page<u32, char> = Page::of(100);
+        let all = Keys::default();
+        let read = |meanwhile: &dyn Fn()| {
+            let reading = page.begin_read(1);
+            meanwhile();
+            page.finish_read(&reading, Some(&'a'))
+        };
+        assert_eq!(read(&|| drop(page.outdate_where(all, |_| true))), None, "nothing was known of it");
+        assert_eq!(page.next(&1, LONG), Next::Single);
+        assert_eq!(read(&|| page.outdate(&2)), Some(SAME), "another entry");
+        assert_eq!(read(&|| page.outdate(&1)), None);
+        assert_eq!(page.next(&1, LONG), Next::Single, "it stays outdated");
+        assert_eq!(read(&|| drop(page.outdate_all())), None);
+        assert_eq!(read(&|| page.mark(&1, true)), Some(Entered { is_same: true, is_news: false }));
+        drop(page.begin_read(1));
+        assert!(page.state().reads.is_empty(), "one that is given up is forgotten");
     }
 
     #[test]

@@ -187,8 +187,13 @@ impl<K: Clone + Eq + Hash, V: Entry> Poll<'_, K, V> {
         let mut changed = Vec::new();
         let mut seen = Ok(());
         for key in keys {
+            let reading = self.page.begin_read(key.clone());
             match single(key.clone()).await {
-                Ok(thing) => changed.extend(self.page.enter(key.clone(), thing.as_ref()).is_news.then_some(key)),
+                // What a write of ours affected meanwhile is read by whoever asks next.
+                Ok(thing) => {
+                    let entered = self.page.finish_read(&reading, thing.as_ref());
+                    changed.extend(entered.filter(|entered| entered.is_news).map(|_| key));
+                }
                 // An entry that can't be shown, such as a half-deleted mailbox, must be reported.
                 Err(Error::Refused { .. }) => changed.push(key),
                 Err(error) if error.is_unreadable() => {

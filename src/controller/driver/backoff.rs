@@ -2,25 +2,39 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::shrink::shrink;
 
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Number of failures in a row, by object.
+/// Failures in a row, by object.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff(Mutex<HashMap<String, u32>>);
+pub(crate) struct Backoff(Mutex<HashMap<String, Failures>>);
+
+#[derive(Debug)]
+struct Failures {
+    count: u32,
+    /// When the last of them was.
+    last: Instant,
+}
 
 impl Backoff {
     /// Counts a failure and returns the wait: 2 s, doubled each time up to 5 min, plus up to a quarter by `jitter` (0
-    /// to 1).
+    /// to 1). What fails before its wait is over, because something else triggered it, has not failed once more: otherwise
+    /// an object that many changes trigger would soon wait for minutes.
     pub(crate) fn failed(&self, object: &str, jitter: f64) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(object.to_owned()).or_default();
-        *count += 1;
-        waiting(*count).mul_f64(1.0 + jitter / 4.0)
+        self.failed_at(object, jitter, Instant::now())
+    }
+
+    fn failed_at(&self, object: &str, jitter: f64, now: Instant) -> Duration {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = all.entry(object.to_owned()).or_insert(Failures { count: 0, last: now });
+        if failures.count == 0 || now.saturating_duration_since(failures.last) >= waiting(failures.count) {
+            *failures = Failures { count: failures.count + 1, last: now };
+        }
+        waiting(failures.count).mul_f64(1.0 + jitter / 4.0)
     }
 
     /// Forgets an object's failures.
@@ -53,12 +67,19 @@ mod tests {
 
     #[test]
     fn success_starts_again() {
-        let backoff = Backoff::default();
-        backoff.failed("a", 0.0);
-        assert_eq!(backoff.failed("a", 0.0), Duration::from_secs(4));
+        let (backoff, start) = (Backoff::default(), Instant::now());
+        backoff.failed_at("a", 0.0, start);
+        assert_eq!(backoff.failed_at("a", 0.0, start + Duration::from_secs(2)), Duration::from_secs(4));
         assert_eq!(backoff.failed("b", 1.0), Duration::from_millis(2500));
         backoff.succeeded("a");
         assert_eq!(backoff.failed("a", 0.0), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_is_triggered_before_its_wait_is_over_has_not_failed_once_more() {
+        let (backoff, start) = (Backoff::default(), Instant::now());
+        let at = |millis| backoff.failed_at("a", 0.0, start + Duration::from_millis(millis)).as_secs();
+        assert_eq!([0, 300, 1999, 2000, 2100, 5999, 6000].map(at), [2, 2, 2, 4, 4, 4, 8]);
     }
 
     #[test]

@@ -31,7 +31,11 @@ async fn tenants_reach_what_is_theirs_and_nothing_of_others() {
     kubernetes_own_controllers_are_not_asked(&tenants).await;
     schema::compare(&tenants).await;
     tokio::join!(told::compare(&tenants), a_namespace_goes_once_its_mail_may(&tenants));
-    sequences::compare(&tenants).await;
+}
+
+#[tokio::test]
+async fn tenants_reach_nothing_of_others_in_several_steps_either() {
+    sequences::compare(&Tenants::new().await).await;
 }
 
 /// Each rule of the operator's own role stands in `docs/security.md`, and no other.

@@ -268,7 +268,7 @@ fn a_forward_that_no_rule_asks_for_is_found_at_once_and_after_a_while() {
                 world.delete(0, &["EmailForwardingRule/copy"]).await;
                 world.gone("EmailForwardingRule", 0, "copy").await;
                 world.as_operator_on_mailcow("add/filter", filter("x@other.example")).await;
-                look_on(world, 12).await;
+                look_on(world, 20).await;
             })
         });
         let outcome = outcome.await;

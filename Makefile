@@ -3,8 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# Options of `make faults`: how long it runs, which part (stories, crashes, events, lags, random, mutation, churn; default all; or planted),
-# which story (one of tests/faults/story.rs), and the first seed.
+# Options of `make faults`: how long it runs, which part (stories, crashes, events, lags, random, mutation, churn; default
+# all of these; or planted), which story (one of tests/faults/story.rs; of planted, which fault), and the first seed.
 SECONDS_OF_FAULTS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
 ONLY ?=
 STORY ?=

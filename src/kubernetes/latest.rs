@@ -30,6 +30,9 @@ struct Recent {
     doubted: HashMap<(String, TypeId), u64>,
 }
 
+/// Our finalizer, as a part of an object.
+struct Finalizer;
+
 /// A status, or a part of one, that was written.
 #[derive(Debug)]
 struct Written {
@@ -81,6 +84,28 @@ impl LatestStatuses {
     /// The part of this type that was written within the last seconds.
     pub(crate) fn get<T: Clone + 'static>(&self, uid: &str) -> Option<T> {
         self.recent().get::<T>(uid)?.part.downcast_ref().cloned()
+    }
+
+    /// Stores that an object has our finalizer, from the API server's answer.
+    pub(crate) fn put_finalizer(&self, object: &impl ResourceExt) {
+        if let Some(uid) = object.uid() {
+            self.keep(&uid, object.resource_version(), Finalizer);
+        }
+    }
+
+    /// Whether the object had our finalizer within the last seconds, unless the object is newer.
+    pub(crate) fn has_finalizer(&self, object: &impl ResourceExt) -> bool {
+        let recent = self.recent();
+        let known = object.uid().and_then(|uid| recent.get::<Finalizer>(&uid));
+        known.is_some_and(|known| !is_newer(object.meta().resource_version.as_deref(), known.version.as_deref()))
+    }
+
+    /// Our finalizer was removed.
+    pub(crate) fn remove_finalizer(&self, object: &impl ResourceExt) {
+        let uid = object.uid().unwrap_or_default();
+        if let Some(parts) = self.recent().written.get_mut(&uid) {
+            parts.retain(|part| part.kind != TypeId::of::<Finalizer>());
+        }
     }
 
     /// A write failed, and may have been done: it is written again even if it seems to be there, and what the watch shows
@@ -183,6 +208,27 @@ mod tests {
         mailbox.metadata.uid = Some("u2".into());
         assert_eq!(latest.status(&mailbox), None);
     }
+
+    #[test]
+    fn a_finalizer_is_known_until_the_object_is_newer_or_it_is_removed() {
+        let mut mailbox = EmailMailbox::new("m", serde_yaml::from_str("localPart: a\ndomainRef: {name: d}").unwrap());
+        mailbox.metadata.uid = Some("u1".into());
+        let latest = LatestStatuses::default();
+        let known_at = |version: &str| {
+            let mut mailbox = mailbox.clone();
+            mailbox.metadata.resource_version = Some(version.into());
+            latest.has_finalizer(&mailbox)
+        };
+        assert!(!known_at("8"));
+        let mut written = mailbox.clone();
+        written.metadata.resource_version = Some("9".into());
+        latest.put_finalizer(&written);
+        assert!(known_at("8") && known_at("9"), "the watch is behind");
+        assert!(!known_at("10"), "somebody has changed it since");
+        latest.remove_finalizer(&written);
+        assert!(!known_at("8"));
+    }
+
     #[test]
     fn an_answer_that_comes_late_takes_no_newer_ones_place() {
         let at = |version: &str, password: &str| {

@@ -391,12 +391,13 @@ impl Writer {
 
     /// Adds our finalizer, before the first write to Mailcow. The uid protects a successor with the same name. Finalizers of
     /// others stay. A merge into the version that was seen costs the API server a quarter less than a server-side apply; a
-    /// concurrent change makes it read again.
+    /// concurrent change makes it read again. While the watch is behind, one that was just added counts: many scripts may
+    /// ask for the same rule's.
     ///
     /// # Errors
     /// When the Kubernetes API fails, or the object is gone.
     pub(crate) async fn add_finalizer<K: Object>(&self, object: &K) -> Result<(), kube::Error> {
-        if has_finalizer(object) {
+        if has_finalizer(object) || self.latest.has_finalizer(object) {
             return Ok(());
         }
         let (api, name) = (self.api(object), object.name_any());
@@ -412,6 +413,7 @@ impl Writer {
                     break;
                 }
                 if has_finalizer(&now) {
+                    self.latest.put_finalizer(&now);
                     return Ok(());
                 }
                 (now.metadata.resource_version, now.metadata.finalizers.unwrap_or_default())
@@ -423,7 +425,9 @@ impl Writer {
             match api.patch(&name, &params, &Patch::Merge(body)).await {
                 Err(kube::Error::Api(error)) if error.is_conflict() => {}
                 written => {
-                    self.latest.remember(&written?);
+                    let written = written?;
+                    self.latest.put_finalizer(&written);
+                    self.latest.remember(&written);
                     return Ok(());
                 }
             }
@@ -448,6 +452,8 @@ impl Writer {
             let body = json!({"metadata": {
                 "uid": now.metadata.uid, "resourceVersion": now.metadata.resource_version, "finalizers": others,
             }});
+            // Whatever comes of it: an answer that is lost must not leave it known.
+            self.latest.remove_finalizer(object);
             match api.patch_metadata(&name, &params, &Patch::Merge(body)).await {
                 Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
                 Err(kube::Error::Api(error)) if error.is_conflict() => {}
@@ -684,6 +690,20 @@ mod tests {
         let writer = writer_through(server.client());
         tokio::join!(count(&writer, &seen), count(&writer, &seen), count(&writer, &seen));
         assert_eq!(server.stored.lock().unwrap()["status"]["address"], "15", "nobody's change is lost");
+        assert_eq!(server.conflicts.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn while_the_watch_is_behind_a_finalizer_is_added_once() {
+        let mut seen = mailbox(None);
+        seen.metadata.resource_version = Some("7".into());
+        let stored = Mutex::new(serde_json::to_value(&seen).unwrap());
+        let server = Arc::new(OneObject { stored, ..OneObject::default() });
+        let writer = writer_through(server.client());
+        for _ in 0..3 {
+            writer.add_finalizer(&seen).await.unwrap();
+        }
+        assert_eq!(server.stored.lock().unwrap()["metadata"]["resourceVersion"], "8");
         assert_eq!(server.conflicts.load(Ordering::Relaxed), 0);
     }
 }

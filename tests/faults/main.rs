@@ -154,6 +154,7 @@ async fn long(time: Duration, only: &str, seed: u64) {
         return planted::all_found(&story).await;
     }
     let stories: Vec<_> = STORIES.iter().filter(|its| story.is_empty() || its.name == story).collect();
+    assert!(!stories.is_empty(), "no story is called {story}; there are: {}", STORIES.map(|its| its.name).join(", "));
     let names: Vec<&str> = stories.iter().map(|story| story.name).collect();
     let mut tallies = Vec::new();
     if wanted("stories") {

@@ -98,74 +98,82 @@ const PLANTS: [Plant; 12] = [
     Plant { name: "leaks-tasks", trial: Trial::Churn, oracle: Oracle::Healthy, finds: "tasks grow" },
 ];
 
-/// Where they are planted: a file, what stands there once, and what stands there instead.
-const PLACES: [(&str, &str, &str); 14] = [
-    (
-        "src/controller/driver/queue.rs",
-        "        Ok(next) => *next,\n",
-        "        Ok(_) if crate::planted(\"loops\") => Action::requeue(std::time::Duration::from_millis(100)),\n        Ok(next) => *next,\n",
-    ),
-    (
-        "src/controller/driver/queue.rs",
-        "        Err(_) => after_failure(object.as_ref(), &ctx),\n",
-        "        Err(_) if crate::planted(\"panics\") => panic!(\"planted\"),\n        Err(_) if crate::planted(\"never-retries\") => Action::Requeue(ctx.settings.resync),\n        Err(_) => after_failure(object.as_ref(), &ctx),\n",
-    ),
-    (
-        "src/controller/driver/queue.rs",
-        "    let done = match ctx.requests",
-        "    if crate::planted(\"leaks-memory\") {\n        std::mem::forget(vec![1_u8; 8192]);\n    }\n    if crate::planted(\"leaks-tasks\") {\n        tokio::spawn(std::future::pending::<()>());\n    }\n    let done = match ctx.requests",
-    ),
-    (
-        "src/kubernetes/writer.rs",
-        "if before == after && !is_new && !is_doubted(after) {",
-        "if before == after && !is_new && !is_doubted(after) && !crate::planted(\"repeats-statuses\") {",
-    ),
-    (
-        "src/kubernetes/writer.rs",
-        "if before == after && !is_doubted(after) {",
-        "if before == after && !is_doubted(after) && !crate::planted(\"repeats-statuses\") {",
-    ),
-    (
-        "src/plan/alias.rs",
-        ".then(|| want.goto.clone());",
-        ".then(|| want.goto.clone()).filter(|_| !crate::planted(\"forgets-a-field\"));",
-    ),
-    (
-        "src/plan/alias.rs",
-        "        RemovalPolicy::Retain => {\n",
-        "        RemovalPolicy::Retain if !crate::planted(\"deletes-what-is-retained\") => {\n",
-    ),
-    ("src/plan/alias.rs", "        RemovalPolicy::Delete => Change", "        _ => Change"),
-    (
-        "src/plan/ownership.rs",
-        "        (None, AdoptionPolicy::Never) =>",
-        "        (None, AdoptionPolicy::Never) if crate::planted(\"adopts-against-the-policy\") => Ok(Claim::Adopt),\n        (None, AdoptionPolicy::Never) =>",
-    ),
-    (
-        "src/controller/mailbox/mod.rs",
-        "    let is_set = needs_none && is_password_set(object, before, ctx, seen);\n",
-        "    let is_set = needs_none && is_password_set(object, before, ctx, seen) && !crate::planted(\"sets-passwords-again\") && !crate::planted(\"loops\");\n",
-    ),
-    (
-        "src/controller/mailbox/mod.rs",
-        "    !is_set\n",
-        "    !is_set || crate::planted(\"sets-passwords-again\") || crate::planted(\"loops\")\n",
-    ),
-    (
-        "src/controller/mailbox/mod.rs",
-        "        (_, Some(set)) if set == password.version => true,\n",
-        "        (_, Some(set)) if set == password.version || crate::planted(\"keeps-an-old-password\") => true,\n",
-    ),
-    (
-        "src/controller/mailbox/mod.rs",
-        "        let mut shown = server.mailbox(&want.address, Age::Now).await?;\n",
-        "        if crate::planted(\"sets-passwords-again\") {\n            tokio::time::sleep(std::time::Duration::from_millis(100)).await;\n        }\n        let mut shown = server.mailbox(&want.address, Age::Now).await?;\n",
-    ),
-    (
-        "src/plan/filter.rs",
-        "    let gone = ours.map(",
-        "    let gone = ours.filter(|_| !crate::planted(\"leaves-scripts\")).map(",
-    ),
+/// Where faults are planted.
+struct Change {
+    file: &'static str,
+    /// What stands there once.
+    from: &'static str,
+    /// What stands there instead.
+    to: &'static str,
+}
+
+const CHANGES: [Change; 14] = [
+    Change {
+        file: "src/controller/driver/queue.rs",
+        from: "        Ok(next) => *next,\n",
+        to: "        Ok(_) if crate::planted(\"loops\") => Action::requeue(std::time::Duration::from_millis(100)),\n        Ok(next) => *next,\n",
+    },
+    Change {
+        file: "src/controller/driver/queue.rs",
+        from: "        Err(_) => after_failure(object.as_ref(), &ctx),\n",
+        to: "        Err(_) if crate::planted(\"panics\") => panic!(\"planted\"),\n        Err(_) if crate::planted(\"never-retries\") => Action::Requeue(ctx.settings.resync),\n        Err(_) => after_failure(object.as_ref(), &ctx),\n",
+    },
+    Change {
+        file: "src/controller/driver/queue.rs",
+        from: "    let done = match ctx.requests",
+        to: "    if crate::planted(\"leaks-memory\") {\n        std::mem::forget(vec![1_u8; 8192]);\n    }\n    if crate::planted(\"leaks-tasks\") {\n        tokio::spawn(std::future::pending::<()>());\n    }\n    let done = match ctx.requests",
+    },
+    Change {
+        file: "src/kubernetes/writer.rs",
+        from: "if before == after && !is_new && !is_doubted(after) {",
+        to: "if before == after && !is_new && !is_doubted(after) && !crate::planted(\"repeats-statuses\") {",
+    },
+    Change {
+        file: "src/kubernetes/writer.rs",
+        from: "if before == after && !is_doubted(after) {",
+        to: "if before == after && !is_doubted(after) && !crate::planted(\"repeats-statuses\") {",
+    },
+    Change {
+        file: "src/plan/alias.rs",
+        from: ".then(|| want.goto.clone());",
+        to: ".then(|| want.goto.clone()).filter(|_| !crate::planted(\"forgets-a-field\"));",
+    },
+    Change {
+        file: "src/plan/alias.rs",
+        from: "        RemovalPolicy::Retain => {\n",
+        to: "        RemovalPolicy::Retain if !crate::planted(\"deletes-what-is-retained\") => {\n",
+    },
+    Change { file: "src/plan/alias.rs", from: "        RemovalPolicy::Delete => Change", to: "        _ => Change" },
+    Change {
+        file: "src/plan/ownership.rs",
+        from: "        (None, AdoptionPolicy::Never) =>",
+        to: "        (None, AdoptionPolicy::Never) if crate::planted(\"adopts-against-the-policy\") => Ok(Claim::Adopt),\n        (None, AdoptionPolicy::Never) =>",
+    },
+    Change {
+        file: "src/controller/mailbox/mod.rs",
+        from: "    let is_set = needs_none && is_password_set(object, before, ctx, seen);\n",
+        to: "    let is_set = needs_none && is_password_set(object, before, ctx, seen) && !crate::planted(\"sets-passwords-again\") && !crate::planted(\"loops\");\n",
+    },
+    Change {
+        file: "src/controller/mailbox/mod.rs",
+        from: "    !is_set\n",
+        to: "    !is_set || crate::planted(\"sets-passwords-again\") || crate::planted(\"loops\")\n",
+    },
+    Change {
+        file: "src/controller/mailbox/mod.rs",
+        from: "        (_, Some(set)) if set == password.version => true,\n",
+        to: "        (_, Some(set)) if set == password.version || crate::planted(\"keeps-an-old-password\") => true,\n",
+    },
+    Change {
+        file: "src/controller/mailbox/mod.rs",
+        from: "        let mut shown = server.mailbox(&want.address, Age::Now).await?;\n",
+        to: "        if crate::planted(\"sets-passwords-again\") {\n            tokio::time::sleep(std::time::Duration::from_millis(100)).await;\n        }\n        let mut shown = server.mailbox(&want.address, Age::Now).await?;\n",
+    },
+    Change {
+        file: "src/plan/filter.rs",
+        from: "    let gone = ours.map(",
+        to: "    let gone = ours.filter(|_| !crate::planted(\"leaves-scripts\")).map(",
+    },
 ];
 
 /// Which planted fault this program has.
@@ -187,9 +195,9 @@ fn sources() -> &'static Path {
 /// The text of a source file with its faults planted.
 fn planted(file: &str) -> String {
     let mut text = std::fs::read_to_string(sources().join(file)).unwrap();
-    for (_, place, instead) in PLACES.into_iter().filter(|(of, _, _)| *of == file) {
-        assert_eq!(text.matches(place).count(), 1, "{file} has to have once: {place}");
-        text = text.replace(place, instead);
+    for Change { from, to, .. } in CHANGES.iter().filter(|change| change.file == file) {
+        assert_eq!(text.matches(from).count(), 1, "{file} has to have once: {from}");
+        text = text.replace(from, to);
     }
     text
 }
@@ -211,7 +219,7 @@ fn build() -> (PathBuf, PathBuf) {
             succeed(Command::new("cp").arg("-Rp").arg(sources().join(name)).arg(&copy));
         }
     }
-    for (file, _, _) in PLACES {
+    for Change { file, .. } in &CHANGES {
         std::fs::write(copy.join(file), planted(file)).unwrap();
     }
     let lib = std::fs::read_to_string(copy.join("src/lib.rs")).unwrap();
@@ -231,21 +239,56 @@ fn program(folder: &Path, built: &Path, name: &str) -> String {
     file.display().to_string()
 }
 
-/// What comes of a program.
-async fn tried(program: &str, trial: Trial, patience: Duration) -> Outcome {
-    let Trial::Story(name, resync, failing) = trial else { return churn::run(program, AT_LEAST).await.0 };
-    let story = story::named(name).unwrap();
-    let fail = |nth| Fault { place: Place::KubeWrite, nth, act: Act::Fail(When::Before) };
-    let schedule = Schedule { faults: (1..=failing).map(fail).collect(), ..Schedule::quiet(name, resync) };
-    let reference = campaign::reference(&story, resync).await;
-    assert!(reference.alarms.is_empty(), "{:#?}", reference.alarms);
-    campaign::run_against(&story, &schedule, reference.rests.clone(), (program, patience)).await
+/// A program in a trial, and what has to be found of it.
+struct Run<'a> {
+    name: &'a str,
+    program: String,
+    trial: Trial,
+    /// How long a rest is waited for.
+    patience: Duration,
+    /// None where nothing is planted.
+    finds: Option<(Oracle, &'a str)>,
+}
+
+impl Run<'_> {
+    /// Runs it, prints its line of the table, and tells whether it came as it has to.
+    async fn is_right(self) -> bool {
+        let started = Instant::now();
+        let alarms = self.outcome().await.alarms;
+        let is_right = match self.finds {
+            Some((oracle, text)) => alarms.iter().any(|alarm| alarm.oracle == oracle && alarm.text.contains(text)),
+            None => alarms.is_empty(),
+        };
+        let oracle = self.finds.map_or_else(|| "none".to_owned(), |(oracle, _)| format!("{oracle:?}"));
+        println!("| {} | {oracle} | {is_right} | {} s |", self.name, started.elapsed().as_secs());
+        if !is_right {
+            println!("{alarms:#?}");
+        }
+        is_right
+    }
+
+    async fn outcome(&self) -> Outcome {
+        let Trial::Story(name, resync, failing) = self.trial else {
+            return churn::run(&self.program, AT_LEAST).await.0;
+        };
+        let story = story::named(name).unwrap();
+        let fail = |nth| Fault { place: Place::KubeWrite, nth, act: Act::Fail(When::Before) };
+        let schedule = Schedule { faults: (1..=failing).map(fail).collect(), ..Schedule::quiet(name, resync) };
+        let reference = campaign::reference(&story, resync).await;
+        assert!(reference.alarms.is_empty(), "{:#?}", reference.alarms);
+        campaign::run_against(&story, &schedule, reference.rests.clone(), (&self.program, self.patience)).await
+    }
 }
 
 /// Each of them, or those whose name begins so, has to be found, and nothing where none is planted.
 pub(crate) async fn all_found(only: &str) {
-    let (folder, built) = tokio::task::spawn_blocking(build).await.unwrap();
     let chosen: Vec<&Plant> = PLANTS.iter().filter(|plant| plant.name.starts_with(only)).collect();
+    assert!(
+        !chosen.is_empty(),
+        "no planted fault is called {only}; there are: {}",
+        PLANTS.map(|its| its.name).join(", ")
+    );
+    let (folder, built) = tokio::task::spawn_blocking(build).await.unwrap();
     let mut trials: Vec<Trial> = Vec::new();
     for plant in &chosen {
         if !trials.contains(&plant.trial) {
@@ -253,33 +296,28 @@ pub(crate) async fn all_found(only: &str) {
         }
     }
     let clean = program(&folder, &built, NONE);
-    let controls = trials.iter().map(|trial| (NONE, clean.clone(), *trial, world::PATIENCE, None));
-    let plants = chosen.iter().map(|plant| {
-        (plant.name, program(&folder, &built, plant.name), plant.trial, PATIENCE, Some((plant.oracle, plant.finds)))
+    let controls = trials.iter().map(|trial| Run {
+        name: NONE,
+        program: clean.clone(),
+        trial: *trial,
+        patience: world::PATIENCE,
+        finds: None,
+    });
+    let plants = chosen.iter().map(|plant| Run {
+        name: plant.name,
+        program: program(&folder, &built, plant.name),
+        trial: plant.trial,
+        patience: PATIENCE,
+        finds: Some((plant.oracle, plant.finds)),
     });
     // What counts memory and tasks runs by itself.
-    let (beside, alone): (Vec<_>, Vec<_>) =
-        controls.chain(plants).partition(|(_, _, trial, ..)| *trial != Trial::Churn);
+    let (beside, alone): (Vec<Run>, Vec<Run>) = controls.chain(plants).partition(|run| run.trial != Trial::Churn);
     println!("| planted fault | oracle | as it has to be | time |\n|---|---|---|---|");
-    let judged =
-        async |(name, program, trial, patience, wanted): (&str, String, Trial, Duration, Option<(Oracle, &str)>)| {
-            let started = Instant::now();
-            let alarms = tried(&program, trial, patience).await.alarms;
-            let is_right = match wanted {
-                Some((oracle, text)) => alarms.iter().any(|alarm| alarm.oracle == oracle && alarm.text.contains(text)),
-                None => alarms.is_empty(),
-            };
-            let oracle = wanted.map_or_else(|| "none".to_owned(), |(oracle, _)| format!("{oracle:?}"));
-            println!("| {name} | {oracle} | {is_right} | {} s |", started.elapsed().as_secs());
-            if !is_right {
-                println!("{alarms:#?}");
-            }
-            is_right
-        };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut right: Vec<bool> = stream::iter(beside).map(&judged).buffer_unordered(AT_ONCE * cores).collect().await;
+    let mut right: Vec<bool> =
+        stream::iter(beside).map(Run::is_right).buffer_unordered(AT_ONCE * cores).collect().await;
     for one in alone {
-        right.push(judged(one).await);
+        right.push(one.is_right().await);
     }
     assert!(right.into_iter().all(|is_right| is_right), "see the table");
 }
@@ -290,12 +328,12 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_place() {
-        for (file, _, instead) in PLACES {
-            assert!(planted(file).contains(instead));
+        for Change { file, to, .. } in &CHANGES {
+            assert!(planted(file).contains(to));
         }
         for plant in &PLANTS {
-            let is_planted =
-                PLACES.iter().any(|(_, _, instead)| instead.contains(&format!("planted(\"{}\")", plant.name)));
+            let switch = format!("planted(\"{}\")", plant.name);
+            let is_planted = CHANGES.iter().any(|change| change.to.contains(&switch));
             assert!(is_planted, "{}", plant.name);
         }
     }

@@ -4,6 +4,8 @@
 
 mod world;
 
+// Tests start in the order of their names; these last longest.
+mod access;
 mod alias;
 mod appeared;
 mod bad_input;
@@ -46,7 +48,6 @@ mod secret_scan;
 mod senders;
 mod servers;
 mod telemetry;
-mod tenancy;
 mod trouble;
 mod truth;
 mod vanished;

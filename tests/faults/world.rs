@@ -26,6 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const FAST: (&str, &str, Duration) = ("2s", "1s", Duration::from_millis(2600));
 /// The DNS of a new domain is asked again after so long, at the earliest.
 const CHECKED: Duration = Duration::from_secs(20);
+/// The operator tries again after 2 to 2.5 s.
+const TRIED_AGAIN: Duration = Duration::from_secs(3);
 /// So many kilobytes are more than the operator ever needs for a story.
 const MEMORY_KIB: u64 = 300_000;
 
@@ -429,8 +431,9 @@ impl World {
 
     /// Judges the end: nothing is written in a whole resync, nothing broke, and the operator ends when asked to.
     pub(crate) async fn finish(&self) {
-        // An operator that was stopped between a status and its event publishes the event when it goes on.
-        while self.ledger.untroubled() < Duration::from_millis(500) {
+        // What a fault made fail is tried again, and may change nothing that is compared, such as the version of a
+        // password. An operator that was stopped between a status and its event publishes the event when it goes on.
+        while self.ledger.untroubled() < TRIED_AGAIN {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let since = Instant::now();

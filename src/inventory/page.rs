@@ -92,6 +92,8 @@ struct Read<K> {
     key: K,
     /// The entry became outdated, whatever its content.
     is_outdated: bool,
+    /// Its figures did: they are no reason to read it again at once, because they may change with every write.
+    has_old_figures: bool,
     /// Writes of ours affected the entries that have all of these keys.
     affected: Vec<Keys>,
 }
@@ -264,11 +266,8 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
     /// Makes the next question read this entry for its figures.
     pub(super) fn outdate_figures(&self, key: &K) {
         let mut state = self.state();
-        if state.meanwhile.is_some() {
-            state.outdate(key.clone());
-        } else {
-            state.old_figures.insert(key.clone());
-        }
+        state.reads.values_mut().filter(|read| read.key == *key).for_each(|read| read.has_old_figures = true);
+        state.outdate_figures(key.clone());
     }
 
     /// An entry, or the list read in its place, was not readable: its objects wait for it.
@@ -413,7 +412,7 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         let mut state = self.state();
         let number = state.next_read;
         state.next_read += 1;
-        state.reads.insert(number, Read { key, is_outdated: false, affected: Vec::new() });
+        state.reads.insert(number, Read { key, is_outdated: false, has_old_figures: false, affected: Vec::new() });
         Reading { page: self, number }
     }
 
@@ -427,7 +426,11 @@ impl<K: Clone + Eq + Hash, V: Entry> Page<K, V> {
         if read.is_outdated || read.affected.iter().any(may_have) {
             return None;
         }
-        Some(state.enter(read.key, now))
+        let entered = state.enter(read.key.clone(), now);
+        if read.has_old_figures {
+            state.outdate_figures(read.key);
+        }
+        Some(entered)
     }
 
     /// Stores a read of one entry.
@@ -483,6 +486,13 @@ impl<K: Clone + Eq + Hash, V: Entry> State<K, V> {
             meanwhile.outdated.insert(key.clone());
         }
         self.stale.insert(key);
+    }
+
+    fn outdate_figures(&mut self, key: K) {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.outdated.insert(key.clone());
+        }
+        self.old_figures.insert(key);
     }
 
     /// Outdates entries that our own write affected.
@@ -810,6 +820,18 @@ mod tests {
         page.outdate_where(Keys::default(), |thing| *thing == 'b');
         page.fill(list((0..20).map(|n| (n, 'b'))));
         assert_eq!(page.next(&9, LONG), Next::List, "the list may be older than the write");
+    }
+
+    #[test]
+    fn figures_that_a_read_found_may_be_those_before_a_write_that_was_made_meanwhile() {
+        let page = asked(3);
+        let reading = page.begin_read(1);
+        page.outdate_figures(&1);
+        assert_eq!(page.finish_read(&reading, Some(&'A')).map(|entered| entered.is_news), Some(false), "it counts");
+        assert_eq!(page.next(&1, LONG), Next::Single, "and is read again");
+        let reading = page.begin_read(1);
+        page.finish_read(&reading, Some(&'A'));
+        assert_eq!(page.next(&1, LONG), known(Some('A')));
     }
 
     #[test]

@@ -8,19 +8,23 @@ use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::jiff::SignedDuration;
 use kube::Api;
 use kube::api::PartialObjectMeta;
 use kube::core::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 
 use crate::hash::hashed;
+use crate::kubernetes::writer::MANAGER;
 use crate::mail::sha256;
 use crate::publisher::Publisher;
 use crate::shrink::shrink;
 
 /// Number of Secrets in a page: their metadata may be large.
 const PAGE: u32 = 100;
+/// So long after a write of a Secret's data, another one in the same second has surely been seen.
+const RECENT: SignedDuration = SignedDuration::from_mins(1);
 
 /// The versions of all Secrets that were seen, as hashes, because there may be as many as mailboxes. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -34,13 +38,14 @@ pub(crate) struct SecretVersions {
 pub(crate) struct SecretChange {
     /// Its name, as [`name_hash`] gives it.
     pub(crate) name: u64,
-    /// A hash of its [`version`]; `None` if it was deleted.
+    /// A hash of its [`revision`]; `None` if it was deleted.
     pub(crate) version: Option<u64>,
 }
 
 /// A Secret that exists.
 #[derive(Clone, Copy, Debug)]
 struct Known {
+    /// A hash of its [`revision`].
     version: u64,
     /// The watch that it was seen by.
     watch: usize,
@@ -76,7 +81,7 @@ impl SecretVersions {
 
     /// Whether the Secret exists in this version.
     pub(crate) fn is_at(&self, namespace: &str, name: &str, version: &str) -> bool {
-        self.known().get(&name_hash(namespace, name)).is_some_and(|known| known.version == hashed(&version))
+        self.known().get(&name_hash(namespace, name)).is_some_and(|known| known.version == hashed(&revision(version)))
     }
 
     async fn enter_all(self, mut events: impl Stream<Item = (usize, Event)> + Unpin) {
@@ -104,7 +109,7 @@ impl SecretVersions {
     /// Stores a Secret, and publishes it if it changed. Gives its name.
     fn enter(&self, watch: usize, secret: &ObjectMeta) -> Option<u64> {
         let name = name_of(secret)?;
-        let version = hashed(&version(secret));
+        let version = hashed(&revision(&version(secret, None)));
         let before = self.known().insert(name, Known { version, watch });
         if before.is_none_or(|before| before.version != version) {
             self.changes.publish(&SecretChange { name, version: Some(version) });
@@ -147,10 +152,21 @@ fn name_of(secret: &ObjectMeta) -> Option<u64> {
 }
 
 /// Version of a Secret: its uid, its resourceVersion, and a digest of the last writers of its data and their times. It
-/// contains nothing of the password.
-pub(crate) fn version(secret: &ObjectMeta) -> String {
+/// contains nothing of the password. The digest is left out where it can't tell this data from the next: times are in
+/// seconds, and somebody else wrote the data less than a minute before `now`, as far as clocks agree.
+pub(crate) fn version(secret: &ObjectMeta, now: Option<&Time>) -> String {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}/{}", text(&secret.uid), text(&secret.resource_version), data_writes(secret))
+    let is_recent = |time: &Time| now.is_some_and(|now| now.0.duration_since(time.0).abs() < RECENT);
+    let is_open = data_writers(secret)
+        .filter(|entry| entry.manager.as_deref() != Some(MANAGER))
+        .any(|entry| entry.time.as_ref().is_none_or(is_recent));
+    let writes = if is_open { String::new() } else { data_writes(secret) };
+    format!("{}/{}/{writes}", text(&secret.uid), text(&secret.resource_version))
+}
+
+/// The uid and the resourceVersion in a version: where they are the same, so is the Secret.
+pub(crate) fn revision(version: &str) -> &str {
+    version.match_indices('/').nth(1).and_then(|(end, _)| version.get(..end)).unwrap_or(version)
 }
 
 /// Whether two versions are of one Secret without a write to its data in between: a label or an annotation is no new
@@ -203,12 +219,12 @@ mod tests {
     }
 
     fn change(name: &str, number: Option<u8>) -> SecretChange {
-        let version = number.map(|number| hashed(&version(&secret(name, number).metadata)));
+        let version = number.map(|number| hashed(&revision(&version(&secret(name, number).metadata, None))));
         SecretChange { name: name_hash("n", name), version }
     }
 
     fn is_at(versions: &SecretVersions, name: &str, number: u8) -> bool {
-        versions.is_at("n", name, &version(&secret(name, number).metadata))
+        versions.is_at("n", name, &version(&secret(name, number).metadata, None))
     }
 
     #[tokio::test]
@@ -246,7 +262,7 @@ mod tests {
     fn who_writes_a_label_writes_no_password() {
         let manifest = |number: &str, entries: serde_json::Value| -> String {
             let meta = serde_json::json!({"uid": "u", "resourceVersion": number, "managedFields": entries});
-            version(&serde_json::from_value(meta).unwrap())
+            version(&serde_json::from_value(meta).unwrap(), None)
         };
         let data = |second: u8| {
             serde_json::json!({"manager": "m", "operation": "Update", "time": format!("2026-01-01T00:00:0{second}Z"),
@@ -265,5 +281,21 @@ mod tests {
         let applied = serde_json::json!({"manager": "flux", "operation": "Apply", "time": "2026-01-01T00:00:03Z",
             "fieldsV1": {"f:stringData": {"f:password": {}}}});
         assert!(!is_same_data(&first, &manifest("2", serde_json::json!([data(1), applied]))), "applied as stringData");
+    }
+
+    #[test]
+    fn another_write_in_the_same_second_is_a_new_password() {
+        let read = |manager: &str, number: &str, second: u8| {
+            let entry = serde_json::json!({"manager": manager, "operation": "Update", "time": "2026-01-01T00:00:01Z",
+                "fieldsV1": {"f:data": {"f:password": {}}}});
+            let meta = serde_json::json!({"uid": "u", "resourceVersion": number, "managedFields": [entry]});
+            let now = serde_json::from_value(serde_json::json!(format!("2026-01-01T00:0{second}:00Z"))).unwrap();
+            version(&serde_json::from_value(meta).unwrap(), Some(&now))
+        };
+        assert!(!is_same_data(&read("m", "1", 0), &read("m", "2", 5)), "it may have been written again after the read");
+        assert!(is_same_data(&read("m", "1", 4), &read("m", "2", 5)), "that second was over at the first read");
+        assert!(is_same_data(&read(MANAGER, "1", 0), &read(MANAGER, "2", 5)), "the operator writes it once");
+        assert_eq!(revision(&read("m", "1", 0)), revision(&read("m", "1", 5)), "the same Secret");
+        assert_eq!(["u/1/d", "u/1/", "u/1"].map(revision), ["u/1"; 3]);
     }
 }

@@ -32,7 +32,7 @@ use crate::desired;
 use crate::gates::Gate;
 use crate::inventory::{Age, Inventory};
 use crate::kubernetes::object::{has_finalizer, is_paused, request};
-use crate::kubernetes::secret_versions::is_same_data;
+use crate::kubernetes::secret_versions::{is_same_data, revision};
 use crate::mail::{Address, Catch, Feature, Login, Mailbox, MailboxHave, Mark, Tags};
 use crate::mailcow;
 use crate::outcome::{Outcome, Reason};
@@ -175,7 +175,7 @@ async fn steps(
     let depends_on = DependsOn {
         domain: want.address.domain(),
         domain_generation: domain.metadata.generation,
-        password_version: password.as_ref().map(|password| password.version.as_str()),
+        password_version: password.as_ref().map(|password| revision(&password.version)),
     };
     seen.granted_senders = senders.before_writing(&want);
     // Objects of the same file may have arrived meanwhile.
@@ -432,15 +432,18 @@ fn is_password_set(object: &EmailMailbox, before: &EmailMailboxStatus, ctx: &Con
 
 /// Whether the password must be set. A Secret that changed otherwise counts as set.
 fn is_due(object: &EmailMailbox, ctx: &Context, seen: &mut MailboxSeen, password: &secrets::Password) -> bool {
+    let is_same = |set: &str| revision(set) == revision(&password.version);
     let is_set = match (ctx.passwords.is_set(object, &password.value), seen.password_version.as_deref()) {
-        (_, Some(set)) if set == password.version => true,
+        (_, Some(set)) if is_same(set) => true,
         (Some(is_set), _) => is_set,
         (None, Some(set)) => is_same_data(set, &password.version),
         (None, None) => false,
     };
     if is_set {
         ctx.passwords.remember(object, &password.value);
-        seen.password_version = Some(password.version.clone());
+        if !seen.password_version.as_deref().is_some_and(is_same) {
+            seen.password_version = Some(password.version.clone());
+        }
     }
     !is_set
 }

@@ -274,7 +274,11 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
         );
         return Err(Outcome::waiting(Reason::SecretKeyInvalid, message).into());
     };
-    Ok(Password { value: SecretString::from(text), version: version(&secret.metadata), is_left: false })
+    Ok(Password {
+        value: SecretString::from(text),
+        version: version(&secret.metadata, Some(&crate::clock::now())),
+        is_left: false,
+    })
 }
 
 fn api(ctx: &Context, mailbox: &EmailMailbox) -> Api<Secret> {

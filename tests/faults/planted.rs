@@ -252,7 +252,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Runs it, prints its line of the table, and tells whether it came as it has to.
-    async fn is_right(self) -> bool {
+    async fn judged(self) -> bool {
         let started = Instant::now();
         let alarms = self.outcome().await.alarms;
         let is_right = match self.finds {
@@ -314,10 +314,9 @@ pub(crate) async fn all_found(only: &str) {
     let (beside, alone): (Vec<Run>, Vec<Run>) = controls.chain(plants).partition(|run| run.trial != Trial::Churn);
     println!("| planted fault | oracle | as it has to be | time |\n|---|---|---|---|");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut right: Vec<bool> =
-        stream::iter(beside).map(Run::is_right).buffer_unordered(AT_ONCE * cores).collect().await;
+    let mut right: Vec<bool> = stream::iter(beside).map(Run::judged).buffer_unordered(AT_ONCE * cores).collect().await;
     for one in alone {
-        right.push(one.is_right().await);
+        right.push(one.judged().await);
     }
     assert!(right.into_iter().all(|is_right| is_right), "see the table");
 }

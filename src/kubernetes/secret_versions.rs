@@ -109,7 +109,7 @@ impl SecretVersions {
     /// Stores a Secret, and publishes it if it changed. Gives its name.
     fn enter(&self, watch: usize, secret: &ObjectMeta) -> Option<u64> {
         let name = name_of(secret)?;
-        let version = hashed(&revision(&version(secret, None)));
+        let version = hashed(&revision_of(secret));
         let before = self.known().insert(name, Known { version, watch });
         if before.is_none_or(|before| before.version != version) {
             self.changes.publish(&SecretChange { name, version: Some(version) });
@@ -154,14 +154,19 @@ fn name_of(secret: &ObjectMeta) -> Option<u64> {
 /// Version of a Secret: its uid, its resourceVersion, and a digest of the last writers of its data and their times. It
 /// contains nothing of the password. The digest is left out where it can't tell this data from the next: times are in
 /// seconds, and somebody else wrote the data less than a minute before `now`, as far as clocks agree.
-pub(crate) fn version(secret: &ObjectMeta, now: Option<&Time>) -> String {
-    let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    let is_recent = |time: &Time| now.is_some_and(|now| now.0.duration_since(time.0).abs() < RECENT);
+pub(crate) fn version(secret: &ObjectMeta, now: &Time) -> String {
+    let is_recent = |time: &Time| now.0.duration_since(time.0).abs() < RECENT;
     let is_open = data_writers(secret)
         .filter(|entry| entry.manager.as_deref() != Some(MANAGER))
         .any(|entry| entry.time.as_ref().is_none_or(is_recent));
     let writes = if is_open { String::new() } else { data_writes(secret) };
-    format!("{}/{}/{writes}", text(&secret.uid), text(&secret.resource_version))
+    format!("{}/{writes}", revision_of(secret))
+}
+
+/// A Secret's uid and resourceVersion.
+fn revision_of(secret: &ObjectMeta) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", text(&secret.uid), text(&secret.resource_version))
 }
 
 /// The uid and the resourceVersion in a version: where they are the same, so is the Secret.
@@ -219,12 +224,12 @@ mod tests {
     }
 
     fn change(name: &str, number: Option<u8>) -> SecretChange {
-        let version = number.map(|number| hashed(&revision(&version(&secret(name, number).metadata, None))));
+        let version = number.map(|number| hashed(&revision_of(&secret(name, number).metadata)));
         SecretChange { name: name_hash("n", name), version }
     }
 
     fn is_at(versions: &SecretVersions, name: &str, number: u8) -> bool {
-        versions.is_at("n", name, &version(&secret(name, number).metadata, None))
+        versions.is_at("n", name, &revision_of(&secret(name, number).metadata))
     }
 
     #[tokio::test]
@@ -262,7 +267,7 @@ mod tests {
     fn who_writes_a_label_writes_no_password() {
         let manifest = |number: &str, entries: serde_json::Value| -> String {
             let meta = serde_json::json!({"uid": "u", "resourceVersion": number, "managedFields": entries});
-            version(&serde_json::from_value(meta).unwrap(), None)
+            version(&serde_json::from_value(meta).unwrap(), &crate::clock::now())
         };
         let data = |second: u8| {
             serde_json::json!({"manager": "m", "operation": "Update", "time": format!("2026-01-01T00:00:0{second}Z"),
@@ -290,7 +295,7 @@ mod tests {
                 "fieldsV1": {"f:data": {"f:password": {}}}});
             let meta = serde_json::json!({"uid": "u", "resourceVersion": number, "managedFields": [entry]});
             let now = serde_json::from_value(serde_json::json!(format!("2026-01-01T00:0{second}:00Z"))).unwrap();
-            version(&serde_json::from_value(meta).unwrap(), Some(&now))
+            version(&serde_json::from_value(meta).unwrap(), &now)
         };
         assert!(!is_same_data(&read("m", "1", 0), &read("m", "2", 5)), "it may have been written again after the read");
         assert!(is_same_data(&read("m", "1", 4), &read("m", "2", 5)), "that second was over at the first read");

@@ -276,7 +276,7 @@ fn password(secret: &Secret, key: &str) -> Result<Password, Stop> {
     };
     Ok(Password {
         value: SecretString::from(text),
-        version: version(&secret.metadata, Some(&crate::clock::now())),
+        version: version(&secret.metadata, &crate::clock::now()),
         is_left: false,
     })
 }

@@ -243,7 +243,8 @@ pub struct EmailMailboxStatus {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub password_change_asked: bool,
     /// The version of the Secret whose password was last set on Mailcow: its uid, its resourceVersion, and a digest of
-    /// its last writer and time. The digest is left out if the Secret was written less than a minute before.
+    /// its last writer and time. The digest is left out if somebody else than the operator wrote the Secret's data less
+    /// than a minute before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_version: Option<String>,
     /// The Sieve script of the mailbox's rules. Omitted if there is none.

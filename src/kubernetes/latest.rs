@@ -1,5 +1,5 @@
-//! The statuses that were just written. The watch shows our own writes a moment later; a reconcile in between must not
-//! use the older status: it would set a password twice, for example.
+//! The statuses and finalizers that were just written. The watch shows our own writes a moment later; a reconcile in
+//! between must not use the older status: it would set a password twice, for example.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -100,8 +100,8 @@ impl LatestStatuses {
         known.is_some_and(|known| !is_newer(object.meta().resource_version.as_deref(), known.version.as_deref()))
     }
 
-    /// Our finalizer was removed.
-    pub(crate) fn remove_finalizer(&self, object: &impl ResourceExt) {
+    /// Forgets that an object has our finalizer: it is being removed.
+    pub(crate) fn forget_finalizer(&self, object: &impl ResourceExt) {
         let uid = object.uid().unwrap_or_default();
         if let Some(parts) = self.recent().written.get_mut(&uid) {
             parts.retain(|part| part.kind != TypeId::of::<Finalizer>());
@@ -225,7 +225,7 @@ mod tests {
         latest.put_finalizer(&written);
         assert!(known_at("8") && known_at("9"), "the watch is behind");
         assert!(!known_at("10"), "somebody has changed it since");
-        latest.remove_finalizer(&written);
+        latest.forget_finalizer(&written);
         assert!(!known_at("8"));
     }
 

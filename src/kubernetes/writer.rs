@@ -453,7 +453,7 @@ impl Writer {
                 "uid": now.metadata.uid, "resourceVersion": now.metadata.resource_version, "finalizers": others,
             }});
             // Whatever comes of it: an answer that is lost must not leave it known.
-            self.latest.remove_finalizer(object);
+            self.latest.forget_finalizer(object);
             match api.patch_metadata(&name, &params, &Patch::Merge(body)).await {
                 Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
                 Err(kube::Error::Api(error)) if error.is_conflict() => {}

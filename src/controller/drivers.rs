@@ -64,8 +64,18 @@ fn drivers(ctx: &Arc<Context>) -> Vec<Running> {
             },
             domain_dns::reconcile,
         ),
-        drive(&stores.mailboxes, ctx, Driver::new(triggers::of_mailboxes(ctx)), mailbox::reconcile),
-        drive(&stores.aliases, ctx, Driver::new(triggers::of_aliases(ctx)), alias::reconcile),
+        drive(
+            &stores.mailboxes,
+            ctx,
+            Driver { in_turn: Some(ctx.settings.resync), ..Driver::new(triggers::of_mailboxes(ctx)) },
+            mailbox::reconcile,
+        ),
+        drive(
+            &stores.aliases,
+            ctx,
+            Driver { in_turn: Some(ctx.settings.resync), ..Driver::new(triggers::of_aliases(ctx)) },
+            alias::reconcile,
+        ),
     ];
     if ctx.has(Gate::AutoProvisioning) {
         let driver = Driver { name: "Provisioning", ..Driver::new(triggers::of_provisioning(ctx)) };

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::{BoxStream, select, select_all};
@@ -31,9 +32,9 @@ use crate::outcome::Outcome;
 
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// Where all objects are due, at most this many of a kind enter the queue, because the queue never shrinks. The others
-/// wait outside.
-const QUEUE: usize = 500;
+/// Where all objects are due, or have their turn, at most this many of a kind enter the queue; the others wait outside.
+/// What changes waits for these few only.
+const QUEUE: usize = 64;
 
 /// A driver, without its reconcile function.
 pub(crate) struct Driver<K: Object> {
@@ -47,12 +48,14 @@ pub(crate) struct Driver<K: Object> {
     pub(crate) triggers: Vec<Triggers<K>>,
     /// When all objects are due, in addition to changes of a connection.
     pub(crate) all_due: BoxStream<'static, ()>,
+    /// Every object is reconciled once in this time, whatever changes; without, only when its reconcile asks for it.
+    pub(crate) in_turn: Option<Duration>,
 }
 
 impl<K: Object> Driver<K> {
     pub(crate) fn new(triggers: Vec<Triggers<K>>) -> Self {
         let (name, matters) = (K::KIND, changes::own);
-        Self { name, concurrency: CONCURRENCY, matters, triggers, all_due: stream::empty().boxed() }
+        Self { name, concurrency: CONCURRENCY, matters, triggers, all_due: stream::empty().boxed(), in_turn: None }
     }
 }
 
@@ -67,7 +70,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Requeue<K> = UnboundedSender<ScheduleRequest<ObjectRef<K>>>;
 
 /// Runs a driver. Triggers are changes of its own objects, `triggers`, and what affects all objects: changes of a
-/// connection, and `all_due`. Due objects wait for the turn of their namespace ([`Slots`]).
+/// connection, `all_due`, and the turn of each. Due objects wait for the turn of their namespace ([`Slots`]).
 pub(crate) fn drive<K, F>(
     watched: &Watched<K>,
     ctx: &Arc<Context>,
@@ -84,7 +87,8 @@ where
     let own = changes::own_of(watched, driver.matters).boxed();
     let all_due = select(ctx.servers.changes(), driver.all_due);
     let all = changes::all_of(watched, all_due, room.clone()).boxed();
-    let triggers = select_all(driver.triggers.into_iter().chain([own, all]));
+    let turns = driver.in_turn.map(|time| changes::in_turn(watched.store(), time, room.clone()).boxed());
+    let triggers = select_all(driver.triggers.into_iter().chain([own, all]).chain(turns));
     let (requeue, later) = unbounded();
     let due = due(measure::counted_triggers(&metrics, kind, triggers), later);
     let due = due.take_until(shutdown::requested(ctx.ending.clone()));

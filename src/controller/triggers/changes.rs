@@ -22,7 +22,7 @@ use crate::kubernetes::store::{Store, Stored, Walk};
 use crate::kubernetes::stores::Watched;
 use crate::status;
 
-/// How long to wait for room.
+/// How long to wait for room ([`take_room`]).
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So many passes over all objects go on at a time.
 const AT_ONCE: usize = 2;
@@ -45,8 +45,6 @@ pub(crate) fn own_of<K: Stored>(
 
 /// Every object, as there is room: once all are listed, and again whenever `again` says so. Namespaces take turns, so that
 /// the many objects of one don't hold up the others. What is said during such a pass begins one more beside it.
-///
-/// Each reconcile makes room. If no room appears for a second, the next object follows: a deleted object makes none.
 pub(crate) fn all_of<K: Stored>(
     watched: &Watched<K>,
     again: impl Stream<Item = ()> + Send + 'static,
@@ -57,15 +55,45 @@ pub(crate) fn all_of<K: Stored>(
         let (store, room) = (store.clone(), room.clone());
         async move {
             let object = store.step(&mut walk)?;
-            if let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await {
-                taken.forget();
-            }
+            take_room(&room).await;
             Some((object, walk))
         }
     };
     let listed = stream::once(async move { watched.ready().await });
     let passes = listed.chain(again).ready_chunks(BATCH);
     passes.flat_map_unordered(AT_ONCE, move |_| stream::unfold(Walk::default(), next.clone()).boxed())
+}
+
+/// Every object once in each `time`, spread over it, as there is room. A timer for each object would need as much memory as
+/// the object.
+pub(crate) fn in_turn<K: Stored>(
+    store: Store<K>,
+    time: Duration,
+    room: Arc<Semaphore>,
+) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
+    let each = time / SHARES;
+    let shares = stream::unfold((0, Instant::now()), move |(share, before)| async move {
+        tokio::time::sleep(each.saturating_sub(before.elapsed())).await;
+        Some((share, ((share + 1) % SHARES, Instant::now())))
+    });
+    let of_share = move |share: u32| {
+        stream::iter(store.references_where(|name| hashed(&name) % u64::from(SHARES) == u64::from(share)))
+    };
+    shares.flat_map(of_share).then(move |object| {
+        let room = room.clone();
+        async move {
+            take_room(&room).await;
+            object
+        }
+    })
+}
+
+/// Waits for room in a queue, so that whatever changes waits for few others. Each reconcile makes room. If none appears for
+/// a second, the object follows without: a deleted one makes none.
+async fn take_room(room: &Semaphore) {
+    if let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await {
+        taken.forget();
+    }
 }
 
 /// Handles changes in batches: all that happened meanwhile together. A batch that takes long to handle is followed by a
@@ -86,19 +114,6 @@ where
         Some((stream::iter(found), (changes, handle, if pause < SHORT { Duration::ZERO } else { pause })))
     };
     stream::unfold((changes.ready_chunks(BATCH).boxed(), handle, Duration::ZERO), next).flatten().boxed()
-}
-
-/// Every object once in each `time`, spread over it. A timer for each object would need as much memory as the object.
-pub(crate) fn in_turn<K: Stored>(store: Store<K>, time: Duration) -> BoxStream<'static, ObjectRef<K>> {
-    let each = time / SHARES;
-    let shares = stream::unfold(0, move |share| async move {
-        tokio::time::sleep(each).await;
-        Some((share, (share + 1) % SHARES))
-    });
-    let of_share = move |share: u32| {
-        stream::iter(store.references_where(|name| hashed(&name) % u64::from(SHARES) == u64::from(share)))
-    };
-    shares.flat_map(of_share).boxed()
 }
 
 /// The parts of an object that its own driver acts on: spec, deletion, finalizers and our annotations.
@@ -353,16 +368,36 @@ mod tests {
         assert!(seen[1..90].contains(&seen[0]), "the second pass waits for the end of the first");
     }
 
-    #[tokio::test]
-    async fn everything_has_its_turn_once_in_each_round() {
+    fn three_mailboxes() -> Store<EmailMailbox> {
         let (reader, mut writer) = crate::kubernetes::store::store::<EmailMailbox>();
         for name in ["a", "b", "c"] {
             let mut mailbox = mailbox(1);
             (mailbox.metadata.name, mailbox.metadata.uid) = (Some(name.into()), Some(format!("uid of {name}")));
             writer.apply(kube::runtime::watcher::Event::Apply(mailbox));
         }
-        let turns: Vec<_> =
-            in_turn(reader, Duration::from_millis(64)).take(6).map(|mailbox| mailbox.name).collect().await;
+        reader
+    }
+
+    #[tokio::test]
+    async fn what_has_its_turn_waits_for_room_and_not_for_ever() {
+        let room = Arc::new(Semaphore::new(1));
+        let mut turns = Box::pin(in_turn(three_mailboxes(), Duration::from_millis(64), room.clone()));
+        let mut next = async || {
+            let started = tokio::time::Instant::now();
+            StreamExt::next(&mut turns).await.unwrap();
+            started.elapsed()
+        };
+        assert!(next().await < PATIENCE / 2);
+        assert!(next().await >= PATIENCE, "there is no room");
+        room.add_permits(1);
+        assert!(next().await < PATIENCE / 2);
+    }
+
+    #[tokio::test]
+    async fn everything_has_its_turn_once_in_each_round() {
+        let room = Arc::new(Semaphore::new(6));
+        let turns = in_turn(three_mailboxes(), Duration::from_millis(64), room);
+        let turns: Vec<_> = turns.take(6).map(|mailbox| mailbox.name).collect().await;
         let (mut first, second) = (turns[..3].to_vec(), &turns[3..]);
         assert_eq!(first, second);
         first.sort_unstable();

@@ -24,7 +24,7 @@ use crate::controller::driver::queue::Triggers;
 use crate::controller::driver::refers::{Names, Refers, domain_of};
 use crate::controller::mailbox::senders;
 use crate::controller::rules::{links, scope};
-use crate::controller::triggers::changes::{in_batches, in_turn};
+use crate::controller::triggers::changes::in_batches;
 use crate::controller::triggers::settle::{Delay, settled};
 use crate::controller::triggers::unfinished::Unfinished;
 use crate::crd::{EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox};
@@ -170,7 +170,6 @@ fn makes_in(names: &Names, domain: &EmailDomain) -> bool {
 pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let mailboxes = &ctx.stores.mailboxes;
     let secrets = secrets::changed(&ctx.secret_versions, mailboxes.store());
-    let turns = in_turn(mailboxes.store(), ctx.settings.resync);
     let moved = changed_on_mailcow(ctx, mailboxes, moved_keys, |moved, mailbox| {
         let senders = || mailbox.spec.sender_acl.iter().flatten().map(|entry| entry.to_lowercase());
         mailbox_moved(moved, mailbox)
@@ -179,7 +178,7 @@ pub(crate) fn of_mailboxes(ctx: &Arc<Context>) -> Vec<Triggers<EmailMailbox>> {
     let senders = ctx.senders.subscribe().boxed();
     let freed = of_freed_addresses(ctx, mailboxes);
     let neighbours = of_neighbours(ctx, mailboxes, is_named_or_base);
-    [of_their_domains(ctx, mailboxes), secrets, turns, moved, senders, sender_domains(ctx)]
+    [of_their_domains(ctx, mailboxes), secrets, moved, senders, sender_domains(ctx)]
         .into_iter()
         .chain(neighbours)
         .chain(freed)
@@ -299,11 +298,10 @@ pub(crate) fn of_aliases(ctx: &Arc<Context>) -> Vec<Triggers<EmailAlias>> {
         // Mailcow removes a deleted mailbox from its aliases.
         status.address.as_ref().is_some_and(is_moved) || status.goto.iter().any(|to| moved.mailboxes.contains(to))
     });
-    let turns = in_turn(aliases.store(), ctx.settings.resync);
     let (others, freed) = (aliases_in_loops(ctx), of_freed_addresses(ctx, aliases));
     let awaited = ctx.awaited.subscribe().boxed();
     let neighbours = of_neighbours(ctx, aliases, is_subaddress_of);
-    [of_their_domains(ctx, aliases), mailboxes, turns, moved, others, awaited]
+    [of_their_domains(ctx, aliases), mailboxes, moved, others, awaited]
         .into_iter()
         .chain(neighbours)
         .chain(freed)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, ValidationDirective};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -205,7 +205,7 @@ impl Writer {
         let mut body = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
         });
-        let params = PatchParams::apply(MANAGER).force();
+        let params = patch_params(MANAGER).force();
         self.served.prune::<K>(&mut body["status"]);
         let mut written = self.apply_status(object, &params, &body).await;
         if let Err(error) = &written
@@ -263,7 +263,7 @@ impl Writer {
         let body = json!({"metadata": {
             "uid": object.uid(), "resourceVersion": now.metadata.resource_version, "managedFields": kept,
         }});
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = patch_params(MANAGER);
         api.patch_metadata(&name, &params, &Patch::Merge(body)).await.map(|_| ())
     }
 
@@ -344,7 +344,7 @@ impl Writer {
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
             "metadata": {"name": object.name_any(), "uid": object.uid()}, "status": status,
         });
-        let params = PatchParams::apply(part.manager).force();
+        let params = patch_params(part.manager).force();
         // The watch may show the write before its answer is here, and whoever it triggers must not read the one before.
         self.latest.put(&uid, after.cloned());
         match self.apply_status(object, &params, &body).await {
@@ -401,7 +401,7 @@ impl Writer {
             return Ok(());
         }
         let (api, name) = (self.api(object), object.name_any());
-        let params = PatchParams { field_manager: Some(FINALIZER_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = patch_params(FINALIZER_MANAGER);
         // Those of others are not held, so what has any is read first.
         let mut seen = object.meta().finalizers.is_none().then(|| (object.resource_version(), Vec::new()));
         for _ in 0..ATTEMPTS {
@@ -442,7 +442,7 @@ impl Writer {
     /// When the Kubernetes API fails.
     pub(crate) async fn remove_finalizer<K: Object>(&self, object: &K) -> Result<(), kube::Error> {
         let (api, name) = (self.api(object), object.name_any());
-        let params = PatchParams { field_manager: Some(FINALIZER_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = patch_params(FINALIZER_MANAGER);
         for _ in 0..ATTEMPTS {
             let Some(now) = api.get_metadata_opt(&name).await? else { return Ok(()) };
             if now.metadata.uid != object.meta().uid || !has_finalizer(&now) {
@@ -467,6 +467,12 @@ impl Writer {
     fn api<K: Object>(&self, object: &K) -> Api<K> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
+}
+
+/// Parameters of all our patches. They have no fields that the served CRDs lack ([`ServedDefinitions`]), so the API server
+/// is spared the second parse in which it looks for such.
+fn patch_params(manager: &str) -> PatchParams {
+    PatchParams { field_validation: Some(ValidationDirective::Ignore), ..PatchParams::apply(manager) }
 }
 
 /// Logs a change of `Ready`. A server's outage is logged once where it is noticed, not for each object.

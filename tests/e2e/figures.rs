@@ -170,8 +170,9 @@ pub(crate) fn print_routes(world: &World) {
 /// what is not private is the program's code, which the kernel drops when it needs room.
 pub(crate) fn row(world: &World, what: &str, took: Duration) {
     let memory = world.operator.as_ref().map(|operator| {
-        let [all, private] = [operator.rss_kib(), operator.private_kib()].map(|kib| kib.unwrap() / 1024);
-        format!("{all} MiB, {private} private")
+        let mib = |kib: u64| f64::from(u32::try_from(kib).unwrap()) / 1024.0;
+        let [all, private] = [operator.rss_kib(), operator.private_kib()].map(|kib| mib(kib.unwrap()));
+        format!("{all:.1} MiB, {private:.1} private")
     });
     let memory = memory.unwrap_or_default();
     let (reads, writes) = (world.mailcow.reads(), world.mailcow.writes());

@@ -151,6 +151,14 @@ impl Operator {
         private_kib(self.pid())
     }
 
+    /// The processor time that it has used.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(self.pid())
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal)
             .map_err(std::io::Error::from)
@@ -192,6 +200,22 @@ fn memory_kib(pid: u32, name: &str) -> Result<u64> {
     let text = std::fs::read_to_string(&path).map_err(Error::system(format!("read {path}")))?;
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok();
     text.lines().find_map(value).ok_or_else(|| Error::Unreadable { what: path, message: format!("it has no {name}") })
+}
+
+/// The processor time that a process has used, in user and kernel mode: two fields of `proc_pid_stat(5)`, in hundredths of
+/// a second, which are the unit of that file on all machines that the operator is built for.
+///
+/// # Errors
+/// When there is no such process.
+fn cpu_time(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path).map_err(Error::system(format!("read {path}")))?;
+    // The name, in parentheses, may have spaces.
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2));
+    let hundredths: Option<Vec<u64>> = fields.into_iter().flatten().map(|field| field.parse().ok()).collect();
+    let of = hundredths.filter(|fields| fields.len() == 2).map(|fields| fields.iter().sum::<u64>());
+    let unreadable = || Error::Unreadable { what: path, message: "it has no times".to_owned() };
+    of.map(|hundredths| Duration::from_millis(hundredths * 10)).ok_or_else(unreadable)
 }
 
 /// Lines as they come, from two streams.

@@ -99,7 +99,10 @@ where
         async move {
             // Objects that are not listed yet must not count as missing.
             ctx.stores.ready().await;
-            let Some(object) = store.get(&due) else { return (due, Found::Gone) };
+            let Some(object) = store.get(&due) else {
+                make_room(&room);
+                return (due, Found::Gone);
+            };
             let tenant = object.namespace().unwrap_or_default();
             let work = measured(object, ctx, room, kind, reconcile, requeue);
             // Each runs on its own task, which ends with the driver.
@@ -143,6 +146,13 @@ fn due<K: Object + 'static>(
     select(now, later).boxed()
 }
 
+/// Makes room in the queue: an object left it.
+fn make_room(room: &Semaphore) {
+    if room.available_permits() < QUEUE {
+        room.add_permits(1);
+    }
+}
+
 /// Counts and times a reconcile, and schedules the next one. An object that another instance serves is left to it.
 async fn measured<K, F>(
     object: Arc<K>,
@@ -155,14 +165,9 @@ async fn measured<K, F>(
     K: OnServer,
     F: Future<Output = Result<(Action, Outcome), Failed>>,
 {
-    let make_room = || {
-        if room.available_permits() < QUEUE {
-            room.add_permits(1);
-        }
-    };
     if !is_served(&ctx, object.as_ref()) {
         measure::left_out(&ctx.metrics, kind, object.as_ref());
-        make_room();
+        make_room(&room);
         return;
     }
     for (name, inventory) in ctx.servers.reachable() {
@@ -172,7 +177,7 @@ async fn measured<K, F>(
         Ok(()) => measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await,
         Err(wait) => Ok(Action::requeue(wait)),
     };
-    make_room();
+    make_room(&room);
     let next = match &done {
         Ok(next) => *next,
         Err(_) => after_failure(object.as_ref(), &ctx),

@@ -88,8 +88,8 @@ pub(crate) fn in_turn<K: Stored>(
     })
 }
 
-/// Waits for room in a queue, so that whatever changes waits for few others. Each reconcile makes room. If none appears for
-/// a second, the object follows without: a deleted one makes none.
+/// Waits for room in a queue, so that whatever changes waits for few others. Each object that leaves the queue makes room.
+/// If none appears for a second, the next one follows without: one that had room twice makes it once.
 async fn take_room(room: &Semaphore) {
     if let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await {
         taken.forget();

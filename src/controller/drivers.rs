@@ -13,7 +13,7 @@ use crate::gates::Gate;
 
 /// Number of domains whose DNS is checked in parallel. Most of this is waiting; the number of open queries has its own
 /// limit ([`crate::dns::Options`]).
-const DNS_CONCURRENCY: u16 = 32;
+pub(crate) const DNS_CONCURRENCY: u16 = 32;
 
 /// Runs every driver until the process must stop.
 pub(crate) async fn run(ctx: &Arc<Context>) {

@@ -33,7 +33,7 @@ use crate::outcome::Outcome;
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
 /// Where all objects are due, or have their turn, at most this many of a kind enter the queue; the others wait outside.
-/// What changes waits for these few only.
+/// What changes waits for these few only. The alert on a long queue must notice when there is never room.
 const QUEUE: usize = 64;
 
 /// A driver, without its reconcile function.
@@ -186,5 +186,20 @@ async fn measured<K, F>(
         let run_at = Instant::now().checked_add(after).unwrap_or_else(|| Instant::now() + ctx.settings.resync);
         // This fails only after the driver has ended.
         let _ = requeue.unbounded_send(ScheduleRequest { message: ObjectRef::from_obj(object.as_ref()), run_at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::drivers::DNS_CONCURRENCY;
+
+    #[test]
+    fn the_alert_notices_a_queue_that_never_has_room() {
+        let alerts = include_str!("../../../charts/mailcow-operator/files/alerts.yaml");
+        let (_, threshold) = alerts.split_once("mailcow_operator_queue_depth[15m]) > ").unwrap();
+        let threshold: usize = threshold.split_whitespace().next().unwrap().parse().unwrap();
+        // Those that are being reconciled don't wait.
+        assert!(threshold + usize::from(CONCURRENCY.max(DNS_CONCURRENCY)) < QUEUE, "{threshold}");
     }
 }

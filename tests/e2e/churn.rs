@@ -62,8 +62,9 @@ async fn objects_made_and_deleted_in_rounds_leave_no_connection_and_no_memory_be
         seen.push((sockets(&world), rss));
     }
     let (first, last) = (seen[1], seen[ROUNDS - 1]);
-    // Connections of pools come and go; a leak would be one for each object.
-    assert!(last.0 <= first.0 + 8, "sockets and KiB after each round: {seen:?}");
+    // Connections of pools come and go, more of them while the machine is busy; a leak would be one for each object, and two
+    // rounds lie between.
+    assert!(last.0 < first.0 + OBJECTS, "sockets and KiB after each round: {seen:?}");
     assert!(last.1 <= first.1 + 6 * 1024, "sockets and KiB after each round: {seen:?}");
     // A Secret that is named now is still followed.
     world.apply(&of_round(0)).await;

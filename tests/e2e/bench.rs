@@ -105,9 +105,9 @@ async fn each_ready<K: Email + DeserializeOwned>(world: &mut World, names: &[Str
     }
 }
 
-/// When everything became Ready, and how much processor time the API server had used by then. To list everything again and
-/// again would cost the API server a fifth of its time, so few objects are asked for one by one, the last ones first, and
-/// then those that a list shows as not Ready.
+/// When everything became Ready, and how much processor time the API server had used by then. Lists of everything, one after
+/// the other, would be a part of what is measured, so few objects are asked for one by one, the last ones first, and then
+/// those that a list shows as not Ready.
 async fn all_ready(world: &mut World, size: Size) -> (Instant, Duration) {
     let few = |letter: char, count: usize| -> Vec<String> {
         (0..count).rev().step_by(STRIDE).map(|n| format!("{letter}{n}")).collect()

@@ -35,6 +35,7 @@ mod namespaces;
 mod old_crds;
 mod outage;
 mod pages;
+mod priority;
 mod process;
 mod provision;
 mod provision_bench;

@@ -11,7 +11,6 @@ use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,11 +18,12 @@ use crate::controller::driver::action::Action;
 use crate::controller::driver::context::Context;
 use crate::controller::driver::converge::{Failed, after_failure};
 use crate::controller::driver::on_server::{OnServer, is_served};
-use crate::controller::driver::slots::Slots;
+use crate::controller::driver::slots::{Due, Priority, Slots};
 use crate::controller::driver::{forget, measure};
 use crate::controller::servers::poll::counts_by_domain;
 use crate::controller::shutdown;
 use crate::controller::triggers::changes;
+use crate::controller::triggers::room::Room;
 use crate::crd::RECONCILE_REQUESTED_AT;
 use crate::fair;
 use crate::kubernetes::object::Object;
@@ -32,9 +32,9 @@ use crate::outcome::Outcome;
 
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// Where all objects are due, or have their turn, at most this many of a kind enter the queue; the others wait outside.
-/// What changes waits for these few only. The alert on a long queue must notice when there is never room.
-const QUEUE: usize = 64;
+/// Where all objects are due, or have their turn, at most this many of a kind enter the queue; the others wait outside,
+/// where they need no memory. The alert on a long queue must notice when there is never room.
+const QUEUE: usize = 500;
 
 /// A driver, without its reconcile function.
 pub(crate) struct Driver<K: Object> {
@@ -67,10 +67,11 @@ pub(crate) type Reconcile<K, F> = fn(Arc<K>, Arc<Context>) -> F;
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An object that is reconciled again at some time.
-type Requeue<K> = UnboundedSender<ScheduleRequest<ObjectRef<K>>>;
+type Requeue<K> = UnboundedSender<ScheduleRequest<Due<K>>>;
 
 /// Runs a driver. Triggers are changes of its own objects, `triggers`, and what affects all objects: changes of a
-/// connection, `all_due`, and the turn of each. Due objects wait for the turn of their namespace ([`Slots`]).
+/// connection, `all_due`, and the turn of each. Due objects wait for the turn of their namespace, and those that changed
+/// themselves come first in it ([`Slots`]).
 pub(crate) fn drive<K, F>(
     watched: &Watched<K>,
     ctx: &Arc<Context>,
@@ -83,28 +84,27 @@ where
 {
     let (kind, metrics) = (driver.name, ctx.metrics.clone());
     let (ending, slots, store) = (ctx.clone(), Slots::new(driver.concurrency), watched.store());
-    let room = Arc::new(Semaphore::new(QUEUE));
+    let room = Room::new(QUEUE);
     let own = changes::own_of(watched, driver.matters).boxed();
     let all_due = select(ctx.servers.changes(), driver.all_due);
     let all = changes::all_of(watched, all_due, room.clone()).boxed();
     let turns = driver.in_turn.map(|time| changes::in_turn(watched.store(), time, room.clone()).boxed());
-    let triggers = select_all(driver.triggers.into_iter().chain([own, all]).chain(turns));
+    let others = select_all(driver.triggers.into_iter().chain([all]).chain(turns));
+    let [own, others] = [own, others.boxed()].map(|triggers| measure::counted_triggers(&metrics, kind, triggers));
+    let now = select(prioritized(own, Priority::Normal), prioritized(others, Priority::Low));
     let (requeue, later) = unbounded();
-    let due = due(measure::counted_triggers(&metrics, kind, triggers), later);
-    let due = due.take_until(shutdown::requested(ctx.ending.clone()));
+    let due = select(now, later).take_until(shutdown::requested(ctx.ending.clone()));
     let queue = slots.in_turn(scheduler(due));
     let ctx = ctx.clone();
     let run = move |due: ObjectRef<K>| {
-        let (ctx, store, room, requeue) = (ctx.clone(), store.clone(), room.clone(), requeue.clone());
+        let (ctx, store, requeue) = (ctx.clone(), store.clone(), requeue.clone());
+        room.leave(&due);
         async move {
             // Objects that are not listed yet must not count as missing.
             ctx.stores.ready().await;
-            let Some(object) = store.get(&due) else {
-                make_room(&room);
-                return (due, Found::Gone);
-            };
+            let Some(object) = store.get(&due) else { return (due, Found::Gone) };
             let tenant = object.namespace().unwrap_or_default();
-            let work = measured(object, ctx, room, kind, reconcile, requeue);
+            let work = measured(object, ctx, kind, reconcile, requeue);
             // Each runs on its own task, which ends with the driver.
             match AbortOnDropHandle::new(tokio::spawn(fair::as_tenant(tenant, work))).await {
                 Ok(()) => (due, Found::Reconciled),
@@ -137,27 +137,18 @@ enum Found {
     Gone,
 }
 
-/// What is due now, and what is due later.
-fn due<K: Object + 'static>(
-    now: impl Stream<Item = ObjectRef<K>> + Send + 'static,
-    later: impl Stream<Item = ScheduleRequest<ObjectRef<K>>> + Send + 'static,
-) -> BoxStream<'static, ScheduleRequest<ObjectRef<K>>> {
-    let now = now.map(|message| ScheduleRequest { message, run_at: Instant::now() });
-    select(now, later).boxed()
-}
-
-/// Makes room in the queue: an object left it.
-fn make_room(room: &Semaphore) {
-    if room.available_permits() < QUEUE {
-        room.add_permits(1);
-    }
+/// What is due now, with this priority.
+fn prioritized<K: Object + 'static>(
+    triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    priority: Priority,
+) -> impl Stream<Item = ScheduleRequest<Due<K>>> + Send + 'static {
+    triggers.map(move |object| ScheduleRequest { message: Due { object, priority }, run_at: Instant::now() })
 }
 
 /// Counts and times a reconcile, and schedules the next one. An object that another instance serves is left to it.
 async fn measured<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
-    room: Arc<Semaphore>,
     kind: &'static str,
     reconcile: Reconcile<K, F>,
     requeue: Requeue<K>,
@@ -167,25 +158,26 @@ async fn measured<K, F>(
 {
     if !is_served(&ctx, object.as_ref()) {
         measure::left_out(&ctx.metrics, kind, object.as_ref());
-        make_room(&room);
         return;
     }
     for (name, inventory) in ctx.servers.reachable() {
         inventory.prepare(|| counts_by_domain(&ctx.stores, &name));
     }
-    let done = match ctx.requests.may_be_handled(kind, object.as_ref(), RECONCILE_REQUESTED_AT) {
-        Ok(()) => measure::counted(&ctx.metrics, kind, object.as_ref(), reconcile(object.clone(), ctx.clone())).await,
-        Err(wait) => Ok(Action::requeue(wait)),
-    };
-    make_room(&room);
-    let next = match &done {
-        Ok(next) => *next,
-        Err(_) => after_failure(object.as_ref(), &ctx),
+    let (next, priority) = match ctx.requests.may_be_handled(kind, object.as_ref(), RECONCILE_REQUESTED_AT) {
+        Ok(()) => {
+            let work = reconcile(object.clone(), ctx.clone());
+            match measure::counted(&ctx.metrics, kind, object.as_ref(), work).await {
+                Ok(next) => (next, Priority::Low),
+                Err(_) => (after_failure(object.as_ref(), &ctx), Priority::Normal),
+            }
+        }
+        Err(wait) => (Action::requeue(wait), Priority::Normal),
     };
     if let Action::Requeue(after) = next {
         let run_at = Instant::now().checked_add(after).unwrap_or_else(|| Instant::now() + ctx.settings.resync);
         // This fails only after the driver has ended.
-        let _ = requeue.unbounded_send(ScheduleRequest { message: ObjectRef::from_obj(object.as_ref()), run_at });
+        let due = Due { object: ObjectRef::from_obj(object.as_ref()), priority };
+        let _ = requeue.unbounded_send(ScheduleRequest { message: due, run_at });
     }
 }
 

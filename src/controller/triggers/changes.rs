@@ -1,6 +1,5 @@
 //! Which changes trigger which objects: only relevant changes, not every write of a status.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
@@ -9,9 +8,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::Semaphore;
 
 use crate::controller::driver::holdings;
+use crate::controller::triggers::room::Room;
 use crate::crd::{
     DnsGate, EmailAlias, EmailDomain, EmailForwardingRule, EmailMailbox, GROUP, RECONCILE_REQUESTED_AT,
     REPLACE_APP_PASSWORD, StatusCondition as Condition,
@@ -22,8 +21,6 @@ use crate::kubernetes::store::{Store, Stored, Walk};
 use crate::kubernetes::stores::Watched;
 use crate::status;
 
-/// How long to wait for room ([`take_room`]).
-const PATIENCE: Duration = Duration::from_secs(1);
 /// So many passes over all objects go on at a time.
 const AT_ONCE: usize = 2;
 /// All objects are reconciled in turn, in this many parts.
@@ -48,14 +45,14 @@ pub(crate) fn own_of<K: Stored>(
 pub(crate) fn all_of<K: Stored>(
     watched: &Watched<K>,
     again: impl Stream<Item = ()> + Send + 'static,
-    room: Arc<Semaphore>,
+    room: Room<K>,
 ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
     let (watched, store) = (watched.clone(), watched.store());
     let next = move |mut walk: Walk| {
         let (store, room) = (store.clone(), room.clone());
         async move {
             let object = store.step(&mut walk)?;
-            take_room(&room).await;
+            room.enter(&object).await;
             Some((object, walk))
         }
     };
@@ -69,7 +66,7 @@ pub(crate) fn all_of<K: Stored>(
 pub(crate) fn in_turn<K: Stored>(
     store: Store<K>,
     time: Duration,
-    room: Arc<Semaphore>,
+    room: Room<K>,
 ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static {
     let each = time / SHARES;
     let shares = stream::unfold((0, Instant::now()), move |(share, before)| async move {
@@ -82,18 +79,10 @@ pub(crate) fn in_turn<K: Stored>(
     shares.flat_map(of_share).then(move |object| {
         let room = room.clone();
         async move {
-            take_room(&room).await;
+            room.enter(&object).await;
             object
         }
     })
-}
-
-/// Waits for room in a queue, so that whatever changes waits for few others. Each object that leaves the queue makes room.
-/// If none appears for a second, the next one follows without: one that had room twice makes it once.
-async fn take_room(room: &Semaphore) {
-    if let Ok(Ok(taken)) = tokio::time::timeout(PATIENCE, room.acquire()).await {
-        taken.forget();
-    }
 }
 
 /// Handles changes in batches: all that happened meanwhile together. A batch that takes long to handle is followed by a
@@ -274,7 +263,10 @@ fn synced<'a>(conditions: impl Iterator<Item = &'a Condition>) -> Option<&'a str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::controller::triggers::room::PATIENCE;
     use crate::kubernetes::stores::Change;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use kube::ResourceExt;
@@ -315,7 +307,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_there_at_the_start_waits_for_room_and_not_for_ever() {
-        let room = Arc::new(Semaphore::new(1));
+        let room = Room::new(1);
         let named = |name: &str| EmailMailbox {
             metadata: ObjectMeta { name: Some(name.into()), ..mailbox(1).metadata },
             ..mailbox(1)
@@ -326,14 +318,18 @@ mod tests {
         let next = async |events: &mut std::pin::Pin<Box<_>>| {
             let started = tokio::time::Instant::now();
             let object: ObjectRef<EmailMailbox> = StreamExt::next(events).await.unwrap();
-            (object.name, started.elapsed() > PATIENCE / 2)
+            (object, started.elapsed() > PATIENCE / 2)
         };
-        assert_eq!(next(&mut events).await, ("1".to_owned(), false));
+        let (first, waited) = next(&mut events).await;
+        assert_eq!((first.name.as_str(), waited), ("1", false));
         watched.publish(&Change::Applied { object: Arc::new(named("4")), before: None });
-        assert_eq!(next(&mut events).await, ("4".to_owned(), false), "what is new does not wait");
-        assert_eq!(next(&mut events).await, ("2".to_owned(), true));
-        room.add_permits(1);
-        assert_eq!(next(&mut events).await, ("3".to_owned(), false));
+        let (new, waited) = next(&mut events).await;
+        assert_eq!((new.name.as_str(), waited), ("4", false), "what is new does not wait");
+        let (second, waited) = next(&mut events).await;
+        assert_eq!((second.name.as_str(), waited), ("2", true));
+        room.leave(&first);
+        let (third, waited) = next(&mut events).await;
+        assert_eq!((third.name.as_str(), waited), ("3", false));
     }
 
     #[tokio::test]
@@ -344,7 +340,7 @@ mod tests {
         };
         let many = (0..2000).map(|n| within("a", format!("m{n}")));
         let watched = Watched::of(many.chain(["b", "z"].map(|namespace| within(namespace, "only".into()))));
-        let all = all_of(&watched, stream::empty(), Arc::new(Semaphore::new(2002)));
+        let all = all_of(&watched, stream::empty(), Room::new(2002));
         let all: Vec<ObjectRef<EmailMailbox>> = all.collect().await;
         assert_eq!(all.len(), 2002);
         let first: Vec<_> = all.iter().take(3).map(|object| object.namespace.as_deref().unwrap()).collect();
@@ -359,7 +355,7 @@ mod tests {
         };
         let watched = Watched::of((0..100).map(named));
         let (sender, again) = futures::channel::mpsc::unbounded();
-        let mut all = Box::pin(all_of(&watched, again, Arc::new(Semaphore::new(1000))));
+        let mut all = Box::pin(all_of(&watched, again, Room::new(1000)));
         let mut seen: Vec<String> = vec![StreamExt::next(&mut all).await.unwrap().name];
         (0..5).for_each(|_| sender.unbounded_send(()).unwrap());
         drop(sender);
@@ -380,23 +376,24 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_its_turn_waits_for_room_and_not_for_ever() {
-        let room = Arc::new(Semaphore::new(1));
-        let mut turns = Box::pin(in_turn(three_mailboxes(), Duration::from_millis(64), room.clone()));
+        let room = Room::new(1);
+        let time = Duration::from_millis(64);
+        let mut turns = Box::pin(in_turn(three_mailboxes(), time, room.clone()));
         let mut next = async || {
             let started = tokio::time::Instant::now();
-            StreamExt::next(&mut turns).await.unwrap();
-            started.elapsed()
+            let object = StreamExt::next(&mut turns).await.unwrap();
+            (object, started.elapsed() > PATIENCE / 2)
         };
-        assert!(next().await < PATIENCE / 2);
-        assert!(next().await >= PATIENCE, "there is no room");
-        room.add_permits(1);
-        assert!(next().await < PATIENCE / 2);
+        let (first, waited) = next().await;
+        assert!(!waited);
+        assert!(next().await.1, "there is no room");
+        room.leave(&first);
+        assert!(!next().await.1);
     }
 
     #[tokio::test]
     async fn everything_has_its_turn_once_in_each_round() {
-        let room = Arc::new(Semaphore::new(6));
-        let turns = in_turn(three_mailboxes(), Duration::from_millis(64), room);
+        let turns = in_turn(three_mailboxes(), Duration::from_millis(64), Room::new(6));
         let turns: Vec<_> = turns.take(6).map(|mailbox| mailbox.name).collect().await;
         let (mut first, second) = (turns[..3].to_vec(), &turns[3..]);
         assert_eq!(first, second);

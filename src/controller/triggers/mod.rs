@@ -1,6 +1,7 @@
 //! What triggers which object: changes of other objects, of Mailcow, of Secrets, and time.
 
 pub(crate) mod changes;
+pub(crate) mod room;
 pub(crate) mod secrets;
 pub(crate) mod settle;
 pub(crate) mod unfinished;

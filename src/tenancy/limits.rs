@@ -81,8 +81,7 @@ pub fn mailbox(
     }
     let Some(most) = limits.total_quota.as_deref() else { return Ok(()) };
     let most = Quota::parse(most).map_err(LimitReached::Unreadable)?;
-    let is_no_more = has.is_some_and(|has| has == Quota::UNLIMITED || (wants <= has && wants != Quota::UNLIMITED));
-    if is_no_more {
+    if !grows(wants, has) {
         return Ok(());
     }
     let taken: u64 = others.iter().map(taken).fold(0, u64::saturating_add);
@@ -101,6 +100,12 @@ pub fn mailbox(
 /// [`LimitReached`].
 pub fn alias(limits: &NamespaceLimits, others: &[Other]) -> Result<(), LimitReached> {
     count(ALIASES, "aliases", limits.aliases, others)
+}
+
+/// Whether a mailbox that wants a quota takes more than `has`, its quota on Mailcow. One that does not is within the limits,
+/// whatever others have.
+pub fn grows(wants: Quota, has: Option<Quota>) -> bool {
+    has.is_none_or(|has| has != Quota::UNLIMITED && (wants > has || wants == Quota::UNLIMITED))
 }
 
 fn count(limit: &'static str, things: &'static str, most: Option<u32>, others: &[Other]) -> Result<(), LimitReached> {
@@ -237,6 +242,21 @@ mod tests {
         assert!(ask(Quota::gib(5), Some(6), &[other(Some(9), 9, true)]).is_ok(), "a lower quota always goes");
         assert!(ask(Quota::UNLIMITED, None, &[]).is_err() && ask(Quota::UNLIMITED, Some(1), &[]).is_err());
         assert!(ask(Quota::gib(1), None, &[Other { has: Some(Quota::UNLIMITED), ..other(None, 1, false) }]).is_err());
+    }
+
+    #[test]
+    fn what_does_not_grow_is_within_the_limits_whatever_others_have() {
+        let full = limits("{mailboxes: 1, totalQuota: 1Gi}");
+        let others = [other(Some(9), 9, true); 3];
+        let quotas = [Quota::gib(1), Quota::gib(2), Quota::UNLIMITED];
+        for (wants, has) in quotas.into_iter().flat_map(|wants| quotas.map(|has| (wants, has))) {
+            let expected = grows(wants, Some(has));
+            assert_eq!(mailbox(&full, wants, Some(has), &others).is_err(), expected, "{wants} {has}");
+        }
+        assert!(grows(Quota::gib(1), None) && grows(Quota::gib(2), Some(Quota::gib(1))));
+        assert!(!grows(Quota::gib(1), Some(Quota::gib(1))) && !grows(Quota::gib(1), Some(Quota::gib(2))));
+        let unreadable = limits("{totalQuota: much}");
+        assert!(mailbox(&unreadable, Quota::gib(1), Some(Quota::gib(1)), &[]).is_err(), "that is still reported");
     }
 
     fn per(messages: u32, per: Per) -> RateLimit {

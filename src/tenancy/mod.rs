@@ -14,7 +14,7 @@ mod sender;
 pub use admission::admits;
 pub use claim::{Claim, KEPT, Standing, WaitsFor, standing, waits_for};
 pub use entitlement::{Entitlement, entitlement};
-pub use limits::{LimitReached, Other, alias as alias_limit, lowered_rate, mailbox as mailbox_limit, rate};
+pub use limits::{LimitReached, Other, alias as alias_limit, grows, lowered_rate, mailbox as mailbox_limit, rate};
 pub use local_part::{Reserved, asked};
 pub use policy::{Annotated, Defaults, Given, policies};
 pub use provision::{Decision, Facts, Step, decide};

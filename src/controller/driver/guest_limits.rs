@@ -104,8 +104,15 @@ pub(crate) async fn mailbox(
     let Some(limits) = limits.filter(|_| is_limited_guest(ctx, object, domain)) else {
         return Ok(Measured { _lock: None });
     };
-    let lock = lock(ctx, object, domain).await;
     let has = have.map(|have| have.quota);
+    // A default quota does not grow a mailbox that exists.
+    let wants = if want.is_default_quota { has.map_or(want.quota, |has| has.max(want.quota)) } else { want.quota };
+    // Most are checked again and again while nothing grows; all mailboxes of the namespace matter for the others only.
+    if !tenancy::grows(wants, has) {
+        tenancy::mailbox_limit(limits, wants, has, &[])?;
+        return Ok(Measured { _lock: None });
+    }
+    let lock = lock(ctx, object, domain).await;
     let (mut others, mut counted) = (Vec::new(), HashSet::from([want.address.clone()]));
     for other in ctx.stores.mailboxes.by_keys(in_namespace(object), |other| is_beside(other, object)) {
         let Ok(wanted) = desired::mailbox(&other.spec, &domain.spec, ctx.mark(other.as_ref())) else { continue };
@@ -119,17 +126,13 @@ pub(crate) async fn mailbox(
         others.push(Other { has: there.map(|there| there.quota), wants: wanted.quota, is_earlier });
         counted.insert(wanted.address);
     }
-    // A default quota does not grow a mailbox that exists.
-    let wants = if want.is_default_quota { has.map_or(want.quota, |has| has.max(want.quota)) } else { want.quota };
     tenancy::mailbox_limit(limits, wants, has, &others)?;
-    if has.is_none_or(|has| wants > has || wants == Quota::UNLIMITED) {
-        let all = server.all_mailboxes(want.address.domain()).await?;
-        let left = all.filter(|(address, have)| {
-            !counted.contains(address) && have.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark))
-        });
-        others.extend(left.map(|(_, have)| Other { has: Some(have.quota), wants: have.quota, is_earlier: false }));
-        tenancy::mailbox_limit(limits, wants, has, &others)?;
-    }
+    let all = server.all_mailboxes(want.address.domain()).await?;
+    let left = all.filter(|(address, have)| {
+        !counted.contains(address) && have.mark().is_some_and(|mark| is_of_guest(ctx, object, &mark))
+    });
+    others.extend(left.map(|(_, have)| Other { has: Some(have.quota), wants: have.quota, is_earlier: false }));
+    tenancy::mailbox_limit(limits, wants, has, &others)?;
     Ok(Measured { _lock: Some(lock) })
 }
 

@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::figures::{
-    ApiWrites, cpu_of_api_server, one_look, print_routes, row, row_of_time, secret_reads, settled, settled_once,
+    ApiWrites, Samples, cpu_of_api_server, one_look, print_routes, row, row_of_time, secret_reads, settled,
+    settled_once,
 };
 use crate::world::{Email, LIMIT, World, says};
 
@@ -225,8 +226,11 @@ pub(crate) async fn restart(world: &mut World, size: Size, of: &str) -> usize {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = ApiWrites::now(world).await;
     let read = start_again(world, size, of).await;
-    let written = before.since(world).await;
-    assert!(written.iter().all(|what| !what.contains("email")), "a restart with nothing to do writes {written:?}");
+    let mut written = before.since(world).await;
+    // Missing DNS records are checked again after a while, and the status says when that was.
+    let checks = Samples::of_operator(world).await.dns_checks();
+    written.retain(|what, count| what.contains("email") && !(what == "APPLY emaildomains/status" && *count <= checks));
+    assert!(written.is_empty(), "a restart with nothing to do writes {written:?}, with {checks} checks of DNS");
     assert!(read < 0.2 * f64::from(u32::try_from(size.mailboxes).unwrap()), "{read} reads of unchanged Secrets");
     assert_eq!(world.mailcow.writes(), 0);
     world.mailcow.reads()

@@ -46,6 +46,11 @@ impl Samples {
         self.sum("mailcow_operator_reconciles_total", &format!("kind=\"{kind}\""))
     }
 
+    /// How often the operator has checked the DNS records of a domain.
+    pub(crate) fn dns_checks(&self) -> f64 {
+        self.sum("mailcow_operator_dns_verdicts_total", "record=\"MX\"")
+    }
+
     /// The sum of the samples with this name and, where one is given, this label.
     pub(crate) fn sum(&self, name: &str, label: &str) -> f64 {
         self.named(name).filter(|(labels, _)| labels.contains(label)).map(|(_, value)| value).sum()
@@ -132,17 +137,21 @@ impl ApiWrites {
         Self(writes)
     }
 
-    /// What was written since, as `PATCH emailaliases/status 7`.
-    pub(crate) async fn since(&self, world: &World) -> Vec<String> {
+    /// How often what was written since, as `PATCH emailaliases/status`.
+    pub(crate) async fn since(&self, world: &World) -> BTreeMap<String, f64> {
         let now = Self::now(world).await.0;
-        let new = now.into_iter().map(|(what, count)| (count - self.0.get(&what).unwrap_or(&0.0), what));
-        new.filter(|(count, _)| *count > 0.0).map(|(count, what)| format!("{what} {count}")).collect()
+        let new = now.into_iter().map(|(what, count)| {
+            let before = self.0.get(&what).unwrap_or(&0.0);
+            (what, count - before)
+        });
+        new.filter(|(_, count)| *count > 0.0).collect()
     }
 
     /// Prints what was written since.
     pub(crate) async fn print_since(&self, world: &World) {
-        let lines = self.since(world).await.join(", ");
-        println!("  writes to the API server, the benchmark's own among them: {lines}");
+        let written = self.since(world).await;
+        let lines: Vec<_> = written.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        println!("  writes to the API server, the benchmark's own among them: {}", lines.join(", "));
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn counted<K: Object>(
     driver: &'static str,
     object: &K,
     reconcile: impl Future<Output = Result<(Action, Outcome), Failed>>,
-) -> Result<Action, Failed> {
+) -> Result<(Action, Outcome), Failed> {
     let key = key(object);
     let span = tracing::info_span!("reconcile", object.kind = K::KIND, object.namespace = key.0, object.name = key.1);
     let _running = metrics.queue().started(driver, &key);
@@ -42,7 +42,7 @@ pub(crate) async fn counted<K: Object>(
             }
         });
     }
-    done.map(|(action, _)| action)
+    done
 }
 
 /// Counts objects as triggered.

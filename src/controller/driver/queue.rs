@@ -32,9 +32,11 @@ use crate::outcome::Outcome;
 
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
-/// Where all objects are due, or have their turn, at most this many of a kind enter the queue; the others wait outside,
-/// where they need no memory. The alert on a long queue must notice when there is never room.
+/// Where all objects are due, or have their turn, this many of a kind enter the queue, and a few more each second while it
+/// is stuck; the others wait outside, where they need no memory. The alert on a long queue must notice when there is never room.
 const QUEUE: usize = 500;
+/// How far requests of the normal priority are dated back: longer than one is in kube's queue.
+const DATED_BACK: Duration = Duration::from_secs(1);
 
 /// A driver, without its reconcile function.
 pub(crate) struct Driver<K: Object> {
@@ -137,12 +139,20 @@ enum Found {
     Gone,
 }
 
-/// What is due now, with this priority.
+/// What is due now, with this priority. Of two requests for one object kube's queue keeps the earlier one, so that those of
+/// the normal priority are dated back.
 fn prioritized<K: Object + 'static>(
     triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     priority: Priority,
 ) -> impl Stream<Item = ScheduleRequest<Due<K>>> + Send + 'static {
-    triggers.map(move |object| ScheduleRequest { message: Due { object, priority }, run_at: Instant::now() })
+    triggers.map(move |object| {
+        let now = Instant::now();
+        let run_at = match priority {
+            Priority::Normal => now.checked_sub(DATED_BACK).unwrap_or(now),
+            Priority::Low => now,
+        };
+        ScheduleRequest { message: Due { object, priority }, run_at }
+    })
 }
 
 /// Counts and times a reconcile, and schedules the next one. An object that another instance serves is left to it.
@@ -167,7 +177,9 @@ async fn measured<K, F>(
         Ok(()) => {
             let work = reconcile(object.clone(), ctx.clone());
             match measure::counted(&ctx.metrics, kind, object.as_ref(), work).await {
-                Ok(next) => (next, Priority::Low),
+                // What waits has something to do, such as a write that follows another one too soon.
+                Ok((next, Outcome::Waiting(_))) => (next, Priority::Normal),
+                Ok((next, _)) => (next, Priority::Low),
                 Err(_) => (after_failure(object.as_ref(), &ctx), Priority::Normal),
             }
         }
@@ -185,6 +197,22 @@ async fn measured<K, F>(
 mod tests {
     use super::*;
     use crate::controller::drivers::DNS_CONCURRENCY;
+    use crate::crd::EmailAlias;
+
+    #[tokio::test]
+    async fn a_change_comes_first_also_when_something_else_made_its_object_due_a_moment_before_or_after() {
+        let (low, normal) = (Priority::Low, Priority::Normal);
+        for order in [[low, normal], [normal, low], [normal, normal]] {
+            let requests = stream::iter(order).flat_map(|priority| {
+                let object = ObjectRef::<EmailAlias>::new("a").within("n");
+                prioritized(stream::iter([object]), priority)
+            });
+            let mut due = Box::pin(scheduler(requests.chain(stream::pending())));
+            assert_eq!(due.next().await.unwrap().priority, normal, "{order:?}");
+            let again = tokio::time::timeout(Duration::from_millis(20), due.next()).await;
+            assert!(again.is_err(), "{order:?}: it is due once");
+        }
+    }
 
     #[test]
     fn the_alert_notices_a_queue_that_never_has_room() {

@@ -229,6 +229,8 @@ pub(crate) async fn restart(world: &mut World, size: Size, of: &str) -> usize {
     let mut written = before.since(world).await;
     // Missing DNS records are checked again after a while, and the status says when that was.
     let checks = Samples::of_operator(world).await.dns_checks();
+    let domains = f64::from(u32::try_from(size.domains).unwrap());
+    assert!(checks < domains / 2.0, "{checks} of {domains} domains were checked: a restart is no reason for that");
     written.retain(|what, count| what.contains("email") && !(what == "APPLY emaildomains/status" && *count <= checks));
     assert!(written.is_empty(), "a restart with nothing to do writes {written:?}, with {checks} checks of DNS");
     assert!(read < 0.2 * f64::from(u32::try_from(size.mailboxes).unwrap()), "{read} reads of unchanged Secrets");

@@ -110,18 +110,18 @@ struct Change {
 const CHANGES: [Change; 14] = [
     Change {
         file: "src/controller/driver/queue.rs",
-        from: "        Ok(next) => *next,\n",
-        to: "        Ok(_) if crate::planted(\"loops\") => Action::requeue(std::time::Duration::from_millis(100)),\n        Ok(next) => *next,\n",
+        from: "Ok((next, Outcome::Waiting(_))) =>",
+        to: "Ok(_) if crate::planted(\"loops\") => (Action::requeue(Duration::from_millis(100)), Priority::Low),\n                Ok((next, Outcome::Waiting(_))) =>",
     },
     Change {
         file: "src/controller/driver/queue.rs",
-        from: "        Err(_) => after_failure(object.as_ref(), &ctx),\n",
-        to: "        Err(_) if crate::planted(\"panics\") => panic!(\"planted\"),\n        Err(_) if crate::planted(\"never-retries\") => Action::Requeue(ctx.settings.resync),\n        Err(_) => after_failure(object.as_ref(), &ctx),\n",
+        from: "Err(_) => (after_failure(",
+        to: "Err(_) if crate::planted(\"panics\") => panic!(\"planted\"),\n                Err(_) if crate::planted(\"never-retries\") => (Action::Requeue(ctx.settings.resync), Priority::Low),\n                Err(_) => (after_failure(",
     },
     Change {
         file: "src/controller/driver/queue.rs",
-        from: "    let done = match ctx.requests",
-        to: "    if crate::planted(\"leaks-memory\") {\n        std::mem::forget(vec![1_u8; 8192]);\n    }\n    if crate::planted(\"leaks-tasks\") {\n        tokio::spawn(std::future::pending::<()>());\n    }\n    let done = match ctx.requests",
+        from: "    let (next, priority) = match ctx.requests",
+        to: "    if crate::planted(\"leaks-memory\") {\n        std::mem::forget(vec![1_u8; 8192]);\n    }\n    if crate::planted(\"leaks-tasks\") {\n        tokio::spawn(std::future::pending::<()>());\n    }\n    let (next, priority) = match ctx.requests",
     },
     Change {
         file: "src/kubernetes/writer.rs",

@@ -107,7 +107,7 @@ pub(crate) async fn mailbox(
     let has = have.map(|have| have.quota);
     // A default quota does not grow a mailbox that exists.
     let wants = if want.is_default_quota { has.map_or(want.quota, |has| has.max(want.quota)) } else { want.quota };
-    // Most are checked again and again while nothing grows; all mailboxes of the namespace matter for the others only.
+    // Such a mailbox is within the limits whatever others have, so that most reconciles don't count them.
     if !tenancy::grows(wants, has) {
         tenancy::mailbox_limit(limits, wants, has, &[])?;
         return Ok(Measured { _lock: None });

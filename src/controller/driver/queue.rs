@@ -33,7 +33,8 @@ use crate::outcome::Outcome;
 /// Number of parallel reconciles of one kind.
 const CONCURRENCY: u16 = 8;
 /// Where all objects are due, or have their turn, this many of a kind enter the queue, and a few more each second while it
-/// is stuck; the others wait outside, where they need no memory. The alert on a long queue must notice when there is never room.
+/// is stuck; the others wait outside, where they need no memory. The alert on a long queue must notice when there is never
+/// room.
 const QUEUE: usize = 500;
 /// How far requests of the normal priority are dated back: longer than one is in kube's queue.
 const DATED_BACK: Duration = Duration::from_secs(1);

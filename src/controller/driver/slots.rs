@@ -30,7 +30,7 @@ type Name = Arc<(String, String)>;
 pub(crate) enum Priority {
     /// Something else changed, or time passed: many objects may be due at once.
     Low,
-    /// The object itself changed.
+    /// The object itself changed, or did not get done what it has to do.
     Normal,
 }
 
@@ -77,7 +77,8 @@ struct State {
     running: HashMap<Name, Option<Priority>>,
 }
 
-/// The waiting objects of a namespace, in their order. One whose priority rose is in both lines, and waits in the second.
+/// The waiting objects of a namespace, in their order. One whose priority rose is in both lines, and is passed over in the
+/// low one.
 #[derive(Debug, Default)]
 struct Lines {
     normal: VecDeque<Name>,
@@ -190,7 +191,7 @@ impl Lines {
         }
     }
 
-    /// Takes the next object.
+    /// Takes the next object; of the low priority while no other waits, and in one of [`LOW_ONE_OF`] turns.
     fn pop(&mut self, waiting: &HashMap<Name, Priority>) -> Option<Name> {
         let (normal, low) = (Priority::Normal, Priority::Low);
         let order = if self.ahead + 1 < LOW_ONE_OF { [normal, low] } else { [low, normal] };
